@@ -1,0 +1,43 @@
+"""Writes what is made from the schema (modules, C source, tables of the docs), or with --check says what is stale.
+
+The package itself imports what is written here, so a broken output could not be mended by importing it: the compiler
+is imported beside the package's `__init__`, from a bare package of the same name.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "bets_protocol"
+PROTOCOL_PAGE = ROOT / "docs" / "protocol.md"
+
+
+def main(arguments: list[str]) -> int:
+    """Writes or compares; returns the exit code."""
+    bare = types.ModuleType("bets_protocol")
+    bare.__path__ = [str(PACKAGE)]
+    sys.modules["bets_protocol"] = bare
+    from bets_protocol.compiler import _module as module  # only now: see above
+
+    outputs = {
+        PACKAGE / "_generated_layouts.py": module.emit_layouts_module(),
+        PACKAGE / "_generated_values.py": module.emit_values_module(),
+        PACKAGE / "_generated_codec.py": module.emit_codec_module(),
+        PACKAGE / "_native.c": module.emit_native_module(),
+        PROTOCOL_PAGE: module.fill_protocol_page(PROTOCOL_PAGE.read_text(encoding="utf-8")),
+    }
+    stale = [path for path, source in outputs.items() if not path.exists() or path.read_text("utf-8") != source]
+    for path in stale:
+        if "--check" in arguments:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run `nox -s generate`\n")
+        else:
+            path.write_text(outputs[path], encoding="utf-8")
+            sys.stdout.write(f"wrote {path.relative_to(ROOT)}\n")
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

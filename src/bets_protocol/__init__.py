@@ -1,0 +1,108 @@
+"""A typed binary protocol library for a lottery's bet intake.
+
+Messages are frozen data (`Bet`, `BetBatch`, `Ack`, ...); `encode` and `decode` turn whole messages into bytes and
+back; `ClientConnection` and `ServerConnection` are the protocol without sockets; `bets_protocol.transports` brings
+the sockets. All that is raised on purpose is a `BetsError`.
+"""
+
+from __future__ import annotations
+
+from bets_protocol import _limits as limits
+from bets_protocol._batching import batches
+from bets_protocol._codec import decode, encode
+from bets_protocol._connection import (
+    CLIENT_REVISIONS,
+    CLOSED,
+    NEED_DATA,
+    SERVER_REVISIONS,
+    ClientConnection,
+    InvalidFrame,
+    ServerConnection,
+)
+from bets_protocol._errors import (
+    BetsError,
+    ConfigError,
+    ConnectError,
+    DecodeError,
+    FrameTooLarge,
+    InvalidMessage,
+    InvalidValue,
+    LocalProtocolError,
+    PeerClosed,
+    ProtocolError,
+    ReadError,
+    RejectCode,
+    RemoteProtocolError,
+    SequenceError,
+    StorageError,
+    TransportError,
+    TransportTimeout,
+    TruncatedFrame,
+    WriteError,
+)
+from bets_protocol._implementation import CodecInfo, codec_info
+from bets_protocol._lots import decode_bets, documents_with_number, encode_bets
+from bets_protocol._messages import (
+    Ack,
+    Bet,
+    BetBatch,
+    EncodedBatch,
+    Lot,
+    Message,
+    OpenUpload,
+    Probe,
+    UploadStatus,
+    Winners,
+    WinnersRequest,
+)
+from bets_protocol._version import __version__
+
+__all__ = [
+    "CLIENT_REVISIONS",
+    "CLOSED",
+    "NEED_DATA",
+    "SERVER_REVISIONS",
+    "Ack",
+    "Bet",
+    "BetBatch",
+    "BetsError",
+    "ClientConnection",
+    "CodecInfo",
+    "ConfigError",
+    "ConnectError",
+    "DecodeError",
+    "EncodedBatch",
+    "FrameTooLarge",
+    "InvalidFrame",
+    "InvalidMessage",
+    "InvalidValue",
+    "LocalProtocolError",
+    "Lot",
+    "Message",
+    "OpenUpload",
+    "PeerClosed",
+    "Probe",
+    "ProtocolError",
+    "ReadError",
+    "RejectCode",
+    "RemoteProtocolError",
+    "SequenceError",
+    "ServerConnection",
+    "StorageError",
+    "TransportError",
+    "TransportTimeout",
+    "TruncatedFrame",
+    "UploadStatus",
+    "Winners",
+    "WinnersRequest",
+    "WriteError",
+    "__version__",
+    "batches",
+    "codec_info",
+    "decode",
+    "decode_bets",
+    "documents_with_number",
+    "encode",
+    "encode_bets",
+    "limits",
+]

@@ -1,0 +1,110 @@
+"""The layouts of every frame, as data.
+
+Generated from bets_protocol.schema by `nox -s generate`: do not edit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bets_protocol._ir import Array, Bounded, Bytes, Const, Enum, Field, Frame, Int, Line, Record, Region, Text
+from bets_protocol._rules import CalendarDate, Characters, IntRange
+
+RULE_E0E970AE: Final = Characters(label='text without control characters (C0, DEL, C1)', allowed=(), excluded=((0, 31), (127, 159)), min_bytes=1)
+
+RULE_6DDF8F33: Final = Characters(label='ASCII digits only', allowed=((48, 57),), excluded=(), min_bytes=0)
+
+RULE_1FFF28C8: Final = CalendarDate()
+
+BET_RECORD: Final = Record(
+    'Bet',
+    (
+        Field('agency', Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255))),
+        Field('first_name', Text(size=None, prefix=Int(size=1, signed=False, little=False, rule=None), encoding='utf-8', rule=RULE_E0E970AE)),
+        Field('last_name', Text(size=None, prefix=Int(size=1, signed=False, little=False, rule=None), encoding='utf-8', rule=RULE_E0E970AE)),
+        Field('document', Text(size=8, prefix=None, encoding='ascii', rule=RULE_6DDF8F33)),
+        Field('birthdate', Text(size=10, prefix=None, encoding='ascii', rule=RULE_1FFF28C8)),
+        Field('number', Int(size=2, signed=False, little=False, rule=IntRange(low=0, high=9999))),
+    ),
+)
+
+BET_FRAME: Final = Region(Int(size=2, signed=False, little=False, rule=None), BET_RECORD)
+
+UNTYPED_BATCH: Final = Bounded(8192, Record(
+    'BetBatch',
+    (
+        Field('bets', Array(Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255)), Region(Int(size=2, signed=False, little=False, rule=None), BET_RECORD))),
+    ),
+))
+
+BET_BATCH: Final = Bounded(8192, Record(
+    'BetBatch',
+    (
+        Field('type', Const(value=1, sub=Int(size=1, signed=False, little=False, rule=None))),
+        Field('bets', Array(Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255)), Region(Int(size=2, signed=False, little=False, rule=None), BET_RECORD))),
+    ),
+))
+
+WINNERS_REQUEST: Final = Record(
+    'WinnersRequest',
+    (
+        Field('type', Const(value=2, sub=Int(size=1, signed=False, little=False, rule=None))),
+        Field('agency', Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255))),
+    ),
+)
+
+PROBE: Final = Record(
+    'Probe',
+    (
+        Field('line', Line(max_bytes=1024, first=(32, 126))),
+    ),
+)
+
+ACK: Final = Record(
+    'Ack',
+    (
+        Field('count', Int(size=1, signed=False, little=False, rule=None)),
+    ),
+)
+
+WINNERS: Final = Record(
+    'Winners',
+    (
+        Field('documents', Array(Int(size=2, signed=False, little=False, rule=None), Text(size=8, prefix=None, encoding='ascii', rule=RULE_6DDF8F33))),
+    ),
+)
+
+OPEN_UPLOAD: Final = Record(
+    'OpenUpload',
+    (
+        Field('type', Const(value=3, sub=Int(size=1, signed=False, little=False, rule=None))),
+        Field('version', Const(value=1, sub=Int(size=1, signed=False, little=False, rule=None))),
+        Field('agency', Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255))),
+        Field('draw', Int(size=4, signed=False, little=False, rule=None)),
+        Field('total', Int(size=8, signed=False, little=False, rule=None)),
+        Field('upload_id', Bytes(size=16, prefix=None)),
+    ),
+)
+
+UPLOAD_STATUS: Final = Record(
+    'UploadStatus',
+    (
+        Field('type', Const(value=131, sub=Int(size=1, signed=False, little=False, rule=None))),
+        Field('code', Enum(sub=Int(size=1, signed=False, little=False, rule=None), members=(('OK', 0), ('BAD_FRAME', 1), ('BAD_BET', 2), ('NOT_AUTHORIZED', 3), ('FENCED', 4), ('MISMATCH', 5), ('OVERRUN', 6), ('SEALED', 7), ('DRAW_CLOSED', 8), ('INCOMPLETE', 9), ('BUSY', 10), ('STORE_FULL', 11), ('LIMIT', 12), ('SHUTTING_DOWN', 13), ('WRONG_DRAW', 14), ('MODE_CONFLICT', 15), ('DRAWN', 16)))),
+        Field('draw', Int(size=4, signed=False, little=False, rule=None)),
+        Field('stored', Int(size=8, signed=False, little=False, rule=None)),
+        Field('crc32', Int(size=4, signed=False, little=False, rule=None)),
+    ),
+)
+
+FRAMES: Final[tuple[Frame, ...]] = (
+    Frame('bet_frame', BET_FRAME, 'client', (5,), 'one bet, bare'),
+    Frame('untyped_batch', UNTYPED_BATCH, 'client', (6,), 'a batch, untyped'),
+    Frame('bet_batch', BET_BATCH, 'client', (7, 8, 9), 'a batch of bets'),
+    Frame('winners_request', WINNERS_REQUEST, 'client', (7, 8, 9), 'this agency has sent everything and waits for its winners'),
+    Frame('probe', PROBE, 'both', (7, 8, 9), 'a line that is sent back'),
+    Frame('ack', ACK, 'server', (5, 6, 7, 8), 'how many bets were stored'),
+    Frame('winners', WINNERS, 'server', (7, 8, 9), 'the documents of the winners'),
+    Frame('open_upload', OPEN_UPLOAD, 'client', (9,), 'binds a connection to an upload'),
+    Frame('upload_status', UPLOAD_STATUS, 'server', (9,), 'how the upload stands, in front of every reply'),
+)

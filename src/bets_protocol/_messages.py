@@ -1,0 +1,226 @@
+"""The messages, as frozen data.
+
+A message is what it says and nothing else: it reads no bytes and calls no store. What its fields may hold is not
+written here: each class asks the check that was generated from the layout of its fields, once, when it is made.
+
+The classes have no weakref slot: CPython lets the decoder give an object its class afterwards only without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+
+from bets_protocol._errors import InvalidMessage, RejectCode
+from bets_protocol._explain_value import explain_record
+from bets_protocol._generated_layouts import FRAMES
+from bets_protocol._generated_values import VALID
+from bets_protocol._ir import records
+
+# Records of one class differ in their constants only, which no message has.
+_RECORDS = {record.name: record for frame in FRAMES for record in records(frame.layout)}
+_CLASSES: dict[str, type] = {}
+
+
+def _keeps_rules(name: str) -> Callable[[Any], None]:
+    """The last step of making a message of the class `name`.
+
+    Raises:
+        InvalidMessage: a value breaks the rule of its field; `path` names the field. No message was made.
+    """
+    valid, record = VALID[name], _RECORDS[name]
+
+    def check(self: Any) -> None:
+        if not valid(self, _CLASSES):
+            raise explain_record(record, self) or InvalidMessage(f"expected the parts of the {name} to be messages")
+
+    return check
+
+
+def _tuple_of_bets(bets: Iterable[Bet]) -> tuple[Bet, ...]:
+    return tuple(bets) if isinstance(bets, Iterable) else bets  # the check refuses what is no tuple
+
+
+def _tuple_of_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts) if isinstance(texts, Iterable) else texts
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class Bet:
+    """One bet of one person.
+
+    Attributes:
+        agency: the agency that took it, 1 to 255.
+        first_name: 1 to 255 bytes of UTF-8 without control characters.
+        last_name: likewise.
+        document: exactly eight ASCII digits.
+        birthdate: a day that exists, as YYYY-MM-DD.
+        number: the number bet on, 0 to 9999.
+
+    Raises:
+        InvalidMessage: a value breaks its rule; `path` names the field.
+
+    Source: "Bet" in docs/protocol.md.
+    """
+
+    __attrs_post_init__ = _keeps_rules("Bet")
+
+    agency: int
+    first_name: str
+    last_name: str
+    document: str
+    birthdate: str
+    number: int
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class BetBatch:
+    """1 to 255 bets that are stored together or not at all.
+
+    Source: "BetBatch" in docs/protocol.md.
+    """
+
+    __attrs_post_init__ = _keeps_rules("BetBatch")
+
+    bets: tuple[Bet, ...] = attrs.field(converter=_tuple_of_bets)
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class Ack:
+    """The server's answer to a batch on revisions 5 to 8: the batch's count, all on disk; or 0, none stored.
+
+    Source: "Ack" in docs/protocol.md.
+    """
+
+    __attrs_post_init__ = _keeps_rules("Ack")
+
+    count: int
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class WinnersRequest:
+    """`agency` has sent everything, and waits for its winners.
+
+    Source: "WinnersRequest" in docs/protocol.md.
+    """
+
+    __attrs_post_init__ = _keeps_rules("WinnersRequest")
+
+    agency: int
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class Winners:
+    """The documents of one agency's winners, in the order in which the bets were stored.
+
+    Source: "Winners" in docs/protocol.md.
+    """
+
+    __attrs_post_init__ = _keeps_rules("Winners")
+
+    documents: tuple[str, ...] = attrs.field(converter=_tuple_of_texts)
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class Probe:
+    """A line that tests a live server: the same bytes come back. Its LF, if it has one, is part of it.
+
+    Source: "Probe" in docs/protocol.md.
+    """
+
+    __attrs_post_init__ = _keeps_rules("Probe")
+
+    line: bytes
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class OpenUpload:
+    """Binds a connection of revision 9 to an upload.
+
+    Attributes:
+        agency: whose upload, 1 to 255.
+        draw: which draw it is for.
+        total: how many bets the upload has.
+        upload_id: 16 bytes that name it.
+
+    Source: "Exactly-once uploads" in docs/protocol.md.
+    """
+
+    __attrs_post_init__ = _keeps_rules("OpenUpload")
+
+    agency: int
+    draw: int
+    total: int
+    upload_id: bytes
+
+
+@attrs.frozen(kw_only=True, weakref_slot=False)
+class UploadStatus:
+    """How an upload stands; the start of every reply on revision 9.
+
+    Attributes:
+        code: a number of `RejectCode`; 0 is OK.
+        draw: which draw the upload is for.
+        stored: how many of its bets are on disk.
+        crc32: the running CRC-32 over those bets, as they were sent.
+
+    Source: "Exactly-once uploads" in docs/protocol.md.
+    """
+
+    __attrs_post_init__ = _keeps_rules("UploadStatus")
+
+    code: int
+    draw: int
+    stored: int
+    crc32: int
+
+    @property
+    def reason(self) -> RejectCode:
+        """The code by its name."""
+        return RejectCode(self.code)
+
+
+@attrs.frozen(kw_only=True)
+class Lot:
+    """A run of bets of one agency inside a batch, as they were sent.
+
+    Attributes:
+        agency: whose bets, 1 to 255.
+        count: how many.
+        encoded: the bets, each with its length field, without the batch's header.
+    """
+
+    agency: int
+    count: int
+    encoded: bytes
+
+
+@attrs.frozen(kw_only=True)
+class EncodedBatch:
+    """A batch whose frame and values were checked and whose bets were left as bytes: what a store keeps.
+
+    Attributes:
+        count: how many bets, 1 to 255.
+        lots: the runs of one agency each, in order; almost always one.
+    """
+
+    count: int
+    lots: tuple[Lot, ...]
+
+
+Message = Bet | BetBatch | Ack | WinnersRequest | Winners | Probe | OpenUpload | UploadStatus
+
+
+def _register(*kinds: type) -> None:
+    """Ties the classes to their layouts; a class whose fields are not those of its layout is a bug."""
+    for kind in kinds:
+        names = [field.name for field in attrs.fields(kind)]
+        declared = [field.name for field in _RECORDS[kind.__name__].attributes]
+        if names != declared:
+            raise TypeError(f"{kind.__name__} has the fields {names}, its layout {declared}")
+        _CLASSES[kind.__name__] = kind
+
+
+_register(Bet, BetBatch, Ack, WinnersRequest, Winners, Probe, OpenUpload, UploadStatus)

@@ -1,0 +1,2204 @@
+/* The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit. */
+
+/* The part of a native codec that is the same for every layout: it knows no frame and no field. CPython 3.11 or later.
+
+   Every function that takes a pointer and a size reads or writes no byte outside; who calls it has compared the size
+   with the end of the data. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef unsigned char u8;
+
+/* Data of this size or more is checked without the interpreter's lock; below, giving it up costs more than it gains. */
+#define RELEASE_BYTES 32768
+
+static inline uint64_t get_be(const u8 *s, int n) { uint64_t v = 0; while (n--) v = v << 8 | *s++; return v; }
+static inline uint64_t get_le(const u8 *s, int n) { uint64_t v = 0; while (n--) v = v << 8 | s[n]; return v; }
+static inline int64_t with_sign(uint64_t v, int n) { uint64_t m = (uint64_t)1 << (8 * n - 1); return (int64_t)((v ^ m) - m); }
+static inline int64_t get_sbe(const u8 *s, int n) { return with_sign(get_be(s, n), n); }
+static inline int64_t get_sle(const u8 *s, int n) { return with_sign(get_le(s, n), n); }
+static inline void put_be(u8 *s, int n, uint64_t v) { while (n--) { s[n] = (u8)v; v >>= 8; } }
+static inline void put_le(u8 *s, int n, uint64_t v) { for (; n--; v >>= 8) *s++ = (u8)v; }
+
+/* What the check of a text returns. */
+enum { TEXT_BAD, TEXT_ASCII, TEXT_WIDE };
+
+#define ONES 0x0101010101010101ULL
+#define HIGHS 0x8080808080808080ULL
+
+static inline uint64_t load8(const u8 *s) { uint64_t w; memcpy(&w, s, 8); return w; }
+static inline uint64_t load4(const u8 *s) { uint32_t w; memcpy(&w, s, 4); return w; }
+
+/* Whether all eight bytes of w are ASCII digits: the high halves are 3, and adding 6 does not carry into them. */
+static inline int eight_digits(uint64_t w)
+{
+    const uint64_t halves = ONES * 0xF0, threes = ONES * 0x30;
+    return ((w & halves) == threes) & (((w + ONES * 6) & halves) == threes);
+}
+
+/* Whether all eight bytes of w are ASCII from 0x20 to 0x7E. */
+static inline int eight_plain(uint64_t w)
+{
+    uint64_t del = w ^ (ONES * 0x7F);
+    return !((w | (w - ONES * 0x20) | ((del - ONES) & ~del)) & HIGHS);
+}
+
+static inline int all_digits(const u8 *s, Py_ssize_t n)
+{
+    u8 bad = 0;
+    if (n == 8) return eight_digits(load8(s));
+    for (Py_ssize_t i = 0; i < n; i++) bad |= (u8)(s[i] - '0') > 9;
+    return !bad;
+}
+
+static inline int all_ascii(const u8 *s, Py_ssize_t n)
+{
+    u8 any = 0;
+    for (Py_ssize_t i = 0; i < n; i++) any |= s[i];
+    return !(any & 0x80);
+}
+
+/* YYYY-MM-DD, a day that exists. */
+static inline int is_date(const u8 *s, Py_ssize_t n)
+{
+    static const u8 days[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    u8 front[8];
+    if (n != 10 || s[4] != '-' || s[7] != '-') return 0;
+    memcpy(front, s, 8);
+    front[4] = front[7] = '0';
+    if (!eight_digits(load8(front)) || (u8)(s[8] - '0') > 9 || (u8)(s[9] - '0') > 9) return 0;
+    int y = (s[0] - '0') * 1000 + (s[1] - '0') * 100 + (s[2] - '0') * 10 + (s[3] - '0');
+    int m = (s[5] - '0') * 10 + (s[6] - '0'), d = (s[8] - '0') * 10 + (s[9] - '0');
+    if (y < 1 || m < 1 || m > 12 || d < 1) return 0;
+    return d <= days[m] || (m == 2 && d == 29 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
+}
+
+/* The length of a leading part of s that is ASCII from 0x20 to 0x7E; all of it where all is. The last bytes of a text
+   that is no multiple of eight are looked at twice rather than one by one. */
+static inline Py_ssize_t plain_ascii(const u8 *s, Py_ssize_t n)
+{
+    Py_ssize_t i = 0;
+    if (n >= 8) {
+        for (; i + 8 <= n; i += 8)
+            if (!eight_plain(load8(s + i))) return i;
+        if (i == n || eight_plain(load8(s + n - 8))) return n;
+    } else if (n >= 4) {
+        if (eight_plain(load4(s) | load4(s + n - 4) << 32)) return n;
+    }
+    for (; i < n && s[i] >= 0x20 && s[i] < 0x7F; i++) {}
+    return i;
+}
+
+/* One code point of strict UTF-8 at s, its length in *size; -1 where there is none. */
+static inline int32_t code_point(const u8 *s, const u8 *e, int *size)
+{
+    u8 c = s[0];
+    if (c < 0x80) { *size = 1; return c; }
+    if (c < 0xC2) return -1;
+    if (c < 0xE0) {
+        if (e - s < 2 || (s[1] & 0xC0) != 0x80) return -1;
+        *size = 2;
+        return (c & 0x1F) << 6 | (s[1] & 0x3F);
+    }
+    if (c < 0xF0) {
+        if (e - s < 3 || (s[1] & 0xC0) != 0x80 || (s[2] & 0xC0) != 0x80) return -1;
+        int32_t v = (c & 0x0F) << 12 | (s[1] & 0x3F) << 6 | (s[2] & 0x3F);
+        if (v < 0x800 || (v >= 0xD800 && v <= 0xDFFF)) return -1;
+        *size = 3;
+        return v;
+    }
+    if (c < 0xF5) {
+        if (e - s < 4 || (s[1] & 0xC0) != 0x80 || (s[2] & 0xC0) != 0x80 || (s[3] & 0xC0) != 0x80) return -1;
+        int32_t v = (c & 0x07) << 18 | (s[1] & 0x3F) << 12 | (s[2] & 0x3F) << 6 | (s[3] & 0x3F);
+        if (v < 0x10000 || v > 0x10FFFF) return -1;
+        *size = 4;
+        return v;
+    }
+    return -1;
+}
+
+/* Text that was checked; `kind` is what its check has returned. ASCII is copied, anything else decoded. */
+static inline PyObject *new_text(const u8 *s, Py_ssize_t n, int kind)
+{
+    if (kind != TEXT_ASCII) return PyUnicode_DecodeUTF8((const char *)s, n, NULL);
+    PyObject *o = PyUnicode_New(n, 127);
+    if (o && n) memcpy(PyUnicode_1BYTE_DATA(o), s, (size_t)n);
+    return o;
+}
+
+/* Short texts that were decoded lately, one for each place that their bytes hash to: names repeat, and an
+   object that is there already costs nothing to make and no memory to keep. Guarded by the interpreter's lock. */
+#define KNOWN_TEXTS 8192
+#define KNOWN_BYTES 32
+static struct { PyObject *o; uint64_t raw[KNOWN_BYTES / 8]; Py_ssize_t size; } known_texts[KNOWN_TEXTS];
+
+static inline PyObject *known_text(const u8 *s, Py_ssize_t n, int kind)
+{
+    uint64_t raw[KNOWN_BYTES / 8] = {0};
+    if (n > KNOWN_BYTES) return new_text(s, n, kind);
+    memcpy(raw, s, (size_t)n);
+    uint64_t h = raw[0] ^ raw[1] * 0x9E3779B97F4A7C15ULL ^ raw[2] * 0xC2B2AE3D27D4EB4FULL ^ raw[3] * 0x165667B19E3779F9ULL;
+    h = (h ^ h >> 29) * 0x9E3779B97F4A7C15ULL;
+    size_t at = (size_t)(h >> 40) % KNOWN_TEXTS;
+    PyObject *o = known_texts[at].o;
+    /* Texts that differ only in trailing NUL bytes have the same padded bytes, so the length must be the same too. */
+    if (!o || memcmp(known_texts[at].raw, raw, sizeof raw) || known_texts[at].size != n) {
+        if (!(o = new_text(s, n, kind))) return NULL;
+        memcpy(known_texts[at].raw, raw, sizeof raw);
+        known_texts[at].size = (u8)n;
+        Py_XSETREF(known_texts[at].o, o);
+    }
+    return Py_NewRef(o);
+}
+
+static PyObject *int_type_from_bytes; /* int.from_bytes, for integers of more than eight bytes */
+
+static PyObject *new_wide_int(const u8 *s, Py_ssize_t n, int little, int is_signed)
+{
+    PyObject *raw = PyBytes_FromStringAndSize((const char *)s, n), *o = NULL;
+    if (!raw) return NULL;
+    PyObject *args = Py_BuildValue("(Os)", raw, little ? "little" : "big"), *kw = Py_BuildValue("{s:i}", "signed", is_signed);
+    if (args && kw) o = PyObject_Call(int_type_from_bytes, args, kw);
+    Py_XDECREF(args); Py_XDECREF(kw); Py_DECREF(raw);
+    return o;
+}
+
+#define NEW_FLOAT(SIZE) \
+    static inline PyObject *new_float##SIZE(const u8 *s, int little) \
+    { \
+        double v = PyFloat_Unpack##SIZE((const char *)s, little); \
+        return v == -1.0 && PyErr_Occurred() ? NULL : PyFloat_FromDouble(v); \
+    }
+NEW_FLOAT(2)
+NEW_FLOAT(4)
+NEW_FLOAT(8)
+
+/* -- message classes: frozen slots classes, whose slots are written and read directly */
+
+static Py_ssize_t slot_offset(PyObject *cls, const char *name)
+{
+    PyObject *d = PyObject_GetAttrString(cls, name);
+    if (!d) return -1;
+    Py_ssize_t offset = -1;
+    if (Py_IS_TYPE(d, &PyMemberDescr_Type) && ((PyMemberDescrObject *)d)->d_member->type == T_OBJECT_EX)
+        offset = ((PyMemberDescrObject *)d)->d_member->offset;
+    else
+        PyErr_Format(PyExc_TypeError, "%s is not a slot", name);
+    Py_DECREF(d);
+    return offset;
+}
+
+static int bind_class(
+    PyObject *classes, const char *name, PyTypeObject **type, const char *const *fields, Py_ssize_t *offsets)
+{
+    Py_ssize_t count = 0;
+    PyObject *cls = PyDict_GetItemString(classes, name);
+    if (!cls || !PyType_Check(cls)) { PyErr_Format(PyExc_LookupError, "no class %s", name); return -1; }
+    for (; fields[count]; count++)
+        if ((offsets[count] = slot_offset(cls, fields[count])) < 0) return -1;
+    /* Objects are made without being zeroed first, so there must be nothing in them but the slots that are filled. */
+    PyTypeObject *made = (PyTypeObject *)cls;
+    if (made->tp_basicsize != (Py_ssize_t)(sizeof(PyObject) + (size_t)count * sizeof(PyObject *)) || made->tp_itemsize
+        || (count && !PyType_IS_GC(made))) {
+        PyErr_Format(PyExc_TypeError, "%s must have %zd slots and nothing else", name, count);
+        return -1;
+    }
+    Py_INCREF(cls);
+    Py_XSETREF(*type, (PyTypeObject *)cls);
+    return 0;
+}
+
+static inline void set_slot(PyObject *o, Py_ssize_t offset, PyObject *value) { *(PyObject **)((char *)o + offset) = value; }
+static inline PyObject *get_slot(PyObject *o, Py_ssize_t offset) { return *(PyObject **)((char *)o + offset); }
+
+static inline PyObject *new_object(PyTypeObject *type)
+{
+    if (!type) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
+    return PyType_IS_GC(type) ? (PyObject *)PyObject_GC_New(PyObject, type) : type->tp_alloc(type, 0);
+}
+
+static inline void track(PyObject *o) { if (PyType_IS_GC(Py_TYPE(o))) PyObject_GC_Track(o); }
+
+/* -- a growing output */
+
+/* Frames of usual size are put together on the stack. */
+#define OUTPUT_BYTES 9216
+
+typedef struct { u8 *base; Py_ssize_t size, room; u8 first[OUTPUT_BYTES]; } Output;
+
+static void output_begin(Output *out) { out->base = out->first; out->size = 0; out->room = OUTPUT_BYTES; }
+
+static void output_end(Output *out) { if (out->base != out->first) PyMem_Free(out->base); }
+
+static int output_grow(Output *out, Py_ssize_t more)
+{
+    Py_ssize_t room = out->room * 2 + more;
+    u8 *base = out->base == out->first ? PyMem_Malloc((size_t)room) : PyMem_Realloc(out->base, (size_t)room);
+    if (!base) { PyErr_NoMemory(); return 0; }
+    if (out->base == out->first) memcpy(base, out->first, (size_t)out->size);
+    out->base = base;
+    out->room = room;
+    return 1;
+}
+
+static inline int reserve(Output *out, Py_ssize_t more)
+{
+    return out->room - out->size >= more || output_grow(out, more);
+}
+
+/* The UTF-8 of a text, which the text keeps; NULL where it is none. */
+static inline const u8 *get_text(PyObject *o, Py_ssize_t *n)
+{
+    if (!o || !PyUnicode_Check(o)) return NULL;
+    if (PyUnicode_IS_COMPACT_ASCII(o)) { *n = PyUnicode_GET_LENGTH(o); return PyUnicode_1BYTE_DATA(o); }
+    return (const u8 *)PyUnicode_AsUTF8AndSize(o, n);
+}
+
+static inline int get_int(PyObject *o, int64_t low, int64_t high, int64_t *v)
+{
+    if (!o || !PyLong_Check(o)) return 0;
+#if PY_VERSION_HEX >= 0x030C0000
+    if (PyUnstable_Long_IsCompact((PyLongObject *)o))
+        *v = PyUnstable_Long_CompactValue((PyLongObject *)o);
+#else
+    if (Py_SIZE(o) == 1)
+        *v = ((PyLongObject *)o)->ob_digit[0];
+#endif
+    else {
+        int overflow = 0;
+        *v = PyLong_AsLongLongAndOverflow(o, &overflow);
+        if (overflow) return 0;
+    }
+    return *v >= low && *v <= high;
+}
+
+static int get_u64(PyObject *o, uint64_t low, uint64_t high, uint64_t *v)
+{
+    if (!o || !PyLong_Check(o)) return 0;
+    *v = PyLong_AsUnsignedLongLong(o);
+    if (*v == (uint64_t)-1 && PyErr_Occurred()) { PyErr_Clear(); return 0; }
+    return *v >= low && *v <= high;
+}
+
+static int put_wide_int(u8 *to, PyObject *o, Py_ssize_t n, int little, int is_signed)
+{
+    if (!o || !PyLong_Check(o)) return 0;
+    PyObject *method = PyObject_GetAttrString(o, "to_bytes"), *args = Py_BuildValue("(ns)", n, little ? "little" : "big");
+    PyObject *kw = Py_BuildValue("{s:i}", "signed", is_signed), *raw = NULL;
+    if (method && args && kw) raw = PyObject_Call(method, args, kw);
+    Py_XDECREF(method); Py_XDECREF(args); Py_XDECREF(kw);
+    if (!raw) { PyErr_Clear(); return 0; }
+    memcpy(to, PyBytes_AS_STRING(raw), (size_t)n);
+    Py_DECREF(raw);
+    return 1;
+}
+
+/* -- the slow path: the pure function of the same frame, which finds out what is wrong and raises it */
+
+static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
+{
+    if (PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_MemoryError) || !PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
+        PyErr_Clear();
+    }
+    if (!pure) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
+    PyObject *result = PyObject_CallOneArg(pure, argument);
+    if (!result || may_take) return result;
+    Py_DECREF(result);
+    return PyErr_Format(PyExc_RuntimeError, "the native codec refused what the pure one takes");
+}
+
+/* -- scanners: iterators that give how many bytes they need, and return the size of the frame */
+
+#define SCAN_VARIABLES 16
+enum { SCAN_MORE, SCAN_DONE, SCAN_BAD };
+
+typedef struct { int at; Py_ssize_t need; int64_t v[SCAN_VARIABLES]; } Scan;
+typedef int (*ScanFunction)(const u8 *, Py_ssize_t, Scan *);
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *data;
+    ScanFunction function;
+    PyObject **pure;
+    Scan state;
+    int ended;
+} Scanner;
+
+static void scanner_dealloc(Scanner *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_CLEAR(self->data);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+/* A bad frame: the pure scanner of the same frame, over the same data, raises what is wrong. */
+static PyObject *scanner_fail(Scanner *self)
+{
+    if (!*self->pure) { PyErr_SetString(PyExc_RuntimeError, "the native codec is not bound"); return NULL; }
+    PyObject *pure = PyObject_CallOneArg(*self->pure, self->data);
+    if (!pure) return NULL;
+    PyObject *need = PyIter_Next(pure);
+    Py_DECREF(pure);
+    if (need || !PyErr_Occurred()) {
+        Py_XDECREF(need);
+        PyErr_SetString(PyExc_RuntimeError, "the native scanner refused what the pure one takes");
+    }
+    return NULL;
+}
+
+static PyObject *scanner_next(Scanner *self)
+{
+    Py_buffer view;
+    if (self->ended) return NULL;
+    if (PyObject_GetBuffer(self->data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    int found = self->function(view.buf, view.len, &self->state);
+    PyBuffer_Release(&view);
+    if (found == SCAN_MORE) return PyLong_FromSsize_t(self->state.need);
+    self->ended = 1;
+    if (found == SCAN_BAD) return scanner_fail(self);
+    PyObject *size = PyLong_FromSsize_t(self->state.need);
+    if (size) { PyErr_SetObject(PyExc_StopIteration, size); Py_DECREF(size); }
+    return NULL;
+}
+
+static PyType_Slot scanner_slots[] = {
+    {Py_tp_dealloc, scanner_dealloc}, {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, scanner_next}, {0, NULL}};
+static PyType_Spec scanner_spec = {
+    "bets_protocol._native.Scanner", sizeof(Scanner), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, scanner_slots};
+static PyTypeObject *scanner_type;
+
+static PyObject *new_scanner(PyObject *data, ScanFunction function, PyObject **pure)
+{
+    Scanner *self = (Scanner *)scanner_type->tp_alloc(scanner_type, 0);
+    if (!self) return NULL;
+    Py_INCREF(data);
+    self->data = data;
+    self->function = function;
+    self->pure = pure;
+    return (PyObject *)self;
+}
+
+static PyTypeObject *type_Bet;
+static const char *const names_Bet[] = {"agency", "first_name", "last_name", "document", "birthdate", "number", NULL};
+static Py_ssize_t slots_Bet[6];
+
+static PyTypeObject *type_BetBatch;
+static const char *const names_BetBatch[] = {"bets", NULL};
+static Py_ssize_t slots_BetBatch[1];
+
+static PyTypeObject *type_WinnersRequest;
+static const char *const names_WinnersRequest[] = {"agency", NULL};
+static Py_ssize_t slots_WinnersRequest[1];
+
+static PyTypeObject *type_Probe;
+static const char *const names_Probe[] = {"line", NULL};
+static Py_ssize_t slots_Probe[1];
+
+static PyTypeObject *type_Ack;
+static const char *const names_Ack[] = {"count", NULL};
+static Py_ssize_t slots_Ack[1];
+
+static PyTypeObject *type_Winners;
+static const char *const names_Winners[] = {"documents", NULL};
+static Py_ssize_t slots_Winners[1];
+
+static PyTypeObject *type_OpenUpload;
+static const char *const names_OpenUpload[] = {"agency", "draw", "total", "upload_id", NULL};
+static Py_ssize_t slots_OpenUpload[4];
+
+static PyTypeObject *type_UploadStatus;
+static const char *const names_UploadStatus[] = {"code", "draw", "stored", "crc32", NULL};
+static Py_ssize_t slots_UploadStatus[4];
+
+static inline int is_text_0(const u8 *s, Py_ssize_t n)
+{
+    if (n < 1) return TEXT_BAD;
+    const u8 *e = s + n;
+    s += plain_ascii(s, n);
+    int kind = TEXT_ASCII;
+    while (s < e) {
+        int size = 1;
+        int32_t c = code_point(s, e, &size);
+        if (c < 0 || (c <= 31) || (c >= 127 && c <= 159)) return TEXT_BAD;
+        if (c > 0x7F) kind = TEXT_WIDE;
+        s += size;
+    }
+    return kind;
+}
+
+static inline int is_text_1(const u8 *s, Py_ssize_t n)
+{
+    return all_digits(s, n) ? TEXT_ASCII : TEXT_BAD;
+}
+
+static inline int is_text_2(const u8 *s, Py_ssize_t n)
+{
+    return is_date(s, n) ? TEXT_ASCII : TEXT_BAD;
+}
+
+static PyObject *pure_check_bet_frame;
+
+static PyObject *pure_decode_bet_frame;
+
+static PyObject *pure_encode_bet_frame;
+
+static PyObject *pure_scan_bet_frame;
+
+
+static int check_bet_frame(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    if ((size_t)(e - p) < (size_t)(2)) return 0;
+    uint32_t v1 = ((uint32_t)p[0] << 8 | p[1]);
+    (void)v1;
+    p += 2;
+    if ((size_t)(e - p) < (size_t)(v1)) return 0;
+    const u8 *e2 = p + v1;
+    if ((size_t)(e2 - p) < (size_t)(2)) return 0;
+    uint32_t v3 = p[0];
+    (void)v3;
+    if (!(v3 >= 1U)) return 0;
+    p += 1;
+    uint32_t v4 = p[0];
+    (void)v4;
+    p += 1;
+    if ((size_t)(e2 - p) < (size_t)(v4)) return 0;
+    int k5 = is_text_0(p, (Py_ssize_t)v4);
+    if (!(k5)) return 0;
+    p += v4;
+    if ((size_t)(e2 - p) < (size_t)(1)) return 0;
+    uint32_t v6 = p[0];
+    (void)v6;
+    p += 1;
+    if ((size_t)(e2 - p) < (size_t)(v6)) return 0;
+    int k7 = is_text_0(p, (Py_ssize_t)v6);
+    if (!(k7)) return 0;
+    p += v6;
+    if ((size_t)(e2 - p) < (size_t)(20)) return 0;
+    int k8 = is_text_1(p, (Py_ssize_t)8);
+    if (!(k8)) return 0;
+    p += 8;
+    int k9 = is_text_2(p, (Py_ssize_t)10);
+    if (!(k9)) return 0;
+    p += 10;
+    uint32_t v10 = ((uint32_t)p[0] << 8 | p[1]);
+    (void)v10;
+    if (!(v10 <= 9999U)) return 0;
+    p += 2;
+    if (!(p == e2)) return 0;
+    return p == e;
+}
+
+static PyObject *py_check_bet_frame(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_bet_frame(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_bet_frame(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_bet_frame, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_bet_frame(PyObject *module, PyObject *data)
+{
+    PyObject *o[7] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    if ((size_t)(e - p) < (size_t)(2)) goto bad;
+    uint32_t v1 = ((uint32_t)p[0] << 8 | p[1]);
+    (void)v1;
+    p += 2;
+    if ((size_t)(e - p) < (size_t)(v1)) goto bad;
+    const u8 *e2 = p + v1;
+    if ((size_t)(e2 - p) < (size_t)(2)) goto bad;
+    uint32_t v3 = p[0];
+    (void)v3;
+    if (!(v3 >= 1U)) goto bad;
+    if (!(o[0] = PyLong_FromLong((long)v3))) goto bad;
+    p += 1;
+    uint32_t v4 = p[0];
+    (void)v4;
+    p += 1;
+    if ((size_t)(e2 - p) < (size_t)(v4)) goto bad;
+    int k5 = is_text_0(p, (Py_ssize_t)v4);
+    if (!(k5)) goto bad;
+    if (!(o[1] = known_text(p, (Py_ssize_t)v4, k5))) goto bad;
+    p += v4;
+    if ((size_t)(e2 - p) < (size_t)(1)) goto bad;
+    uint32_t v6 = p[0];
+    (void)v6;
+    p += 1;
+    if ((size_t)(e2 - p) < (size_t)(v6)) goto bad;
+    int k7 = is_text_0(p, (Py_ssize_t)v6);
+    if (!(k7)) goto bad;
+    if (!(o[2] = known_text(p, (Py_ssize_t)v6, k7))) goto bad;
+    p += v6;
+    if ((size_t)(e2 - p) < (size_t)(20)) goto bad;
+    int k8 = is_text_1(p, (Py_ssize_t)8);
+    if (!(k8)) goto bad;
+    if (!(o[3] = new_text(p, (Py_ssize_t)8, k8))) goto bad;
+    p += 8;
+    int k9 = is_text_2(p, (Py_ssize_t)10);
+    if (!(k9)) goto bad;
+    if (!(o[4] = new_text(p, (Py_ssize_t)10, k9))) goto bad;
+    p += 10;
+    uint32_t v10 = ((uint32_t)p[0] << 8 | p[1]);
+    (void)v10;
+    if (!(v10 <= 9999U)) goto bad;
+    if (!(o[5] = PyLong_FromLong((long)v10))) goto bad;
+    p += 2;
+    if (!(o[6] = new_object(type_Bet))) goto bad;
+    set_slot(o[6], slots_Bet[0], o[0]); o[0] = NULL;
+    set_slot(o[6], slots_Bet[1], o[1]); o[1] = NULL;
+    set_slot(o[6], slots_Bet[2], o[2]); o[2] = NULL;
+    set_slot(o[6], slots_Bet[3], o[3]); o[3] = NULL;
+    set_slot(o[6], slots_Bet[4], o[4]); o[4] = NULL;
+    set_slot(o[6], slots_Bet[5], o[5]); o[5] = NULL;
+    if (!(p == e2)) goto bad;
+    if (p == e) return o[6];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_bet_frame, data, 0);
+}
+
+
+static int put_bet_frame(Output *out, PyObject *message)
+{
+    if (!(reserve(out, 535))) return 0;
+     {
+        u8 *w1 = out->base + out->size;
+        w1 += 2;
+        Py_ssize_t s2 = w1 - out->base;
+        PyObject *r4 = message;
+        if (!(r4 && Py_IS_TYPE(r4, type_Bet))) return 0;
+        PyObject *f5 = get_slot(r4, slots_Bet[0]);
+        int64_t v6 = 0;
+        if (!(get_int(f5, 1U, 255U, &v6))) return 0;
+        put_be(w1, 1, (uint64_t)v6);
+        w1 += 1;
+        PyObject *f7 = get_slot(r4, slots_Bet[1]);
+        Py_ssize_t n8 = 0;
+        const u8 *t9 = get_text(f7, &n8);
+        if (!(t9 && is_text_0(t9, n8))) return 0;
+        if (!(n8 >= 0 && n8 <= 255)) return 0;
+        put_be(w1, 1, (uint64_t)n8);
+        w1 += 1;
+        memcpy(w1, t9, (size_t)n8);
+        w1 += n8;
+        PyObject *f10 = get_slot(r4, slots_Bet[2]);
+        Py_ssize_t n11 = 0;
+        const u8 *t12 = get_text(f10, &n11);
+        if (!(t12 && is_text_0(t12, n11))) return 0;
+        if (!(n11 >= 0 && n11 <= 255)) return 0;
+        put_be(w1, 1, (uint64_t)n11);
+        w1 += 1;
+        memcpy(w1, t12, (size_t)n11);
+        w1 += n11;
+        PyObject *f13 = get_slot(r4, slots_Bet[3]);
+        Py_ssize_t n14 = 0;
+        const u8 *t15 = get_text(f13, &n14);
+        if (!(t15 && is_text_1(t15, n14))) return 0;
+        if (!(n14 == 8)) return 0;
+        memcpy(w1, t15, (size_t)8);
+        w1 += 8;
+        PyObject *f16 = get_slot(r4, slots_Bet[4]);
+        Py_ssize_t n17 = 0;
+        const u8 *t18 = get_text(f16, &n17);
+        if (!(t18 && is_text_2(t18, n17))) return 0;
+        if (!(n17 == 10)) return 0;
+        memcpy(w1, t18, (size_t)10);
+        w1 += 10;
+        PyObject *f19 = get_slot(r4, slots_Bet[5]);
+        int64_t v20 = 0;
+        if (!(get_int(f19, 0U, 9999U, &v20))) return 0;
+        put_be(w1, 2, (uint64_t)v20);
+        w1 += 2;
+        Py_ssize_t n3 = w1 - out->base - s2;
+        if (!(n3 >= 25 && n3 <= 533)) return 0;
+        put_be((out->base + s2 - 2), 2, (uint64_t)n3);
+        out->size = w1 - out->base;
+    }
+    return 1;
+}
+
+static PyObject *py_encode_bet_frame(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_bet_frame(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_bet_frame, message, 1);
+}
+
+
+static int scan_bet_frame(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->need = (Py_ssize_t)s->v[0] + 2;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    if ((uint64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]) > 533ULL || (uint64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]) < 25ULL) return SCAN_BAD;
+    s->v[0] += 2 + (int64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]);
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    /* fall through */ case 2:
+    if (n < s->need) { s->at = 2; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_bet_frame(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_bet_frame, &pure_scan_bet_frame);
+}
+
+static PyObject *pure_check_untyped_batch;
+
+static PyObject *pure_decode_untyped_batch;
+
+static PyObject *pure_encode_untyped_batch;
+
+static PyObject *pure_scan_untyped_batch;
+
+
+static int check_untyped_batch(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    const u8 *s1 = p;
+    if ((size_t)(e - p) < (size_t)(1)) return 0;
+    uint32_t v2 = p[0];
+    (void)v2;
+    if (!(v2 >= 1U)) return 0;
+    p += 1;
+    if (!((uint64_t)v2 <= (uint64_t)(e - p) / 27)) return 0;
+    for (Py_ssize_t i3 = 0; i3 < (Py_ssize_t)v2; i3++) {
+        if ((size_t)(e - p) < (size_t)(2)) return 0;
+        uint32_t v4 = ((uint32_t)p[0] << 8 | p[1]);
+        (void)v4;
+        p += 2;
+        if ((size_t)(e - p) < (size_t)(v4)) return 0;
+        const u8 *e5 = p + v4;
+        if ((size_t)(e5 - p) < (size_t)(2)) return 0;
+        uint32_t v6 = p[0];
+        (void)v6;
+        if (!(v6 >= 1U)) return 0;
+        p += 1;
+        uint32_t v7 = p[0];
+        (void)v7;
+        p += 1;
+        if ((size_t)(e5 - p) < (size_t)(v7)) return 0;
+        int k8 = is_text_0(p, (Py_ssize_t)v7);
+        if (!(k8)) return 0;
+        p += v7;
+        if ((size_t)(e5 - p) < (size_t)(1)) return 0;
+        uint32_t v9 = p[0];
+        (void)v9;
+        p += 1;
+        if ((size_t)(e5 - p) < (size_t)(v9)) return 0;
+        int k10 = is_text_0(p, (Py_ssize_t)v9);
+        if (!(k10)) return 0;
+        p += v9;
+        if ((size_t)(e5 - p) < (size_t)(20)) return 0;
+        int k11 = is_text_1(p, (Py_ssize_t)8);
+        if (!(k11)) return 0;
+        p += 8;
+        int k12 = is_text_2(p, (Py_ssize_t)10);
+        if (!(k12)) return 0;
+        p += 10;
+        uint32_t v13 = ((uint32_t)p[0] << 8 | p[1]);
+        (void)v13;
+        if (!(v13 <= 9999U)) return 0;
+        p += 2;
+        if (!(p == e5)) return 0;
+    }
+    if (!(p - s1 <= 8192)) return 0;
+    return p == e;
+}
+
+static PyObject *py_check_untyped_batch(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_untyped_batch(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_untyped_batch(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_untyped_batch, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_untyped_batch(PyObject *module, PyObject *data)
+{
+    PyObject *o[9] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    const u8 *s1 = p;
+    if ((size_t)(e - p) < (size_t)(1)) goto bad;
+    uint32_t v2 = p[0];
+    (void)v2;
+    if (!(v2 >= 1U)) goto bad;
+    p += 1;
+    if (!((uint64_t)v2 <= (uint64_t)(e - p) / 27)) goto bad;
+    if (!(o[0] = PyTuple_New((Py_ssize_t)v2))) goto bad;
+    for (Py_ssize_t i3 = 0; i3 < (Py_ssize_t)v2; i3++) {
+        if ((size_t)(e - p) < (size_t)(2)) goto bad;
+        uint32_t v4 = ((uint32_t)p[0] << 8 | p[1]);
+        (void)v4;
+        p += 2;
+        if ((size_t)(e - p) < (size_t)(v4)) goto bad;
+        const u8 *e5 = p + v4;
+        if ((size_t)(e5 - p) < (size_t)(2)) goto bad;
+        uint32_t v6 = p[0];
+        (void)v6;
+        if (!(v6 >= 1U)) goto bad;
+        if (!(o[1] = PyLong_FromLong((long)v6))) goto bad;
+        p += 1;
+        uint32_t v7 = p[0];
+        (void)v7;
+        p += 1;
+        if ((size_t)(e5 - p) < (size_t)(v7)) goto bad;
+        int k8 = is_text_0(p, (Py_ssize_t)v7);
+        if (!(k8)) goto bad;
+        if (!(o[2] = known_text(p, (Py_ssize_t)v7, k8))) goto bad;
+        p += v7;
+        if ((size_t)(e5 - p) < (size_t)(1)) goto bad;
+        uint32_t v9 = p[0];
+        (void)v9;
+        p += 1;
+        if ((size_t)(e5 - p) < (size_t)(v9)) goto bad;
+        int k10 = is_text_0(p, (Py_ssize_t)v9);
+        if (!(k10)) goto bad;
+        if (!(o[3] = known_text(p, (Py_ssize_t)v9, k10))) goto bad;
+        p += v9;
+        if ((size_t)(e5 - p) < (size_t)(20)) goto bad;
+        int k11 = is_text_1(p, (Py_ssize_t)8);
+        if (!(k11)) goto bad;
+        if (!(o[4] = new_text(p, (Py_ssize_t)8, k11))) goto bad;
+        p += 8;
+        int k12 = is_text_2(p, (Py_ssize_t)10);
+        if (!(k12)) goto bad;
+        if (!(o[5] = new_text(p, (Py_ssize_t)10, k12))) goto bad;
+        p += 10;
+        uint32_t v13 = ((uint32_t)p[0] << 8 | p[1]);
+        (void)v13;
+        if (!(v13 <= 9999U)) goto bad;
+        if (!(o[6] = PyLong_FromLong((long)v13))) goto bad;
+        p += 2;
+        if (!(o[7] = new_object(type_Bet))) goto bad;
+        set_slot(o[7], slots_Bet[0], o[1]); o[1] = NULL;
+        set_slot(o[7], slots_Bet[1], o[2]); o[2] = NULL;
+        set_slot(o[7], slots_Bet[2], o[3]); o[3] = NULL;
+        set_slot(o[7], slots_Bet[3], o[4]); o[4] = NULL;
+        set_slot(o[7], slots_Bet[4], o[5]); o[5] = NULL;
+        set_slot(o[7], slots_Bet[5], o[6]); o[6] = NULL;
+        if (!(p == e5)) goto bad;
+        PyTuple_SET_ITEM(o[0], i3, o[7]); o[7] = NULL;
+    }
+    if (!(o[8] = new_object(type_BetBatch))) goto bad;
+    set_slot(o[8], slots_BetBatch[0], o[0]); o[0] = NULL;
+    track(o[8]);
+    if (!(p - s1 <= 8192)) goto bad;
+    if (p == e) return o[8];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_untyped_batch, data, 0);
+}
+
+
+static int put_untyped_batch(Output *out, PyObject *message)
+{
+    Py_ssize_t s1 = out->size;
+    PyObject *r2 = message;
+    if (!(r2 && Py_IS_TYPE(r2, type_BetBatch))) return 0;
+    PyObject *f3 = get_slot(r2, slots_BetBatch[0]);
+    if (!(f3 && (PyTuple_Check(f3) || PyList_Check(f3)))) return 0;
+    PyObject **a4 = PySequence_Fast_ITEMS(f3);
+    Py_ssize_t n5 = PySequence_Fast_GET_SIZE(f3);
+    if (!(n5 >= 1 && n5 <= 255)) return 0;
+    if (!(reserve(out, 1))) return 0;
+    put_be((out->base + out->size), 1, (uint64_t)n5);
+    out->size += 1;
+    for (Py_ssize_t i6 = 0; i6 < n5; i6++) {
+        if (!(reserve(out, 535))) return 0;
+         {
+            u8 *w7 = out->base + out->size;
+            w7 += 2;
+            Py_ssize_t s8 = w7 - out->base;
+            PyObject *r10 = a4[i6];
+            if (!(r10 && Py_IS_TYPE(r10, type_Bet))) return 0;
+            PyObject *f11 = get_slot(r10, slots_Bet[0]);
+            int64_t v12 = 0;
+            if (!(get_int(f11, 1U, 255U, &v12))) return 0;
+            put_be(w7, 1, (uint64_t)v12);
+            w7 += 1;
+            PyObject *f13 = get_slot(r10, slots_Bet[1]);
+            Py_ssize_t n14 = 0;
+            const u8 *t15 = get_text(f13, &n14);
+            if (!(t15 && is_text_0(t15, n14))) return 0;
+            if (!(n14 >= 0 && n14 <= 255)) return 0;
+            put_be(w7, 1, (uint64_t)n14);
+            w7 += 1;
+            memcpy(w7, t15, (size_t)n14);
+            w7 += n14;
+            PyObject *f16 = get_slot(r10, slots_Bet[2]);
+            Py_ssize_t n17 = 0;
+            const u8 *t18 = get_text(f16, &n17);
+            if (!(t18 && is_text_0(t18, n17))) return 0;
+            if (!(n17 >= 0 && n17 <= 255)) return 0;
+            put_be(w7, 1, (uint64_t)n17);
+            w7 += 1;
+            memcpy(w7, t18, (size_t)n17);
+            w7 += n17;
+            PyObject *f19 = get_slot(r10, slots_Bet[3]);
+            Py_ssize_t n20 = 0;
+            const u8 *t21 = get_text(f19, &n20);
+            if (!(t21 && is_text_1(t21, n20))) return 0;
+            if (!(n20 == 8)) return 0;
+            memcpy(w7, t21, (size_t)8);
+            w7 += 8;
+            PyObject *f22 = get_slot(r10, slots_Bet[4]);
+            Py_ssize_t n23 = 0;
+            const u8 *t24 = get_text(f22, &n23);
+            if (!(t24 && is_text_2(t24, n23))) return 0;
+            if (!(n23 == 10)) return 0;
+            memcpy(w7, t24, (size_t)10);
+            w7 += 10;
+            PyObject *f25 = get_slot(r10, slots_Bet[5]);
+            int64_t v26 = 0;
+            if (!(get_int(f25, 0U, 9999U, &v26))) return 0;
+            put_be(w7, 2, (uint64_t)v26);
+            w7 += 2;
+            Py_ssize_t n9 = w7 - out->base - s8;
+            if (!(n9 >= 25 && n9 <= 533)) return 0;
+            put_be((out->base + s8 - 2), 2, (uint64_t)n9);
+            out->size = w7 - out->base;
+        }
+    }
+    if (!(out->size - s1 <= 8192)) return 0;
+    return 1;
+}
+
+static PyObject *py_encode_untyped_batch(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_untyped_batch(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_untyped_batch, message, 1);
+}
+
+
+static int scan_untyped_batch(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->v[1] = s->v[0] + 0;
+    s->v[2] = 0;
+    if (s->v[0] + 1 > s->v[1] + 8192) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 1;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    if ((uint64_t)(d + s->v[0] + 0)[0] > 255ULL || (uint64_t)(d + s->v[0] + 0)[0] < 1ULL) return SCAN_BAD;
+    s->v[2] = (int64_t)(d + s->v[0] + 0)[0];
+    s->v[0] += 1;
+    for (; s->v[2] > 0; s->v[2]--) {
+        if (s->v[0] + 2 > s->v[1] + 8192) return SCAN_BAD;
+        s->need = (Py_ssize_t)s->v[0] + 2;
+        /* fall through */ case 2:
+        if (n < s->need) { s->at = 2; return SCAN_MORE; }
+        if ((uint64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]) > 533ULL || (uint64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]) < 25ULL) return SCAN_BAD;
+        s->v[0] += 2 + (int64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]);
+        if (s->v[0] + 0 > s->v[1] + 8192) return SCAN_BAD;
+        s->need = (Py_ssize_t)s->v[0] + 0;
+        /* fall through */ case 3:
+        if (n < s->need) { s->at = 3; return SCAN_MORE; }
+    }
+    if (s->v[0] + 0 > s->v[1] + 8192) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    /* fall through */ case 4:
+    if (n < s->need) { s->at = 4; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    /* fall through */ case 5:
+    if (n < s->need) { s->at = 5; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_untyped_batch(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_untyped_batch, &pure_scan_untyped_batch);
+}
+
+static PyObject *pure_check_bet_batch;
+
+static PyObject *pure_decode_bet_batch;
+
+static PyObject *pure_encode_bet_batch;
+
+static PyObject *pure_scan_bet_batch;
+
+
+static int check_bet_batch(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    const u8 *s1 = p;
+    if ((size_t)(e - p) < (size_t)(1)) return 0;
+    if (!(p[0] == 1U)) return 0;
+    p += 1;
+    if ((size_t)(e - p) < (size_t)(1)) return 0;
+    uint32_t v2 = p[0];
+    (void)v2;
+    if (!(v2 >= 1U)) return 0;
+    p += 1;
+    if (!((uint64_t)v2 <= (uint64_t)(e - p) / 27)) return 0;
+    for (Py_ssize_t i3 = 0; i3 < (Py_ssize_t)v2; i3++) {
+        if ((size_t)(e - p) < (size_t)(2)) return 0;
+        uint32_t v4 = ((uint32_t)p[0] << 8 | p[1]);
+        (void)v4;
+        p += 2;
+        if ((size_t)(e - p) < (size_t)(v4)) return 0;
+        const u8 *e5 = p + v4;
+        if ((size_t)(e5 - p) < (size_t)(2)) return 0;
+        uint32_t v6 = p[0];
+        (void)v6;
+        if (!(v6 >= 1U)) return 0;
+        p += 1;
+        uint32_t v7 = p[0];
+        (void)v7;
+        p += 1;
+        if ((size_t)(e5 - p) < (size_t)(v7)) return 0;
+        int k8 = is_text_0(p, (Py_ssize_t)v7);
+        if (!(k8)) return 0;
+        p += v7;
+        if ((size_t)(e5 - p) < (size_t)(1)) return 0;
+        uint32_t v9 = p[0];
+        (void)v9;
+        p += 1;
+        if ((size_t)(e5 - p) < (size_t)(v9)) return 0;
+        int k10 = is_text_0(p, (Py_ssize_t)v9);
+        if (!(k10)) return 0;
+        p += v9;
+        if ((size_t)(e5 - p) < (size_t)(20)) return 0;
+        int k11 = is_text_1(p, (Py_ssize_t)8);
+        if (!(k11)) return 0;
+        p += 8;
+        int k12 = is_text_2(p, (Py_ssize_t)10);
+        if (!(k12)) return 0;
+        p += 10;
+        uint32_t v13 = ((uint32_t)p[0] << 8 | p[1]);
+        (void)v13;
+        if (!(v13 <= 9999U)) return 0;
+        p += 2;
+        if (!(p == e5)) return 0;
+    }
+    if (!(p - s1 <= 8192)) return 0;
+    return p == e;
+}
+
+static PyObject *py_check_bet_batch(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_bet_batch(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_bet_batch(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_bet_batch, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_bet_batch(PyObject *module, PyObject *data)
+{
+    PyObject *o[9] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    const u8 *s1 = p;
+    if ((size_t)(e - p) < (size_t)(1)) goto bad;
+    if (!(p[0] == 1U)) goto bad;
+    p += 1;
+    if ((size_t)(e - p) < (size_t)(1)) goto bad;
+    uint32_t v2 = p[0];
+    (void)v2;
+    if (!(v2 >= 1U)) goto bad;
+    p += 1;
+    if (!((uint64_t)v2 <= (uint64_t)(e - p) / 27)) goto bad;
+    if (!(o[0] = PyTuple_New((Py_ssize_t)v2))) goto bad;
+    for (Py_ssize_t i3 = 0; i3 < (Py_ssize_t)v2; i3++) {
+        if ((size_t)(e - p) < (size_t)(2)) goto bad;
+        uint32_t v4 = ((uint32_t)p[0] << 8 | p[1]);
+        (void)v4;
+        p += 2;
+        if ((size_t)(e - p) < (size_t)(v4)) goto bad;
+        const u8 *e5 = p + v4;
+        if ((size_t)(e5 - p) < (size_t)(2)) goto bad;
+        uint32_t v6 = p[0];
+        (void)v6;
+        if (!(v6 >= 1U)) goto bad;
+        if (!(o[1] = PyLong_FromLong((long)v6))) goto bad;
+        p += 1;
+        uint32_t v7 = p[0];
+        (void)v7;
+        p += 1;
+        if ((size_t)(e5 - p) < (size_t)(v7)) goto bad;
+        int k8 = is_text_0(p, (Py_ssize_t)v7);
+        if (!(k8)) goto bad;
+        if (!(o[2] = known_text(p, (Py_ssize_t)v7, k8))) goto bad;
+        p += v7;
+        if ((size_t)(e5 - p) < (size_t)(1)) goto bad;
+        uint32_t v9 = p[0];
+        (void)v9;
+        p += 1;
+        if ((size_t)(e5 - p) < (size_t)(v9)) goto bad;
+        int k10 = is_text_0(p, (Py_ssize_t)v9);
+        if (!(k10)) goto bad;
+        if (!(o[3] = known_text(p, (Py_ssize_t)v9, k10))) goto bad;
+        p += v9;
+        if ((size_t)(e5 - p) < (size_t)(20)) goto bad;
+        int k11 = is_text_1(p, (Py_ssize_t)8);
+        if (!(k11)) goto bad;
+        if (!(o[4] = new_text(p, (Py_ssize_t)8, k11))) goto bad;
+        p += 8;
+        int k12 = is_text_2(p, (Py_ssize_t)10);
+        if (!(k12)) goto bad;
+        if (!(o[5] = new_text(p, (Py_ssize_t)10, k12))) goto bad;
+        p += 10;
+        uint32_t v13 = ((uint32_t)p[0] << 8 | p[1]);
+        (void)v13;
+        if (!(v13 <= 9999U)) goto bad;
+        if (!(o[6] = PyLong_FromLong((long)v13))) goto bad;
+        p += 2;
+        if (!(o[7] = new_object(type_Bet))) goto bad;
+        set_slot(o[7], slots_Bet[0], o[1]); o[1] = NULL;
+        set_slot(o[7], slots_Bet[1], o[2]); o[2] = NULL;
+        set_slot(o[7], slots_Bet[2], o[3]); o[3] = NULL;
+        set_slot(o[7], slots_Bet[3], o[4]); o[4] = NULL;
+        set_slot(o[7], slots_Bet[4], o[5]); o[5] = NULL;
+        set_slot(o[7], slots_Bet[5], o[6]); o[6] = NULL;
+        if (!(p == e5)) goto bad;
+        PyTuple_SET_ITEM(o[0], i3, o[7]); o[7] = NULL;
+    }
+    if (!(o[8] = new_object(type_BetBatch))) goto bad;
+    set_slot(o[8], slots_BetBatch[0], o[0]); o[0] = NULL;
+    track(o[8]);
+    if (!(p - s1 <= 8192)) goto bad;
+    if (p == e) return o[8];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_bet_batch, data, 0);
+}
+
+
+static int put_bet_batch(Output *out, PyObject *message)
+{
+    Py_ssize_t s1 = out->size;
+    PyObject *r2 = message;
+    if (!(r2 && Py_IS_TYPE(r2, type_BetBatch))) return 0;
+    if (!(reserve(out, 1))) return 0;
+     {
+        u8 *w3 = out->base + out->size;
+        memcpy(w3, "\001", (size_t)1);
+        w3 += 1;
+        out->size = w3 - out->base;
+    }
+    PyObject *f4 = get_slot(r2, slots_BetBatch[0]);
+    if (!(f4 && (PyTuple_Check(f4) || PyList_Check(f4)))) return 0;
+    PyObject **a5 = PySequence_Fast_ITEMS(f4);
+    Py_ssize_t n6 = PySequence_Fast_GET_SIZE(f4);
+    if (!(n6 >= 1 && n6 <= 255)) return 0;
+    if (!(reserve(out, 1))) return 0;
+    put_be((out->base + out->size), 1, (uint64_t)n6);
+    out->size += 1;
+    for (Py_ssize_t i7 = 0; i7 < n6; i7++) {
+        if (!(reserve(out, 535))) return 0;
+         {
+            u8 *w8 = out->base + out->size;
+            w8 += 2;
+            Py_ssize_t s9 = w8 - out->base;
+            PyObject *r11 = a5[i7];
+            if (!(r11 && Py_IS_TYPE(r11, type_Bet))) return 0;
+            PyObject *f12 = get_slot(r11, slots_Bet[0]);
+            int64_t v13 = 0;
+            if (!(get_int(f12, 1U, 255U, &v13))) return 0;
+            put_be(w8, 1, (uint64_t)v13);
+            w8 += 1;
+            PyObject *f14 = get_slot(r11, slots_Bet[1]);
+            Py_ssize_t n15 = 0;
+            const u8 *t16 = get_text(f14, &n15);
+            if (!(t16 && is_text_0(t16, n15))) return 0;
+            if (!(n15 >= 0 && n15 <= 255)) return 0;
+            put_be(w8, 1, (uint64_t)n15);
+            w8 += 1;
+            memcpy(w8, t16, (size_t)n15);
+            w8 += n15;
+            PyObject *f17 = get_slot(r11, slots_Bet[2]);
+            Py_ssize_t n18 = 0;
+            const u8 *t19 = get_text(f17, &n18);
+            if (!(t19 && is_text_0(t19, n18))) return 0;
+            if (!(n18 >= 0 && n18 <= 255)) return 0;
+            put_be(w8, 1, (uint64_t)n18);
+            w8 += 1;
+            memcpy(w8, t19, (size_t)n18);
+            w8 += n18;
+            PyObject *f20 = get_slot(r11, slots_Bet[3]);
+            Py_ssize_t n21 = 0;
+            const u8 *t22 = get_text(f20, &n21);
+            if (!(t22 && is_text_1(t22, n21))) return 0;
+            if (!(n21 == 8)) return 0;
+            memcpy(w8, t22, (size_t)8);
+            w8 += 8;
+            PyObject *f23 = get_slot(r11, slots_Bet[4]);
+            Py_ssize_t n24 = 0;
+            const u8 *t25 = get_text(f23, &n24);
+            if (!(t25 && is_text_2(t25, n24))) return 0;
+            if (!(n24 == 10)) return 0;
+            memcpy(w8, t25, (size_t)10);
+            w8 += 10;
+            PyObject *f26 = get_slot(r11, slots_Bet[5]);
+            int64_t v27 = 0;
+            if (!(get_int(f26, 0U, 9999U, &v27))) return 0;
+            put_be(w8, 2, (uint64_t)v27);
+            w8 += 2;
+            Py_ssize_t n10 = w8 - out->base - s9;
+            if (!(n10 >= 25 && n10 <= 533)) return 0;
+            put_be((out->base + s9 - 2), 2, (uint64_t)n10);
+            out->size = w8 - out->base;
+        }
+    }
+    if (!(out->size - s1 <= 8192)) return 0;
+    return 1;
+}
+
+static PyObject *py_encode_bet_batch(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_bet_batch(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_bet_batch, message, 1);
+}
+
+
+static int scan_bet_batch(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->v[1] = s->v[0] + 0;
+    if (s->v[0] + 1 > s->v[1] + 8192) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 1;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    if (memcmp(d + s->v[0] + 0, "\001", 1)) return SCAN_BAD;
+    s->v[2] = 0;
+    if (s->v[0] + 2 > s->v[1] + 8192) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 2;
+    /* fall through */ case 2:
+    if (n < s->need) { s->at = 2; return SCAN_MORE; }
+    if ((uint64_t)(d + s->v[0] + 1)[0] > 255ULL || (uint64_t)(d + s->v[0] + 1)[0] < 1ULL) return SCAN_BAD;
+    s->v[2] = (int64_t)(d + s->v[0] + 1)[0];
+    s->v[0] += 2;
+    for (; s->v[2] > 0; s->v[2]--) {
+        if (s->v[0] + 2 > s->v[1] + 8192) return SCAN_BAD;
+        s->need = (Py_ssize_t)s->v[0] + 2;
+        /* fall through */ case 3:
+        if (n < s->need) { s->at = 3; return SCAN_MORE; }
+        if ((uint64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]) > 533ULL || (uint64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]) < 25ULL) return SCAN_BAD;
+        s->v[0] += 2 + (int64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]);
+        if (s->v[0] + 0 > s->v[1] + 8192) return SCAN_BAD;
+        s->need = (Py_ssize_t)s->v[0] + 0;
+        /* fall through */ case 4:
+        if (n < s->need) { s->at = 4; return SCAN_MORE; }
+    }
+    if (s->v[0] + 0 > s->v[1] + 8192) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    /* fall through */ case 5:
+    if (n < s->need) { s->at = 5; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    /* fall through */ case 6:
+    if (n < s->need) { s->at = 6; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_bet_batch(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_bet_batch, &pure_scan_bet_batch);
+}
+
+static PyObject *pure_check_winners_request;
+
+static PyObject *pure_decode_winners_request;
+
+static PyObject *pure_encode_winners_request;
+
+static PyObject *pure_scan_winners_request;
+
+
+static int check_winners_request(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    if ((size_t)(e - p) < (size_t)(2)) return 0;
+    if (!(p[0] == 2U)) return 0;
+    p += 1;
+    uint32_t v1 = p[0];
+    (void)v1;
+    if (!(v1 >= 1U)) return 0;
+    p += 1;
+    return p == e;
+}
+
+static PyObject *py_check_winners_request(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_winners_request(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_winners_request(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_winners_request, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_winners_request(PyObject *module, PyObject *data)
+{
+    PyObject *o[2] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    if ((size_t)(e - p) < (size_t)(2)) goto bad;
+    if (!(p[0] == 2U)) goto bad;
+    p += 1;
+    uint32_t v1 = p[0];
+    (void)v1;
+    if (!(v1 >= 1U)) goto bad;
+    if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
+    p += 1;
+    if (!(o[1] = new_object(type_WinnersRequest))) goto bad;
+    set_slot(o[1], slots_WinnersRequest[0], o[0]); o[0] = NULL;
+    if (p == e) return o[1];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_winners_request, data, 0);
+}
+
+
+static int put_winners_request(Output *out, PyObject *message)
+{
+    if (!(reserve(out, 2))) return 0;
+     {
+        u8 *w1 = out->base + out->size;
+        PyObject *r2 = message;
+        if (!(r2 && Py_IS_TYPE(r2, type_WinnersRequest))) return 0;
+        memcpy(w1, "\002", (size_t)1);
+        w1 += 1;
+        PyObject *f3 = get_slot(r2, slots_WinnersRequest[0]);
+        int64_t v4 = 0;
+        if (!(get_int(f3, 1U, 255U, &v4))) return 0;
+        put_be(w1, 1, (uint64_t)v4);
+        w1 += 1;
+        out->size = w1 - out->base;
+    }
+    return 1;
+}
+
+static PyObject *py_encode_winners_request(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_winners_request(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_winners_request, message, 1);
+}
+
+
+static int scan_winners_request(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->need = (Py_ssize_t)s->v[0] + 1;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    if (memcmp(d + s->v[0] + 0, "\002", 1)) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 2;
+    /* fall through */ case 2:
+    if (n < s->need) { s->at = 2; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 2;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_winners_request(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_winners_request, &pure_scan_winners_request);
+}
+
+static PyObject *pure_check_probe;
+
+static PyObject *pure_decode_probe;
+
+static PyObject *pure_encode_probe;
+
+static PyObject *pure_scan_probe;
+
+
+static int check_probe(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    if ((size_t)(e - p) < (size_t)(1)) return 0;
+    Py_ssize_t n1 = e - p - (e[-1] == '\n');
+    if (!(n1 >= 1 && *p >= 32 && *p <= 126 && n1 <= 1024)) return 0;
+    if (!(!memchr(p, '\n', (size_t)n1))) return 0;
+    p = e;
+    return p == e;
+}
+
+static PyObject *py_check_probe(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_probe(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_probe(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_probe, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_probe(PyObject *module, PyObject *data)
+{
+    PyObject *o[2] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    if ((size_t)(e - p) < (size_t)(1)) goto bad;
+    Py_ssize_t n1 = e - p - (e[-1] == '\n');
+    if (!(n1 >= 1 && *p >= 32 && *p <= 126 && n1 <= 1024)) goto bad;
+    if (!(!memchr(p, '\n', (size_t)n1))) goto bad;
+    if (!(o[0] = PyBytes_FromStringAndSize((const char *)p, e - p))) goto bad;
+    p = e;
+    if (!(o[1] = new_object(type_Probe))) goto bad;
+    set_slot(o[1], slots_Probe[0], o[0]); o[0] = NULL;
+    if (p == e) return o[1];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_probe, data, 0);
+}
+
+
+static int put_probe(Output *out, PyObject *message)
+{
+    if (!(reserve(out, 1025))) return 0;
+     {
+        u8 *w1 = out->base + out->size;
+        PyObject *r2 = message;
+        if (!(r2 && Py_IS_TYPE(r2, type_Probe))) return 0;
+        PyObject *f3 = get_slot(r2, slots_Probe[0]);
+        if (!(f3 && PyBytes_Check(f3))) return 0;
+         {
+            const u8 *p = (const u8 *)PyBytes_AS_STRING(f3), *e = p + PyBytes_GET_SIZE(f3);
+            if ((size_t)(e - p) < (size_t)(1)) return 0;
+            Py_ssize_t n1 = e - p - (e[-1] == '\n');
+            if (!(n1 >= 1 && *p >= 32 && *p <= 126 && n1 <= 1024)) return 0;
+            if (!(!memchr(p, '\n', (size_t)n1))) return 0;
+            p = e;
+        }
+        memcpy(w1, PyBytes_AS_STRING(f3), (size_t)PyBytes_GET_SIZE(f3));
+        w1 += PyBytes_GET_SIZE(f3);
+        out->size = w1 - out->base;
+    }
+    return 1;
+}
+
+static PyObject *py_encode_probe(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_probe(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_probe, message, 1);
+}
+
+
+static int scan_probe(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->need = (Py_ssize_t)s->v[0] + 1;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    if (d[s->v[0] + 0] < 32 || d[s->v[0] + 0] > 126 || d[s->v[0] + 0] == '\n') return SCAN_BAD;
+    s->v[0] += 0; s->v[1] = s->v[0];
+    /* fall through */ case 2:;
+     {
+        const u8 *stop = memchr(d + s->v[1], '\n', (size_t)(n - s->v[1]));
+        if (!stop) {
+            if (n > s->v[0] + 1024) return SCAN_BAD;
+            s->v[1] = n; s->need = n + 1; s->at = 2; return SCAN_MORE;
+        }
+        if (stop - d > s->v[0] + 1024) return SCAN_BAD;
+        s->v[0] = stop - d + 1;
+    }
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    /* fall through */ case 3:
+    if (n < s->need) { s->at = 3; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_probe(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_probe, &pure_scan_probe);
+}
+
+static PyObject *pure_check_ack;
+
+static PyObject *pure_decode_ack;
+
+static PyObject *pure_encode_ack;
+
+static PyObject *pure_scan_ack;
+
+
+static int check_ack(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    if ((size_t)(e - p) < (size_t)(1)) return 0;
+    uint32_t v1 = p[0];
+    (void)v1;
+    p += 1;
+    return p == e;
+}
+
+static PyObject *py_check_ack(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_ack(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_ack(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_ack, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_ack(PyObject *module, PyObject *data)
+{
+    PyObject *o[2] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    if ((size_t)(e - p) < (size_t)(1)) goto bad;
+    uint32_t v1 = p[0];
+    (void)v1;
+    if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
+    p += 1;
+    if (!(o[1] = new_object(type_Ack))) goto bad;
+    set_slot(o[1], slots_Ack[0], o[0]); o[0] = NULL;
+    if (p == e) return o[1];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_ack, data, 0);
+}
+
+
+static int put_ack(Output *out, PyObject *message)
+{
+    if (!(reserve(out, 1))) return 0;
+     {
+        u8 *w1 = out->base + out->size;
+        PyObject *r2 = message;
+        if (!(r2 && Py_IS_TYPE(r2, type_Ack))) return 0;
+        PyObject *f3 = get_slot(r2, slots_Ack[0]);
+        int64_t v4 = 0;
+        if (!(get_int(f3, 0U, 255U, &v4))) return 0;
+        put_be(w1, 1, (uint64_t)v4);
+        w1 += 1;
+        out->size = w1 - out->base;
+    }
+    return 1;
+}
+
+static PyObject *py_encode_ack(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_ack(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_ack, message, 1);
+}
+
+
+static int scan_ack(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->need = (Py_ssize_t)s->v[0] + 1;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 1;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_ack(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_ack, &pure_scan_ack);
+}
+
+static PyObject *pure_check_winners;
+
+static PyObject *pure_decode_winners;
+
+static PyObject *pure_encode_winners;
+
+static PyObject *pure_scan_winners;
+
+
+static int check_winners(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    if ((size_t)(e - p) < (size_t)(2)) return 0;
+    uint32_t v1 = ((uint32_t)p[0] << 8 | p[1]);
+    (void)v1;
+    p += 2;
+    if (!((uint64_t)v1 <= (uint64_t)(e - p) / 8)) return 0;
+    for (Py_ssize_t i2 = 0; i2 < (Py_ssize_t)v1; i2++) {
+        if ((size_t)(e - p) < (size_t)(8)) return 0;
+        int k3 = is_text_1(p, (Py_ssize_t)8);
+        if (!(k3)) return 0;
+        p += 8;
+    }
+    return p == e;
+}
+
+static PyObject *py_check_winners(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_winners(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_winners(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_winners, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_winners(PyObject *module, PyObject *data)
+{
+    PyObject *o[3] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    if ((size_t)(e - p) < (size_t)(2)) goto bad;
+    uint32_t v1 = ((uint32_t)p[0] << 8 | p[1]);
+    (void)v1;
+    p += 2;
+    if (!((uint64_t)v1 <= (uint64_t)(e - p) / 8)) goto bad;
+    if (!(o[0] = PyTuple_New((Py_ssize_t)v1))) goto bad;
+    for (Py_ssize_t i2 = 0; i2 < (Py_ssize_t)v1; i2++) {
+        if ((size_t)(e - p) < (size_t)(8)) goto bad;
+        int k3 = is_text_1(p, (Py_ssize_t)8);
+        if (!(k3)) goto bad;
+        if (!(o[1] = new_text(p, (Py_ssize_t)8, k3))) goto bad;
+        p += 8;
+        PyTuple_SET_ITEM(o[0], i2, o[1]); o[1] = NULL;
+    }
+    if (!(o[2] = new_object(type_Winners))) goto bad;
+    set_slot(o[2], slots_Winners[0], o[0]); o[0] = NULL;
+    track(o[2]);
+    if (p == e) return o[2];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_winners, data, 0);
+}
+
+
+static int put_winners(Output *out, PyObject *message)
+{
+    PyObject *r1 = message;
+    if (!(r1 && Py_IS_TYPE(r1, type_Winners))) return 0;
+    PyObject *f2 = get_slot(r1, slots_Winners[0]);
+    if (!(f2 && (PyTuple_Check(f2) || PyList_Check(f2)))) return 0;
+    PyObject **a3 = PySequence_Fast_ITEMS(f2);
+    Py_ssize_t n4 = PySequence_Fast_GET_SIZE(f2);
+    if (!(n4 >= 0 && n4 <= 65535)) return 0;
+    if (!(reserve(out, 2))) return 0;
+    put_be((out->base + out->size), 2, (uint64_t)n4);
+    out->size += 2;
+    for (Py_ssize_t i5 = 0; i5 < n4; i5++) {
+        if (!(reserve(out, 8))) return 0;
+         {
+            u8 *w6 = out->base + out->size;
+            Py_ssize_t n7 = 0;
+            const u8 *t8 = get_text(a3[i5], &n7);
+            if (!(t8 && is_text_1(t8, n7))) return 0;
+            if (!(n7 == 8)) return 0;
+            memcpy(w6, t8, (size_t)8);
+            w6 += 8;
+            out->size = w6 - out->base;
+        }
+    }
+    return 1;
+}
+
+static PyObject *py_encode_winners(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_winners(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_winners, message, 1);
+}
+
+
+static int scan_winners(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->v[1] = 0;
+    s->need = (Py_ssize_t)s->v[0] + 2;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    if ((uint64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]) > 65535ULL) return SCAN_BAD;
+    s->v[1] = (int64_t)((uint32_t)(d + s->v[0] + 0)[0] << 8 | (d + s->v[0] + 0)[1]);
+    if (s->v[1] > (INT64_MAX / 4 - s->v[0]) / 8) return SCAN_BAD;
+    s->v[0] += 2 + s->v[1] * 8;
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    /* fall through */ case 2:
+    if (n < s->need) { s->at = 2; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 0;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_winners(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_winners, &pure_scan_winners);
+}
+
+static PyObject *pure_check_open_upload;
+
+static PyObject *pure_decode_open_upload;
+
+static PyObject *pure_encode_open_upload;
+
+static PyObject *pure_scan_open_upload;
+
+
+static int check_open_upload(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    if ((size_t)(e - p) < (size_t)(31)) return 0;
+    if (!(p[0] == 3U)) return 0;
+    p += 1;
+    if (!(p[0] == 1U)) return 0;
+    p += 1;
+    uint32_t v1 = p[0];
+    (void)v1;
+    if (!(v1 >= 1U)) return 0;
+    p += 1;
+    uint32_t v2 = (uint32_t)get_be(p, 4);
+    (void)v2;
+    p += 4;
+    uint64_t v3 = (uint64_t)get_be(p, 8);
+    (void)v3;
+    p += 8;
+    p += 16;
+    return p == e;
+}
+
+static PyObject *py_check_open_upload(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_open_upload(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_open_upload(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_open_upload, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_open_upload(PyObject *module, PyObject *data)
+{
+    PyObject *o[5] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    if ((size_t)(e - p) < (size_t)(31)) goto bad;
+    if (!(p[0] == 3U)) goto bad;
+    p += 1;
+    if (!(p[0] == 1U)) goto bad;
+    p += 1;
+    uint32_t v1 = p[0];
+    (void)v1;
+    if (!(v1 >= 1U)) goto bad;
+    if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
+    p += 1;
+    uint32_t v2 = (uint32_t)get_be(p, 4);
+    (void)v2;
+    if (!(o[1] = PyLong_FromUnsignedLongLong(v2))) goto bad;
+    p += 4;
+    uint64_t v3 = (uint64_t)get_be(p, 8);
+    (void)v3;
+    if (!(o[2] = PyLong_FromUnsignedLongLong(v3))) goto bad;
+    p += 8;
+    if (!(o[3] = PyBytes_FromStringAndSize((const char *)p, (Py_ssize_t)16))) goto bad;
+    p += 16;
+    if (!(o[4] = new_object(type_OpenUpload))) goto bad;
+    set_slot(o[4], slots_OpenUpload[0], o[0]); o[0] = NULL;
+    set_slot(o[4], slots_OpenUpload[1], o[1]); o[1] = NULL;
+    set_slot(o[4], slots_OpenUpload[2], o[2]); o[2] = NULL;
+    set_slot(o[4], slots_OpenUpload[3], o[3]); o[3] = NULL;
+    if (p == e) return o[4];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_open_upload, data, 0);
+}
+
+
+static int put_open_upload(Output *out, PyObject *message)
+{
+    if (!(reserve(out, 31))) return 0;
+     {
+        u8 *w1 = out->base + out->size;
+        PyObject *r2 = message;
+        if (!(r2 && Py_IS_TYPE(r2, type_OpenUpload))) return 0;
+        memcpy(w1, "\003", (size_t)1);
+        w1 += 1;
+        memcpy(w1, "\001", (size_t)1);
+        w1 += 1;
+        PyObject *f3 = get_slot(r2, slots_OpenUpload[0]);
+        int64_t v4 = 0;
+        if (!(get_int(f3, 1U, 255U, &v4))) return 0;
+        put_be(w1, 1, (uint64_t)v4);
+        w1 += 1;
+        PyObject *f5 = get_slot(r2, slots_OpenUpload[1]);
+        int64_t v6 = 0;
+        if (!(get_int(f5, 0U, 4294967295U, &v6))) return 0;
+        put_be(w1, 4, (uint64_t)v6);
+        w1 += 4;
+        PyObject *f7 = get_slot(r2, slots_OpenUpload[2]);
+        uint64_t v8 = 0;
+        if (!(get_u64(f7, 0ULL, 18446744073709551615ULL, &v8))) return 0;
+        put_be(w1, 8, (uint64_t)v8);
+        w1 += 8;
+        PyObject *f9 = get_slot(r2, slots_OpenUpload[3]);
+        if (!(f9 && PyBytes_Check(f9))) return 0;
+        if (!(PyBytes_GET_SIZE(f9) == 16)) return 0;
+        memcpy(w1, PyBytes_AS_STRING(f9), (size_t)16);
+        w1 += 16;
+        out->size = w1 - out->base;
+    }
+    return 1;
+}
+
+static PyObject *py_encode_open_upload(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_open_upload(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_open_upload, message, 1);
+}
+
+
+static int scan_open_upload(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->need = (Py_ssize_t)s->v[0] + 1;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    if (memcmp(d + s->v[0] + 0, "\003", 1)) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 2;
+    /* fall through */ case 2:
+    if (n < s->need) { s->at = 2; return SCAN_MORE; }
+    if (memcmp(d + s->v[0] + 1, "\001", 1)) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 31;
+    /* fall through */ case 3:
+    if (n < s->need) { s->at = 3; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 31;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_open_upload(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_open_upload, &pure_scan_open_upload);
+}
+
+static PyObject *pure_check_upload_status;
+
+static PyObject *pure_decode_upload_status;
+
+static PyObject *pure_encode_upload_status;
+
+static PyObject *pure_scan_upload_status;
+
+
+static int check_upload_status(const u8 *p, Py_ssize_t n)
+{
+    const u8 *e = p + n;
+    if ((size_t)(e - p) < (size_t)(18)) return 0;
+    if (!(p[0] == 131U)) return 0;
+    p += 1;
+    uint32_t v1 = p[0];
+    (void)v1;
+    switch (v1) {
+        case 0: case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 9: case 10: case 11: case 12: case 13: case 14: case 15: case 16: break;
+        default: return 0;
+    }
+    p += 1;
+    uint32_t v2 = (uint32_t)get_be(p, 4);
+    (void)v2;
+    p += 4;
+    uint64_t v3 = (uint64_t)get_be(p, 8);
+    (void)v3;
+    p += 8;
+    uint32_t v4 = (uint32_t)get_be(p, 4);
+    (void)v4;
+    p += 4;
+    return p == e;
+}
+
+static PyObject *py_check_upload_status(PyObject *module, PyObject *data)
+{
+    Py_buffer view;
+    int ok;
+    (void)module;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
+    if (view.len >= RELEASE_BYTES) {
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_upload_status(view.buf, view.len);
+        Py_END_ALLOW_THREADS
+    } else
+        ok = check_upload_status(view.buf, view.len);
+    PyBuffer_Release(&view);
+    if (!ok) return ask_pure(pure_check_upload_status, data, 0);
+    Py_RETURN_NONE;
+}
+
+
+static PyObject *py_decode_upload_status(PyObject *module, PyObject *data)
+{
+    PyObject *o[5] = {NULL};
+    (void)module;
+    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+    if ((size_t)(e - p) < (size_t)(18)) goto bad;
+    if (!(p[0] == 131U)) goto bad;
+    p += 1;
+    uint32_t v1 = p[0];
+    (void)v1;
+    switch (v1) {
+        case 0: case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 9: case 10: case 11: case 12: case 13: case 14: case 15: case 16: break;
+        default: goto bad;
+    }
+    if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
+    p += 1;
+    uint32_t v2 = (uint32_t)get_be(p, 4);
+    (void)v2;
+    if (!(o[1] = PyLong_FromUnsignedLongLong(v2))) goto bad;
+    p += 4;
+    uint64_t v3 = (uint64_t)get_be(p, 8);
+    (void)v3;
+    if (!(o[2] = PyLong_FromUnsignedLongLong(v3))) goto bad;
+    p += 8;
+    uint32_t v4 = (uint32_t)get_be(p, 4);
+    (void)v4;
+    if (!(o[3] = PyLong_FromUnsignedLongLong(v4))) goto bad;
+    p += 4;
+    if (!(o[4] = new_object(type_UploadStatus))) goto bad;
+    set_slot(o[4], slots_UploadStatus[0], o[0]); o[0] = NULL;
+    set_slot(o[4], slots_UploadStatus[1], o[1]); o[1] = NULL;
+    set_slot(o[4], slots_UploadStatus[2], o[2]); o[2] = NULL;
+    set_slot(o[4], slots_UploadStatus[3], o[3]); o[3] = NULL;
+    if (p == e) return o[4];
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(pure_decode_upload_status, data, 0);
+}
+
+
+static int put_upload_status(Output *out, PyObject *message)
+{
+    if (!(reserve(out, 18))) return 0;
+     {
+        u8 *w1 = out->base + out->size;
+        PyObject *r2 = message;
+        if (!(r2 && Py_IS_TYPE(r2, type_UploadStatus))) return 0;
+        memcpy(w1, "\203", (size_t)1);
+        w1 += 1;
+        PyObject *f3 = get_slot(r2, slots_UploadStatus[0]);
+        int64_t v4 = 0;
+        if (!(get_int(f3, 0U, 255U, &v4))) return 0;
+        switch (v4) {
+            case 0: case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 9: case 10: case 11: case 12: case 13: case 14: case 15: case 16: break;
+            default: return 0;
+        }
+        put_be(w1, 1, (uint64_t)v4);
+        w1 += 1;
+        PyObject *f5 = get_slot(r2, slots_UploadStatus[1]);
+        int64_t v6 = 0;
+        if (!(get_int(f5, 0U, 4294967295U, &v6))) return 0;
+        put_be(w1, 4, (uint64_t)v6);
+        w1 += 4;
+        PyObject *f7 = get_slot(r2, slots_UploadStatus[2]);
+        uint64_t v8 = 0;
+        if (!(get_u64(f7, 0ULL, 18446744073709551615ULL, &v8))) return 0;
+        put_be(w1, 8, (uint64_t)v8);
+        w1 += 8;
+        PyObject *f9 = get_slot(r2, slots_UploadStatus[3]);
+        int64_t v10 = 0;
+        if (!(get_int(f9, 0U, 4294967295U, &v10))) return 0;
+        put_be(w1, 4, (uint64_t)v10);
+        w1 += 4;
+        out->size = w1 - out->base;
+    }
+    return 1;
+}
+
+static PyObject *py_encode_upload_status(PyObject *module, PyObject *message)
+{
+    Output out;
+    PyObject *result = NULL;
+    (void)module;
+    output_begin(&out);
+    int ok = put_upload_status(&out, message);
+    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
+    output_end(&out);
+    return ok ? result : ask_pure(pure_encode_upload_status, message, 1);
+}
+
+
+static int scan_upload_status(const u8 *d, Py_ssize_t n, Scan *s)
+{
+    switch (s->at) {
+    case 0:
+    s->need = (Py_ssize_t)s->v[0] + 1;
+    /* fall through */ case 1:
+    if (n < s->need) { s->at = 1; return SCAN_MORE; }
+    if (memcmp(d + s->v[0] + 0, "\203", 1)) return SCAN_BAD;
+    s->need = (Py_ssize_t)s->v[0] + 18;
+    /* fall through */ case 2:
+    if (n < s->need) { s->at = 2; return SCAN_MORE; }
+    s->need = (Py_ssize_t)s->v[0] + 18;
+    return SCAN_DONE;
+    }
+    return SCAN_BAD;
+}
+
+static PyObject *py_scan_upload_status(PyObject *module, PyObject *data)
+{
+    (void)module;
+    return new_scanner(data, scan_upload_status, &pure_scan_upload_status);
+}
+
+
+static PyObject *py_bind(PyObject *module, PyObject *args)
+{
+    PyObject *classes, *pure;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "O!O!", &PyDict_Type, &classes, &PyDict_Type, &pure)) return NULL;
+    if (bind_class(classes, "Bet", &type_Bet, names_Bet, slots_Bet) < 0) return NULL;
+    if (bind_class(classes, "BetBatch", &type_BetBatch, names_BetBatch, slots_BetBatch) < 0) return NULL;
+    if (bind_class(classes, "WinnersRequest", &type_WinnersRequest, names_WinnersRequest, slots_WinnersRequest) < 0) return NULL;
+    if (bind_class(classes, "Probe", &type_Probe, names_Probe, slots_Probe) < 0) return NULL;
+    if (bind_class(classes, "Ack", &type_Ack, names_Ack, slots_Ack) < 0) return NULL;
+    if (bind_class(classes, "Winners", &type_Winners, names_Winners, slots_Winners) < 0) return NULL;
+    if (bind_class(classes, "OpenUpload", &type_OpenUpload, names_OpenUpload, slots_OpenUpload) < 0) return NULL;
+    if (bind_class(classes, "UploadStatus", &type_UploadStatus, names_UploadStatus, slots_UploadStatus) < 0) return NULL;
+    Py_XSETREF(pure_check_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "check_bet_frame")));
+    Py_XSETREF(pure_decode_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "decode_bet_frame")));
+    Py_XSETREF(pure_encode_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "encode_bet_frame")));
+    Py_XSETREF(pure_scan_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "scan_bet_frame")));
+    Py_XSETREF(pure_check_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "check_untyped_batch")));
+    Py_XSETREF(pure_decode_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "decode_untyped_batch")));
+    Py_XSETREF(pure_encode_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "encode_untyped_batch")));
+    Py_XSETREF(pure_scan_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "scan_untyped_batch")));
+    Py_XSETREF(pure_check_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "check_bet_batch")));
+    Py_XSETREF(pure_decode_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "decode_bet_batch")));
+    Py_XSETREF(pure_encode_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "encode_bet_batch")));
+    Py_XSETREF(pure_scan_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "scan_bet_batch")));
+    Py_XSETREF(pure_check_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "check_winners_request")));
+    Py_XSETREF(pure_decode_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "decode_winners_request")));
+    Py_XSETREF(pure_encode_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "encode_winners_request")));
+    Py_XSETREF(pure_scan_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "scan_winners_request")));
+    Py_XSETREF(pure_check_probe, Py_XNewRef(PyDict_GetItemString(pure, "check_probe")));
+    Py_XSETREF(pure_decode_probe, Py_XNewRef(PyDict_GetItemString(pure, "decode_probe")));
+    Py_XSETREF(pure_encode_probe, Py_XNewRef(PyDict_GetItemString(pure, "encode_probe")));
+    Py_XSETREF(pure_scan_probe, Py_XNewRef(PyDict_GetItemString(pure, "scan_probe")));
+    Py_XSETREF(pure_check_ack, Py_XNewRef(PyDict_GetItemString(pure, "check_ack")));
+    Py_XSETREF(pure_decode_ack, Py_XNewRef(PyDict_GetItemString(pure, "decode_ack")));
+    Py_XSETREF(pure_encode_ack, Py_XNewRef(PyDict_GetItemString(pure, "encode_ack")));
+    Py_XSETREF(pure_scan_ack, Py_XNewRef(PyDict_GetItemString(pure, "scan_ack")));
+    Py_XSETREF(pure_check_winners, Py_XNewRef(PyDict_GetItemString(pure, "check_winners")));
+    Py_XSETREF(pure_decode_winners, Py_XNewRef(PyDict_GetItemString(pure, "decode_winners")));
+    Py_XSETREF(pure_encode_winners, Py_XNewRef(PyDict_GetItemString(pure, "encode_winners")));
+    Py_XSETREF(pure_scan_winners, Py_XNewRef(PyDict_GetItemString(pure, "scan_winners")));
+    Py_XSETREF(pure_check_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "check_open_upload")));
+    Py_XSETREF(pure_decode_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "decode_open_upload")));
+    Py_XSETREF(pure_encode_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "encode_open_upload")));
+    Py_XSETREF(pure_scan_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "scan_open_upload")));
+    Py_XSETREF(pure_check_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "check_upload_status")));
+    Py_XSETREF(pure_decode_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "decode_upload_status")));
+    Py_XSETREF(pure_encode_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "encode_upload_status")));
+    Py_XSETREF(pure_scan_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "scan_upload_status")));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"check_bet_frame", py_check_bet_frame, METH_O, NULL},
+    {"decode_bet_frame", py_decode_bet_frame, METH_O, NULL},
+    {"encode_bet_frame", py_encode_bet_frame, METH_O, NULL},
+    {"scan_bet_frame", py_scan_bet_frame, METH_O, NULL},
+    {"check_untyped_batch", py_check_untyped_batch, METH_O, NULL},
+    {"decode_untyped_batch", py_decode_untyped_batch, METH_O, NULL},
+    {"encode_untyped_batch", py_encode_untyped_batch, METH_O, NULL},
+    {"scan_untyped_batch", py_scan_untyped_batch, METH_O, NULL},
+    {"check_bet_batch", py_check_bet_batch, METH_O, NULL},
+    {"decode_bet_batch", py_decode_bet_batch, METH_O, NULL},
+    {"encode_bet_batch", py_encode_bet_batch, METH_O, NULL},
+    {"scan_bet_batch", py_scan_bet_batch, METH_O, NULL},
+    {"check_winners_request", py_check_winners_request, METH_O, NULL},
+    {"decode_winners_request", py_decode_winners_request, METH_O, NULL},
+    {"encode_winners_request", py_encode_winners_request, METH_O, NULL},
+    {"scan_winners_request", py_scan_winners_request, METH_O, NULL},
+    {"check_probe", py_check_probe, METH_O, NULL},
+    {"decode_probe", py_decode_probe, METH_O, NULL},
+    {"encode_probe", py_encode_probe, METH_O, NULL},
+    {"scan_probe", py_scan_probe, METH_O, NULL},
+    {"check_ack", py_check_ack, METH_O, NULL},
+    {"decode_ack", py_decode_ack, METH_O, NULL},
+    {"encode_ack", py_encode_ack, METH_O, NULL},
+    {"scan_ack", py_scan_ack, METH_O, NULL},
+    {"check_winners", py_check_winners, METH_O, NULL},
+    {"decode_winners", py_decode_winners, METH_O, NULL},
+    {"encode_winners", py_encode_winners, METH_O, NULL},
+    {"scan_winners", py_scan_winners, METH_O, NULL},
+    {"check_open_upload", py_check_open_upload, METH_O, NULL},
+    {"decode_open_upload", py_decode_open_upload, METH_O, NULL},
+    {"encode_open_upload", py_encode_open_upload, METH_O, NULL},
+    {"scan_open_upload", py_scan_open_upload, METH_O, NULL},
+    {"check_upload_status", py_check_upload_status, METH_O, NULL},
+    {"decode_upload_status", py_decode_upload_status, METH_O, NULL},
+    {"encode_upload_status", py_encode_upload_status, METH_O, NULL},
+    {"scan_upload_status", py_scan_upload_status, METH_O, NULL},
+    {"bind", py_bind, METH_VARARGS, "Give the codec its message classes and the pure functions."},
+    {NULL, NULL, 0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_native", "The native codec.", -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__native(void)
+{
+    if (!scanner_type && !(scanner_type = (PyTypeObject *)PyType_FromSpec(&scanner_spec))) return NULL;
+    if (!int_type_from_bytes
+        && !(int_type_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return NULL;
+    PyObject *made = PyModule_Create(&definition);
+    if (made && PyModule_AddStringConstant(made, "DIGEST", "351f0c0978a0d68e") < 0) Py_CLEAR(made);
+    return made;
+}

@@ -1,0 +1,103 @@
+"""What generated code calls: the rare branches and the pieces that are the same for every layout.
+
+Nothing in here knows a particular frame. The functions that the fast path reaches only on bad input end in the slow
+path, `bets_protocol._explain` and `bets_protocol._explain_value`.
+"""
+
+from __future__ import annotations
+
+from struct import error as StructError
+from struct import pack, unpack_from
+
+from bets_protocol._errors import InvalidMessage, LocalProtocolError, RemoteProtocolError
+from bets_protocol._explain import explain_bytes
+from bets_protocol._explain_value import encoded_size, explain_value, is_line
+from bets_protocol._ir import Node
+from bets_protocol._rules import CalendarDate
+
+__all__ = [
+    "KNOWN_DATES",
+    "StructError",
+    "bounded",
+    "encoded_size",
+    "explained",
+    "fits_float",
+    "is_date",
+    "is_line",
+    "pack",
+    "prefixed",
+    "refused",
+    "too_large",
+    "unpack_from",
+    "utf8_size",
+]
+
+KNOWN_DATES: set[str] = set()
+"""Dates that were checked before: birth dates repeat, and a look-up is cheaper than a calendar."""
+
+_KNOWN_DATES_MAX = 50_000
+"""More than all days of a century, and about 6 MB; past it the memory starts anew, so that no peer makes it grow."""
+
+_DATE_RULE = CalendarDate()
+
+
+def is_date(value: str) -> bool:
+    """Whether `value` is a day that exists, as YYYY-MM-DD; remembers it if so."""
+    if not _DATE_RULE.allows(value):
+        return False
+    if len(KNOWN_DATES) >= _KNOWN_DATES_MAX:
+        KNOWN_DATES.clear()
+    KNOWN_DATES.add(value)
+    return True
+
+
+def utf8_size(value: str) -> int:
+    """How many bytes of UTF-8 `value` takes; -1 where it cannot be written in it (a lone surrogate)."""
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        return -1
+
+
+def fits_float(value: float, code: str) -> bool:
+    """Whether `value` can be packed in the format `code`."""
+    try:
+        pack(code, value)
+    except (OverflowError, StructError):
+        return False
+    return True
+
+
+def explained(layout: Node, data: bytes) -> RemoteProtocolError | RuntimeError:
+    """The error to raise for `data`, which the fast path refused."""
+    return explain_bytes(layout, data) or RuntimeError(
+        f"the generated decoder refused what its layout allows: {bytes(data[:64]).hex()}"
+    )
+
+
+def refused(layout: Node, message: object) -> InvalidMessage:
+    """The error to raise for `message`, which is none of the class that is encoded as `layout`."""
+    return explain_value(layout, message) or InvalidMessage(
+        "expected a message of this library", found=f"a {type(message).__name__} of {type(message).__module__}"
+    )
+
+
+def too_large(bound: int, size: int) -> LocalProtocolError:
+    """The error to raise for a message whose frame would pass its bound."""
+    return LocalProtocolError(f"expected a frame of at most {bound} bytes, not {size}")
+
+
+def prefixed(data: bytes, size: int, order: str) -> bytes:
+    """`data` behind its length in `size` bytes."""
+    return len(data).to_bytes(size, "little" if order == "little" else "big") + data
+
+
+def bounded(data: bytes, max_bytes: int) -> bytes:
+    """`data`, which must not pass `max_bytes`.
+
+    Raises:
+        LocalProtocolError: it does.
+    """
+    if len(data) > max_bytes:
+        raise too_large(max_bytes, len(data))
+    return data

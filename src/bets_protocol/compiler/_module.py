@@ -1,0 +1,206 @@
+"""Writes the generated modules: the layouts as data, the checks of messages, and the codec.
+
+Three modules of Python, since the message classes need the layouts and the checks, and the codec needs the message
+classes; and one of C.
+The output is deterministic: the same declarations give the same bytes, so that a test can tell when it is stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+
+from bets_protocol import _ir as ir
+from bets_protocol.compiler._c import emit_c_module
+from bets_protocol.compiler._construct import UnsupportedConstruct, read_construct
+from bets_protocol.compiler._python import classes, emit_codec, emit_values
+from bets_protocol.compiler._shape import walk
+from bets_protocol.compiler._source import RUNTIME_NAMES, region_name, rule_name
+from bets_protocol.compiler._tables import fill_tables
+from bets_protocol.schema import FRAMES, FrameSchema
+
+_HEADER = '''"""{title}
+
+Generated from bets_protocol.schema by `nox -s generate`: do not edit.
+"""
+
+from __future__ import annotations
+
+'''
+
+
+def read_frames(frames: Iterable[FrameSchema]) -> dict[str, ir.Node]:
+    """The layout of each frame, by its name.
+
+    Raises:
+        UnsupportedConstruct: a declaration that cannot be compiled, or two that do not go together.
+    """
+    nodes: dict[str, ir.Node] = {}
+    by_class: dict[str, ir.Record] = {}
+    for frame in frames:
+        node = nodes[frame.name] = read_construct(frame.layout)
+        if not isinstance(ir.unwrap(node), ir.Record):
+            raise UnsupportedConstruct(frame.layout, frame.name, "a frame must be a Struct")
+        if ir.size_bounds(node)[0] == 0:
+            raise UnsupportedConstruct(frame.layout, frame.name, "a frame that may take no bytes")
+        for record in ir.records(node):
+            if record.attributes != by_class.setdefault(record.name, record).attributes:
+                raise UnsupportedConstruct(frame.layout, frame.name, f"another {record.name} has other fields")
+    return nodes
+
+
+def emit_layouts_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
+    """The source of `_generated_layouts`: one constant a frame, a table of them, and the rules, each once."""
+    frames = tuple(frames)
+    nodes = read_frames(frames)
+    body = emit_layouts(nodes)
+    table = "".join(
+        f"    Frame({frame.name!r}, {frame.name.upper()}, {frame.sender!r}, {frame.revisions!r}, {frame.title!r}),\n"
+        for frame in frames
+    )
+    body += f"\nFRAMES: Final[tuple[Frame, ...]] = (\n{table})\n"
+    return "".join(
+        [
+            _HEADER.format(title="The layouts of every frame, as data."),
+            "from typing import Final\n\n",
+            _import("bets_protocol._ir", _IR_NAMES, body),
+            _import("bets_protocol._rules", ("CalendarDate", "Characters", "IntRange"), body),
+            "\n",
+            body,
+        ]
+    )
+
+
+def emit_layouts(nodes: Mapping[str, ir.Node]) -> str:
+    """The rules, the layouts that are looked at by themselves, and the layout of each frame in `nodes`."""
+    literal = _Literal()
+    parts: list[str] = []
+    walked = [part for node in nodes.values() for part in walk(node)]
+    for rule in dict.fromkeys(part.rule for part in walked if isinstance(part, ir.Text) and part.rule):
+        parts.append(f"{rule_name(rule)}: Final = {rule!r}\n\n")
+    # What stands in more than one frame is written once.
+    for record in classes(nodes.values()):
+        if sum(record in ir.records(node) for node in nodes.values()) > 1:
+            name = f"{record.name.upper()}_RECORD"
+            parts.append(f"{name}: Final = {literal.of(record)}\n\n")
+            literal.named[record] = name
+    needed = emit_values(nodes)
+    for region in dict.fromkeys(part for part in walked if isinstance(part, ir.Region)):
+        if region_name(region) in needed:
+            parts.append(f"{region_name(region)}: Final = {literal.of(region.sub)}\n\n")
+    parts += [f"{name.upper()}: Final = {literal.of(node)}\n\n" for name, node in nodes.items()]
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def emit_values_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
+    """The source of `_generated_values`: whether the fields of a message hold what its layout allows."""
+    body = emit_values(read_frames(frames))
+    return "".join(
+        [
+            _HEADER.format(title="Whether the fields of a message hold what its layout allows."),
+            "from collections.abc import Callable, Mapping\n",
+            "from typing import Any, Final\n\n",
+            _import("bets_protocol._generated_layouts", _constants(body), body),
+            _import("bets_protocol._runtime", RUNTIME_NAMES, body),
+            "\n\n",
+            body,
+        ]
+    )
+
+
+def emit_codec_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
+    """The source of `_generated_codec`: check, decode, encode and scan for every frame."""
+    nodes = read_frames(frames)
+    body = emit_codec(nodes)
+    return "".join(
+        [
+            _HEADER.format(title="The codec of every frame in plain Python."),
+            "from collections.abc import Generator\n",
+            "from typing import Any, Final\n\n",
+            "from bets_protocol import _generated_layouts as layouts\n",
+            _import("bets_protocol._errors", ("DecodeError", "FrameTooLarge"), body),
+            _import("bets_protocol._generated_layouts", _constants(body), body),
+            _import("bets_protocol._messages", sorted(record.name for record in classes(nodes.values())), body),
+            _import("bets_protocol._runtime", RUNTIME_NAMES, body),
+            f'\nNATIVE_DIGEST: Final = "{native_digest(nodes)}"\n',
+            '"""Names the layouts and the emitter that the native codec must have been made from."""\n',
+            "\n\n",
+            body,
+        ]
+    )
+
+
+def emit_native_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
+    """The source of `_native.c`: the same functions as in `_generated_codec`."""
+    nodes = read_frames(frames)
+    heading = "The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit."
+    return emit_c_module("_native", nodes, digest=native_digest(nodes), heading=heading)
+
+
+def native_digest(nodes: Mapping[str, ir.Node]) -> str:
+    """What tells one native codec from another: a digest of its source."""
+    return hashlib.sha256(emit_c_module("_native", nodes).encode()).hexdigest()[:16]
+
+
+def fill_protocol_page(page: str, frames: Iterable[FrameSchema] = FRAMES) -> str:
+    """docs/protocol.md with the tables of all frames."""
+    frames = tuple(frames)
+    nodes = read_frames(frames)
+    return fill_tables(page, [_frame(frame, nodes[frame.name]) for frame in frames])
+
+
+def _frame(frame: FrameSchema, node: ir.Node) -> ir.Frame:
+    return ir.Frame(frame.name, node, frame.sender, frame.revisions, frame.title)
+
+
+_IR_NAMES = (
+    *("Array", "Bounded", "Bytes", "Const", "Enum", "Field", "Float", "Frame", "Int", "Line", "Record", "Region"),
+    *("Switch", "Text"),
+)
+
+
+def _constants(code: str) -> list[str]:
+    return sorted(set(re.findall(r"\b(?:RULE|REGION)_[0-9A-F]{8}\b", code)))
+
+
+def _import(module: str, names: Iterable[str], code: str) -> str:
+    """The import of those of `names` that `code` uses."""
+    used = [name for name in names if re.search(rf"\b{name}\b", code)]
+    if not used:
+        return ""
+    line = f"from {module} import {', '.join(used)}\n"
+    if len(line) <= 120:
+        return line
+    return f"from {module} import (\n" + "".join(f"    {name},\n" for name in used) + ")\n"
+
+
+class _Literal:
+    """Layouts as readable source: a record takes a line a field, what has a name is called by it."""
+
+    def __init__(self) -> None:
+        self.named: dict[ir.Node, str] = {}
+
+    def of(self, node: ir.Node, depth: int = 0) -> str:
+        if node in self.named:
+            return self.named[node]
+        inner = "    " * (depth + 1)
+        match node:
+            case ir.Record(name=name, fields=fields):
+                lines = "".join(
+                    f"{inner}    Field({field.name!r}, {self.of(field.node, depth + 1)}),\n" for field in fields
+                )
+                return f"Record(\n{inner}{name!r},\n{inner}(\n{lines}{inner}),\n{'    ' * depth})"
+            case ir.Region(prefix=prefix, sub=sub):
+                return f"Region({prefix!r}, {self.of(sub, depth)})"
+            case ir.Array(count=count, item=item):
+                return f"Array({count!r}, {self.of(item, depth)})"
+            case ir.Bounded(max_bytes=max_bytes, sub=sub):
+                return f"Bounded({max_bytes}, {self.of(sub, depth)})"
+            case ir.Switch(field=field_name, cases=cases):
+                lines = "".join(f"{inner}({number}, {self.of(case, depth + 1)}),\n" for number, case in cases)
+                return f"Switch({field_name!r}, (\n{lines}{'    ' * depth}))"
+            case ir.Text(rule=rule) if rule is not None:
+                return repr(node).replace(repr(rule), rule_name(rule))
+            case _:
+                return repr(node)

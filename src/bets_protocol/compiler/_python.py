@@ -1,0 +1,60 @@
+"""Emits plain typed scalar Python from the intermediate form: `check`, `decode`, `encode` and `scan` for each frame.
+
+What the functions of several frames share (the open twins of the message classes, the bytes of one record) is emitted
+once, in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bets_protocol import _ir as ir
+from bets_protocol.compiler._reading import emit_check, emit_decode, emit_twin
+from bets_protocol.compiler._scanning import emit_scan
+from bets_protocol.compiler._values import emit_valid
+from bets_protocol.compiler._writing import PutNames, emit_encode, emit_put
+
+
+def emit_codec(nodes: Mapping[str, ir.Node]) -> str:
+    """The functions of every frame in `nodes`, by its name; the layout of `bet_batch` is called `layouts.BET_BATCH`."""
+    puts = _put_names(nodes.values())
+    pieces = [emit_twin(record) for record in classes(nodes.values())]
+    pieces += [emit_put(record, puts) for record in puts]
+    for name, layout in nodes.items():
+        constant = f"layouts.{name.upper()}"
+        pieces += [
+            emit_check(name, layout, constant),
+            emit_decode(name, layout, constant),
+            emit_encode(name, layout, constant, puts),
+            emit_scan(name, layout),
+        ]
+    return "\n\n\n".join(pieces) + "\n"
+
+
+def emit_values(nodes: Mapping[str, ir.Node]) -> str:
+    """`valid_<Record>` for every message class in `nodes`, and `VALID`, the table of them."""
+    records = classes(nodes.values())
+    table = "".join(f"    {record.name!r}: valid_{record.name},\n" for record in records)
+    table = f"VALID: Final[Mapping[str, Callable[[Any, Mapping[str, type]], bool]]] = {{\n{table}}}\n"
+    return "\n\n\n".join([*(emit_valid(record) for record in records), table])
+
+
+def classes(nodes: Iterable[ir.Node]) -> tuple[ir.Record, ...]:
+    """One record for each message class in `nodes`, inner ones first."""
+    by_name: dict[str, ir.Record] = {}
+    for record in _records(nodes):
+        by_name.setdefault(record.name, record)
+    return tuple(by_name.values())
+
+
+def _records(nodes: Iterable[ir.Node]) -> Iterable[ir.Record]:
+    return dict.fromkeys(record for node in nodes for record in ir.records(node))
+
+
+def _put_names(nodes: Iterable[ir.Node]) -> PutNames:
+    """A function for each record, numbered where records of one class differ in their constants."""
+    names: dict[ir.Record, str] = {}
+    for record in _records(nodes):
+        earlier = sum(other.name == record.name for other in names)
+        names[record] = f"_put_{record.name}" + (f"_{earlier + 1}" if earlier else "")
+    return names

@@ -1,0 +1,285 @@
+"""Emits `check_<frame>` and `decode_<frame>`: the reading of one whole frame.
+
+Strategy: straight-line code that follows a position through the bytes. Soundness rests on three rules that every
+emitted piece keeps:
+
+1. A region's end is compared with the end around it before the region is entered, and the position must stand exactly
+   on that end afterwards; so a slice that came out short, or an integer read past the end, can never go unnoticed.
+2. A count is compared with the bytes that are left before its loop is entered; so no count makes work that the bytes
+   do not pay for.
+3. The fast path only says that something is wrong; `bets_protocol._explain` says what.
+
+Text is sliced out of one latin-1 decoding of the whole frame: for ASCII text that is the text, for any other the bytes
+are decoded once more, strictly. Objects are made as an open twin of the frozen message class, filled by plain
+assignment and then given their class: no validator runs a second time.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from bets_protocol import _ir as ir
+from bets_protocol._explain_value import FLOAT_CODES
+from bets_protocol._rules import CalendarDate, Characters
+from bets_protocol.compiler._shape import switched_fields
+from bets_protocol.compiler._source import (
+    Place,
+    Source,
+    atom,
+    class_names,
+    class_of,
+    is_decimal,
+    product,
+    python_type,
+    read_int,
+    slice_of,
+    text_tests,
+)
+
+
+def emit_check(name: str, layout: ir.Node, constant: str) -> str:
+    """`check_<name>`, which makes no objects."""
+    return _Reading(layout, build=False).emit(
+        f"check_{name}", "None", f"Refuse `data` unless it is one whole sound {name} frame of good values.", constant
+    )
+
+
+def emit_decode(name: str, layout: ir.Node, constant: str) -> str:
+    """`decode_<name>`, which makes the message."""
+    return _Reading(layout, build=True).emit(
+        f"decode_{name}", class_of(layout), f"The message in `data`, which must be one whole {name} frame.", constant
+    )
+
+
+def emit_twin(record: ir.Record) -> str:
+    """An open class with the slots of a frozen message class, for decoding to fill."""
+    fields = [(field.name, python_type(field.node)) for field in record.attributes]
+    source = Source()
+    with source.block(f"class _Open{record.name}:"):
+        source(f"__slots__ = ({''.join(f'{name!r}, ' for name, _ in fields).rstrip(' ')})")
+        if fields:
+            source("")
+            with source.block(f"def __init__(self, {', '.join(f'{name}: {kind}' for name, kind in fields)}) -> None:"):
+                for name, _ in fields:
+                    source(f"self.{name} = {name}")
+    return str(source)
+
+
+class _Reading:
+    """Emits one function; `build` says whether it makes objects."""
+
+    def __init__(self, layout: ir.Node, *, build: bool) -> None:
+        self.layout, self.build = layout, build
+        self.out = Source(class_names(layout))
+        self.scope: dict[str, str] = {}  # the variables of the integer fields of the record at hand
+        self.switched: set[str] = set()  # those of its fields that a Switch looks at
+        self.unpacks = False
+
+    def emit(self, function: str, result: str, documentation: str, constant: str) -> str:
+        out = self.out
+        with out.block(f"def {function}(data: bytes) -> {result}:"):
+            out(f'"""{documentation}"""')
+            with out.block("try:"):
+                out("end = len(data)")
+                if _has_text(self.layout):
+                    out('text = data.decode("latin-1")')
+                value, place = self.visit(self.layout, Place(""), "end", "value")
+                self.arrive(place, "end")
+                if self.build:
+                    out(f"result: {result} = {value}")
+                    out("return result")
+            failures = "IndexError, ValueError" + (", StructError" if self.unpacks else "")
+            with out.block(f"except ({failures}):"):
+                out(f"raise explained({constant}, data) from None")
+        return str(out)
+
+    def arrive(self, place: Place, end: str) -> None:
+        """The position must stand exactly on `end`."""
+        if str(place) != end:
+            self.out.fail_if(f"{place} != {end}")
+
+    def visit(self, node: ir.Node, place: Place, end: str, stem: str) -> tuple[str, Place]:
+        """Emits the reading of `node`; returns the source of its value and where the next field starts."""
+        match node:
+            case ir.Int():
+                return self.integer(node, place, stem)
+            case ir.Enum(sub=sub, members=members):
+                value = self.out.variable(read_int(sub, place), stem)
+                self.out.fail_if(f"{value} not in {{{', '.join(str(number) for _, number in members)}}}")
+                return value, place.plus(sub.size)
+            case ir.Float(size=size, little=little):
+                return self.floating(size, "<" if little else ">", place, stem)
+            case ir.Const(value=value, sub=sub):
+                after = place.plus(ir.size_bounds(sub)[0])
+                found = read_int(sub, place) if isinstance(sub, ir.Int) else slice_of("data", place, after)
+                self.out.fail_if(f"{found} != {value!r}")
+                return "", after
+            case ir.Bytes():
+                begin, after = self.content(node, place, stem)
+                return (self.out.variable(slice_of("data", begin, after), stem) if self.build else ""), after
+            case ir.Text():
+                return self.text(node, place, stem)
+            case ir.Region():
+                return self.region(node, place, end, stem)
+            case ir.Array():
+                return self.array(node, place, end, stem)
+            case ir.Record():
+                return self.record(node, place, end)
+            case ir.Switch():
+                return self.switch(node, place, end, stem)
+            case ir.Bounded(max_bytes=max_bytes, sub=sub):
+                start = self.settle(place, "start")
+                value, place = self.visit(sub, start, end, stem)
+                self.out.fail_if(f"{place} > {start.plus(max_bytes)}")
+                return value, place
+            case ir.Line():
+                return self.line(node, place, end, stem)
+        raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - every node kind stands above
+
+    def settle(self, place: Place, stem: str) -> Place:
+        """A variable that holds `place`, so that what follows can count from it."""
+        return place if not place.variable or not place.offset else Place(self.out.variable(str(place), stem))
+
+    def integer(self, node: ir.Int, place: Place, stem: str) -> tuple[str, Place]:
+        if node.rule is None and not self.build and stem not in self.switched:
+            return "", place.plus(node.size)
+        value = self.out.variable(read_int(node, place), stem)
+        self.require_range(node, value)
+        return value, place.plus(node.size)
+
+    def require_range(self, node: ir.Int, value: str) -> None:
+        fits = attrs.evolve(node, rule=None)
+        if node.low > fits.low and node.high < fits.high:
+            self.out.fail_if(f"not {node.low} <= {value} <= {node.high}")
+        elif node.low == 1 and not node.signed:
+            self.out.fail_if(f"not {value}")
+        elif node.low > fits.low:
+            self.out.fail_if(f"{value} < {node.low}")
+        elif node.high < fits.high:
+            self.out.fail_if(f"{value} > {node.high}")
+
+    def floating(self, size: int, order: str, place: Place, stem: str) -> tuple[str, Place]:
+        if not self.build:
+            return "", place.plus(size)
+        self.unpacks = True
+        value = self.out.variable(f'unpack_from("{order}{FLOAT_CODES[size]}", data, {place})[0]', stem)
+        return value, place.plus(size)
+
+    def content(self, node: ir.Bytes | ir.Text, place: Place, stem: str) -> tuple[Place, Place]:
+        """Where the bytes of `node` begin and end."""
+        if node.prefix is None:
+            return place, place.plus(node.size or 0)
+        length = read_int(node.prefix, place)
+        if node.prefix.rule is not None:
+            length = self.out.variable(length, f"{stem}_length")
+            self.require_range(node.prefix, length)
+        begin = place.plus(node.prefix.size)
+        return begin, Place(self.out.variable(f"{begin} + {atom(length)}", f"{stem}_end"))
+
+    def text(self, node: ir.Text, place: Place, stem: str) -> tuple[str, Place]:
+        out, rule = self.out, node.rule
+        begin, after = self.content(node, place, stem)
+        value = out.variable(slice_of("text", begin, after), stem)
+        # One character a byte so far.
+        if isinstance(rule, Characters) and rule.min_bytes:
+            out.fail_if(f"not {value}" if rule.min_bytes == 1 else f"len({value}) < {rule.min_bytes}")
+        if node.encoding == "utf-8":
+            with out.block(f"if not {value}.isascii():"):
+                out(f'{value} = {slice_of("data", begin, after)}.decode("utf-8")')
+        elif not isinstance(rule, CalendarDate) and not is_decimal(rule):
+            out.fail_if(f"not {value}.isascii()")
+        _, breaks = text_tests(node, value)
+        if breaks:
+            out.fail_if(breaks)
+        return value, after
+
+    def region(self, node: ir.Region, place: Place, end: str, stem: str) -> tuple[str, Place]:
+        length = read_int(node.prefix, place)
+        if node.prefix.rule is not None:
+            length = self.out.variable(length, f"{stem}_length")
+            self.require_range(node.prefix, length)
+        begin = place.plus(node.prefix.size)
+        stop = self.out.variable(f"{begin} + {atom(length)}", f"{stem}_stop")
+        self.out.fail_if(f"{stop} > {end}")
+        value, after = self.visit(node.sub, begin, stop, stem)
+        self.arrive(after, stop)
+        return value, Place(stop)
+
+    def array(self, node: ir.Array, place: Place, end: str, stem: str) -> tuple[str, Place]:
+        out = self.out
+        if isinstance(node.count, ir.Int):
+            count = out.variable(read_int(node.count, place), f"{stem}_count")
+            self.require_range(node.count, count)
+            place = place.plus(node.count.size)
+        else:
+            count = str(node.count)
+        least = ir.size_bounds(node.item)[0]
+        out.fail_if(f"{product(count, least)} > {end} - {atom(str(place))}")
+        position = Place(out.variable(str(place), "position"))
+        items = out.name(stem) if self.build else ""
+        if self.build:
+            out(f"{items}: list[{python_type(node.item)}] = []")
+        with out.block(f"for _ in range({count}):"):
+            value, after = self.visit(node.item, position, end, f"{stem}_item")
+            if self.build:
+                out(f"{items}.append({value})")
+            out(f"{position} += {after.offset}" if after.variable == position.variable else f"{position} = {after}")
+        return f"tuple({items})", position
+
+    def record(self, node: ir.Record, place: Place, end: str) -> tuple[str, Place]:
+        outer = self.scope, self.switched
+        values: list[str] = []
+        self.scope, self.switched = {}, switched_fields(node)
+        for field in node.fields:
+            value, place = self.visit(field.node, place, end, field.name)
+            self.scope[field.name] = value
+            if not isinstance(field.node, ir.Const):
+                values.append(value)
+        self.scope, self.switched = outer
+        if not self.build:
+            return "", place
+        made = self.out.name("made")
+        self.out(f"{made}: Any = _Open{node.name}({', '.join(values)})")
+        self.out(f"{made}.__class__ = {node.name}")
+        return made, place
+
+    def switch(self, node: ir.Switch, place: Place, end: str, stem: str) -> tuple[str, Place]:
+        out = self.out
+        key = self.scope[node.field]
+        position = Place(out.variable(str(place), "position"))
+        chosen = out.name(stem) if self.build else ""
+        if self.build:
+            out(f"{chosen}: {python_type(node)}")
+        # The value of a case is none that a Switch of this record looks at.
+        outer, self.switched = self.switched, set()
+        for index, (number, case) in enumerate(node.cases):
+            with out.block(f"{'el' if index else ''}if {key} == {number}:"):
+                value, after = self.visit(case, position, end, stem)
+                if self.build:
+                    out(f"{chosen} = {value}")
+                out(f"{position} = {after}")
+        self.switched = outer
+        with out.block("else:"):
+            out("raise ValueError")
+        return chosen, position
+
+    def line(self, node: ir.Line, place: Place, end: str, stem: str) -> tuple[str, Place]:
+        value = self.out.variable(slice_of("data", place, Place(end)), stem)
+        self.out.fail_if(f"not is_line({value}, {node.first[0]}, {node.first[1]}, {node.max_bytes})")
+        return value, Place(end)
+
+
+def _has_text(node: ir.Node) -> bool:
+    match node:
+        case ir.Text():
+            return True
+        case ir.Region(sub=sub) | ir.Bounded(sub=sub):
+            return _has_text(sub)
+        case ir.Array(item=item):
+            return _has_text(item)
+        case ir.Record(fields=fields):
+            return any(_has_text(field.node) for field in fields)
+        case ir.Switch(cases=cases):
+            return any(_has_text(case) for _, case in cases)
+        case _:
+            return False

@@ -1,0 +1,120 @@
+"""The two ends of the protocol wired together in memory, for tests that need no socket.
+
+What one end sends is handed to the other in pieces, cut as the test likes; the events that come out are the result.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import TypeAlias
+
+from bets_protocol import CLIENT_REVISIONS, CLOSED, NEED_DATA, SERVER_REVISIONS, ClientConnection, ServerConnection
+from bets_protocol._connection import ClientEvent, Reply, Request, ServerEvent
+
+Cut: TypeAlias = Callable[[bytes], Iterable[bytes]]
+"""Splits what was sent into the pieces that arrive."""
+
+
+def whole(data: bytes) -> Iterator[bytes]:
+    """All in one piece."""
+    if data:
+        yield data
+
+
+def byte_by_byte(data: bytes) -> Iterator[bytes]:
+    """Every byte alone."""
+    for index in range(len(data)):
+        yield data[index : index + 1]
+
+
+def at_places(places: Iterable[int]) -> Cut:
+    """Cuts before the bytes with these numbers; what lies outside the data is left out."""
+    wanted = sorted(set(places))
+
+    def cut(data: bytes) -> Iterator[bytes]:
+        edges = [0, *(place for place in wanted if 0 < place < len(data)), len(data)]
+        for start, end in pairwise(edges):
+            if start < end:
+                yield data[start:end]
+
+    return cut
+
+
+def at_random(chooser: random.Random) -> Cut:
+    """Pieces of 1 to 100 bytes, as `chooser` says."""
+
+    def cut(data: bytes) -> Iterator[bytes]:
+        start = 0
+        while start < len(data):
+            size = chooser.randint(1, 100)
+            yield data[start : start + size]
+            start += size
+
+    return cut
+
+
+def server_events(connection: ServerConnection, pieces: Iterable[bytes] = ()) -> list[ServerEvent]:
+    """What `connection` has to say while `pieces` arrive, as far as it goes without more data.
+
+    Raises:
+        RemoteProtocolError: the bytes break the protocol; the events before that are lost.
+    """
+    events: list[ServerEvent] = []
+    for piece in (*pieces, None):
+        if piece is not None:
+            connection.receive_data(piece)
+        while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:
+            events.append(event)
+    return events
+
+
+def client_events(connection: ClientConnection, pieces: Iterable[bytes] = ()) -> list[ClientEvent]:
+    """The same for a client."""
+    events: list[ClientEvent] = []
+    for piece in (*pieces, None):
+        if piece is not None:
+            connection.receive_data(piece)
+        while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:
+            events.append(event)
+    return events
+
+
+class ConnectionPair:
+    """A client and a server that hear each other.
+
+    Args:
+        revision: the client's, 5 to 8; the server is started for it, or for 8 where that speaks it too.
+        encoded: as for `ServerConnection`.
+        cut: how the bytes are cut on their way, both ways.
+
+    Attributes:
+        client: the one end.
+        server: the other.
+    """
+
+    def __init__(self, *, revision: int = 8, encoded: bool = False, cut: Cut = whole) -> None:
+        if revision not in CLIENT_REVISIONS:
+            raise ValueError(f"expected a revision of {CLIENT_REVISIONS}, not {revision}")
+        self.client = ClientConnection(revision=revision)
+        self.server = ServerConnection(
+            revision=revision if revision in SERVER_REVISIONS else max(SERVER_REVISIONS), encoded=encoded
+        )
+        self._cut = cut
+
+    def client_says(self, *messages: Request) -> Sequence[ServerEvent]:
+        """Sends `messages` one behind the other; gives what the server makes of them."""
+        return server_events(self.server, self._cut(b"".join([self.client.send(message) for message in messages])))
+
+    def server_says(self, *replies: Reply) -> Sequence[ClientEvent]:
+        """Sends `replies` one behind the other; gives what the client makes of them."""
+        return client_events(self.client, self._cut(b"".join([self.server.send(reply) for reply in replies])))
+
+    def client_ends(self) -> Sequence[ServerEvent]:
+        """Ends the client's stream; gives what that tells the server."""
+        return server_events(self.server, [b""])
+
+    def server_ends(self) -> Sequence[ClientEvent]:
+        """Ends the server's stream; gives what that tells the client."""
+        return client_events(self.client, [b""])
