@@ -1,0 +1,33 @@
+"""Streams of bytes between a client and a server, chosen by url.
+
+    ========================  ======================================================
+    ``tcp://host:port``       TCP; also a bare ``host:port``; ``[::1]:port`` for IPv6
+    ``unix:///path``          a socket in the file system, mode 0600
+    ``memory://name``         inside this process
+    ========================  ======================================================
+
+`connect` gives a client its `Stream`, `listen` gives a server its `Listener`. Other transports join by an entry point
+in the group ``bets_protocol.transports`` or by `register_transport`; `bets_protocol.testing.transports` tests them.
+
+This package knows bytes only: it never imports the codec, nor the codec it.
+"""
+
+from __future__ import annotations
+
+from bets_protocol.transports._base import ConnectTimeout, Listener, OutOfDescriptors, Stream, Transport, Url
+from bets_protocol.transports._registry import connect, listen, register_transport, transport_schemes
+from bets_protocol.transports._url import parse_url
+
+__all__ = [
+    "ConnectTimeout",
+    "Listener",
+    "OutOfDescriptors",
+    "Stream",
+    "Transport",
+    "Url",
+    "connect",
+    "listen",
+    "parse_url",
+    "register_transport",
+    "transport_schemes",
+]

@@ -1,0 +1,259 @@
+"""The contract of every transport: what a stream, a listener and a transport promise, and the errors of their own.
+
+Nothing in here touches a socket. The abstract classes say what callers may rely on and what an implementation owes;
+`bets_protocol.testing.transports` holds the same promises as tests.
+
+Rules of the contract:
+
+1. A stream has no messages: what one `send` took may come out of several `receive`, and the other way round.
+2. Read until it would block. A selector sees the descriptor, not what a stream has already taken from it (an encrypted
+   stream decrypts whole records), so on a non-blocking stream a ready descriptor means: call `receive` until it returns
+   None. Who stops earlier, because enough is enough for now, calls `receive` again before it trusts the selector again.
+3. A stream may need the other direction: `needs_read` and `needs_write` say what the stream itself waits for.
+4. Only errors of the `TransportError` tree come out, save `ValueError` for an argument that no caller should pass, and
+   whatever a signal handler raises.
+5. Streams and listeners belong to one thread at a time; only `connect` and `listen` may be called from any.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+import attrs
+
+from bets_protocol._errors import ConnectError, TransportError, TransportTimeout
+
+DEFAULT_RECEIVE_BYTES = 65_536
+"""Bytes that one `receive` takes at most, unless told otherwise: eight of the largest frames."""
+
+
+class ConnectTimeout(ConnectError, TransportTimeout):
+    """The deadline passed before a connection came about: a `ConnectError` and a `TransportTimeout` at once."""
+
+
+class OutOfDescriptors(TransportError):
+    """This process or system has no descriptor (or socket memory) left to accept a connection with.
+
+    The listener stays usable and the connection stays in its queue, so the listener also stays *readable*: who selects
+    on it must leave it out until something was closed or a moment has passed, or it spins.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class Url:
+    """Where a transport connects to or listens at, in its parts; `str()` gives the text again.
+
+    Args:
+        scheme: names the transport; lower case.
+        host: a name or an address, IPv6 without brackets; the name of a ``memory`` endpoint; empty where there is none.
+        port: 0 to 65535, where 0 asks a listener for any free port; None where there is none.
+        path: what follows the host, from its first slash on, taken as it is: no percent sign is decoded.
+    """
+
+    scheme: str
+    host: str = ""
+    port: int | None = None
+    path: str = ""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port is None else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path}"
+
+
+class Stream(ABC):
+    """Bytes in and out, between two ends.
+
+    Attributes:
+        peer: the other end for the log: the bare address without its port for network transports, else the name of the
+            transport. Neither empty nor with control characters.
+
+    Thread: one at a time.
+    """
+
+    peer: str
+
+    @property
+    def needs_read(self) -> bool:
+        """Whether the stream itself waits for its descriptor to be readable, beyond what its user wants to receive.
+
+        An encrypted stream may have to read before it can write (a handshake, a change of keys). A selector loop asks
+        for readability when it wants bytes *or* this is true, and when the descriptor is ready it repeats the call
+        that would block. Look again after every `receive` and `send`. Plain streams leave it False.
+        """
+        return False
+
+    @property
+    def needs_write(self) -> bool:
+        """Whether the stream itself waits for its descriptor to be writable, beyond what its user wants to send.
+
+        The mirror image of `needs_read`: when the descriptor is writable, repeat the `receive` that would block.
+        """
+        return False
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """The descriptor to select on, -1 once closed."""
+
+    @abstractmethod
+    def set_timeout(self, timeout_s: float | None) -> None:
+        """Sets how long each later call may wait.
+
+        Args:
+            timeout_s: seconds; None waits for ever, 0 never waits (non-blocking), more than 0 lets each call wait so
+                long as a whole and then raise `TransportTimeout`.
+
+        Raises:
+            ValueError: it is negative, not a number or beyond 2147483 (24 days); nothing has changed.
+            TransportError: the stream is closed.
+        """
+
+    @abstractmethod
+    def receive(self, max_bytes: int = DEFAULT_RECEIVE_BYTES) -> bytes | None:
+        """Takes what is there, waiting for the first byte as `set_timeout` says.
+
+        Args:
+            max_bytes: 1 or more; what does not fit stays for the next call.
+
+        Returns:
+            1 to `max_bytes` bytes; ``b""`` when the peer has ended its side (and on every later call); None when
+            nothing is there, which only a non-blocking stream says. None is the only sign that the stream is drained.
+
+        Raises:
+            ValueError: `max_bytes` is less than 1.
+            ReadError: the connection broke or this stream is closed. A broken connection never turns into ``b""``.
+            TransportTimeout: nothing came in time; nothing is lost and the stream stays usable.
+        """
+
+    @abstractmethod
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        """Takes as much of `data` as there is room for, waiting for the first byte of room as `set_timeout` says.
+
+        Returns:
+            How many bytes were taken, from the start. 0 when there is no room, which only a non-blocking stream says,
+            or when `data` is empty.
+
+        Raises:
+            WriteError: the connection broke, its writing side or this stream is closed. Which of the bytes taken
+                earlier the peer has is unknown. What the peer sent before may still be received.
+            TransportTimeout: no room in time; nothing was taken and the stream stays usable.
+        """
+
+    @abstractmethod
+    def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends the whole of `data`; for streams that may wait.
+
+        Raises:
+            ValueError: the stream is non-blocking; nothing was sent.
+            WriteError: as in `send`.
+            TransportTimeout: not all was taken in time, counted over the whole call. How much was is unknown, so the
+                stream is good for nothing but `receive` and `close`.
+        """
+
+    @abstractmethod
+    def close_writing(self) -> None:
+        """Ends this side: the peer gets ``b""`` behind what was sent. Twice is harmless; this stream still receives.
+
+        Raises:
+            WriteError: the connection broke earlier or the stream is closed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives the descriptor back. Twice is harmless, and it never raises.
+
+        What was sent still travels, unless bytes that came in were never received: then the peer may get a reset that
+        overtakes it. Who needs the last bytes to arrive ends its side with `close_writing` and receives until ``b""``.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Listener(ABC):
+    """Takes connections at one place; never blocks.
+
+    Attributes:
+        url: where it really listens, with the port that was bound; `connect` takes it as it is.
+
+    Thread: one at a time.
+    """
+
+    url: str
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """The descriptor to select on, readable while a connection waits; -1 once closed."""
+
+    @abstractmethod
+    def accept(self) -> Stream | None:
+        """Takes the next connection, if there is one.
+
+        Returns:
+            A non-blocking stream (a handshake, if the transport has one, goes on inside its `receive` and `send`), or
+            None: nobody is there, or who was has left. Another may wait all the same: the selector says so.
+
+        Raises:
+            OutOfDescriptors: no descriptor left; see there what to do. The listener stays usable.
+            TransportError: the listener is closed or cannot go on.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stops listening and drops connections that nobody accepted; accepted ones live on.
+
+        Twice is harmless, and it never raises. The same url can be listened at again at once.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """What stands behind a scheme. One object serves any number of calls.
+
+    Thread: any, several at once.
+    """
+
+    def connect(self, url: Url, timeout_s: float) -> Stream:
+        """Connects as a client.
+
+        Args:
+            url: its scheme is the one this transport is registered for; the rest is the transport's to check.
+            timeout_s: more than 0; one deadline for all that it takes: names, addresses, handshakes.
+
+        Returns:
+            A stream; its timeout is set by the caller.
+
+        Raises:
+            ConfigError: the url makes no sense for this transport.
+            ConnectError: nobody there, or it cannot be reached; `ConnectTimeout` when the deadline passed. Nothing
+                is left open.
+        """
+        ...
+
+    def listen(self, url: Url, backlog: int) -> Listener:
+        """Listens as a server.
+
+        Args:
+            url: as in `connect`.
+            backlog: 1 or more; connections that may wait to be accepted.
+
+        Raises:
+            ConfigError: the url makes no sense for this transport.
+            ConnectError: it cannot listen there ("address already in use"). Nothing is left open.
+        """
+        ...

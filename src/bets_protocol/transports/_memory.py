@@ -1,0 +1,119 @@
+"""`memory://name`: inside one process, for tests and for programs that hold both ends.
+
+Each connection is a socketpair and a listener's descriptor is a socket, so it all runs under the same selectors,
+time-outs and half closes as the network does.
+
+A listener's queue holds the accepting ends. A second socketpair makes it selectable: while the queue is not empty, one
+byte lies in it. A full queue lets `connect` wait, as TCP does.
+
+One lock guards the table of names and all queues. Its thread may take it again, so that a signal handler that closes a
+listener in the middle of an `accept` does not wait for itself.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import socket
+import threading
+from typing import TypeAlias
+
+from bets_protocol._errors import ConnectError, TransportError
+from bets_protocol.transports._base import ConnectTimeout, Listener, Stream, Url
+from bets_protocol.transports._sockets import SocketStream, closed_on_error, os_errors_as
+
+_Table: TypeAlias = "dict[str, _MemoryListener]"
+
+
+class MemoryTransport:
+    """The `Transport` of the scheme ``memory``; each instance has its own table of names."""
+
+    def __init__(self) -> None:
+        self._listeners: _Table = {}
+        # Notified when a queue gets shorter or a listener closes.
+        self._changed = threading.Condition(threading.RLock())
+
+    def connect(self, url: Url, timeout_s: float) -> Stream:
+        doing = f"cannot connect to {url}"
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._is_full(url.host), timeout_s):
+                raise ConnectTimeout(f"{doing}: timed out, the server does not accept")
+            listener = self._listeners.get(url.host)
+            if listener is None:
+                raise ConnectError(f"{doing}: nobody listens there")
+            with os_errors_as(ConnectError, doing):
+                return listener.new_connection()
+
+    def listen(self, url: Url, backlog: int) -> Listener:
+        doing = f"cannot listen on {url}"
+        with self._changed:
+            if url.host in self._listeners:
+                raise ConnectError(f"{doing}: address already in use")
+            with os_errors_as(ConnectError, doing):
+                listener = _MemoryListener(url, backlog, self._listeners, self._changed)
+            self._listeners[url.host] = listener
+            return listener
+
+    def _is_full(self, name: str) -> bool:
+        listener = self._listeners.get(name)
+        return listener is not None and listener.full
+
+
+class _MemoryListener(Listener):
+    """The queue of one name.
+
+    Args:
+        table: where it stands under its name until it closes.
+        changed: the lock of `table` and of the queue.
+    """
+
+    def __init__(self, url: Url, backlog: int, table: _Table, changed: threading.Condition) -> None:
+        self.url = str(url)
+        self._name = url.host
+        self._backlog = backlog
+        self._table = table
+        self._changed = changed
+        self._queue: collections.deque[socket.socket] = collections.deque()
+        self._ready, self._signal = socket.socketpair()
+
+    @property
+    def full(self) -> bool:
+        """Whether the next connection has to wait. The caller holds the lock."""
+        return len(self._queue) >= self._backlog
+
+    def new_connection(self) -> Stream:
+        """Queues one end and returns the other. The caller holds the lock and has seen that there is room."""
+        ours, theirs = socket.socketpair()
+        with closed_on_error(ours):
+            stream = SocketStream(ours, "memory")
+            with closed_on_error(theirs):
+                theirs.setblocking(False)
+                if not self._queue:
+                    self._signal.send(b"\0")
+            self._queue.append(theirs)
+            return stream
+
+    def fileno(self) -> int:
+        return self._ready.fileno()
+
+    def accept(self) -> Stream | None:
+        with self._changed:
+            if self.fileno() < 0:
+                raise TransportError(f"cannot accept on {self.url}: the listener is closed")
+            if not self._queue:
+                return None
+            sock = self._queue.popleft()
+            if not self._queue:
+                self._ready.recv(1)
+            self._changed.notify_all()
+            return SocketStream(sock, "memory")
+
+    def close(self) -> None:
+        with self._changed:
+            if self._table.get(self._name) is self:
+                del self._table[self._name]
+            for sock in (*self._queue, self._ready, self._signal):
+                with contextlib.suppress(OSError):
+                    sock.close()
+            self._queue.clear()
+            self._changed.notify_all()

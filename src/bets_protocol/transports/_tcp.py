@@ -1,0 +1,180 @@
+"""`tcp://host:port`: TCP over IPv4 and IPv6.
+
+Connecting:
+
+1. One deadline covers the resolver and all addresses. Each address may use an even share of what is left, so that one
+   that swallows packets leaves time for the next.
+2. A name is resolved on a thread of its own: the C library takes no deadline and would hold back signal handlers for
+   as long as its name servers are silent. The thread of a resolver that never answers is left behind (a daemon).
+3. Connected to ourselves is not connected: a client that tries a dead local port long enough is given that very port
+   for its own end, and TCP then joins it to itself, which also keeps the server from coming back.
+
+Listening: SO_REUSEADDR lets a restarted server have its port although old connections linger. A name is bound at one
+address, an IPv4 one if it has any. An IPv6 listener takes IPv6 only, whatever the system's default, so ``[::]`` and
+``0.0.0.0`` can be listened at side by side and no peer shows as ``::ffff:1.2.3.4``.
+
+Every stream sends at once (TCP_NODELAY: the protocol is request and answer) and notices a peer that vanished: idle ones
+by keepalive, sending ones by TCP_USER_TIMEOUT, both after 60 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from bets_protocol._errors import ConfigError, ConnectError
+from bets_protocol.transports._base import ConnectTimeout, Listener, Stream, Url
+from bets_protocol.transports._sockets import (
+    SocketListener,
+    SocketStream,
+    closed_on_error,
+    deadline_passed,
+    os_errors_as,
+    reason_of,
+    transport_error,
+)
+
+SocketAddress: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
+"""The family, and the address in the form that sockets of this family take."""
+
+Resolver: TypeAlias = Callable[[str, int], Sequence[SocketAddress]]
+"""A host name and a port to addresses, best first; an `OSError` when there are none. May take its time."""
+
+LISTEN_RESOLVE_S: Final = 10.0
+"""Seconds for the name that a listener is given; a connection has its own deadline."""
+
+# Silence of 30 s starts probing, 3 probes 10 s apart without an answer end the connection; so do bytes that nobody has
+# acknowledged for 60,000 ms. Not every system knows all of them.
+_VIGILANCE: Final = tuple(
+    (getattr(socket, name), value)
+    for name, value in (
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 60_000),
+    )
+    if hasattr(socket, name)
+)
+_LEAST_SHARE_S: Final = 0.001
+
+
+def system_resolver(host: str, port: int) -> Sequence[SocketAddress]:
+    """Asks the system, in the order in which it wants addresses to be tried."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name") from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+class TcpTransport:
+    """The `Transport` of the scheme ``tcp``.
+
+    Args:
+        resolver: for host names; addresses never go through it.
+    """
+
+    def __init__(self, *, resolver: Resolver = system_resolver) -> None:
+        self._resolver = resolver
+
+    def connect(self, url: Url, timeout_s: float) -> Stream:
+        deadline = time.monotonic() + timeout_s
+        doing = f"cannot connect to {url}"
+        if not url.port:
+            raise ConfigError(f"{doing}: port 0 is for listening")
+        addresses = self._resolve(url, doing, timeout_s)
+        failures: list[OSError] = []
+        for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+            # Never 0, which would mean non-blocking: even a late last address is tried once.
+            share_s = max(deadline - time.monotonic(), _LEAST_SHARE_S) / left
+            try:
+                return _connect_one(family, address, share_s)
+            except OSError as error:
+                failures.append(error)
+        last = failures[-1]
+        if len(failures) == 1:
+            raise transport_error(ConnectError, doing, last) from last
+        reasons = (f"{address[0]}: {reason_of(error)}" for (_, address), error in zip(addresses, failures, strict=True))
+        kind = ConnectTimeout if deadline_passed(last) else ConnectError
+        raise kind(f"{doing}: {', '.join(reasons)}") from last
+
+    def listen(self, url: Url, backlog: int) -> Listener:
+        doing = f"cannot listen on {url}"
+        addresses = self._resolve(url, doing, LISTEN_RESOLVE_S)
+        # Peers that know the name try all its addresses; those that know 127.0.0.1 only would not find ::1.
+        family, address = min(addresses, key=lambda found: found[0] != socket.AF_INET)
+        with os_errors_as(ConnectError, doing):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            with closed_on_error(sock):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind(address)
+                sock.listen(backlog)
+                host, port = sock.getsockname()[:2]
+                return SocketListener(sock, str(Url(scheme="tcp", host=host, port=port)), _make_stream)
+
+    def _resolve(self, url: Url, doing: str, timeout_s: float) -> Sequence[SocketAddress]:
+        host, port = url.host, url.port or 0
+        if _is_address(host):
+            # Needs no name server; it turns the name of an IPv6 zone into its number.
+            with os_errors_as(ConnectError, doing):
+                return system_resolver(host, port)
+        outcome: list[Sequence[SocketAddress] | Exception] = []
+
+        def ask() -> None:
+            try:
+                outcome.append(self._resolver(host, port))
+            except Exception as error:  # noqa: BLE001 - it is raised again on the thread that asked
+                outcome.append(error)
+
+        thread = threading.Thread(target=ask, name=f"resolve {host}", daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+        if not outcome:
+            raise ConnectTimeout(f"{doing}: timed out looking up {host!r}")
+        addresses = outcome[0]
+        if isinstance(addresses, Exception):
+            with os_errors_as(ConnectError, doing):
+                raise addresses
+        if not addresses:
+            raise ConnectError(f"{doing}: {host!r} has no address")
+        return addresses
+
+
+def _is_address(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return True
+    return False
+
+
+def _connect_one(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: float) -> Stream:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    with closed_on_error(sock):
+        sock.settimeout(timeout_s)
+        sock.connect(address)
+        refuse_self_connection(sock)
+        return _make_stream(sock, address)
+
+
+def refuse_self_connection(sock: socket.socket) -> None:
+    """Raises `ConnectionRefusedError` for a socket that is its own peer."""
+    if sock.getsockname() == sock.getpeername():
+        raise ConnectionRefusedError("connection refused (the port led back to itself)")
+
+
+def _make_stream(sock: socket.socket, address: tuple[Any, ...]) -> Stream:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _VIGILANCE:
+        # Some containers know the name and refuse the call.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    # The zone of a link-local address names an interface of ours and says nothing of the peer.
+    return SocketStream(sock, str(address[0]).partition("%")[0])

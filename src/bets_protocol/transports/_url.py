@@ -1,0 +1,130 @@
+"""Text to `Url`: one grammar for all schemes, and the shape that the schemes of this project ask for.
+
+The grammar is ``scheme://[host][:port][/path]``; a text without ``://`` means ``tcp://``. Nothing is decoded and
+nothing is guessed: IPv6 stands in brackets, a port is written in ASCII digits, control characters are refused before
+they can reach a log line or a resolver. A scheme that is not in the table below gets its parts as they are, since only
+its transport knows what they mean.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from bets_protocol._errors import ConfigError
+from bets_protocol.transports._base import Url
+
+MAX_PORT: Final = 65_535
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
+_HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+_MEMORY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
+_PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
+# C0, DEL, C1 and the separators that some readers of a log take for the end of a line.
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_MAX_HOST_CHARACTERS: Final = 253
+
+
+def parse_url(url: str) -> Url:
+    """Takes a url apart; a bare ``host:port`` means tcp.
+
+    Args:
+        url: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``memory://name`` or ``scheme://...`` of
+            another transport. IPv6 addresses stand in brackets. Paths are taken as they are.
+
+    Raises:
+        ConfigError: it names the url, what is wrong and what was expected.
+    """
+    if _UNPRINTABLE.search(url):
+        _refuse(url, "it holds a control character")
+    before, separator, rest = url.partition("://")
+    scheme = before.lower() if separator else "tcp"
+    if not separator:
+        rest = url
+    if not valid_scheme(scheme):
+        _refuse(url, f"{before!r} is no scheme (a letter, then letters, digits, + . -)")
+    authority, slash, tail = rest.partition("/")
+    host, port = _split_authority(url, authority)
+    parsed = Url(scheme=scheme, host=host, port=port, path=slash + tail)
+    if check := _SHAPES.get(scheme):
+        check(url, parsed)
+    return parsed
+
+
+def valid_scheme(scheme: str) -> bool:
+    """Whether `scheme` can stand before ``://``, in lower case."""
+    return _SCHEME.fullmatch(scheme) is not None
+
+
+def _refuse(url: str, reason: str) -> NoReturn:
+    raise ConfigError(f"url {url!r}: {reason}")
+
+
+def _split_authority(url: str, authority: str) -> tuple[str, int | None]:
+    if authority.startswith("["):
+        host, bracket, after = authority[1:].partition("]")
+        if not bracket or (after and not after.startswith(":")):
+            _refuse(url, "expected [IPv6 address]:port")
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            _refuse(url, f"{host!r} is no IPv6 address")
+        return host, _port(url, after[1:]) if after else None
+    host, colon, port = authority.rpartition(":")
+    if not colon:
+        return authority, None
+    if ":" in host:
+        _refuse(url, "an IPv6 address stands in brackets, as in tcp://[::1]:12345")
+    return host, _port(url, port)
+
+
+def _port(url: str, text: str) -> int:
+    if not _PORT.fullmatch(text) or int(text) > MAX_PORT:
+        _refuse(url, f"{text!r} is no port (0 to {MAX_PORT})")
+    return int(text)
+
+
+def _check_host_and_port(url: str, parsed: Url) -> None:
+    expected = f"expected {parsed.scheme}://host:port"
+    if not parsed.host:
+        _refuse(url, f"the host is missing: {expected} (0.0.0.0 listens on every IPv4 address, [::] on every IPv6 one)")
+    if parsed.port is None:
+        _refuse(url, f"the port is missing: {expected}")
+    if parsed.path not in ("", "/"):
+        _refuse(url, f"{parsed.path!r} behind the port: {expected}")
+    if ":" not in parsed.host and not _valid_host(parsed.host):
+        _refuse(url, f"{parsed.host!r} is neither a host name nor an IPv4 address")
+
+
+def _valid_host(host: str) -> bool:
+    """An IPv4 address or a name of ASCII labels (international names are written in their ``xn--`` form)."""
+    labels = host.removesuffix(".").split(".")
+    # The C library would take 127.1 and 0x7f.1 for addresses; a name whose last label is a number can be nothing else.
+    if labels[-1].isdigit() or labels[-1].lower().startswith("0x"):
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            return False
+        return True
+    return len(host) <= _MAX_HOST_CHARACTERS and all(_HOST_LABEL.fullmatch(label) for label in labels)
+
+
+def _check_path(url: str, parsed: Url) -> None:
+    if parsed.host or parsed.port is not None or parsed.path in ("", "/"):
+        _refuse(url, f"expected {parsed.scheme}:///absolute/path")
+
+
+def _check_name(url: str, parsed: Url) -> None:
+    if parsed.port is not None or parsed.path or not _MEMORY_NAME.fullmatch(parsed.host):
+        _refuse(url, f"expected {parsed.scheme}://name (letters, digits, . _ -)")
+
+
+# `tls` has no transport yet; its urls have the shape of tcp's.
+_SHAPES: Final[dict[str, Callable[[str, Url], None]]] = {
+    "tcp": _check_host_and_port,
+    "tls": _check_host_and_port,
+    "unix": _check_path,
+    "memory": _check_name,
+}

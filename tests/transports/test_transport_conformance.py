@@ -1,0 +1,45 @@
+"""The conformance suite over the built-in transports."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from bets_protocol.testing.transports import TransportConformance
+
+
+def ipv6_loopback() -> bool:
+    """Whether ::1 can be bound here."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+class TestTcpOverIPv4(TransportConformance):
+    @pytest.fixture
+    def listen_url(self) -> str:
+        return "tcp://127.0.0.1:0"
+
+
+@pytest.mark.skipif(not ipv6_loopback(), reason="this machine has no IPv6 loopback address")
+class TestTcpOverIPv6(TransportConformance):
+    @pytest.fixture
+    def listen_url(self) -> str:
+        return "tcp://[::1]:0"
+
+
+class TestUnix(TransportConformance):
+    @pytest.fixture
+    def listen_url(self, tmp_path: Path) -> str:
+        return f"unix://{tmp_path}/s"
+
+
+class TestMemory(TransportConformance):
+    @pytest.fixture
+    def listen_url(self) -> str:
+        return "memory://conformance"
