@@ -1,0 +1,12 @@
+"""What the two command-line programs share and which is neither wire nor socket.
+
+Rules: nothing in here knows a message, a frame or a socket; everything is imported from its own module, so that a
+program that only shows its help pays for nothing else:
+
+- `loglines`: the log lines that other programs parse;
+- `settings`: option > environment > file > default, and errors that name where a value stands;
+- `exit_codes`: what the number that a program ends with means;
+- `stopping`: SIGTERM and SIGINT as an exception;
+- `guard`: the click group that turns every exception into one line and an exit code;
+- `output`: standard output that stays usable when its reader has left.
+"""

@@ -1,0 +1,131 @@
+"""The one place where exceptions become one line for the user and an exit code: no traceback ever reaches a user.
+
+Strategy: `ProgramGroup` is a click group whose `main` guards every command of a program, so that commands just raise.
+It also turns SIGTERM and SIGINT into `Stopped` before a command's own modules are imported. What nobody expected is a
+bug: one line names it and where it happened; with BETS_DEBUG=1 the traceback goes to standard error as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from bets_protocol._errors import BetsError
+from bets_protocol.programs import output
+from bets_protocol.programs.exit_codes import ExitCode, exit_code_of
+from bets_protocol.programs.loglines import LOGGER_NAME, EventLog, line_handler, one_line, setup_logging
+from bets_protocol.programs.stopping import Stopped, no_more_stops, stop_signals
+
+DEBUG_VARIABLE = "BETS_DEBUG"
+
+
+class ProgramGroup(click.Group):
+    """A click group that ends the process with one of `ExitCode`, whatever happens in its commands."""
+
+    _is_whole_process = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as the whole process: a signal that comes after the work cannot change the exit code any more."""
+        self._is_whole_process = True
+        return self.main(*args, **kwargs)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - click's signature; this group always ends the process
+        **extra: Any,
+    ) -> Any:
+        """Run the command line `args` and exit."""
+        for stream in (sys.stdout, sys.stderr):
+            output.prepare(stream)
+        name = prog_name or self.name or "program"
+        try:
+            with stop_signals(restore=not self._is_whole_process):
+                code = self._guarded(name, args, prog_name, complete_var, extra)
+        except Stopped as stop:  # pragma: no cover - a signal in the few instructions around `_guarded`
+            code = stop.exit_code
+        for stream in (sys.stdout, sys.stderr):
+            output.flush_at_end(stream)
+        sys.exit(int(code))
+
+    def _guarded(
+        self,
+        name: str,
+        args: Sequence[str] | None,
+        prog_name: str | None,
+        complete_var: str | None,
+        extra: dict[str, Any],
+    ) -> int:
+        try:
+            try:
+                result = super().main(args, prog_name, complete_var, False, **extra)
+            finally:
+                no_more_stops()
+        except Stopped as stop:
+            say_shutdown()
+            return stop.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            return ExitCode.INTERRUPTED
+        except click.ClickException as error:
+            _show_usage_error(error)
+            return ExitCode.USAGE
+        except BetsError as error:
+            say_error(name, str(error))
+            return exit_code_of(error)
+        except BrokenPipeError:  # click's own output: nobody reads it
+            return ExitCode.DONE
+        except Exception as error:  # noqa: BLE001 - the top of the program: here a bug gets its line and exit code
+            return _bug(name, error)
+        return result if isinstance(result, int) else ExitCode.DONE
+
+
+def say_error(name: str, text: str) -> None:
+    """Tell the user on standard error, on one line for each line of `text`, what went wrong."""
+    _to_stderr("".join(f"{name}: {one_line(line)}\n" for line in text.split("\n")))
+
+
+def say_shutdown() -> None:
+    """Log the last line of a program that was stopped."""
+    logger = logging.getLogger(LOGGER_NAME)
+    if line_handler(logger) is None:  # stopped before its logging was set up
+        setup_logging()
+    EventLog(logger).success("shutdown")
+
+
+def _bug(name: str, error: Exception) -> ExitCode:
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    where = f" at {step.tb_frame.f_code.co_filename}:{step.tb_lineno}" if step is not None else ""
+    # The system's errors that got here are rarely a bug: a full disk behind standard output, no memory for a thread.
+    what = "" if isinstance(error, OSError) else "this is a bug: "
+    say_error(name, f"{what}{type(error).__name__}: {error}"[:500] + where)
+    if os.environ.get(DEBUG_VARIABLE):
+        sys.excepthook(type(error), error, error.__traceback__)
+    else:
+        say_error(name, f"{DEBUG_VARIABLE}=1 in the environment shows more")
+    return ExitCode.BUG
+
+
+def _show_usage_error(error: click.ClickException) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        error.show()
+
+
+def _to_stderr(text: str) -> None:
+    stream = sys.stderr
+    if stream is None:
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError):
+        output.forsake(stream)

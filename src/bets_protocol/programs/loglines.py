@@ -1,0 +1,160 @@
+"""The log lines that programs of others parse: `action: NAME | result: success | key: value`.
+
+Rules: one event is one line, whatever its values hold; a line with `action:` always has `result:`; every line is
+written and flushed at once, also into a pipe; a log that nobody reads any more never stops the work.
+In a value, control characters and `|` are escaped as in Python (a line feed becomes the four characters ``\\x0a``),
+so splitting a line at `` | `` and each part at its first ``: `` always gives the fields back.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+from bets_protocol.programs import output
+
+LOGGER_NAME = "bets"
+"""The logger of both programs; `setup_logging` gives it its one handler."""
+
+LEVELS: Mapping[str, int] = {
+    "DEBUG": logging.DEBUG,
+    "INFO": logging.INFO,
+    "NOTICE": logging.INFO + 5,  # the legacy client's logging library has it
+    "WARNING": logging.WARNING,
+    "WARN": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "CRITICAL": logging.CRITICAL,
+    "FATAL": logging.CRITICAL,
+}
+"""The names of log levels that the legacy programs take, and what they mean here."""
+
+SILENT = logging.CRITICAL + 10
+"""A level above every line."""
+
+# C0, DEL and C1; the separators that some readers take for a line's end; the characters that turn the direction of
+# what follows, so that a value could show itself as another field; halves of surrogate pairs, which no encoding takes.
+_UNSAFE = "\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSAFE_IN_LINE = re.compile(f"[{_UNSAFE}]")
+_UNSAFE_IN_VALUE = re.compile(f"[{_UNSAFE}|]")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def one_line(text: str) -> str:
+    """`text` with everything escaped that would break a line or turn its direction."""
+    return _UNSAFE_IN_LINE.sub(_escaped, text)
+
+
+def escape(value: object) -> str:
+    """`value` as it stands in a log line: on one line and without `|`.
+
+    True, False and None read `true`, `false` and `none`; bytes are shown as the text that they are in UTF-8.
+    """
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    return _UNSAFE_IN_VALUE.sub(_escaped, str(value))
+
+
+def log_line(action: str, result: str, /, **fields: object) -> str:
+    """One event as text, its fields in the order given."""
+    parts = [f"action: {escape(action)}", f"result: {escape(result)}"]
+    parts += [f"{key}: {escape(value)}" for key, value in fields.items()]
+    return " | ".join(parts)
+
+
+class LineFormatter(logging.Formatter):
+    """Time, level, message; always one line, so an exception is no more than its own words."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record, self.datefmt)
+        return one_line(self.formatMessage(record))
+
+
+class LineHandler(logging.Handler):
+    """Writes each record as one flushed line; when the reader has left it goes quiet.
+
+    Attributes:
+        before_line: called before each line, to clear what stands on the terminal (a progress bar); None: nothing.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__()
+        self._stream = stream
+        self.before_line: Callable[[], None] | None = None
+        self.setFormatter(LineFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        if self.before_line is not None:
+            self.before_line()
+        try:
+            stream.write(self.format(record) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            self._stream = None
+            output.forsake(stream)
+        except (OSError, ValueError):  # a full disk may have room again at the next line; a closed file costs nothing
+            pass
+
+
+def setup_logging(level: int | str = logging.INFO, stream: TextIO | None = None) -> logging.Logger:
+    """Give the programs' logger its one `LineHandler`, in place of any before, and return it.
+
+    Args:
+        level: a number, or a name of `LEVELS`.
+        stream: where the lines go; None means standard output as it is now.
+    """
+    logger = logging.getLogger(LOGGER_NAME)
+    while (old := line_handler(logger)) is not None:
+        logger.removeHandler(old)
+    target = sys.stdout if stream is None else stream
+    output.prepare(target)
+    logger.addHandler(LineHandler(target))
+    logger.setLevel(LEVELS[level.upper()] if isinstance(level, str) else level)
+    logger.propagate = False
+    return logger
+
+
+def line_handler(logger: logging.Logger) -> LineHandler | None:
+    """The handler that `setup_logging` gave to `logger`, if it did."""
+    return next((handler for handler in logger.handlers if isinstance(handler, LineHandler)), None)
+
+
+class EventLog:
+    """Logs events as lines, one method for each result.
+
+    Thread: any.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self.logger = logger
+
+    def success(self, action: str, /, *, level: int = logging.INFO, **fields: object) -> None:
+        """Log that `action` is done."""
+        self._log(level, action, "success", fields)
+
+    def fail(self, action: str, /, *, level: int = logging.ERROR, **fields: object) -> None:
+        """Log that `action` failed."""
+        self._log(level, action, "fail", fields)
+
+    def progress(self, action: str, /, *, level: int = logging.INFO, **fields: object) -> None:
+        """Log that `action` has begun or goes on."""
+        self._log(level, action, "in_progress", fields)
+
+    def _log(self, level: int, action: str, result: str, fields: Mapping[str, object]) -> None:
+        if self.logger.isEnabledFor(level):
+            self.logger.log(level, "%s", log_line(action, result, **fields))

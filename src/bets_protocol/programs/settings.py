@@ -1,0 +1,214 @@
+"""Settings from four places, the first that has one wins: option, environment, file, default.
+
+Strategy: a program lists its settings as data (`Setting`) and `resolve` does the rest, so that precedence and wording
+are the same for every setting of both programs. A value is text until its setting's `parse` has taken it; an error
+names the place, the key, the value and what was expected. Keys of a file are compared without regard to case, as the
+legacy programs did; a key that no setting has is an error, since a typing error there would go unnoticed.
+An environment variable that is set to the empty string counts as not set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from bets_protocol._errors import ConfigError
+from bets_protocol.programs.config_files import read_ini, read_yaml
+from bets_protocol.programs.durations import format_duration, parse_duration
+from bets_protocol.programs.loglines import LEVELS
+
+__all__ = [
+    "Resolved",
+    "Setting",
+    "boolean",
+    "decimal_number",
+    "format_duration",
+    "log_level",
+    "one_of",
+    "parse_duration",
+    "read_ini",
+    "read_yaml",
+    "resolve",
+    "whole_number",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """One setting and where it may stand.
+
+    Args:
+        name: as in the mapping of options, with underscores.
+        parse: takes the text; raises ValueError saying what was expected.
+        default: the value where no place has one; not parsed.
+        env: environment variables, the first that is set wins.
+        key: in the configuration file; for YAML the path with dots; None: not there.
+        option: as the user types it; None: `--` and the name.
+        repeated: the value is a tuple; in the environment and in a file several stand with blanks or commas between.
+    """
+
+    name: str
+    parse: Callable[[str], Any] = str
+    default: Any = None
+    env: Sequence[str] = ()
+    key: str | None = None
+    option: str | None = None
+    repeated: bool = False
+
+
+class Resolved(Mapping[str, Any]):
+    """The value of every setting by its name, and from where each came."""
+
+    def __init__(self, values: Mapping[str, Any], origins: Mapping[str, str | None]) -> None:
+        self._values = values
+        self._origins = origins
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def origin(self, name: str) -> str | None:
+        """The place as it is shown to a user, such as `--agency` or `environment CLI_ID`; None: the default."""
+        return self._origins[name]
+
+
+def resolve(
+    settings: Iterable[Setting],
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    file: Mapping[str, str] | None = None,
+    file_name: str = "",
+) -> Resolved:
+    """Find the value of every setting.
+
+    Args:
+        options: what the command line gave, by the settings' names. None and the empty tuple mean not given; a value
+            that is not text is taken as it is (a flag).
+        file: flat, from `read_ini` or `read_yaml`; None: there is none.
+        file_name: as it is to be shown in errors.
+
+    Raises:
+        ConfigError: a value does not parse, or the file has a key that no setting has, or one twice.
+    """
+    settings = list(settings)
+    in_file = _known_keys(settings, file or {}, file_name)
+    values: dict[str, Any] = {}
+    origins: dict[str, str | None] = {}
+    for setting in settings:
+        values[setting.name], origins[setting.name] = setting.default, None
+        for origin, value in _places(setting, options, environ, in_file, file_name):
+            if value is not None and value != ():
+                values[setting.name], origins[setting.name] = _parsed(setting, origin, value), origin
+                break
+    return Resolved(values, origins)
+
+
+def _known_keys(settings: Sequence[Setting], file: Mapping[str, str], file_name: str) -> dict[str, tuple[str, str]]:
+    """The file's keys, folded, with how each was written and its value."""
+    known = {setting.key.casefold(): setting.key for setting in settings if setting.key is not None}
+    found: dict[str, tuple[str, str]] = {}
+    for key, value in file.items():
+        folded = key.casefold()
+        if folded not in known:
+            raise ConfigError(
+                f"{file_name}: {key}: {value!r}: unknown key; expected one of {', '.join(sorted(known.values()))}"
+            )
+        if folded in found:
+            raise ConfigError(f"{file_name}: {key}: {value!r}: expected each key once; see {found[folded][0]}")
+        found[folded] = (key, value)
+    return found
+
+
+def _places(
+    setting: Setting,
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    in_file: Mapping[str, tuple[str, str]],
+    file_name: str,
+) -> Iterator[tuple[str, Any]]:
+    yield setting.option or "--" + setting.name.replace("_", "-"), options.get(setting.name)
+    for variable in setting.env:
+        yield f"environment {variable}", environ.get(variable) or None
+    if setting.key is not None and setting.key.casefold() in in_file:
+        written, value = in_file[setting.key.casefold()]
+        yield f"{file_name}: {written}", value
+
+
+def _parsed(setting: Setting, origin: str, value: Any) -> Any:
+    if not setting.repeated:
+        return _parsed_one(setting, origin, value)
+    parts = re.split(r"[\s,]+", value.strip(" \t,")) if isinstance(value, str) else value
+    return tuple(_parsed_one(setting, origin, part) for part in parts)
+
+
+def _parsed_one(setting: Setting, origin: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return setting.parse(value)
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {value!r}: {error}") from error
+
+
+# Parsers: each takes text and raises ValueError with what was expected.
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """A parser of whole numbers from `low` to `high` in ASCII digits: no sign, blank or underscore."""
+    digits = re.compile(r"[0-9]{1,20}")
+
+    def parse(text: str) -> int:
+        if digits.fullmatch(text) is None or not low <= int(text) <= high:
+            raise ValueError(f"expected a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def decimal_number(low: float, high: float) -> Callable[[str], float]:
+    """A parser of numbers from `low` to `high`, with a decimal point if need be."""
+    digits = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+
+    def parse(text: str) -> float:
+        if digits.fullmatch(text) is None or not low <= float(text) <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}")
+        return float(text)
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A parser that takes one of `choices`, as they are written."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def boolean(text: str) -> bool:
+    """Take `1`, `true`, `yes`, `on` or `0`, `false`, `no`, `off`, in any case."""
+    word = text.casefold()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("expected 1, true, yes, on, 0, false, no or off")
+
+
+def log_level(text: str) -> str:
+    """Take the name of a log level in any case and give it in capitals."""
+    name = text.upper()
+    if name not in LEVELS:
+        raise ValueError(f"expected one of {', '.join(LEVELS)}")
+    return name

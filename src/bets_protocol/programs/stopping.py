@@ -1,0 +1,151 @@
+"""SIGTERM and SIGINT as an exception in the main thread, for a program that does one thing after the other.
+
+Strategy: `stop_signals` makes a signal raise `Stopped` at once, wherever the program is. That is right as long as it
+holds nothing that needs closing: the exception may come up inside other people's code, between the taking of a lock
+and its release, or in a finaliser, where it is lost. So where there is something to close, `deferred_stops` lets it
+come up only where the program is ready for it: in a block marked `interruptible`, which every wait is (select,
+connect, reading a pipe), or at a call of `raise_if_stopped`, which long computations make at every turn.
+`Stopped` is a BaseException: no `except Exception` on its way swallows it. It comes once; what is closed because of
+it is closed in peace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import attrs
+
+from bets_protocol.programs.exit_codes import ExitCode
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(BaseException):
+    """Somebody asked the program to stop: no error, just as KeyboardInterrupt is none.
+
+    Attributes:
+        signal: which signal it was.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+        super().__init__(self.signal.name)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 after SIGTERM, which is the way to end a service; 130 after SIGINT."""
+        return ExitCode.INTERRUPTED if self.signal is signal.SIGINT else ExitCode.DONE
+
+
+@attrs.define
+class _State:
+    """What the handlers and the main thread's code share; both run in the main thread, one at a time.
+
+    Attributes:
+        asked: the first signal that came; None: none.
+        due: whether its `Stopped` has still to be raised.
+        interruptible: whether the handler may raise it at once.
+    """
+
+    asked: int | None = None
+    due: bool = False
+    interruptible: bool = True
+
+
+_state = _State()
+
+
+def raise_if_stopped() -> None:
+    """Raise the stop that was asked for, if it has not come through yet.
+
+    Raises:
+        Stopped: it was asked for.
+    """
+    if _state.due and _state.asked is not None:
+        _state.due = False
+        raise Stopped(_state.asked)
+
+
+@contextlib.contextmanager
+def deferred_stops() -> Iterator[None]:
+    """Mark a block in which a stop comes up at its waits and looks only, or else at its end. Not to be nested.
+
+    Raises:
+        Stopped: it was asked for.
+    """
+    _state.interruptible = False
+    try:
+        yield
+    finally:
+        _state.interruptible = True
+    raise_if_stopped()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Mark a block inside `deferred_stops` in which a stop may come up at any instruction: one that waits.
+
+    Raises:
+        Stopped: it was asked for, before the block or in it.
+    """
+    before, _state.interruptible = _state.interruptible, True
+    try:
+        raise_if_stopped()  # only now, or a signal between the two would be waited out
+        yield
+    finally:
+        _state.interruptible = before
+
+
+def _handle(number: int, _frame: FrameType | None) -> None:
+    if _state.asked is None:
+        _state.asked, _state.due = number, True
+    elif number == signal.SIGINT:
+        # Who presses Ctrl-C again does not want to wait, whatever hangs.
+        os._exit(ExitCode.INTERRUPTED)  # pragma: no cover - it ends the process, and what was measured with it
+    if _state.interruptible:
+        raise_if_stopped()
+
+
+@contextlib.contextmanager
+def stop_signals(*, restore: bool = True) -> Iterator[None]:
+    """Turn the first SIGTERM or SIGINT that comes in the block into `Stopped`.
+
+    Args:
+        restore: put the handlers that were there back at the end. Else both signals are ignored from then on, which
+            is right for a process that has only its exit before it: a late signal must not change its exit code.
+
+    Thread: main; in another thread signals cannot be caught, and the block runs without them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _state.asked, _state.due, _state.interruptible = None, False, True
+    before = {number: signal.signal(number, _handle) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if restore else signal.SIG_IGN)
+        _state.asked, _state.due = None, False
+
+
+def no_more_stops() -> None:
+    """From now on no signal raises: how the program ends is decided, and being told of it must not change it.
+
+    Without effect once the block of `stop_signals` has ended.
+    """
+    _state.interruptible = False
+
+
+def let_sigterm_kill() -> None:
+    """Give SIGTERM back to the system, for a command whose exit code 0 would be a lie when it was cut short.
+
+    Thread: main; elsewhere it does nothing.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

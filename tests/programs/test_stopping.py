@@ -1,0 +1,188 @@
+"""SIGTERM and SIGINT become one exception in the main thread, whatever it waits for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from bets_protocol.programs.stopping import (
+    Stopped,
+    deferred_stops,
+    interruptible,
+    let_sigterm_kill,
+    raise_if_stopped,
+    stop_signals,
+)
+
+WAIT_S = 20.0
+
+
+def read_until_stopped(number: signal.Signals) -> None:
+    """Wait in a read, which `number` interrupts."""
+    reader, writer = os.pipe()
+    sender = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    try:
+        with stop_signals():
+            sender.start()
+            os.read(reader, 1)
+    finally:
+        sender.join(WAIT_S)
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_breaks_a_wait_and_knows_its_exit_code(number: signal.Signals, code: int) -> None:
+    with pytest.raises(Stopped) as caught:
+        read_until_stopped(number)
+    assert (caught.value.signal, caught.value.exit_code, str(caught.value)) == (number, code, number.name)
+
+
+def stopped_once_more(closed: list[str]) -> None:
+    """A second signal comes while the first one's clean-up runs."""
+    with stop_signals():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            closed.append("all")
+
+
+def test_only_the_first_signal_raises() -> None:
+    closed: list[str] = []
+    with pytest.raises(Stopped) as caught:
+        stopped_once_more(closed)
+    assert (closed, caught.value.signal) == (["all"], signal.SIGTERM)
+
+
+def test_a_deferred_stop_comes_up_at_the_next_look() -> None:
+    reached: list[str] = []
+    with pytest.raises(Stopped):
+        deferred_until_the_look(reached)
+    assert reached == ["behind the signal", "closed"]
+
+
+def deferred_until_the_look(reached: list[str]) -> None:
+    with stop_signals(), deferred_stops():
+        try:
+            raise_if_stopped()
+            signal.raise_signal(signal.SIGTERM)
+            reached.append("behind the signal")
+            raise_if_stopped()
+            reached.append("behind the look")
+        finally:
+            raise_if_stopped()  # it came up, so what closes things is not disturbed again
+            reached.append("closed")
+
+
+def test_a_deferred_stop_breaks_a_wait() -> None:
+    with pytest.raises(Stopped):
+        deferred_read_until_stopped(before=False)
+
+
+def test_a_deferred_stop_from_before_a_wait_is_not_waited_out() -> None:
+    with pytest.raises(Stopped):
+        deferred_read_until_stopped(before=True)
+
+
+def deferred_read_until_stopped(*, before: bool) -> None:
+    """Wait in a read while stops are deferred; the signal comes `before` the wait or in it."""
+    reader, writer = os.pipe()
+    sender = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
+    try:
+        with stop_signals(), deferred_stops():
+            if before:
+                signal.raise_signal(signal.SIGTERM)
+            else:
+                sender.start()
+            with interruptible():
+                os.read(reader, 1)
+    finally:
+        if not before:
+            sender.join(WAIT_S)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_deferred_stop_comes_up_at_the_end_at_last() -> None:
+    with pytest.raises(Stopped):
+        deferred_to_the_end()
+
+
+def deferred_to_the_end() -> None:
+    with stop_signals(), deferred_stops():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_second_sigint_ends_the_process_whatever_hangs() -> None:
+    program = (
+        "import signal, sys, time\n"
+        "from bets_protocol.programs.stopping import stop_signals\n"
+        "with stop_signals():\n"
+        "    try: signal.raise_signal(signal.SIGTERM)\n"
+        "    finally:\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "        print('closing', flush=True)\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "        time.sleep(3600)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=WAIT_S, check=False)
+    assert (done.returncode, done.stdout) == (130, b"closing\n")
+
+
+def test_no_handler_of_ordinary_errors_swallows_it() -> None:
+    assert not issubclass(Stopped, Exception)
+
+
+def test_the_handlers_from_before_come_back() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with stop_signals():
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_at_the_end_of_a_process_later_signals_are_ignored() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with stop_signals(restore=False):
+            pass
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_sigterm_can_be_given_back_to_the_system() -> None:
+    with stop_signals():
+        let_sigterm_kill()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
+
+
+def test_beside_the_main_thread_nothing_happens() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[object] = []
+
+    def work() -> None:
+        with stop_signals():
+            let_sigterm_kill()
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(WAIT_S)
+    assert seen == [before]
+
+
+def test_a_wait_that_ends_in_time_is_not_disturbed() -> None:
+    started = time.monotonic()
+    with stop_signals():
+        time.sleep(0.01)
+    assert time.monotonic() - started < WAIT_S
