@@ -1,0 +1,239 @@
+"""The tables of the book, and the settings under which SQLite keeps its word.
+
+The book keeps the bytes: a row of `batch` is one run of bets of one agency, exactly as the agency sent them. No bet
+has a row of its own; the draw scans, and rows are a view that an export makes.
+
+- `draw`: one row for each draw that was ever used. A number in it means that the draw is over.
+- `upload`: what an agency sends. Bets of revisions 5 to 8 belong to the one *anonymous* upload of their draw and agency
+  (`upload_id` and `total` are NULL). `stored` and `crc32` run along with the batches, `epoch` counts openings, so that
+  uploads with an identity find their columns here.
+- `batch`: `seq` is the order of storing, across all uploads; (`upload`, `first_row`) can exist once.
+- `seal` and `winner`: the agencies that have asked, and who won, in the order in which the bets were stored.
+
+Triggers keep what is final from changing, whatever the program above them does: a batch is never changed or deleted,
+and of a draw that is over nothing is changed, added or deleted. Only `upload.epoch` stays free.
+
+A change of the tables raises `SCHEMA_VERSION`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from bets_protocol import StorageError
+from bets_server.store._files import disk_errors
+
+APPLICATION_ID: Final = 0x62657473
+"""Stands in the file's header and says whose database it is: "bets" in ASCII."""
+
+SCHEMA_VERSION: Final = 1
+"""`user_version` of a file with these tables."""
+
+_OLDEST_SQLITE: Final = (3, 37, 0)
+"""STRICT tables came with it."""
+
+_FILLER_BYTES: Final = 5_000_000
+"""A little more than the write-ahead log grows to before a checkpoint (1000 pages of 4096 bytes)."""
+
+_ROOM_TO_SPARE: Final = 8
+"""How many times the filler must fit on the disk before any of it is taken ahead of need."""
+
+# Each line: pragma, value to set, value to read back. Their order matters: the lock comes before anything is read.
+_SETTINGS: Final = (
+    # A second process gets "locked"; no shared memory file; and one connection cannot meet the bug that SQLite had in
+    # its write-ahead log up to 3.51.2, which takes two.
+    ("locking_mode", "EXCLUSIVE", "exclusive"),
+    ("journal_mode", "WAL", "wal"),
+    # NORMAL would flush at checkpoints only and lose batches that were acknowledged when the power fails.
+    ("synchronous", "FULL", 2),
+    ("foreign_keys", "ON", 1),
+    # macOS answers a plain fsync before the disk has written; ignored elsewhere.
+    ("fullfsync", "ON", 1),
+    ("checkpoint_fullfsync", "ON", 1),
+    ("trusted_schema", "OFF", 0),
+)
+
+_TABLES: Final = (
+    """
+    CREATE TABLE draw (
+        id INTEGER PRIMARY KEY CHECK (id BETWEEN 0 AND 4294967295),
+        number INTEGER CHECK (number BETWEEN 0 AND 9999)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE upload (
+        id INTEGER PRIMARY KEY,
+        draw INTEGER NOT NULL REFERENCES draw (id),
+        agency INTEGER NOT NULL CHECK (agency BETWEEN 1 AND 255),
+        upload_id BLOB CHECK (length(upload_id) = 16),
+        total INTEGER,
+        stored INTEGER NOT NULL DEFAULT 0 CHECK (stored BETWEEN 0 AND coalesce(total, stored)),
+        crc32 INTEGER NOT NULL DEFAULT 0 CHECK (crc32 BETWEEN 0 AND 4294967295),
+        epoch INTEGER NOT NULL DEFAULT 0,
+        CHECK ((upload_id IS NULL) = (total IS NULL))
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX upload_anonymous ON upload (draw, agency) WHERE upload_id IS NULL",
+    "CREATE UNIQUE INDEX upload_identified ON upload (draw, agency, upload_id) WHERE upload_id IS NOT NULL",
+    """
+    CREATE TABLE batch (
+        seq INTEGER PRIMARY KEY,
+        upload INTEGER NOT NULL REFERENCES upload (id),
+        first_row INTEGER NOT NULL CHECK (first_row >= 0),
+        count INTEGER NOT NULL CHECK (count >= 1),
+        bets BLOB NOT NULL,
+        UNIQUE (upload, first_row)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE seal (
+        draw INTEGER NOT NULL REFERENCES draw (id),
+        agency INTEGER NOT NULL CHECK (agency BETWEEN 1 AND 255),
+        PRIMARY KEY (draw, agency)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE winner (
+        draw INTEGER NOT NULL REFERENCES draw (id),
+        agency INTEGER NOT NULL CHECK (agency BETWEEN 1 AND 255),
+        position INTEGER NOT NULL CHECK (position >= 0),
+        document TEXT NOT NULL,
+        PRIMARY KEY (draw, agency, position)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+_DRAW_OF_UPLOAD: Final = "(SELECT draw FROM upload WHERE id = {row}.upload)"
+
+
+def _final(table: str, event: str, draw: str) -> str:
+    """A trigger that stops `event` on `table` where the draw that the expression `draw` gives is over."""
+    name = f"{table}_is_final_on_{event.split()[0].lower()}"
+    return f"""
+    CREATE TRIGGER {name} BEFORE {event} ON {table}
+    WHEN EXISTS (SELECT 1 FROM draw WHERE id = {draw} AND number IS NOT NULL)
+    BEGIN SELECT RAISE(ABORT, 'the draw is over'); END
+    """
+
+
+def _kept(event: str) -> str:
+    """A trigger that stops `event` on a stored batch, whichever its draw."""
+    return f"""
+    CREATE TRIGGER batch_is_kept_on_{event.lower()} BEFORE {event} ON batch
+    BEGIN SELECT RAISE(ABORT, 'a stored batch never changes'); END
+    """
+
+
+_TRIGGERS: Final = (
+    _final("draw", "INSERT", "NEW.id"),
+    _final("draw", "UPDATE", "OLD.id"),
+    _final("draw", "DELETE", "OLD.id"),
+    _final("upload", "INSERT", "NEW.draw"),
+    _final("upload", "UPDATE OF id, draw, agency, upload_id, total, stored, crc32", "OLD.draw"),
+    _final("upload", "DELETE", "OLD.draw"),
+    _final("batch", "INSERT", _DRAW_OF_UPLOAD.format(row="NEW")),
+    _kept("UPDATE"),
+    _kept("DELETE"),
+    _final("seal", "INSERT", "NEW.draw"),
+    _final("seal", "UPDATE", "OLD.draw"),
+    _final("seal", "DELETE", "OLD.draw"),
+    _final("winner", "INSERT", "NEW.draw"),
+    _final("winner", "UPDATE", "OLD.draw"),
+    _final("winner", "DELETE", "OLD.draw"),
+)
+
+
+def require_library(version: tuple[int, ...]) -> None:
+    """Check that the SQLite library can keep the book.
+
+    Raises:
+        StorageError: it is too old.
+    """
+    if version < _OLDEST_SQLITE:
+        found, needed = (".".join(map(str, each)) for each in (version, _OLDEST_SQLITE))
+        raise StorageError(f"this Python has SQLite {found}; the store needs {needed} or newer")
+
+
+def is_new(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the database is still empty, once it is sure that it is nobody else's. Changes nothing.
+
+    Raises:
+        StorageError: another program's database, or one of a version that this program does not know.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (application, version, objects) == (0, 0, 0):
+        return True
+    if application != APPLICATION_ID:
+        raise StorageError(f"{path}: is a database of another program (application id {application:#010x})")
+    if version != SCHEMA_VERSION:
+        reason = "was written by a newer version of this program" if version > SCHEMA_VERSION else "is damaged"
+        raise StorageError(f"{path}: {reason}: its tables have version {version}, known is {SCHEMA_VERSION}")
+    return False
+
+
+def lock(connection: sqlite3.Connection) -> None:
+    """Make the next access keep everybody else out."""
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
+
+
+def apply_settings(connection: sqlite3.Connection) -> None:
+    """Ask for the settings; `require_settings` says whether SQLite took them."""
+    for pragma, value, _ in _SETTINGS:
+        connection.execute(f"PRAGMA {pragma} = {value}").fetchall()
+
+
+def require_settings(connection: sqlite3.Connection, path: Path) -> None:
+    """Read the settings back: SQLite ignores what it cannot do, without a word.
+
+    Raises:
+        StorageError: one of them is not in force; names it.
+    """
+    for pragma, _, wanted in _SETTINGS:
+        (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+        if found != wanted:
+            raise StorageError(f"{path}: SQLite setting {pragma} is {found!r}, and must be {wanted!r}")
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create the tables and sign the file; runs inside the caller's transaction."""
+    for statement in (*_TABLES, *_TRIGGERS):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def make_room(connection: sqlite3.Connection, path: Path) -> None:
+    """Let the database and its write-ahead log grow now rather than under the first commits.
+
+    A flush of a file that grows must write the file system's own journal as well: commits cost a third less without.
+    The room in the database stays for good, that in the log until the store is closed. On a disk with little room
+    nothing is done: there the log must not keep what the database will need.
+    """
+    connection.execute("DROP TABLE IF EXISTS filler")  # left by a program that was killed right here
+    with disk_errors(path, "see how much room there is"):
+        disk = os.statvfs(path)
+    if disk.f_bavail * disk.f_frsize < _ROOM_TO_SPARE * _FILLER_BYTES:
+        return
+    try:
+        connection.execute("CREATE TABLE filler AS SELECT zeroblob(?) AS bytes", (_FILLER_BYTES,))
+        connection.execute("DROP TABLE filler")
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    except sqlite3.OperationalError as error:
+        if not is_full(error):  # a quota may leave less room than the disk has; that keeps nobody from the winners
+            raise
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's result code without its extension; 0 for what did not come from SQLite itself."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether there was no room, in which case SQLite has rolled the transaction back."""
+    return primary_code(error) == sqlite3.SQLITE_FULL

@@ -1,0 +1,50 @@
+"""The conformance suite of stores: what `BetStore` promises, as tests.
+
+A store's own tests subclass it and say where a fresh store may live::
+
+    class TestCarrier(StoreConformance):
+        def new_store_url(self, folder: Path) -> str:
+            return f"carrier:///{folder}/bets"
+
+The store is reached through `open_store` alone, so its scheme is registered like for any user. Each test opens it,
+closes it and opens it again; one of them plays random histories and compares with a model that is a few lists.
+
+Rules: nothing is known of a store but its contract. What a store does when its process is killed or its disk fills up
+depends on its means, and is for its own tests to show.
+"""
+
+from __future__ import annotations
+
+from bets_server.store.conformance._drawing import DrawingTests
+from bets_server.store.conformance._histories import HistoryTests
+from bets_server.store.conformance._opening import OpeningTests
+from bets_server.store.conformance._samples import (
+    WINNING,
+    NoPickError,
+    batch_of,
+    documents,
+    no_pick,
+    rows_of,
+    sample_batch,
+    sample_bet,
+    winning,
+)
+from bets_server.store.conformance._storing import StoringTests
+
+
+class StoreConformance(StoringTests, DrawingTests, OpeningTests, HistoryTests):
+    """The whole suite; subclass it and say in `new_store_url` where a store may live."""
+
+
+__all__ = [
+    "WINNING",
+    "NoPickError",
+    "StoreConformance",
+    "batch_of",
+    "documents",
+    "no_pick",
+    "rows_of",
+    "sample_batch",
+    "sample_bet",
+    "winning",
+]

@@ -1,0 +1,128 @@
+"""Opening, closing and sharing: what a store finds again, whom it keeps out, and calls from many threads."""
+
+# ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bets_protocol import StorageError
+from bets_server.store import DrawState, SealOutcome, Verdict, open_store
+from bets_server.store.conformance._samples import (
+    DRAWN_NOW,
+    JUST_SEALED,
+    WINNING,
+    Suite,
+    documents,
+    no_pick,
+    rows_of,
+    sample_batch,
+    winning,
+)
+
+THREADS = 4
+DEADLINE_S = 60.0
+
+
+class OpeningTests(Suite):
+    """What `open_store` and `close` promise."""
+
+    def test_a_store_opened_again_goes_on(self, store_url: str) -> None:
+        """Its bets, their order and its seals are found, before and after the draw."""
+        for row in range(3):
+            with open_store(store_url) as store:
+                assert (
+                    store.append([sample_batch([row], number=WINNING), sample_batch([row], agency=2)])
+                    == [Verdict.STORED] * 2
+                )
+        with open_store(store_url) as store:
+            assert store.seal_and_draw(2, expected=2, pick=no_pick) == JUST_SEALED
+        with open_store(store_url, create=False) as store:
+            assert store.append([sample_batch([3], agency=2)]) == [Verdict.SEALED]
+            assert store.state() == DrawState(draw=1, number=None, sealed=frozenset({2}), bets_by_agency={1: 3, 2: 3})
+            assert store.seal_and_draw(1, expected=2, pick=winning) == DRAWN_NOW
+        for _ in range(2):
+            with open_store(store_url, create=False) as store:
+                assert store.winners(1) == tuple(rows_of(0, 1, 2))
+                assert store.winners(2) == ()
+                assert documents(store.bets(1)) == rows_of(0, 1, 2)
+
+    def test_a_closed_store_says_so(self, store_url: str) -> None:
+        """Closing twice is harmless; every other call is an error that says why."""
+        store = open_store(store_url)
+        store.append([sample_batch(range(50))] * 100)
+        walk = store.bets()
+        next(walk)
+        store.close()
+        store.close()
+        calls: list[Callable[[], object]] = [
+            lambda: store.append([sample_batch([1])]),
+            lambda: store.append([]),
+            lambda: store.seal_and_draw(1, expected=1, pick=no_pick),
+            lambda: store.winners(1),
+            store.state,
+            lambda: next(store.bets()),
+            lambda: list(walk),
+        ]
+        for call in calls:
+            with pytest.raises(StorageError, match="closed"):
+                call()
+        with open_store(store_url) as store:
+            assert store.state().bets_by_agency == {1: 5000}
+
+    def test_a_store_that_is_open_cannot_be_opened(self, store_url: str) -> None:
+        """Not for another draw nor for reading; the one who has it notices nothing."""
+        with open_store(store_url) as store:
+            for draw, create in [(1, True), (2, True), (1, False)]:
+                with pytest.raises(StorageError, match="another server has it open"):
+                    open_store(store_url, draw=draw, create=create)
+            assert store.append([sample_batch([1])]) == [Verdict.STORED]
+        with open_store(store_url) as store:
+            assert documents(store.bets()) == rows_of(1)
+
+    def test_a_missing_store_is_not_created_for_a_reader(self, store_url: str, tmp_path: Path) -> None:
+        """It is an error, and nothing appears."""
+        with pytest.raises(StorageError, match="no such store"):
+            open_store(store_url, create=False)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_reader_of_a_draw_that_never_was_finds_nothing(self, store_url: str) -> None:
+        """No bets, no seals, not drawn."""
+        open_store(store_url).close()
+        with open_store(store_url, draw=3, create=False) as store:
+            assert store.state() == DrawState(draw=3, number=None, sealed=frozenset(), bets_by_agency={})
+            assert store.winners(1) is None
+
+    def test_calls_from_many_threads_are_served_one_at_a_time(self, store_url: str) -> None:
+        """Every batch is stored once, and each thread's batches keep their order."""
+        per_thread = 25
+
+        def store_all(agency: int) -> list[Verdict]:
+            return [store.append([sample_batch([row], agency=agency)])[0] for row in range(per_thread)]
+
+        with open_store(store_url) as store, ThreadPoolExecutor(THREADS) as pool:
+            work = [pool.submit(store_all, agency) for agency in range(1, THREADS + 1)]
+            for done in work:
+                assert done.result(DEADLINE_S) == [Verdict.STORED] * per_thread
+            assert store.state().bets_by_agency == dict.fromkeys(range(1, THREADS + 1), per_thread)
+            for agency in range(1, THREADS + 1):
+                assert documents(store.bets(agency)) == rows_of(*range(per_thread))
+
+    def test_agencies_that_seal_at_the_same_moment_draw_once(self, store_url: str) -> None:
+        """Exactly one of them hears that it drew, and all are sealed."""
+        gate = threading.Barrier(THREADS)
+
+        def seal(agency: int) -> SealOutcome:
+            gate.wait(DEADLINE_S)
+            return store.seal_and_draw(agency, expected=THREADS, pick=winning)
+
+        with open_store(store_url) as store, ThreadPoolExecutor(THREADS) as pool:
+            outcomes = list(pool.map(seal, range(1, THREADS + 1), timeout=DEADLINE_S))
+            assert Counter(outcomes) == {JUST_SEALED: THREADS - 1, DRAWN_NOW: 1}
+            assert store.state().sealed == set(range(1, THREADS + 1))

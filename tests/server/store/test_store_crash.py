@@ -1,0 +1,116 @@
+"""A store whose process is killed: what was acknowledged is there, and of the rest all of a group or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bets_server.store import open_store
+from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch
+from tests.server.store.appender import group_bets
+
+PROJECT = Path(__file__).resolve().parents[3]
+DEADLINE_S = 30.0
+KILLS = 6
+
+URLS = ["sqlite:///{}/bets.db", "csv:///{}/bets.csv"]
+
+
+@contextlib.contextmanager
+def appender(task: str, url: str, number: int) -> Iterator[subprocess.Popen[str]]:
+    """The program in another process, killed at the end of the block or at the deadline."""
+    command = [sys.executable, "-m", "tests.server.store.appender", task, url, str(number)]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        deadline = threading.Timer(DEADLINE_S, process.kill)
+        deadline.start()
+        try:
+            yield process
+        finally:
+            deadline.cancel()
+            deadline.join()
+            process.kill()
+
+
+def lines(process: subprocess.Popen[str]) -> list[str]:
+    """What a killed process has said and nobody has read yet."""
+    assert process.stdout is not None
+    process.wait(DEADLINE_S)
+    return process.stdout.read().splitlines()
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    """The next line; empty where the process has ended, which it does at the latest at the deadline."""
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_killed_store_has_all_that_was_acknowledged(tmp_path: Path, url: str) -> None:
+    """Killed again and again at random moments: a prefix of the groups is stored, at most one beyond the last word."""
+    url = url.format(tmp_path)
+    moments = random.Random(7)
+    stored = 0
+    for _ in range(KILLS):
+        with appender("append", url, stored) as process:
+            assert read_line(process) == "open"
+            said = [read_line(process) for _ in range(moments.randint(0, 30))]
+            time.sleep(moments.uniform(0, 0.01))
+            process.kill()
+            said += lines(process)
+        acknowledged = stored + len(said)
+        assert said == [str(group) for group in range(stored, acknowledged)]
+        with open_store(url) as store:
+            found = documents(store.bets())
+        for group in itertools.count():
+            expected = documents(bet for bets in group_bets(group) for bet in bets)
+            if not found:
+                break
+            assert found[: len(expected)] == expected
+            del found[: len(expected)]
+        stored = group
+        assert acknowledged <= stored <= acknowledged + 1
+    with open_store(url) as store:
+        agencies = [bet.agency for group in range(stored) for bets in group_bets(group) for bet in bets]
+        assert store.state().bets_by_agency == {agency: agencies.count(agency) for agency in set(agencies)}
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_killed_draw_took_place_or_did_not(tmp_path: Path, url: str) -> None:
+    """Killed at random moments of the draw: either not even the agency is sealed, or all winners are there."""
+    rows, moments = 8_000, random.Random(11)
+    before = tmp_path / "before"
+    before.mkdir()
+    with open_store(url.format(before)) as store:
+        for start in range(0, rows, 1000):
+            store.append([sample_batch(range(start, start + 1000), number=WINNING)])
+    with_draw = tmp_path / "whole"
+    shutil.copytree(before, with_draw)
+    with appender("draw", url.format(with_draw), 1) as process:
+        read_line(process)
+        began = time.monotonic()
+        assert "drawn_now=True" in read_line(process)
+        takes_s = time.monotonic() - began
+    for trial in range(KILLS):
+        folder = tmp_path / str(trial)
+        shutil.copytree(before, folder)
+        with appender("draw", url.format(folder), 1) as process:
+            assert read_line(process) == "open"
+            time.sleep(moments.uniform(0, takes_s))
+            process.kill()
+            said = lines(process)
+        with open_store(url.format(folder)) as store:
+            state = store.state()
+            assert (state.number, state.sealed) in [(None, frozenset()), (WINNING, frozenset({1}))]
+            assert state.drawn or not said
+            assert store.winners(1) == (tuple(rows_of(*range(rows))) if state.drawn else None)
+            assert state.bets_by_agency == {1: rows}

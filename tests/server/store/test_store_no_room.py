@@ -1,0 +1,101 @@
+"""A disk that is really full, and one that fails: by means of the operating system, so nothing is pretended."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bets_protocol import StorageError
+from bets_server.store import open_store
+from bets_server.store.conformance import documents
+from tests.server.store.appender import group_bets
+
+PROJECT = Path(__file__).resolve().parents[3]
+DEADLINE_S = 60.0
+
+# In a mount namespace of its own: a small disk, filled, half freed, filled again; then what is on it is copied out.
+ON_A_SMALL_DISK = """
+set -eu
+python=$1 folder=$2 scheme=$3 bytes=$4
+mount -t tmpfs -o size=$bytes none "$folder/disk"
+url="$scheme:///$folder/disk/bets"
+head -c $((bytes / 2)) /dev/zero > "$folder/disk/ballast"
+"$python" -m tests.server.store.appender append "$url" 0 > "$folder/first"
+rm "$folder/disk/ballast"
+next=$(grep -c '^[0-9]' "$folder/first" || true)
+"$python" -m tests.server.store.appender append "$url" "$next" > "$folder/second"
+cp -r "$folder/disk/." "$folder/copy"
+"""
+
+
+def may_mount() -> bool:
+    """Whether this process may have a mount of its own."""
+    unshare = shutil.which("unshare")
+    probe = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return unshare is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("scheme", "disk_bytes"), [("sqlite", 8 << 20), ("csv", 2 << 20)])
+def test_a_disk_that_is_full_loses_nothing(tmp_path: Path, scheme: str, disk_bytes: int) -> None:
+    """Every group up to the refused one is stored and no byte of that one; with room again the store goes on."""
+    if not may_mount():
+        pytest.skip("no user namespaces here, so no small disk to fill")
+    for name in ("disk", "copy"):
+        (tmp_path / name).mkdir()
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK, "sh"]
+    subprocess.run(
+        [*command, sys.executable, tmp_path, scheme, str(disk_bytes)], cwd=PROJECT, timeout=DEADLINE_S, check=True
+    )
+    first, second = [(tmp_path / name).read_text().splitlines() for name in ("first", "second")]
+    for said in (first, second):
+        assert said[0] == "open"
+        assert said[-1].startswith("full ")
+        assert len(said) > 10
+    groups = [int(group) for group in first[1:-1] + second[1:-1]]
+    assert groups == list(range(len(groups)))
+    with open_store(f"{scheme}:///{tmp_path}/copy/bets") as store:
+        expected = [bet for group in groups for bets in group_bets(group) for bet in bets]
+        assert documents(store.bets()) == documents(expected)
+
+
+FAILING = """
+import resource, sys
+from bets_protocol import StorageError
+from bets_server.store import StoreFull, open_store
+from bets_server.store.conformance import sample_batch
+store = open_store(sys.argv[1])
+print(store.append([sample_batch([1])])[0].name)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+for _ in range(2):
+    try:
+        store.append([sample_batch([2])])
+    except StoreFull as error:
+        print("full", error)
+    except StorageError as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+"""
+
+
+def test_a_write_that_fails_ends_the_book(tmp_path: Path) -> None:
+    """SQLite takes a write that passes the limit of the process for an I/O error: nobody is answered any more, and
+    the next process finds what was acknowledged."""
+    url = f"sqlite:///{tmp_path}/bets.db"
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, url], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert done.stderr == ""
+    stored, first, second = done.stdout.splitlines()
+    assert stored == "STORED"
+    assert first == f"{tmp_path}/bets.db: cannot be used: disk I/O error"
+    assert second == f"{tmp_path}/bets.db: the store has failed: disk I/O error"
+    with open_store(url) as store:
+        assert store.state().bets_by_agency in [{1: 1}, {1: 2}]
+        assert documents(store.bets())[0] == "00000001"
+    with pytest.raises(StorageError, match="no such store"):
+        open_store(f"sqlite:///{tmp_path}/other.db", create=False)

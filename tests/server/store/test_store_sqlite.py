@@ -1,0 +1,440 @@
+"""The book in SQLite: what is in the file, which files it refuses, and that it never says what is not so."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from bets_protocol import Lot, StorageError, encode_bets
+from bets_server.store import DrawState, SealOutcome, StoreFull, Verdict, _sqlite_schema, open_store
+from bets_server.store._sqlite import SqliteStore
+from bets_server.store.conformance import (
+    WINNING,
+    batch_of,
+    documents,
+    no_pick,
+    rows_of,
+    sample_batch,
+    sample_bet,
+    winning,
+)
+
+BETS = 0x62657473
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the book of a test lives."""
+    return tmp_path / "bets.db"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    """The same as a URL."""
+    return f"sqlite:///{path}"
+
+
+@contextlib.contextmanager
+def by_hand(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file as any other program sees it; what is changed is kept."""
+    with contextlib.closing(sqlite3.connect(path, timeout=0)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        with connection:
+            yield connection
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    """A setting that SQLite keeps or has in force."""
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+# What is in the file
+
+
+def test_the_book_keeps_the_bytes(path: Path, url: str) -> None:
+    """A row for each run of bets of an agency, byte for byte, and what they add up to in the uploads."""
+    first, second, third = [sample_bet(1), sample_bet(2)], [sample_bet(3, agency=2)], [sample_bet(4)]
+    with open_store(url, draw=6) as store:
+        store.append([batch_of([*first, *second]), batch_of(third)])
+        store.append([batch_of(third)])
+        store.seal_and_draw(2, expected=2, pick=no_pick)
+    with by_hand(path) as book:
+        assert book.execute("SELECT id, number FROM draw").fetchall() == [(6, None)]
+        assert book.execute("SELECT * FROM upload ORDER BY id").fetchall() == [
+            (1, 6, 1, None, None, 4, zlib.crc32(encode_bets([*first, *third, *third])), 0),
+            (2, 6, 2, None, None, 1, zlib.crc32(encode_bets(second)), 0),
+        ]
+        assert book.execute("SELECT * FROM batch ORDER BY seq").fetchall() == [
+            (1, 1, 0, 2, encode_bets(first)),
+            (2, 2, 0, 1, encode_bets(second)),
+            (3, 1, 2, 1, encode_bets(third)),
+            (4, 1, 3, 1, encode_bets(third)),
+        ]
+        assert book.execute("SELECT * FROM seal").fetchall() == [(6, 2)]
+
+
+def test_the_draw_is_written_with_its_winners(path: Path, url: str) -> None:
+    """The position of a winner is its place among its agency's winners."""
+    with open_store(url) as store:
+        store.append([sample_batch([3, 1], number=WINNING), sample_batch([2], agency=2, number=WINNING)])
+        store.seal_and_draw(1, expected=1, pick=winning)
+    with by_hand(path) as book:
+        assert book.execute("SELECT * FROM draw").fetchall() == [(1, WINNING)]
+        assert book.execute("SELECT * FROM winner").fetchall() == [
+            (1, 1, 0, "00000003"),
+            (1, 1, 1, "00000001"),
+            (1, 2, 0, "00000002"),
+        ]
+
+
+def test_the_file_says_whose_it_is(path: Path, url: str) -> None:
+    """Application, version of the tables, sound; and nothing is left beside it."""
+    with open_store(url) as store:
+        store.append([sample_batch([1])])
+        assert sorted(entry.name for entry in path.parent.iterdir()) == ["bets.db", "bets.db-wal"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["bets.db"]
+    with by_hand(path) as book:
+        assert (pragma(book, "application_id"), pragma(book, "user_version")) == (BETS, 1)
+        assert pragma(book, "journal_mode") == "wal"
+        assert pragma(book, "integrity_check") == "ok"
+        tables = book.execute(
+            "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sq%'"
+        )
+        assert dict(tables.fetchall()) == dict.fromkeys(["draw", "upload", "batch", "seal", "winner"], 1)
+
+
+def test_the_file_and_its_log_have_room_from_the_start(path: Path, url: str) -> None:
+    """So the first commits need not make them grow; a file left by a program killed in the midst of it is put right."""
+    for _ in range(2):
+        with open_store(url):
+            assert path.stat().st_size > 5_000_000
+            assert path.with_name("bets.db-wal").stat().st_size > 5_000_000
+        assert path.stat().st_size < 6_000_000
+    with by_hand(path) as book:
+        book.execute("CREATE TABLE filler (bytes BLOB)")
+    open_store(url).close()
+    with by_hand(path) as book:
+        assert book.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'filler'").fetchone() == (0,)
+
+
+def test_a_book_that_may_not_grow_is_opened_all_the_same(path: Path, url: str) -> None:
+    """Room ahead of need is a comfort: without it, as under a quota, nothing is lost or left behind."""
+    with open_store(url) as store:
+        store.append([sample_batch(range(200))] * 100)
+    with by_hand(path) as book:
+        book.execute(f"PRAGMA max_page_count = {pragma(book, 'page_count')}")
+        _sqlite_schema.make_room(book, path)
+        with pytest.raises(sqlite3.OperationalError, match="no such table: filler"):
+            book.execute("SELECT * FROM filler")
+    with by_hand(path) as book:
+        book.execute("PRAGMA query_only = ON")
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            _sqlite_schema.make_room(book, path)
+
+
+def test_bets_with_an_identity_of_their_upload_have_room(path: Path, url: str) -> None:
+    """The tables take uploads of revision 9, several of one agency, beside the anonymous one; none of them twice."""
+    with open_store(url) as store:
+        store.append([sample_batch([1])])
+    encoded = encode_bets([sample_bet(2, number=WINNING)])
+    with by_hand(path) as book:
+        for upload, identity in [(7, bytes(16)), (8, bytes(15) + b"x")]:
+            book.execute("INSERT INTO upload VALUES (?, 1, 1, ?, 5, 1, ?, 3)", (upload, identity, zlib.crc32(encoded)))
+            book.execute("INSERT INTO batch VALUES (NULL, ?, 0, 1, ?)", (upload, encoded))
+        for bad in [
+            "INSERT INTO upload (draw, agency, upload_id, total) VALUES (1, 1, zeroblob(16), 5)",  # there already
+            "INSERT INTO upload (draw, agency, upload_id, total) VALUES (1, 1, zeroblob(15), 5)",
+            "INSERT INTO upload (draw, agency, upload_id) VALUES (1, 2, zeroblob(16))",
+            "INSERT INTO upload (draw, agency, total) VALUES (1, 2, 5)",
+            "INSERT INTO upload (draw, agency) VALUES (1, 1)",  # there already
+            "INSERT INTO upload (draw, agency) VALUES (1, 0)",
+            "INSERT INTO upload (draw, agency) VALUES (2, 1)",  # no such draw
+            "UPDATE upload SET stored = 6 WHERE id = 7",  # more than its total
+            "INSERT INTO batch (upload, first_row, count, bets) VALUES (7, 0, 1, x'00')",  # there already
+            "INSERT INTO batch (upload, first_row, count, bets) VALUES (7, 1, 0, x'00')",
+            "INSERT INTO batch (upload, first_row, count, bets) VALUES (7, 1, 1, 'text')",
+            "INSERT INTO batch (upload, first_row, count, bets) VALUES (9, 1, 1, x'00')",  # no such upload
+        ]:
+            with pytest.raises(sqlite3.IntegrityError):
+                book.execute(bad)
+    with open_store(url) as store:
+        assert store.state().bets_by_agency == {1: 3}
+        assert store.append([sample_batch([3])]) == [Verdict.STORED]
+        store.seal_and_draw(1, expected=1, pick=winning)
+        assert store.winners(1) == tuple(rows_of(2, 2))
+        assert documents(store.bets(1)) == rows_of(1, 2, 2, 3)
+
+
+# What it refuses to open
+
+
+def test_a_file_that_is_no_database_is_left_alone(path: Path, url: str) -> None:
+    """For a server and for a reader."""
+    path.write_bytes(b"agency,first,last\r\n" * 100)
+    for create in (True, False):
+        with pytest.raises(StorageError, match=rf"^{path}: is not a SQLite database$"):
+            open_store(url, create=create)
+    assert path.read_bytes() == b"agency,first,last\r\n" * 100
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("PRAGMA application_id = 0x1234", r"is a database of another program \(application id 0x00001234\)"),
+        ("CREATE TABLE bets (id)", r"is a database of another program \(application id 0x00000000\)"),
+        ("PRAGMA user_version = 1", "is a database of another program"),
+        (f"PRAGMA application_id = {BETS}", "is damaged: its tables have version 0, known is 1"),
+    ],
+)
+def test_a_database_of_another_program_is_left_alone(path: Path, url: str, statement: str, says: str) -> None:
+    """Not a byte of it changes."""
+    with by_hand(path) as book:
+        book.execute(statement)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match=f"^{path}: {says}"):
+        open_store(url)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_book_of_a_newer_version_is_left_alone(path: Path, url: str) -> None:
+    """An older program must not guess what newer tables mean."""
+    open_store(url).close()
+    with by_hand(path) as book:
+        book.execute("PRAGMA user_version = 2")
+    with pytest.raises(StorageError, match=r"newer version of this program: its tables have version 2, known is 1"):
+        open_store(url)
+
+
+def test_an_empty_file_becomes_a_book_but_not_for_a_reader(path: Path, url: str) -> None:
+    """It is what a server leaves that was killed while it created the file."""
+    path.touch(mode=0o600)
+    with pytest.raises(StorageError, match="is empty and not a store"):
+        open_store(url, create=False)
+    assert path.read_bytes() == b""
+    with open_store(url) as store:
+        assert store.append([sample_batch([1])]) == [Verdict.STORED]
+
+
+def test_a_book_that_another_program_reads_is_not_served(path: Path, url: str) -> None:
+    """A look at the book with SQLite's own shell keeps a server out as long as it lasts, and the other way round."""
+    with open_store(url) as store:
+        store.append([sample_batch([1])])
+        with by_hand(path) as book, pytest.raises(sqlite3.OperationalError, match="locked"):
+            book.execute("SELECT * FROM batch").fetchone()
+    with by_hand(path) as book:
+        book.execute("BEGIN")
+        book.execute("SELECT * FROM batch").fetchone()
+        with pytest.raises(StorageError, match="another server has it open"):
+            open_store(url)
+
+
+def test_settings_that_sqlite_did_not_take_are_told(path: Path) -> None:
+    """SQLite says nothing when it cannot do what a setting asks for; so they are read back."""
+    with by_hand(path) as book:
+        _sqlite_schema.lock(book)
+        _sqlite_schema.apply_settings(book)
+        _sqlite_schema.require_settings(book, path)
+        book.execute("PRAGMA synchronous = NORMAL")
+        with pytest.raises(StorageError, match=rf"^{path}: SQLite setting synchronous is 1, and must be 2$"):
+            _sqlite_schema.require_settings(book, path)
+    with contextlib.closing(sqlite3.connect(":memory:")) as book:
+        _sqlite_schema.lock(book)
+        _sqlite_schema.apply_settings(book)
+        with pytest.raises(StorageError, match="SQLite setting journal_mode is 'memory', and must be 'wal'"):
+            _sqlite_schema.require_settings(book, Path(":memory:"))
+
+
+def test_a_library_that_is_too_old_is_told() -> None:
+    """With the version that it takes."""
+    with pytest.raises(StorageError, match=r"this Python has SQLite 3\.36\.9; the store needs 3\.37\.0 or newer"):
+        _sqlite_schema.require_library((3, 36, 9))
+
+
+# What can never change
+
+
+def test_what_is_final_cannot_be_changed_by_hand(path: Path, url: str) -> None:
+    """The file itself refuses, whichever program tries; only the count of openings stays free."""
+    with open_store(url) as store:
+        store.append([sample_batch([1], number=WINNING)])
+        store.seal_and_draw(1, expected=1, pick=winning)
+    with by_hand(path) as book:
+        for statement in [
+            "UPDATE draw SET number = 1",
+            "UPDATE draw SET number = NULL",
+            "DELETE FROM draw",
+            "INSERT OR REPLACE INTO draw VALUES (1, NULL)",
+            "INSERT INTO upload (draw, agency) VALUES (1, 2)",
+            "UPDATE upload SET stored = 2",
+            "UPDATE upload SET agency = 2",
+            "DELETE FROM upload",
+            "INSERT INTO batch VALUES (2, 1, 1, 1, x'00')",
+            "INSERT OR REPLACE INTO batch VALUES (1, 1, 1, 1, x'00')",
+            "UPDATE batch SET bets = x'00'",
+            "DELETE FROM batch",
+            "INSERT INTO seal VALUES (1, 2)",
+            "UPDATE seal SET agency = 2",
+            "DELETE FROM seal",
+            "INSERT INTO winner VALUES (1, 1, 1, '00000002')",
+            "UPDATE winner SET document = '00000002'",
+            "DELETE FROM winner",
+        ]:
+            with pytest.raises(sqlite3.IntegrityError, match=r"the draw is over|a stored batch never changes"):
+                book.execute(statement)
+        book.execute("UPDATE upload SET epoch = epoch + 1")
+
+
+def test_a_stored_batch_cannot_be_changed_before_the_draw(path: Path, url: str) -> None:
+    """Bets are evidence from the moment they are stored."""
+    with open_store(url) as store:
+        store.append([sample_batch([1])])
+    with by_hand(path) as book:
+        for statement in ["UPDATE batch SET bets = x'00'", "DELETE FROM batch"]:
+            with pytest.raises(sqlite3.IntegrityError, match="a stored batch never changes"):
+                book.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM batch WHERE seq = 3",
+        "DELETE FROM batch WHERE upload = 2",
+        "UPDATE batch SET bets = replace(bets, '00000002', '00000009') WHERE seq = 2",
+        "UPDATE batch SET count = 1 WHERE seq = 1",
+        "INSERT INTO batch (upload, first_row, count, bets) SELECT 1, 9, count, bets FROM batch WHERE seq = 2",
+        "UPDATE upload SET stored = 9 WHERE id = 2",
+    ],
+)
+def test_no_draw_over_a_book_that_is_not_what_was_stored(path: Path, url: str, damage: str) -> None:
+    """Bets that are missing, changed or new are noticed before a number is chosen, and nothing is drawn."""
+    with open_store(url) as store:
+        store.append([sample_batch([1, 2]), sample_batch([2]), sample_batch([3]), sample_batch([4], agency=2)])
+    with by_hand(path) as book:
+        for trigger in ("update", "delete"):
+            book.execute(f"DROP TRIGGER batch_is_kept_on_{trigger}")
+        book.execute(damage.replace("replace(bets", "CAST(replace(bets").replace("'00000009')", "'00000009') AS BLOB)"))
+        assert book.total_changes == 1
+    with open_store(url) as store:
+        with pytest.raises(StorageError, match=rf"^{path}: the bets of agency \d are not those that were stored$"):
+            store.seal_and_draw(1, expected=1, pick=no_pick)
+        with pytest.raises(StorageError, match="the store has failed"):
+            store.state()
+    with open_store(url) as store:
+        assert not store.state().drawn
+        assert store.state().sealed == frozenset()
+
+
+def test_a_batch_that_holds_no_bets_is_named(path: Path, url: str) -> None:
+    """By its number in the book."""
+    with open_store(url) as store:
+        store.append([sample_batch([1])])
+    with by_hand(path) as book:
+        book.execute("INSERT INTO batch VALUES (5, 1, 1, 1, x'002b01')")
+    with open_store(url) as store, pytest.raises(StorageError, match=rf"^{path}: batch 5 is damaged: "):
+        list(store.bets())
+
+
+def test_a_book_with_damaged_pages_is_told(path: Path, url: str) -> None:
+    """When it is opened, and when a disk spoils it later."""
+    with open_store(url) as store:
+        store.append([sample_batch(range(100))] * 100)
+    with open_store(url) as store:
+        spoil(path)
+        with pytest.raises(StorageError, match=rf"^{path}: cannot be used: .*malformed"):
+            list(store.bets())
+    with pytest.raises(StorageError, match=rf"^{path}: cannot be used: .*malformed"):
+        open_store(url)
+
+
+def spoil(path: Path) -> None:
+    """Overwrite all but the first page."""
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+
+
+# No room
+
+
+def limit(store: SqliteStore, pages: int | None = None) -> None:
+    """Let the database grow to so many pages only, as on a disk of that size; None: to as many as it has."""
+    store._connection.execute(f"PRAGMA max_page_count = {pages or pragma(store._connection, 'page_count')}")
+
+
+def fill(store: SqliteStore, group: Sequence[Sequence[Lot]]) -> str:
+    """Store the group until there is no more room, and give back what the store says then."""
+    for _ in range(1000):
+        try:
+            store.append(group)
+        except StoreFull as error:
+            return str(error)
+    pytest.fail("there is always room")
+
+
+def test_a_full_store_refuses_and_goes_on(path: Path) -> None:
+    """Nothing of the refused group is stored, whatever was stored before is, and when there is room it goes on."""
+    with SqliteStore(path) as store:
+        limit(store)
+        group = [sample_batch(range(200), agency=agency) for agency in (1, 2, 3)]
+        assert fill(store, group) == f"{path}: there is no room: database or disk is full"
+        stored = store.state().bets_by_agency[1]
+        for _ in range(2):
+            before = store.state()
+            assert before.bets_by_agency == dict.fromkeys((1, 2, 3), stored)
+            with pytest.raises(StoreFull):
+                store.append(group)
+        limit(store, 1_000_000)
+        assert store.append(group) == [Verdict.STORED] * 3
+        assert store.state().bets_by_agency == dict.fromkeys((1, 2, 3), stored + 200)
+    with by_hand(path) as book:
+        assert pragma(book, "integrity_check") == "ok"
+    with SqliteStore(path) as store:
+        assert documents(store.bets(2)) == rows_of(*range(200)) * (stored // 200 + 1)
+        store.seal_and_draw(1, expected=1, pick=winning)  # which verifies the book
+
+
+def test_a_draw_without_room_changes_nothing(path: Path) -> None:
+    """Not even the agency is sealed; when there is room, the draw takes place."""
+    winners = sample_batch(range(1000), number=WINNING)
+    with SqliteStore(path) as store:
+        for _ in range(80):
+            store.append([winners])
+        limit(store)
+        fill(store, [sample_batch(range(1000))])
+        before = store.state()
+        with pytest.raises(StoreFull):
+            store.seal_and_draw(1, expected=1, pick=winning)
+        assert store.state() == before
+        assert store.winners(1) is None
+        limit(store, 1_000_000)
+        outcome = store.seal_and_draw(1, expected=1, pick=winning)
+        assert outcome == SealOutcome(newly_sealed=True, drawn=True, drawn_now=True)
+        assert store.winners(1) == tuple(rows_of(*range(1000)) * 80)
+
+
+def test_a_store_whose_disk_fails_stops(path: Path) -> None:
+    """An error that is not lack of room: nobody is answered, and nothing but closing works from then on."""
+    store = SqliteStore(path)
+    store.append([sample_batch([1])])
+    # Foreign keys are what a program's own mistake would break; for the store it is as unexpected as a broken disk.
+    store._connection.execute("INSERT INTO batch VALUES (NULL, 1, 1, 1, x'00')")
+    with pytest.raises(StorageError, match=rf"^{path}: cannot be used: UNIQUE constraint failed") as raised:
+        store.append([sample_batch([2])])
+    assert not isinstance(raised.value, StoreFull)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="the store has failed: UNIQUE"):
+            store.append([sample_batch([3])])
+    with pytest.raises(StorageError, match="the store has failed"):
+        store.winners(1)
+    store.close()
+    with pytest.raises(StorageError, match="the store has failed"):
+        store.state()
+    with SqliteStore(path) as store:
+        assert store.state() == DrawState(draw=1, number=None, sealed=frozenset(), bets_by_agency={1: 1})
