@@ -1,0 +1,167 @@
+"""`bets-server`: the command line of the central.
+
+Commands import what they run when they run it, so that `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bets_protocol.programs.guard import ProgramGroup
+from bets_protocol.programs.versions import version_option
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(
+    name="bets-server",
+    cls=ProgramGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@version_option("bets-server")
+def main() -> None:
+    """The central of a lottery's bet intake."""
+
+
+def _store_options(command: F) -> F:
+    command = click.option("--draw", metavar="ID", help="Which draw (default 1). Environment: BETS_DRAW.")(command)
+    return click.option(
+        "--store",
+        metavar="URL",
+        help="sqlite:///PATH or csv:///PATH (default sqlite:///bets.db). Environment: BETS_STORE.",
+    )(command)
+
+
+_agency_option = click.option(
+    "--agency",
+    type=click.IntRange(1, 255),
+    metavar="N",
+    envvar="BETS_AGENCY",
+    help="Only this agency. Environment: BETS_AGENCY.",
+)
+
+
+@main.command()
+@click.option(
+    "--listen",
+    metavar="URL",
+    multiple=True,
+    help="Where to listen: tcp://HOST:PORT, unix:///PATH; may be repeated "
+    "(default tcp://127.0.0.1:12345, the port from SERVER_PORT). Environment: BETS_LISTEN.",
+)
+@_store_options
+@click.option(
+    "--agencies",
+    metavar="N",
+    help="How many agencies must ask before the draw: 1 to N (default 5). Environment: EXPECTED_CLIENTS.",
+)
+@click.option(
+    "--winning-number",
+    metavar="N",
+    help="0 to 9999, or 'random' to draw one after the last agency (default 7574). Environment: BETS_WINNING_NUMBER.",
+)
+@click.option("--workers", metavar="N", help="Threads of the pool (default 4). Environment: BETS_WORKERS.")
+@click.option("--backlog", metavar="N", help="Connections that the system queues. Environment: SERVER_LISTEN_BACKLOG.")
+@click.option(
+    "--revision",
+    metavar="{5,6,9}",
+    help="Revision of the wire (default 9, which speaks 7 and 8 too). Environment: BETS_REVISION.",
+)
+@click.option("--config", metavar="FILE", help="An INI file. Environment: BETS_CONFIG.")
+@click.option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR. Environment: LOGGING_LEVEL.")
+@click.option("--grace", metavar="SECONDS", help="How long a stop may take (default 8). Environment: BETS_GRACE.")
+@click.option(
+    "--exit-after-draw",
+    is_flag=True,
+    default=None,
+    help="Stop once the draw was made and everyone was answered. Environment: BETS_EXIT_AFTER_DRAW.",
+)
+def serve(**options: Any) -> int:
+    """Take bets, store them, draw, tell the winners."""
+    from bets_protocol.programs.loglines import EventLog, setup_logging
+    from bets_server.app import serve as run
+    from bets_server.config import load_settings
+    from bets_server.logs import ServerLog
+
+    options["config"] = options["config"] or os.environ.get("BETS_CONFIG")
+    settings = load_settings(options, os.environ)
+    return run(settings, ServerLog(EventLog(setup_logging(settings.log_level))))
+
+
+@main.command()
+@click.argument("url")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=5.0,
+    metavar="SECONDS",
+    envvar="BETS_TIMEOUT",
+    help="How long to wait for the answer (default 5). Environment: BETS_TIMEOUT.",
+)
+def health(url: str, timeout: float) -> int:
+    """Exit with 0 if the server at URL answers, else with 1."""
+    from bets_protocol.programs.stopping import let_sigterm_kill
+    from bets_server.health import is_healthy
+
+    let_sigterm_kill()
+    healthy, reason = is_healthy(url, timeout_s=timeout)
+    if not healthy:
+        click.echo(f"{url}: {reason}", err=True)
+    return 0 if healthy else 1
+
+
+@main.command()
+@_store_options
+@_agency_option
+def winners(store: str | None, draw: str | None, agency: int | None) -> int:
+    """Print the winners from a store that no server has open: agency,document."""
+    from bets_protocol.programs.exit_codes import ExitCode
+    from bets_protocol.programs.output import write_result
+    from bets_protocol.programs.stopping import let_sigterm_kill
+    from bets_server.reports import open_reading, winner_lines
+
+    let_sigterm_kill()
+    with open_reading(store, draw) as book:
+        lines = winner_lines(book, agency)
+    if lines is None:
+        click.echo("bets-server: the draw has not taken place", err=True)
+        return ExitCode.NOT_DRAWN
+    write_result("".join(f"{line}\n" for line in lines))
+    return ExitCode.DONE
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_store_options
+@_agency_option
+@click.option(
+    "--raw",
+    is_flag=True,
+    envvar="BETS_RAW",
+    help="Leave names that a spreadsheet would take for formulas as they are. Environment: BETS_RAW.",
+)
+def export(file: Path, store: str | None, draw: str | None, agency: int | None, raw: bool) -> None:
+    """Write the bets of a store that no server has open to FILE: CSV, or SQLite where FILE ends in .db or .sqlite.
+
+    The columns are agency, first name, last name, document, birth date and number.
+    """
+    from bets_protocol.programs.stopping import Stopped, deferred_stops, let_sigterm_kill
+    from bets_server.export import export_bets
+    from bets_server.reports import open_reading, until_stopped
+
+    try:
+        with deferred_stops(), open_reading(store, draw) as book:
+            count = export_bets(until_stopped(book.bets(agency)), file, raw=raw)
+    except Stopped as stop:
+        # Ending with 0, as a service does, would say that the file is there.
+        if stop.signal is signal.SIGTERM:  # pragma: no cover - it kills the process, and what was measured with it
+            let_sigterm_kill()
+            signal.raise_signal(signal.SIGTERM)
+        raise
+    click.echo(f"{count} bets written to {file}")

@@ -1,0 +1,140 @@
+"""The server's settings: one table, and the values in one frozen object.
+
+The names of the legacy server (its environment and its INI file) are a contract; what it did not have is `BETS_` and
+the option's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from bets_protocol import SERVER_REVISIONS, limits
+from bets_protocol.programs.settings import (
+    Resolved,
+    Setting,
+    boolean,
+    decimal_number,
+    log_level,
+    one_of,
+    read_ini,
+    resolve,
+    whole_number,
+)
+
+DEFAULT_PORT = 12345
+DEFAULT_STORE = "sqlite:///bets.db"
+DEFAULT_BACKLOG = 128
+DEFAULT_WINNING_NUMBER = 7574
+TYPED_REVISION = 9
+"""What `--revision` calls the family of typed messages, which its first byte tells apart: 7 and 8, and 9 in time."""
+
+_RANDOM = "random"
+
+
+def _winning_number(text: str) -> int | None:
+    if text == _RANDOM:
+        return None
+    try:
+        return whole_number(0, limits.MAX_BETTING_NUMBER)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {_RANDOM!r}") from None
+
+
+SETTINGS = (
+    Setting(name="port", env=("SERVER_PORT",), key="SERVER_PORT", parse=whole_number(0, 65535), default=DEFAULT_PORT),
+    Setting(name="server_ip", key="SERVER_IP"),  # accepted and not used: the legacy server never did
+    Setting(name="listen", env=("BETS_LISTEN",), key="LISTEN", repeated=True, default=()),
+    Setting(
+        name="backlog",
+        env=("SERVER_LISTEN_BACKLOG",),
+        key="SERVER_LISTEN_BACKLOG",
+        parse=whole_number(1, 65535),
+        default=DEFAULT_BACKLOG,
+    ),
+    Setting(
+        name="agencies", env=("EXPECTED_CLIENTS",), key="EXPECTED_CLIENTS", parse=whole_number(1, 255), default=None
+    ),
+    Setting(name="log_level", env=("LOGGING_LEVEL",), key="LOGGING_LEVEL", parse=log_level, default="INFO"),
+    Setting(name="store", env=("BETS_STORE",), default=DEFAULT_STORE),
+    Setting(name="draw", env=("BETS_DRAW",), parse=whole_number(0, 2**32 - 1), default=1),
+    Setting(
+        name="winning_number",
+        env=("BETS_WINNING_NUMBER",),
+        parse=_winning_number,
+        default=DEFAULT_WINNING_NUMBER,
+    ),
+    Setting(name="workers", env=("BETS_WORKERS",), parse=whole_number(1, 64), default=4),
+    Setting(
+        name="revision",
+        env=("BETS_REVISION",),
+        parse=one_of("5", "6", str(TYPED_REVISION)),
+        default=str(TYPED_REVISION),
+    ),
+    Setting(name="exit_after_draw", env=("BETS_EXIT_AFTER_DRAW",), parse=boolean, default=False),
+    Setting(name="grace", env=("BETS_GRACE",), parse=decimal_number(0, 3600), default=8.0),
+)
+
+DEFAULT_AGENCIES = 5
+
+
+@attrs.frozen(kw_only=True)
+class ServerSettings:
+    """Every setting of the server; the names are those of the options.
+
+    Attributes:
+        listen: the URLs to listen at.
+        backlog: connections that the system queues for each listener before they are accepted.
+        agencies: how many agencies must ask before the draw: 1 to this.
+        winning_number: None draws one after the last seal.
+        workers: threads for what blocks.
+        revision: 8 for the typed messages of 7 and 8, else 6 or 5: what `ServerConnection` takes.
+        grace_s: seconds that a stop may take.
+    """
+
+    listen: tuple[str, ...]
+    backlog: int = DEFAULT_BACKLOG
+    agencies: int = DEFAULT_AGENCIES
+    log_level: str = "INFO"
+    store: str = DEFAULT_STORE
+    draw: int = 1
+    winning_number: int | None = DEFAULT_WINNING_NUMBER
+    workers: int = 4
+    revision: int = 8
+    exit_after_draw: bool = False
+    grace_s: float = 8.0
+
+
+def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSettings:
+    """The settings from options, environment and the INI file that `options["config"]` names.
+
+    Raises:
+        ConfigError: a value that does not parse or an unknown key; names where it stands.
+    """
+    path = options.get("config")
+    values = resolve(SETTINGS, options, environ, read_ini(path) if path else None, path or "")
+    revision = int(values["revision"])
+    return ServerSettings(
+        listen=values["listen"] or (f"tcp://127.0.0.1:{values['port']}",),
+        backlog=values["backlog"],
+        agencies=_expected_agencies(values),
+        log_level=values["log_level"],
+        store=values["store"],
+        draw=values["draw"],
+        winning_number=values["winning_number"],
+        workers=values["workers"],
+        revision=revision if revision in SERVER_REVISIONS else max(SERVER_REVISIONS),
+        exit_after_draw=values["exit_after_draw"],
+        grace_s=values["grace"],
+    )
+
+
+def _expected_agencies(values: Resolved) -> int:
+    """The agencies; where nothing sets them, a set backlog does, as in the legacy server."""
+    if values["agencies"] is not None:
+        return int(values["agencies"])
+    if values.origin("backlog") is not None:
+        return min(255, int(values["backlog"]))
+    return DEFAULT_AGENCIES

@@ -1,0 +1,126 @@
+"""The lines that the server writes: one method for each thing that happens, the keywords of docs/operations.md.
+
+Personal data: a document and a number stand in the one line that scripts expect them in, and nowhere else; an error
+says where and what was expected, never what was found.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from bets_protocol import (
+    Bet,
+    BetBatch,
+    EncodedBatch,
+    InvalidFrame,
+    RemoteProtocolError,
+    WinnersRequest,
+    decode_bets,
+)
+from bets_protocol.programs.loglines import EventLog
+
+
+class ServerLog:
+    """Writes the server's events to an `EventLog`.
+
+    Thread: any.
+    """
+
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
+
+    def started(self, *, port: int, backlog: int, level: str, urls: list[str]) -> None:
+        """The settings in force, and that connections are accepted from now on."""
+        self._events.success(
+            "config",
+            level=logging.DEBUG,
+            port=port,
+            listen_backlog=backlog,
+            logging_level=level,
+            listen=" ".join(urls),
+        )
+        self._events.progress("accept_connections")
+
+    def plain_listener(self, url: str) -> None:
+        """A listener that others than this machine reach, without encryption."""
+        self._events.success(
+            "open_listener", level=logging.WARNING, url=url, warning="reachable from outside and not encrypted"
+        )
+
+    def accepted(self, ip: str) -> None:
+        """A new connection."""
+        self._events.success("accept_connections", ip=ip)
+
+    def accept_failed(self, error: Exception) -> None:
+        """No connection can be accepted for now."""
+        self._events.fail("accept_connections", error=error)
+
+    def probed(self, ip: str, line: bytes) -> None:
+        """A probe was sent back."""
+        self._events.success("receive_message", ip=ip, msg=line.removesuffix(b"\n").removesuffix(b"\r"))
+
+    def answered(
+        self, ip: str, request: EncodedBatch | InvalidFrame | WinnersRequest, error: str, *, revision: int
+    ) -> None:
+        """A request was carried out, or refused where there is an `error`."""
+        match request:
+            case EncodedBatch() if not error:
+                self._stored(request, batched=revision != 5)
+            case EncodedBatch(count=count):
+                self._refused(count, error)
+            case InvalidFrame(kind=kind, count=count) if kind is BetBatch or kind is Bet:
+                self._refused(count, error)
+            case _ if error:
+                self._events.fail("consulta_ganadores", ip=ip, error=error)
+
+    def _stored(self, batch: EncodedBatch, *, batched: bool) -> None:
+        """A batch is on disk; one that holds a single bet has its own line."""
+        if batch.count == 1:
+            (bet,) = decode_bets(batch.lots[0].encoded)
+            self._events.success("apuesta_almacenada", dni=bet.document, numero=bet.number)
+        if batched:
+            self._events.success("apuesta_recibida", cantidad=batch.count)
+
+    def _refused(self, count: int, error: str) -> None:
+        self._events.fail("apuesta_recibida", cantidad=count, error=error)
+
+    def bad_frame(self, ip: str, error: RemoteProtocolError) -> None:
+        """A peer broke the protocol; it is answered and its connection closed."""
+        self._events.fail("receive_message", ip=ip, error=error.summary)
+
+    def sealed_in_vain(self, agency: int, *, expected: int) -> None:
+        """An agency has asked for its winners, though the draw does not wait for it."""
+        self._events.success(
+            "consulta_ganadores",
+            level=logging.WARNING,
+            agencia=agency,
+            warning=f"the draw waits for agencies 1 to {expected}",
+        )
+
+    def drawn(self) -> None:
+        """The draw has taken place."""
+        self._events.success("sorteo")
+
+    def closed_connection(self, ip: str, *, level: int = logging.DEBUG) -> None:
+        """A connection was given up."""
+        self._events.success("close_connection", level=level, ip=ip)
+
+    def closed(self, what: str) -> None:
+        """A part of the server was closed on the way out."""
+        self._events.success(f"close_{what}")
+
+    def closed_listener(self, url: str) -> None:
+        """A listener was closed on the way out."""
+        self._events.success("close_listener", url=url)
+
+    def failed_to_close(self, what: str, error: str) -> None:
+        """A part of the server did not close in time."""
+        self._events.fail(f"close_{what}", error=error)
+
+    def store_failed(self, error: Exception) -> None:
+        """The store failed: what is on disk is unknown, so nobody is answered and the process ends."""
+        self._events.fail("store", error=error)
+
+    def shut_down(self) -> None:
+        """The last line."""
+        self._events.success("shutdown")

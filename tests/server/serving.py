@@ -1,0 +1,298 @@
+"""Servers for tests: a real reactor in a thread, over real listeners and a real store, and clients that send raw bytes.
+
+Every wait has a deadline and waits for a condition. A server that a test starts is stopped when the test ends; one that
+does not stop in time fails the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bets_protocol import Bet, Lot, ReadError
+from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.programs.loglines import EventLog, LineHandler
+from bets_protocol.transports import Stream, connect, listen
+from bets_server.handlers import Handlers
+from bets_server.logs import ServerLog
+from bets_server.reactor import Reactor
+from bets_server.store import BetStore, DrawState, SealOutcome, Verdict, open_store
+from tests.log_reader import read_log
+from tests.server.raw_bytes import WINNING
+
+DEADLINE_S = 20.0
+
+
+def wait_until(holds: Callable[[], object], what: str) -> None:
+    """Waits for a condition."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for: {what}"
+        time.sleep(0.002)
+
+
+def captured_log() -> tuple[EventLog, io.StringIO]:
+    """A log of its own, and where its lines go."""
+    output = io.StringIO()
+    logger = logging.Logger("server under test", logging.DEBUG)
+    logger.addHandler(LineHandler(output))
+    return EventLog(logger), output
+
+
+class RawClient:
+    """A client that sends what it is told and understands nothing.
+
+    Attributes:
+        stream: connected, with a timeout.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.stream: Stream = connect(url, timeout_s=DEADLINE_S)
+        self.stream.set_timeout(DEADLINE_S)
+
+    def send(self, *data: bytes) -> None:
+        """Sends bytes as one piece."""
+        self.stream.send_all(b"".join(data))
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes."""
+        found = b""
+        while len(found) < size:
+            data = self.stream.receive(size - len(found))
+            assert data, f"expected {size} bytes, the server ended after {found!r}"
+            found += data
+        return found
+
+    def read_to_end(self) -> bytes:
+        """Everything up to the server's end of its side."""
+        found = b""
+        while data := self.stream.receive():
+            found += data
+        return found
+
+    def exchange(self, *data: bytes, size: int = 1) -> bytes:
+        """Sends bytes; gives the first `size` bytes of the answer."""
+        self.send(*data)
+        return self.read(size)
+
+    def send_and_end(self, *data: bytes) -> bytes:
+        """Sends bytes, ends this side; gives all that the server says until it ends its own."""
+        self.send(*data)
+        self.stream.close_writing()
+        return self.read_to_end()
+
+    @property
+    def pending(self) -> bytes | None:
+        """What has come in and was not read; None: nothing. Empty: the server ended its side."""
+        self.stream.set_timeout(0)
+        try:
+            return self.stream.receive()
+        finally:
+            self.stream.set_timeout(DEADLINE_S)
+
+    def read_what_is_left(self) -> bytes:
+        """The same, where the end may be a reset."""
+        found = b""
+        with contextlib.suppress(ReadError):
+            while data := self.stream.receive():
+                found += data
+        return found
+
+    def reset(self) -> None:
+        """Closes the hard way (tcp only): what was not sent is dropped, and the server gets a reset."""
+        with socket.socket(fileno=os.dup(self.stream.fileno())) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.stream.close()
+
+    def close(self) -> None:
+        """Closes both sides."""
+        self.stream.close()
+
+
+class WatchedStore(BetStore):
+    """A real store that can be held up and that remembers the groups that it was given.
+
+    Attributes:
+        groups: how many batches each call of `append` had.
+        gate: while it is cleared, `append` waits before it touches the store.
+        inside: set as soon as a call of `append` has come.
+        asked: how often `winners` was called.
+        failure: raised by the next `append`, once, instead of storing.
+        seal_failure: likewise by `seal_and_draw`.
+    """
+
+    def __init__(self, store: BetStore) -> None:
+        self.groups: list[int] = []
+        self.asked = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.inside = threading.Event()
+        self.failure: Exception | None = None
+        self.seal_failure: Exception | None = None
+        self._store = store
+
+    def append(self, batches: Sequence[Sequence[Lot]]) -> list[Verdict]:
+        self.groups.append(len(batches))
+        self.inside.set()
+        assert self.gate.wait(DEADLINE_S)
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        return self._store.append(batches)
+
+    def seal_and_draw(self, agency: int, *, expected: int, pick: Callable[[], int]) -> SealOutcome:
+        failure, self.seal_failure = self.seal_failure, None
+        if failure is not None:
+            raise failure
+        return self._store.seal_and_draw(agency, expected=expected, pick=pick)
+
+    def winners(self, agency: int) -> tuple[str, ...] | None:
+        self.asked += 1
+        return self._store.winners(agency)
+
+    def state(self) -> DrawState:
+        return self._store.state()
+
+    def bets(self, agency: int | None = None) -> Iterator[Bet]:
+        return self._store.bets(agency)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class Server:
+    """A reactor in a thread.
+
+    Args:
+        folder: where its store and its socket lie.
+        scheme: of its listener: tcp, unix or memory.
+        store: scheme of its store. CSV opens a hundred times faster than SQLite, and is as durable.
+        options: for the reactor; and `agencies`, `pick` for its handlers.
+
+    Attributes:
+        url: where it listens.
+        store: what it stores in.
+        code: what `Reactor.run` has returned; None while it runs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scheme: str = "tcp",
+        store: str = "csv",
+        agencies: int = 1,
+        pick: Callable[[], int] = lambda: WINNING,
+        **options: Any,
+    ) -> None:
+        self.code: ExitCode | None = None
+        self.error: BaseException | None = None
+        self._clients: list[RawClient] = []
+        log, self._output = captured_log()
+        self.store = WatchedStore(open_store(f"{store}:///{folder}/bets"))
+        where = {
+            "tcp": "tcp://127.0.0.1:0",
+            "unix": f"unix://{folder}/socket",
+            "memory": f"memory://{folder.parent.name}-{folder.name}",
+        }
+        listener = listen(where[scheme], backlog=512)
+        self.url = listener.url
+        handlers = Handlers(self.store, agencies=agencies, pick=pick)
+        self.reactor = Reactor([listener], handlers, ServerLog(log), **{"workers": 1, **options})
+        self._thread = threading.Thread(target=self._run, name="reactor")
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.code = self.reactor.run()
+        except BaseException as error:  # noqa: BLE001 - `finished` raises it again
+            self.error = error
+
+    def client(self) -> RawClient:
+        """A new connection to the server; closed at the end of the test."""
+        client = RawClient(self.url)
+        self._clients.append(client)
+        return client
+
+    @property
+    def lines(self) -> list[str]:
+        """What it has logged, each line from `action:` on."""
+        return [line.partition("action: ")[2] for line in self._output.getvalue().splitlines()]
+
+    def logged(self, text: str) -> int:
+        """How many lines begin with `text`."""
+        return sum(line.startswith(text) for line in self.lines)
+
+    @property
+    def raw_log(self) -> str:
+        """All of the log, as it was written."""
+        return self._output.getvalue()
+
+    @property
+    def stored(self) -> list[str]:
+        """The documents in the store, in its order."""
+        return [bet.document for bet in self.store.bets()]
+
+    def stop(self) -> ExitCode:
+        """Asks for a stop and waits for it."""
+        self.reactor.stop()
+        return self.finished()
+
+    def finished(self) -> ExitCode:
+        """Waits until the reactor has ended; gives its exit code."""
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive(), "the reactor did not end"
+        if self.error is not None:
+            raise self.error
+        assert self.code is not None
+        return self.code
+
+    def close(self) -> None:
+        """Ends everything. What went wrong in the reactor is raised here, unless `finished` has done so.
+
+        Whatever it has logged meanwhile must be as documented.
+        """
+        for client in self._clients:
+            client.close()
+        self.store.gate.set()
+        try:
+            if self.error is None:
+                self.stop()
+        finally:
+            self.store.close()
+        read_log(self.raw_log)
+
+
+class Servers:
+    """Starts servers and ends them all at the end of the test.
+
+    Args:
+        folder: each server has a folder of its own in there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._parts = contextlib.ExitStack()
+        self._count = 0
+
+    def __call__(self, **options: Any) -> Server:
+        """A server that runs; see `Server`."""
+        self._count += 1
+        folder = self._folder / str(self._count)
+        folder.mkdir()
+        server = Server(folder, **options)
+        self._parts.callback(server.close)
+        return server
+
+    def close(self) -> None:
+        """Ends every server."""
+        self._parts.close()

@@ -1,0 +1,317 @@
+"""The command line of the server: commands, exit codes, and errors that say what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from bets_protocol import Bet, encode_bets
+from bets_server.cli import main
+from bets_server.export import FIELDS
+from bets_server.store import open_store
+from bets_server.store.conformance import batch_of
+from tests.e2e.processes import Programs
+from tests.server.serving import Servers
+
+FORMULA = "=1+1"
+
+
+@attrs.frozen
+class Result:
+    """How a command has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in the test's folder, in this process, without settings of the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/bets-server"])
+    for name in list(os.environ):
+        if re.match(r"(BETS|SERVER)_|EXPECTED_CLIENTS$|LOGGING_LEVEL$", name):
+            monkeypatch.delenv(name)
+    sigterm = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: str) -> Result:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        signal.signal(signal.SIGTERM, sigterm)  # some commands give it back to the system, for good
+        return Result(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def _bet(row: int, agency: int, number: int = 1, first_name: str = "Ana") -> Bet:
+    return Bet(
+        agency=agency,
+        first_name=first_name,
+        last_name="Peña",
+        document=f"{row:08d}",
+        birthdate="1999-03-17",
+        number=number,
+    )
+
+
+BETS = [_bet(1, 1), _bet(2, 2, 7574), _bet(3, 1, 7574, FORMULA), _bet(4, 1, 7574), _bet(5, 3)]
+
+
+@pytest.fixture(params=["sqlite", "csv"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store with five bets, not drawn; no server has it open."""
+    url = f"{request.param}:///{tmp_path}/store"
+    with open_store(url) as store:
+        store.append([batch_of(BETS)])
+    return url
+
+
+def _draw(url: str) -> None:
+    with open_store(url) as store:
+        for agency in (1, 2, 3):
+            store.seal_and_draw(agency, expected=3, pick=lambda: 7574)
+
+
+def _columns(bets: list[Bet]) -> list[list[str]]:
+    return [[str(value) for value in attrs.astuple(bet)] for bet in bets]
+
+
+def _csv(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_help_and_version(run: Run) -> None:
+    """Every command explains itself, every option of it names its variable; the version is a number."""
+    assert re.fullmatch(r"bets-server \d+\.\d+\.\d+\S*, (native|pure) codec.*\n", run("--version").out)
+    commands = run("--help").out
+    assert run("-h").out == commands
+    for command in ("serve", "health", "winners", "export"):
+        assert f"\n  {command} " in commands
+        found = run(command, "--help")
+        assert (found.code, found.err) == (0, "")
+        options = re.split(r"\n  (?=-)", found.out)[1:-1]
+        assert options
+        for option in options:
+            assert re.search(r"Environment:\s+(BETS|SERVER|EXPECTED|LOGGING)_[A-Z_]+\.", option), option
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["Usage: ", "Commands:"]),
+        (["serf"], ["No such command 'serf'"]),
+        (["serve", "--port", "1"], ["No such option"]),
+        (["serve", "--agencies", "many"], ["--agencies: 'many': expected a whole number from 1 to 255"]),
+        (["serve", "--config", "nowhere.ini"], ["nowhere.ini: cannot read"]),
+        (["serve", "--listen", "tcp://x"], ["tcp://x", "the port is missing"]),
+        (["serve", "--listen", "gopher://x:1"], ["gopher"]),
+        (["serve", "--store", "bets.db"], ["'bets.db' names no store"]),
+        (["serve", "--store", "postgresql://x"], ["postgresql://x"]),
+        (["serve", "--store", "csv:///no/such/folder/x"], ["--store csv:///no/such/folder/x: "]),
+        (["health"], ["Missing argument"]),
+        (["health", "tcp://x"], ["the port is missing"]),
+        (["health", "tcp://127.0.0.1:1", "--timeout", "0"], ["--timeout"]),
+        (["winners", "--agency", "256"], ["--agency"]),
+        (["winners"], ["--store sqlite:///bets.db: ", "there is no such store"]),
+        (["export", "x.csv", "--store", "csv:///none.csv"], ["--store csv:///none.csv: ", "there is no such store"]),
+        (["export", "x.csv", "--draw", "x"], ["--draw: 'x': expected"]),
+        (["export"], ["Missing argument"]),
+    ],
+    ids=lambda value: " ".join(value) if value and value[0] in ("serve", "health", "winners", "export") else "",
+)
+def test_wrong_usage(run: Run, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
+    """Exit code 2, words on standard error, and nothing is created."""
+    result = run(*arguments)
+    assert result.code == 2
+    for part in parts:
+        assert part in result.err
+    assert "Traceback" not in result.err
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".csv"] == []
+
+
+def test_port_in_use(run: Run, tmp_path: Path) -> None:
+    """Exit code 2, and the URL in the error."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        result = run("serve", "--listen", url, "--store", f"csv:///{tmp_path}/x.csv")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"bets-server: --listen {url}: ")
+    assert result.err.endswith("address already in use\n")
+
+
+def test_store_that_is_no_database(run: Run, tmp_path: Path) -> None:
+    """Exit code 2, and the file is left as it was."""
+    (tmp_path / "x.db").write_text("no database" * 1000)
+    result = run("serve", "--listen", "127.0.0.1:0", "--store", "sqlite:///x.db")
+    assert result.code == 2
+    assert "x.db: is not a SQLite database" in result.err
+    assert (tmp_path / "x.db").read_text() == "no database" * 1000
+
+
+@pytest.mark.parametrize("revision", [5, 6, 8])
+def test_health_of_a_server(run: Run, serve: Servers, revision: int) -> None:
+    """0 for a server of each revision; the probe stores nothing and takes nobody's place."""
+    server = serve(revision=revision)
+    assert run("health", server.url) == Result(0, "", "")
+    assert server.stored == []
+
+
+def test_health_of_no_server(run: Run) -> None:
+    """1 and the reason, where nobody listens, nobody answers, or somebody else does."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        result = run("health", url, "--timeout", "0.2")
+        assert (result.code, result.out) == (1, "")
+        assert "timed out" in result.err
+    result = run("health", url)
+    assert result.code == 1
+    assert "connection refused" in result.err
+    assert url in result.err
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x01", b"\x83" * 18])
+def test_health_of_another_server(run: Run, answer: bytes) -> None:
+    """1: something answers, but not with the probe."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(100)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = run("health", f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert result.code == 1
+    assert "expected the probe's line back" in result.err
+
+
+def test_winners(run: Run, store: str) -> None:
+    """agency,document for each, agencies in order, bets in the order of storing; before the draw exit code 7."""
+    result = run("winners", "--store", store)
+    assert (result.code, result.out) == (7, "")
+    assert result.err == "bets-server: the draw has not taken place\n"
+    _draw(store)
+    assert run("winners", "--store", store) == Result(0, "1,00000003\n1,00000004\n2,00000002\n", "")
+    assert run("winners", "--store", store, "--agency", "2") == Result(0, "2,00000002\n", "")
+    assert run("winners", "--store", store, "--agency", "9") == Result(0, "", "")
+    assert run("winners", "--store", store, "--draw", "2").code == 7
+
+
+def test_settings_of_the_environment(run: Run, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options of the commands that read have variables, too."""
+    _draw(store)
+    monkeypatch.setenv("BETS_STORE", store)
+    monkeypatch.setenv("BETS_AGENCY", "2")
+    assert run("winners").out == "2,00000002\n"
+    monkeypatch.setenv("BETS_DRAW", "5")
+    assert run("winners").code == 7
+    monkeypatch.setenv("BETS_TIMEOUT", "0.1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert run("health", f"tcp://127.0.0.1:{silent.getsockname()[1]}").code == 1
+
+
+def test_export_csv(run: Run, store: str, tmp_path: Path) -> None:
+    """All columns in the order of storing; a name that looks like a formula is made harmless unless told otherwise."""
+    assert run("export", "bets.csv", "--store", store) == Result(0, "5 bets written to bets.csv\n", "")
+    safe = [attrs.evolve(bet, first_name="'=1+1") if bet.first_name == FORMULA else bet for bet in BETS]
+    assert _csv(tmp_path / "bets.csv") == _columns(safe)
+    run("export", "bets.csv", "--store", store, "--raw", "--agency", "1")
+    assert _csv(tmp_path / "bets.csv") == _columns([bet for bet in BETS if bet.agency == 1])
+    assert {path.name for path in tmp_path.iterdir()} <= {"bets.csv", "store", "store.journal"}
+
+
+@pytest.mark.parametrize("suffix", [".db", ".sqlite", ".sqlite3"])
+def test_export_sqlite(run: Run, store: str, tmp_path: Path, suffix: str) -> None:
+    """A plain table with the columns of a bet, names as they are; an older file is replaced."""
+    target = tmp_path / f"bets{suffix}"
+    target.write_text("something else")
+    assert run("export", target.name, "--store", store).code == 0
+    connection = sqlite3.connect(target)
+    try:
+        cursor = connection.execute("SELECT * FROM bets ORDER BY rowid")
+        assert tuple(name for name, *_ in cursor.description) == FIELDS
+        assert cursor.fetchall() == [attrs.astuple(bet) for bet in BETS]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("target", ["no/such/folder/x.csv", "no/such/folder/x.db", "folder", "folder.db"])
+def test_export_to_where_it_cannot(run: Run, store: str, tmp_path: Path, target: str) -> None:
+    """Exit code 2 and the path; nothing is left behind."""
+    for name in ("folder", "folder.db"):
+        (tmp_path / name).mkdir()
+    before = set(tmp_path.rglob("*"))
+    result = run("export", target, "--store", store)
+    assert result.code == 2
+    assert result.err.startswith(f"bets-server: {target}: cannot be written: ")
+    assert set(tmp_path.rglob("*")) - before <= {tmp_path / "store.journal"}
+
+
+def test_export_of_a_damaged_store(run: Run, tmp_path: Path) -> None:
+    """Exit code 8 and where the damage is; the file that was there before is untouched."""
+    (tmp_path / "old.csv").write_text("what was there")
+    path = tmp_path / "store.csv"
+    path.write_bytes(b"1,Ana,Paz,00000001,1999-03-17,1\n" * 3000)
+    with open_store(f"csv:///{path}") as store:
+        store.append([batch_of([BETS[0]])])
+    path.write_bytes(path.read_bytes().replace(b"Ana", b"A\tb", 2500).replace(b"A\tb", b"Ana", 2400))
+    result = run("export", "old.csv", "--store", f"csv:///{path}")
+    assert result.code == 8
+    assert "store.csv:2401" in result.err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["old.csv", "store.csv", "store.csv.journal"]
+    assert (tmp_path / "old.csv").read_text() == "what was there"
+
+
+def test_store_that_a_server_has_open(run: Run, store: str) -> None:
+    """Reading is for later: exit code 2, and it says that a server has the store."""
+    with open_store(store):
+        for arguments in (["winners"], ["export", "x.csv"]):
+            result = run(*arguments, "--store", store)
+            assert result.code == 2
+            assert "another server has it open" in result.err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_export_that_is_stopped(programs: Programs, number: signal.Signals, code: int) -> None:
+    """In the middle: not exit code 0, which would say that the file is there; nothing is left behind."""
+    with open_store(f"sqlite:///{programs.folder}/bets.db") as store:
+        encoded = batch_of([_bet(row, 1) for row in range(200)])
+        store.append([encoded] * 1000)
+    export = programs.start("bets-server", "export", "bets.csv")
+    partial = programs.folder / f".bets.csv.partial-{export.pid}"
+    export.wait_until(partial.exists, "the export has begun")
+    export.send_signal(number)
+    export.expect(code)
+    assert [path.name for path in programs.folder.iterdir() if "csv" in path.name] == []
+
+
+def test_encoded_bets_of_the_store_are_those_that_are_exported(run: Run, tmp_path: Path) -> None:
+    """What the export gives back encodes to the bytes that were stored."""
+    url = f"sqlite:///{tmp_path}/bets.db"
+    with open_store(url) as store:
+        store.append([batch_of(BETS)])
+        assert encode_bets(store.bets()) == encode_bets(BETS)
+    run("export", "bets.csv", "--store", url, "--raw")
+    rows = [dict(zip(FIELDS, row, strict=True)) for row in _csv(tmp_path / "bets.csv")]
+    assert [Bet(**(row | {"agency": int(row["agency"]), "number": int(row["number"])})) for row in rows] == BETS  # type: ignore[arg-type]

@@ -1,0 +1,220 @@
+"""A running server and bytes that it must refuse: each with its answer, nothing of them stored, nobody else harmed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, document, untyped_batch
+from tests.server.serving import RawClient, Server, Servers, wait_until
+
+GOOD = bet(1)
+
+
+def _with_length(length: int, body: bytes) -> bytes:
+    return struct.pack(">H", length) + body
+
+
+def _lied(change: int) -> bytes:
+    """A sound bet whose length field says more or less."""
+    return _with_length(len(GOOD) - 2 + change, GOOD[2:])
+
+
+SIXTEEN_LONG = [bet(row, first_name=b"x" * 255, last_name=b"y" * 255) for row in range(16)]
+
+FRAMING = {
+    "type 0": b"\x00" + batch(GOOD),
+    "type 3": b"\x03" + batch(GOOD),
+    "type 4": b"\x04" + batch(GOOD),
+    "type 127": b"\x7f" + batch(GOOD),
+    "type 131": b"\x83" + batch(GOOD),
+    "type 255": b"\xff" + batch(GOOD),
+    "count 0": b"\x01\x00" + GOOD,
+    "bet of length 0": batch(GOOD, _with_length(0, b"")),
+    "bet of length 1": batch(GOOD, _with_length(1, b"\x01")),
+    "bet of length 22": batch(GOOD, _with_length(22, GOOD[2:24])),
+    "bet of length 24": batch(GOOD, _with_length(24, GOOD[2:26])),
+    "bet of length 534": batch(GOOD, _with_length(534, GOOD[2:] + b"x" * 600)),
+    "bet of length 65535": batch(GOOD, _with_length(65535, GOOD[2:] + b"x" * 9000)),
+    "length one short": batch(GOOD, _lied(-1)),
+    "length one long": batch(GOOD, _lied(1) + b"x"),
+    "first name beyond its bet": batch(GOOD, _with_length(len(GOOD) - 2, GOOD[2:3] + b"\xff" + GOOD[4:])),
+    "last name beyond its bet": batch(GOOD, _with_length(34, b"\x01\x01A\xfa" + b"x" * 30)),
+    "sum over 8192": batch(*SIXTEEN_LONG),
+    "a batch cut short": batch(GOOD, bet(2))[:-1],
+    "a question cut short": b"\x02",
+    "a type and nothing else": b"\x01",
+}
+"""Bytes that break the layout on revisions 7 and 8."""
+
+VALUES = {
+    "agency 0": bet(agency=0),
+    "empty first name": bet(first_name=b""),
+    "empty last name": bet(last_name=b""),
+    "NUL in a name": bet(first_name=b"A\x00na"),
+    "LF in a name": bet(last_name=b"Paz\n"),
+    "ESC in a name": bet(first_name=b"\x1b[31m"),
+    "DEL in a name": bet(first_name=b"An\x7fa"),
+    "C1 in a name": bet(first_name="An\x85a".encode()),
+    "bad UTF-8": bet(first_name=b"An\xffa"),
+    "UTF-8 cut short": bet(last_name="Peña".encode()[:3]),
+    "overlong UTF-8": bet(last_name=b"\xc0\xaf"),
+    "a surrogate": bet(last_name=b"\xed\xa0\x80"),
+    "document with a letter": bet(document_bytes=b"3090446x"),
+    "document with a blank": bet(document_bytes=b" 0904465"),
+    "document of Arabic digits": bet(document_bytes="٣٣٣٣".encode()),
+    "30 February": bet(birthdate=b"2000-02-30"),
+    "29 February of no leap year": bet(birthdate=b"1900-02-29"),
+    "a date by weeks": bet(birthdate=b"2020-W01-1"),
+    "month 13": bet(birthdate=b"2000-13-01"),
+    "year 0": bet(birthdate=b"0000-01-01"),
+    "a date with slashes": bet(birthdate=b"2000/01/01"),
+    "number 10000": bet(number=10_000),
+    "number 65535": bet(number=65_535),
+}
+"""Sound bets that break the rule of a value."""
+
+
+@pytest.fixture
+def server(serve: Servers) -> Iterator[Server]:
+    """A server that has stored one bet, and afterwards still has that one and a second."""
+    server = serve(agencies=1)
+    assert server.client().send_and_end(batch(bet(7))) == b"\x01"
+    yield server
+    assert server.stored == [document(7)]
+    assert server.client().send_and_end(batch(bet(8))) == b"\x01"
+    assert server.stored == [document(7), document(8)]
+
+
+@pytest.mark.parametrize("data", FRAMING.values(), ids=FRAMING.keys())
+def test_framing_error_is_answered_with_0_and_the_end(server: Server, data: bytes) -> None:
+    """Ack 0, then the end; nothing of the batch is stored, nor of what follows it."""
+    assert server.client().send_and_end(data) == ACK_0
+
+
+@pytest.mark.parametrize("data", FRAMING.values(), ids=FRAMING.keys())
+def test_framing_error_needs_no_end_of_the_stream(server: Server, data: bytes) -> None:
+    """The same while the client goes on sending, unless the frame could still become sound."""
+    client = server.client()
+    if any(data == whole[: len(data)] for whole in (batch(GOOD, bet(2)), ask(1))):
+        client.send(data)
+        assert server.client().send_and_end(b"ping\n") == b"ping\n"
+        assert client.pending is None
+    else:
+        client.send(data, batch(bet(3)))
+        assert client.read_to_end() == ACK_0
+
+
+@pytest.mark.parametrize("bad", VALUES.values(), ids=VALUES.keys())
+def test_value_error_leaves_the_connection_usable(serve: Servers, bad: bytes) -> None:
+    """Ack 0 for the whole batch; what is sent before and after on the same connection is stored."""
+    server = serve(agencies=1)
+    client = server.client()
+    client.send(batch(bet(1)), batch(bet(2), bad, bet(3)), batch(bet(4), bet(5)))
+    assert client.read(3) == b"\x01\x00\x02"
+    assert server.stored == [document(1), document(4), document(5)]
+    assert server.logged("apuesta_recibida | result: fail | cantidad: 3 | error: bets[1].") == 1
+    assert len(server.raw_log.splitlines()) == len(server.lines)
+
+
+def test_question_for_agency_0_is_refused(serve: Servers) -> None:
+    """Sound, but no agency has that number: Ack 0, and the connection stays usable."""
+    server = serve(agencies=1)
+    client = server.client()
+    assert client.exchange(ask(0)) == ACK_0
+    assert client.exchange(batch(bet(1))) == b"\x01"
+    assert server.logged("consulta_ganadores | result: fail") == 1
+
+
+UNTYPED = {
+    "count 0": (6, untyped_batch()),
+    "bet of length 0": (6, untyped_batch(_with_length(0, b""))),
+    "bet of length 65535": (6, untyped_batch(_with_length(65535, GOOD[2:]))),
+    "length one short": (6, untyped_batch(_lied(-1))),
+    "length one long": (6, untyped_batch(_lied(1) + b"x")),
+    "cut short": (6, untyped_batch(GOOD, GOOD)[:-1]),
+    "sum over 8192": (6, untyped_batch(*SIXTEEN_LONG)),
+    "bad date": (6, untyped_batch(GOOD, bet(birthdate=b"2000-02-30"))),
+    "a typed batch": (6, batch(GOOD)),
+    "bare: length 0": (5, _with_length(0, b"")),
+    "bare: length 24": (5, _with_length(24, GOOD[2:26])),
+    "bare: length 534": (5, _with_length(534, GOOD[2:])),
+    "bare: length one short": (5, _lied(-1)),
+    "bare: length one long": (5, _lied(1) + b"x"),
+    "bare: cut short": (5, GOOD[:-1]),
+    "bare: number 10000": (5, bet(number=10_000)),
+    "bare: a typed batch": (5, batch(GOOD)),
+    "bare: text": (5, b"hello\n"),
+}
+
+
+@pytest.mark.parametrize(("revision", "data"), UNTYPED.values(), ids=UNTYPED.keys())
+def test_revisions_5_and_6_refuse_with_0_and_the_end(serve: Servers, revision: int, data: bytes) -> None:
+    """Framing and value errors alike: Ack 0, then the end, nothing stored."""
+    server = serve(revision=revision)
+    assert server.client().send_and_end(data) == ACK_0
+    assert server.stored == []
+
+
+def test_trailing_bytes_begin_the_next_message(serve: Servers) -> None:
+    """What stands behind a sound batch is no part of it: it is stored, and the rest is a message of its own."""
+    server = serve(agencies=1)
+    assert server.client().send_and_end(batch(bet(1)) + b"\x00") == b"\x01" + ACK_0
+    assert server.stored == [document(1)]
+
+
+def test_every_cut_of_a_batch_stores_nothing(serve: Servers) -> None:
+    """The stream ends at each byte of a batch of three: Ack 0 if anything had come, nothing stored."""
+    server = serve(agencies=1)
+    whole = batch(*bets([1, 2, 3]))
+    answers = {server.client().send_and_end(whole[:size]) for size in range(1, len(whole))}
+    assert answers == {ACK_0}
+    assert server.client().send_and_end() == b""
+    assert server.stored == []
+    assert server.logged("receive_message | result: fail") == 0
+
+
+def test_answers_before_a_framing_error_are_kept(serve: Servers) -> None:
+    """Batches in front of the broken one are stored and answered, those behind it are not."""
+    server = serve(agencies=1)
+    client = server.client()
+    client.send(batch(bet(1)), batch(bet(2), bet(3)), b"\x00", batch(bet(4)))
+    assert client.read_to_end() == b"\x01\x02" + ACK_0
+    assert server.stored == [document(1), document(2), document(3)]
+    assert server.logged("receive_message | result: fail | ip: 127.0.0.1 | error: type at byte 0: ") == 1
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "unix"])
+def test_refusal_survives_what_the_client_still_sends(serve: Servers, scheme: str) -> None:
+    """The answer is not lost to a reset, though the client was in the middle of sending much more."""
+    client = serve(scheme=scheme).client()
+    client.send(b"\xff", b"x" * 100_000)
+    client.send(b"x" * 100_000)
+    assert client.read_to_end() == ACK_0
+
+
+def test_client_that_ends_no_side_is_dropped(serve: Servers) -> None:
+    """A client that neither sends nor ends after a refusal holds its connection for a moment only."""
+    server = serve()
+    client = server.client()
+    assert client.exchange(b"\xff") == ACK_0
+    wait_until(lambda: server.logged("close_connection | result: success"), "the connection is closed")
+    assert client.read_to_end() == b""
+
+
+def test_bad_batch_harms_only_itself(serve: Servers) -> None:
+    """Good and bad batches of many connections in one group: each gets its own answer."""
+    server = serve(agencies=1)
+    server.store.gate.clear()
+    first = server.client()
+    first.send(batch(bet(100)))
+    wait_until(server.store.inside.is_set, "the store is at work")
+    kinds = [batch(bet(row)) if row % 3 else batch(bet(row), bet(number=10_000)) for row in range(12)]
+    clients: list[RawClient] = [server.client() for _ in kinds]
+    for client, kind in zip(clients, kinds, strict=True):
+        client.send(kind)
+    server.store.gate.set()
+    assert [client.read(1) for client in clients] == [b"\x01" if row % 3 else ACK_0 for row in range(12)]
+    assert sorted(server.stored) == sorted(document(row) for row in [100, *range(12)] if row == 100 or row % 3)
