@@ -1,0 +1,1 @@
+"""The client of the bets protocol: uploads, single bets, winners, probes, and what prepares for them."""

@@ -1,0 +1,68 @@
+"""Validation without a server: what is wrong with which row.
+
+`send` runs it over all of its files before it sends the first bet, so that a file with a bad row stores nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from bets_client.errors import BadInput, BadRow
+from bets_client.source import Source
+
+SHOWN_ROWS = 10
+"""Bad rows that an error quotes; `check` shows them all."""
+
+
+@attrs.frozen(kw_only=True)
+class Checked:
+    """What a validation found.
+
+    Attributes:
+        good: rows that are bets.
+        bad: rows that are not.
+    """
+
+    good: int
+    bad: int
+
+
+def check(source: Source, on_bad: Callable[[BadRow], None]) -> Checked:
+    """Read all of `source`; tell `on_bad` of each bad row.
+
+    Raises:
+        BadInput: it holds no row, or reading failed.
+    """
+    good = bad = 0
+    for row in source.rows():
+        if isinstance(row, BadRow):
+            bad += 1
+            on_bad(row)
+        else:
+            good += 1
+    if not good and not bad:
+        raise source.empty()
+    return Checked(good=good, bad=bad)
+
+
+def require_good(source: Source) -> int:
+    """How many bets `source` holds, all of its rows being good.
+
+    Raises:
+        BadInput: some row is bad; the text has the first ones, a line each. Or it holds no row.
+    """
+    first: list[BadRow] = []
+
+    def keep(row: BadRow) -> None:
+        if len(first) < SHOWN_ROWS:
+            first.append(row)
+
+    found = check(source, keep)
+    if found.bad:
+        text = "\n".join(str(row) for row in first)
+        if found.bad > len(first):
+            text += f"\n{source.name}: {found.bad - len(first)} more bad rows; bets-client check shows them all"
+        raise BadInput(f"{text}\n{source.name}: nothing was sent")
+    return found.good

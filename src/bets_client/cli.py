@@ -1,0 +1,181 @@
+"""The command line of `bets-client`.
+
+Strategy: options are text here; `config` parses them together with the environment and the file, so that a value is
+checked and blamed in the same way wherever it stands. Each command imports its module when it runs: help and typing
+errors are answered without loading the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from bets_protocol.programs.guard import ProgramGroup
+from bets_protocol.programs.versions import version_option
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_config = click.option("--config", metavar="FILE", help="YAML file with settings. [BETS_CONFIG]")
+_quiet = click.option("-q", "--quiet", is_flag=True, default=None, help="Nothing but the answer, no log. [BETS_QUIET]")
+_loop = _options(
+    click.option("--amount", metavar="N", help="How many probes. [CLI_LOOP_AMOUNT]"),
+    click.option("--period", metavar="DURATION", help="Pause between two, such as 5s or 150ms. [CLI_LOOP_PERIOD]"),
+)
+_server = _options(
+    click.option(
+        "--server", metavar="URL", help="Default tcp://127.0.0.1:12345; host:port means tcp. [CLI_SERVER_ADDRESS]"
+    ),
+    click.option("--agency", metavar="N", help="Whose bets, 1 to 255. [AGENCIA, then CLI_ID]"),
+    click.option("--retry-for", metavar="SECONDS", help="Give up after so long without progress. [BETS_RETRY_FOR]"),
+    _config,
+    click.option("--log-level", metavar="LEVEL", help="DEBUG, INFO (default), WARNING or ERROR. [CLI_LOG_LEVEL]"),
+    click.option("--format", metavar="text|json", help="Of the answer; json moves the log to stderr. [BETS_FORMAT]"),
+    _quiet,
+)
+_revision = _options(
+    click.option("--revision", metavar="5..8", help="Of the protocol, default 8. [BETS_REVISION]"),
+    click.option(
+        "--idle-timeout", metavar="SECONDS", help="Silence that counts as a lost connection. [BETS_IDLE_TIMEOUT]"
+    ),
+)
+_upload = _options(
+    click.option("--batch-max", metavar="N", help="Bets in a batch, default 130. [CLI_BATCH_MAXAMOUNT]"),
+    click.option("--window", metavar="N", help="Batches in flight, default 16. [BETS_WINDOW]"),
+    click.option("--draw", metavar="ID", help="Which draw, default 1; from revision 9 on. [BETS_DRAW]"),
+    click.option("--label", metavar="TEXT", help="Marks a second upload; from revision 9 on. [BETS_LABEL]"),
+    click.option("--no-winners", is_flag=True, default=None, help="Neither end the upload nor wait. [BETS_NO_WINNERS]"),
+    click.option("--progress/--no-progress", default=None, help="Default: unless -q. [BETS_PROGRESS]"),
+)
+_one_bet = _options(
+    click.option("--first-name", metavar="TEXT", help="[NOMBRE]"),
+    click.option("--last-name", metavar="TEXT", help="[APELLIDO]"),
+    click.option("--document", metavar="DIGITS", help="Eight digits. [DOCUMENTO]"),
+    click.option("--birthdate", metavar="YYYY-MM-DD", help="[NACIMIENTO]"),
+    click.option("--number", metavar="N", help="0 to 9999. [NUMERO]"),
+)
+
+
+@click.group(name="bets-client", cls=ProgramGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@version_option("bets-client")
+def cli() -> None:
+    """Sends an agency's bets to the central and gets its winners.
+
+    Options win over the environment (in brackets), the environment over --config FILE.
+    """
+
+
+@cli.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@_server
+@_revision
+@_upload
+def send(files: tuple[str, ...], **options: Any) -> None:
+    """Upload files, then print the winners.
+
+    FILE holds rows of first_name,last_name,document,birthdate,number, in UTF-8 and without a header; `-` is standard
+    input. A file named agency-N.csv is of agency N, unless --agency or the environment says it.
+    """
+    from bets_client.commands import send as command
+
+    command.run(options, files)
+
+
+@cli.command()
+@_server
+@_revision
+@_one_bet
+def bet(**options: Any) -> None:
+    """Send one bet."""
+    from bets_client.commands import bet as command
+
+    command.run(options)
+
+
+@cli.command()
+@_server
+@_revision
+def winners(**options: Any) -> None:
+    """Ask again for an agency's winners.
+
+    Asking also says that the agency has sent everything: later bets of it are refused.
+    """
+    from bets_client.commands import winners as command
+
+    command.run(options)
+
+
+@cli.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option("-q", "--quiet", is_flag=True, help="Bad rows only, no summary.")
+def check(files: tuple[str, ...], quiet: bool) -> int:
+    """Check files without a server.
+
+    Prints every bad row as file:line: field: reason; the exit code is 3 if there is one.
+    """
+    from bets_client.commands import check as command
+
+    return command.run(files, quiet=quiet)
+
+
+@cli.command()
+@_server
+@_loop
+def probe(**options: Any) -> None:
+    """Test a live server: lines that must come back."""
+    from bets_client.commands import probe as command
+
+    command.run(options)
+
+
+@cli.command()
+@_server
+@_revision
+@_upload
+@_loop
+@_one_bet
+@click.option("--file", metavar="FILE", help="The data file, default agency.csv. [BETS_FILE]")
+def run(**options: Any) -> None:
+    """What a container runs: probes, then one bet or a file.
+
+    Probes as often as --amount says (default: none). Then sends the one bet if all five parts of it are set, else the
+    data file.
+    """
+    from bets_client.commands import run as command
+
+    command.run(options)
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--agencies", metavar="N", help="How many files, default 5. [BETS_AGENCIES]")
+@click.option("--bets", metavar="M", help="Rows in each, default 1000. [BETS_BETS]")
+@click.option("--seed", metavar="S", help="The same seed gives the same files, default 1. [BETS_SEED]")
+@click.option("--overwrite", is_flag=True, default=None, help="Replace different files. [BETS_OVERWRITE]")
+@_config
+@_quiet
+def sample(folder: str, **options: Any) -> None:
+    """Write files of made-up bets into DIR."""
+    from bets_client.commands import sample as command
+
+    command.run(options, folder)
+
+
+def main() -> None:
+    """The entry point of `bets-client`."""
+    cli(prog_name="bets-client")
+
+
+if __name__ == "__main__":
+    main()

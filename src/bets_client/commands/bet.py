@@ -1,0 +1,80 @@
+"""`bets-client bet`: sends one bet, from options or from the environment of the legacy client."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from bets_client.config import BET_FIELDS, SETTINGS, load_settings, require_agency
+from bets_client.errors import BadInput
+from bets_client.job import Job, working
+from bets_client.report import Report
+from bets_client.shipment import single
+from bets_client.source import parse_number, with_found
+from bets_client.uploader import Upload
+from bets_protocol import Bet, BetsError, ConfigError, InvalidMessage
+
+THE_BET = "the bet"
+
+
+def run(options: Mapping[str, Any]) -> None:
+    """Send the bet that `options` and the environment give."""
+    settings = load_settings(options, os.environ)
+    with working(settings) as job:
+        job.log_config([require_agency(settings)])
+        place(job)
+
+
+def missing_fields(job: Job) -> list[str]:
+    """What a bet still lacks, by the names of the environment."""
+    return [_variable(name) for name in BET_FIELDS if job.settings.bet[name] is None]
+
+
+def place(job: Job) -> None:
+    """Send the one bet.
+
+    Raises:
+        ConfigError: a part of it is missing.
+        BadInput: a part of it breaks its rule.
+        BetsError: as `Upload.run`.
+    """
+    report = Report(job, "bet")
+    with report.written():
+        bet = _bet(job)
+        report.extra.update(agency=bet.agency, document=bet.document, number=bet.number)
+        upload = Upload(job, bet.agency, iter([single(bet, THE_BET, job.settings)]), 1)
+        try:
+            upload.run()
+        except BetsError as error:
+            job.log.fail("apuesta_enviada", dni=bet.document, numero=bet.number, error=str(error).partition("\n")[0])
+            raise
+        link = upload.take_link()
+        if link is not None:
+            job.opened.close(link)
+        job.log.success("apuesta_enviada", dni=bet.document, numero=bet.number)
+
+
+def _bet(job: Job) -> Bet:
+    agency = require_agency(job.settings)
+    values = job.settings.bet
+    missing = [f"--{name.replace('_', '-')} ({_variable(name)})" for name in BET_FIELDS if values[name] is None]
+    if missing:
+        raise ConfigError(f"a bet needs {', '.join(missing)}")
+    first_name, last_name, document, birthdate, number = (values[name] or "" for name in BET_FIELDS)
+    try:
+        return Bet(
+            agency=agency,
+            first_name=first_name,
+            last_name=last_name,
+            document=document,
+            birthdate=birthdate,
+            number=parse_number(number),
+        )
+    except InvalidMessage as error:
+        origin = job.settings.bet_origins.get(error.path)
+        raise BadInput(f"{origin or error.path}: {with_found(error)}") from error
+
+
+def _variable(name: str) -> str:
+    return next(setting.env[0] for setting in SETTINGS if setting.name == name)

@@ -1,0 +1,83 @@
+"""`bets-client probe`: sends lines, each on a connection of its own, and checks that the same come back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bets_client.config import load_settings
+from bets_client.dialer import Dialer
+from bets_client.errors import Unreachable, WrongPeer
+from bets_client.job import Job, working
+from bets_client.link import Link, wait_ready
+from bets_client.patience import Patience, now
+from bets_client.report import Report
+from bets_protocol import BetsError, Probe, RemoteProtocolError, TransportError, TransportTimeout
+
+PROBE_RETRY_FOR_S = 10.0
+"""Seconds to wait for a server that is not there, unless told otherwise: who probes wants to know."""
+
+ECHO_S = 10.0
+"""Seconds for the echo of one line."""
+
+_PROBE_REVISION = 8
+"""Revisions 7 and up have probes, all the same one; a connection for a probe is of no other revision."""
+
+
+def run(options: Mapping[str, Any]) -> None:
+    """Probe as often as `options` say, once unless they do."""
+    settings = load_settings(options, os.environ, retry_for_s=PROBE_RETRY_FOR_S)
+    with working(settings) as job:
+        amount = 1 if settings.amount is None else settings.amount
+        job.log_config([] if settings.agency is None else [settings.agency], amount=amount)
+        report = Report(job, "probe")
+        with report.written():
+            report.extra["echoed"] = 0
+            for _ in probes(job, amount):
+                report.extra["echoed"] += 1
+
+
+def probes(job: Job, amount: int) -> Iterator[int]:
+    """Probe `amount` times, with a period between; gives the number of each line that came back.
+
+    Raises:
+        Unreachable: the server could not be reached, or did not answer in time.
+        WrongPeer: what came back is not what was sent.
+    """
+    client_id = job.settings.agency if job.settings.agency is not None else 0
+    for number in range(1, amount + 1):
+        text = f"[CLIENT {client_id}] Message N°{number}"
+        try:
+            _probe(job, Probe(line=f"{text}\n".encode()))
+        except BetsError as error:
+            job.log.fail("receive_message", client_id=client_id, error=error)
+            raise
+        job.log.success("receive_message", client_id=client_id, msg=text)
+        yield number
+        if number < amount:
+            wait_ready((), job.settings.period_s)
+    job.log.success("loop_finished", client_id=client_id)
+
+
+def _probe(job: Job, probe: Probe) -> None:
+    patience = Patience(job.settings.retry_for_s)
+    link = Dialer(job, job.settings.agency, patience, revision=_PROBE_REVISION).dial()
+    link.queue(probe)
+    try:
+        _await_echo(link)
+    except RemoteProtocolError as error:
+        raise WrongPeer(f"{job.settings.server}: the server sent back something else: {error}") from error
+    except TransportError as error:
+        raise Unreachable(f"{job.settings.server}: no echo: {error}") from error
+    finally:
+        job.opened.close(link)
+
+
+def _await_echo(link: Link) -> None:
+    until = now() + ECHO_S
+    while not link.advance():
+        left_s = until - now()
+        if left_s <= 0:
+            raise TransportTimeout(f"nothing came back within {ECHO_S:g} s")
+        wait_ready((link,), left_s)

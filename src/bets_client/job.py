@@ -1,0 +1,102 @@
+"""What one run of a command works with: its settings, its log, and a list of what it has open.
+
+The list exists for a stop: whatever state SIGTERM finds, `working` closes everything that is open and logs a line for
+each. `guard` logs the last line, `shutdown`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import attrs
+
+from bets_client.config import ClientSettings
+from bets_client.progress import Progress
+from bets_protocol.programs.loglines import SILENT, EventLog, setup_logging
+from bets_protocol.programs.settings import format_duration
+from bets_protocol.programs.stopping import Stopped, deferred_stops
+
+
+class Closable(Protocol):
+    """Anything with `close`."""
+
+    def close(self) -> None:
+        """Close it; twice is harmless."""
+
+
+class OpenThings:
+    """What is open now, in the order of opening."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._things: dict[int, tuple[Closable, str, dict[str, object]]] = {}
+
+    def add(self, kind: str, thing: Closable, **fields: object) -> None:
+        """Remember `thing`; `kind` and `fields` are for the line that its closing logs."""
+        self._things[id(thing)] = (thing, kind, fields)
+
+    def close(self, thing: Closable, *, level: int = logging.DEBUG) -> None:
+        """Close `thing`, and log it unless it was closed this way already."""
+        entry = self._things.pop(id(thing), None)
+        thing.close()
+        if entry is not None:
+            _, kind, fields = entry
+            self._log.success(f"close_{kind}", level=level, **fields)
+
+    def close_all(self, *, level: int = logging.DEBUG) -> None:
+        """Close everything, the latest first."""
+        for thing, _, _ in reversed(list(self._things.values())):
+            self.close(thing, level=level)
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """One run of a command."""
+
+    settings: ClientSettings
+    log: EventLog
+    opened: OpenThings
+    progress: Progress
+
+    def log_config(self, agencies: Sequence[int], *, amount: int | None = None) -> None:
+        """Log the line that a client starts with; `amount` is that of the probes where the settings leave it open."""
+        settings = self.settings
+        self.log.success(
+            "config",
+            client_id=",".join(map(str, agencies)) or None,
+            server_address=settings.server,
+            loop_amount=settings.amount or amount or 0,
+            loop_period=format_duration(settings.period_s),
+            log_level=settings.log_level,
+            batch_max_amount=settings.batch_max,
+        )
+
+
+@contextlib.contextmanager
+def working(settings: ClientSettings) -> Iterator[Job]:
+    """Set the log up and close at the end what the block left open.
+
+    Raises:
+        Stopped: as it came, when everything is closed.
+    """
+    logger = setup_logging(
+        SILENT if settings.quiet else settings.log_level, sys.stderr if settings.format == "json" else None
+    )
+    log = EventLog(logger)
+    show = settings.progress if settings.progress is not None else not settings.quiet
+    progress = Progress(sys.stderr if show else None, logger)
+    opened = OpenThings(log)
+    with deferred_stops():
+        try:
+            yield Job(settings=settings, log=log, opened=opened, progress=progress)
+        except Stopped:
+            progress.finish()
+            opened.close_all(level=logging.INFO)
+            raise
+        finally:
+            progress.finish()
+            opened.close_all()

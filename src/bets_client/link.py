@@ -1,0 +1,179 @@
+"""One connection to the server: a stream, the protocol's state, and the bytes that wait to leave.
+
+Strategy: the stream never blocks. `advance` moves what can be moved now and gives the answers that are complete;
+`wait_ready` is the only place that waits. So one thread may hold any number of links, and every wait has its deadline.
+When the connection breaks, what the server said before is still given out first: a server that refuses a batch and
+closes has often closed before we notice while writing, and its refusal must not be lost to that.
+Nothing in here decides what to send, when to give up, or reads a clock.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections import deque
+from collections.abc import Sequence
+
+from bets_protocol import (
+    CLOSED,
+    NEED_DATA,
+    Ack,
+    Bet,
+    BetBatch,
+    ClientConnection,
+    PeerClosed,
+    Probe,
+    RemoteProtocolError,
+    TransportError,
+    Winners,
+    WinnersRequest,
+)
+from bets_protocol.programs.stopping import interruptible, raise_if_stopped
+from bets_protocol.transports import Stream, connect
+
+Request = Bet | BetBatch | WinnersRequest | Probe
+TICK_S = 1.0
+"""Seconds that a loop waits at most before it looks at what else there is: deadlines, the progress."""
+
+Answer = Ack | Winners | Probe
+
+
+class Link:
+    """A stream on which this client talks.
+
+    Args:
+        stream: connected; the link owns it from now on.
+        revision: of the wire.
+
+    Attributes:
+        traffic: bytes that went in or out so far; while it stays the same, the peer is silent.
+
+    Thread: one.
+    """
+
+    def __init__(self, stream: Stream, revision: int) -> None:
+        self.traffic = 0
+        self._stream = stream
+        self._connection = ClientConnection(revision=revision)
+        self._frames: deque[memoryview] = deque()  # what has to leave; of the first one a part may have left
+        self._first_begun = False
+        self._failure: TransportError | None = None
+        stream.set_timeout(0)
+
+    @classmethod
+    def open(cls, url: str, revision: int, *, timeout_s: float) -> Link:
+        """Connect to `url`.
+
+        Raises:
+            ConnectError: nobody there, or not in time.
+            ConfigError: the url makes no sense.
+            Stopped: the program was asked to stop.
+        """
+        with interruptible():
+            stream = connect(url, timeout_s=timeout_s)
+        try:
+            return cls(stream, revision)
+        except BaseException:
+            stream.close()
+            raise
+
+    def fileno(self) -> int:
+        """The descriptor to select on."""
+        return self._stream.fileno()
+
+    @property
+    def interest(self) -> int:
+        """What to wait for: a mask of `selectors.EVENT_READ` and `EVENT_WRITE`."""
+        write = bool(self._frames) or self._stream.needs_write
+        return selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
+
+    def queue(self, message: Request) -> None:
+        """Put `message` behind what waits to leave; `advance` sends it."""
+        self._frames.append(memoryview(self._connection.send(message)))
+
+    def drop_unsent(self) -> int:
+        """Forget the messages of which no byte has left.
+
+        Returns:
+            How many; they are the last ones that were queued.
+        """
+        kept = 1 if self._first_begun else 0
+        dropped = len(self._frames) - kept
+        for _ in range(dropped):
+            self._frames.pop()
+        return dropped
+
+    def advance(self) -> list[Answer]:
+        """Send and receive what is possible now, without waiting.
+
+        Returns:
+            The answers that are complete, in the order of the questions.
+
+        Raises:
+            TransportError: the connection has broken, and all answers that came before were given.
+            RemoteProtocolError: the server broke the protocol, likewise.
+        """
+        if self._failure is None:
+            try:
+                self._send()
+            except TransportError as error:
+                self._failure = error
+            self._receive()
+        events = self._answers()
+        if self._failure is not None and not events:
+            raise self._failure
+        return events
+
+    def close(self) -> None:
+        """Close the stream. Twice is harmless."""
+        self._stream.close()
+
+    def _send(self) -> None:
+        while self._frames:
+            frame = self._frames[0]
+            taken = self._stream.send(frame)
+            if not taken:
+                return
+            self.traffic += taken
+            if taken == len(frame):
+                self._frames.popleft()
+                self._first_begun = False
+            else:
+                self._frames[0] = frame[taken:]
+                self._first_begun = True
+
+    def _receive(self) -> None:
+        """Read until it would block: an encrypted stream may hold bytes that no selector sees."""
+        try:
+            while (data := self._stream.receive()) is not None:
+                if not data:
+                    raise PeerClosed("the server closed the connection")
+                self.traffic += len(data)
+                self._connection.receive_data(data)
+        except TransportError as error:
+            self._failure = self._failure or error
+
+    def _answers(self) -> list[Answer]:
+        events: list[Answer] = []
+        try:
+            while (event := self._connection.next_event()) is not NEED_DATA and event is not CLOSED:
+                events.append(event)
+        except RemoteProtocolError:
+            if not events:
+                raise  # else it is raised again by the next call, behind the answers
+        return events
+
+
+def wait_ready(links: Sequence[Link], wait_s: float) -> None:
+    """Wait until one of `links` can advance, or `wait_s` seconds have passed; without links, just wait.
+
+    Raises:
+        Stopped: the program was asked to stop.
+    """
+    raise_if_stopped()
+    if wait_s <= 0:
+        return
+    with selectors.PollSelector() as selector:
+        for link in links:
+            selector.register(link, link.interest)
+        with interruptible():
+            selector.select(wait_s)

@@ -1,0 +1,113 @@
+"""What a user sees while an upload runs: a bar on a terminal, elsewhere one plain line every 10 s.
+
+Both go to standard error and count acknowledged bets. The bar is wiped before a log line and drawn again after it.
+That nobody can see it is never an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TextIO
+
+from bets_client.patience import now
+from bets_protocol.programs.loglines import line_handler, one_line
+
+LINE_EVERY_S = 10.0
+DRAW_EVERY_S = 0.1
+_BAR_WIDTH = 16
+_WIPE = "\r\x1b[K"
+
+
+class Progress:
+    """Shows how far the work is.
+
+    Args:
+        stream: where to; None: nowhere.
+        logger: whose lines must not run into the bar.
+    """
+
+    def __init__(self, stream: TextIO | None, logger: logging.Logger) -> None:
+        self._stream = stream
+        self._terminal = stream is not None and stream.isatty()
+        self._handler = line_handler(logger)
+        self._title = ""
+        self._done = self._total = 0
+        self._started = self._shown_at = now()
+        self._drawn = self._running = False
+
+    def start(self, title: str, total: int) -> None:
+        """Begin to count to `total` bets."""
+        self._title, self._done, self._total = one_line(title), 0, total
+        self._started = self._shown_at = now()
+        self._running = True
+        if self._terminal:
+            if self._handler is not None:
+                self._handler.before_line = self._wipe
+            self._draw()
+
+    def acknowledged(self, bets: int) -> None:
+        """So many bets more are acknowledged."""
+        self._done += bets
+        self.tick()
+
+    def waiting(self, title: str) -> None:
+        """The work is now to wait, for what `title` says."""
+        self.start(title, 0)
+
+    def tick(self) -> None:
+        """Show how far it is, if that is due; to be called now and then."""
+        if not self._running:
+            return
+        every = DRAW_EVERY_S if self._terminal else LINE_EVERY_S
+        if now() - self._shown_at >= every:
+            self._shown_at = now()
+            if self._terminal:
+                self._draw()
+            else:
+                self._write(self._text() + "\n")
+
+    def finish(self) -> None:
+        """The work is over; leaves the last state of a bar on a line of its own."""
+        if self._running and self._terminal:
+            self._draw()
+            self._write("\n")
+        self._running = self._drawn = False
+        if self._handler is not None:
+            self._handler.before_line = None
+
+    def _text(self) -> str:
+        elapsed = f"{now() - self._started:.0f} s"
+        if not self._total:
+            return f"{self._title}: {elapsed}"
+        percent = 100 * self._done // self._total
+        return f"{self._title}: {self._done:,} of {self._total:,} bets acknowledged ({percent} %), {elapsed}"
+
+    def _draw(self) -> None:
+        text = self._text()
+        if self._total:
+            full = _BAR_WIDTH * self._done // self._total
+            text = f"[{'#' * full}{'.' * (_BAR_WIDTH - full)}] {text}"
+        self._write(f"{_WIPE}{text[: self._columns() - 1]}")
+        self._drawn = True
+
+    def _wipe(self) -> None:
+        if self._drawn:
+            self._drawn = False
+            self._write(_WIPE)
+
+    def _columns(self) -> int:
+        try:
+            columns = os.get_terminal_size(self._stream.fileno()).columns if self._stream is not None else 0
+        except (OSError, ValueError):
+            columns = 0
+        return columns or 80  # a terminal that nobody has sized yet says 0
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._stream = None

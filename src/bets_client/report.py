@@ -1,0 +1,107 @@
+"""What a command answers on standard output, besides its log: text for people, one JSON object for programs.
+
+Rule: the JSON object is written once, whatever happens, also after an error or a stop; `result` says which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from bets_client.job import Job
+from bets_client.patience import now
+from bets_protocol import BetsError
+from bets_protocol.programs.exit_codes import ExitCode, exit_code_of
+from bets_protocol.programs.output import write_result
+from bets_protocol.programs.stopping import Stopped
+
+
+@attrs.define(kw_only=True)
+class AgencyReport:
+    """How one agency fared.
+
+    Attributes:
+        files: as they were named; None where the command sends none.
+        bets: how many there were to send.
+        stored: how many of them the server acknowledged.
+        sent_twice: how many were sent again after a lost connection, and may be stored twice.
+        winners: their documents; None as long as they are not known.
+    """
+
+    agency: int
+    files: list[str] | None = None
+    bets: int = 0
+    stored: int = 0
+    sent_twice: int = 0
+    winners: tuple[str, ...] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For the JSON object."""
+        sent = {"files": self.files, "bets": self.bets, "stored": self.stored, "sent_twice": self.sent_twice}
+        return {
+            "agency": self.agency,
+            **(sent if self.files is not None else {}),
+            "winners": None if self.winners is None else list(self.winners),
+        }
+
+
+class Report:
+    """The answer of one command.
+
+    Attributes:
+        agencies: in the order in which they were asked for; may stay empty.
+        extra: more keys for the JSON object.
+    """
+
+    def __init__(self, job: Job, command: str) -> None:
+        self.agencies: list[AgencyReport] = []
+        self.extra: dict[str, Any] = {}
+        self._job = job
+        self._command = command
+        self._started = now()
+
+    @contextlib.contextmanager
+    def written(self) -> Iterator[None]:
+        """Write the answer when the block ends, however it ends.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        try:
+            yield
+        except BetsError as error:
+            self._write_json("fail", exit_code_of(error), str(error))
+            raise
+        except Stopped as stop:
+            self._write_json("stopped", stop.exit_code)
+            raise
+        if self._job.settings.format == "json":
+            self._write_json("success", ExitCode.DONE)
+        else:
+            documents = [document for agency in self.agencies for document in agency.winners or ()]
+            write_result("".join(f"{document}\n" for document in documents))
+
+    def log_winners(self) -> None:
+        """Log a line for each agency's winners, all of which are known."""
+        for agency in self.agencies:
+            whose = {"client_id": agency.agency} if len(self.agencies) > 1 else {}
+            self._job.log.success("consulta_ganadores", cant_ganadores=len(agency.winners or ()), **whose)
+
+    def _write_json(self, result: str, code: ExitCode, error: str | None = None) -> None:
+        if self._job.settings.format != "json":
+            return
+        answer = {
+            "command": self._command,
+            "result": result,
+            "exit_code": int(code),
+            **({} if error is None else {"error": error}),
+            "server": self._job.settings.server,
+            "seconds": round(now() - self._started, 3),
+            **self.extra,
+            **({"agencies": [agency.as_json() for agency in self.agencies]} if self.agencies else {}),
+        }
+        write_result(json.dumps(answer, ensure_ascii=False) + "\n")

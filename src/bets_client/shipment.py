@@ -1,0 +1,73 @@
+"""Bets cut into what one message carries, with the rows that they came from, so that a refusal can name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from bets_client.config import ClientSettings
+from bets_client.source import Source
+from bets_protocol import Bet, BetBatch, batches
+
+
+@attrs.frozen(kw_only=True)
+class Shipment:
+    """One message with bets.
+
+    Attributes:
+        message: what is sent.
+        count: how many bets it holds.
+        name: of the input.
+        first_row: the line in the input of the first of them; 0 where the input has no lines.
+    """
+
+    message: Bet | BetBatch
+    count: int
+    name: str
+    first_row: int
+
+    @property
+    def last_row(self) -> int:
+        """The line of the last bet; rows follow each other, since blank lines are refused."""
+        return self.first_row + self.count - 1 if self.first_row else 0
+
+
+def single(bet: Bet, name: str, settings: ClientSettings) -> Shipment:
+    """One bet that came from no file."""
+    message = bet if settings.revision == 5 else BetBatch(bets=(bet,))
+    return Shipment(message=message, count=1, name=name, first_row=0)
+
+
+def shipments(sources: Iterable[Source], settings: ClientSettings) -> Iterator[Shipment]:
+    """All bets of `sources` in order, as the revision sends them; a batch never spans two files.
+
+    Raises:
+        BadInput: as `Source.bets`, where the row's turn comes.
+    """
+    for source in sources:
+        row = 1
+        for message in _messages(source.bets(), settings):
+            count = len(message.bets) if isinstance(message, BetBatch) else 1
+            yield Shipment(message=message, count=count, name=source.name, first_row=row)
+            row += count
+
+
+def describe_rows(those: Sequence[Shipment]) -> str:
+    """The rows of `those` as `file:first-last`, neighbours joined: `a.csv:1-260, a.csv:391-520`."""
+    ranges: list[tuple[str, int, int]] = []
+    for shipment in those:
+        if ranges and shipment.first_row and ranges[-1][0] == shipment.name and ranges[-1][2] + 1 == shipment.first_row:
+            ranges[-1] = (shipment.name, ranges[-1][1], shipment.last_row)
+        else:
+            ranges.append((shipment.name, shipment.first_row, shipment.last_row))
+    return ", ".join(
+        name if not first else f"{name}:{first}" if first == last else f"{name}:{first}-{last}"
+        for name, first, last in ranges
+    )
+
+
+def _messages(bets: Iterator[Bet], settings: ClientSettings) -> Iterator[Bet | BetBatch]:
+    if settings.revision == 5:
+        return bets
+    return batches(bets, max_amount=settings.batch_max, revision=settings.revision)

@@ -1,0 +1,222 @@
+"""Rows of a CSV file as bets: `first_name,last_name,document,birthdate,number`.
+
+Strategy: the file is read as bytes, line by line, and every line is decoded and split on its own. So memory stays
+constant whatever the file holds, a bad byte or an unclosed quote costs one row and not the rest of the file, and a
+line's number is the row's. A row cannot span lines: no field may hold a line feed.
+Accepted: UTF-8 with or without BOM, LF or CRLF, fields quoted as CSV has it, blank lines at the very end.
+The agency is not in the rows; it comes from outside (`resolve_agency`).
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import IO, BinaryIO
+
+from bets_client.errors import WHOLE_ROW, BadInput, BadRow
+from bets_protocol import Bet, ConfigError, InvalidMessage
+from bets_protocol.programs.stopping import interruptible, raise_if_stopped
+
+FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
+
+STDIN = "-"
+
+MAX_LINE_BYTES = 4096
+"""Bytes of one line, its end included. Two names of 255 bytes, all of them quotes and so doubled, make 1,050."""
+
+_BOM = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_AGENCY_FILE = re.compile(r"agency-([0-9]+)\.csv")
+
+
+class Source:
+    """One input file, which may be read several times from its start.
+
+    Standard input, a pipe and the like can be read only once, so those are copied to a temporary file first.
+
+    Args:
+        path: of the file; `-` is standard input.
+        agency: whose bets they are, 1 to 255.
+
+    Attributes:
+        name: for messages.
+
+    Raises:
+        BadInput: it cannot be opened.
+        Stopped: the program was asked to stop; reading raises it as well.
+
+    Thread: one.
+    """
+
+    def __init__(self, path: str, agency: int) -> None:
+        self.name = "<stdin>" if path == STDIN else path
+        self.agency = agency
+        self._file = _open_seekable(path, self.name)
+
+    def rows(self) -> Iterator[Bet | BadRow]:
+        """Every row in order, as a bet or as what is wrong with it; an empty input gives none.
+
+        Raises:
+            BadInput: reading failed.
+        """
+        blank: range = range(0)  # blank lines that nothing but other blank lines has followed so far
+        for line, text in self._lines():
+            if text in {b"", b"\n", b"\r\n"}:
+                blank = range(blank.start if blank else line, line + 1)
+                continue
+            for number in blank:
+                yield self._bad_row(number, "expected a row, found a blank line")
+            blank = range(0)
+            yield self._row(line, text)
+
+    def bets(self) -> Iterator[Bet]:
+        """Every row as a bet.
+
+        Raises:
+            BadRow: at the first row that is none; the bets before it have been given.
+            BadInput: reading failed, or there is no row.
+        """
+        row: Bet | BadRow | None = None
+        for row in self.rows():
+            if isinstance(row, BadRow):
+                raise row
+            yield row
+        if row is None:
+            raise self.empty()
+
+    def empty(self) -> BadInput:
+        """The error that an input without a row means."""
+        return BadInput(f"{self.name}: the file is empty: expected rows of {','.join(FIELDS)}")
+
+    def close(self) -> None:
+        """Close the file. Twice is harmless."""
+        self._file.close()
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Line numbers and lines; of a line that is too long, its start."""
+        line = 0
+        try:
+            self._file.seek(0)
+            if self._file.read(len(_BOM)) != _BOM:
+                self._file.seek(0)
+            while text := self._file.readline(MAX_LINE_BYTES + 1):
+                line += 1
+                raise_if_stopped()
+                yield line, text
+                while len(text) > MAX_LINE_BYTES and not text.endswith(b"\n"):
+                    text = self._file.readline(MAX_LINE_BYTES + 1)
+        except OSError as error:
+            raise BadInput(f"{self.name}: cannot read it: {error.strerror or error}") from error
+
+    def _row(self, line: int, encoded: bytes) -> Bet | BadRow:
+        if len(encoded) > MAX_LINE_BYTES:
+            return self._bad_row(line, f"expected a line of at most {MAX_LINE_BYTES} bytes")
+        try:
+            text = encoded.decode("utf-8")
+        except UnicodeDecodeError as error:
+            bad = encoded[error.start]
+            return self._bad_row(line, f"expected UTF-8, found byte 0x{bad:02x} at column {error.start + 1}")
+        text = text.removesuffix("\n").removesuffix("\r")
+        try:
+            fields = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
+        except csv.Error as error:
+            return self._bad_row(line, f"expected fields as CSV quotes them: {error}")
+        if len(fields) != len(FIELDS):
+            return self._bad_row(line, f"expected {len(FIELDS)} fields ({','.join(FIELDS)}), found {len(fields)}")
+        first_name, last_name, document, birthdate, number = fields
+        try:
+            return Bet(
+                agency=self.agency,
+                first_name=first_name,
+                last_name=last_name,
+                document=document,
+                birthdate=birthdate,
+                number=parse_number(number),
+            )
+        except InvalidMessage as error:
+            return BadRow(self.name, line, error.path, with_found(error))
+
+    def _bad_row(self, line: int, reason: str) -> BadRow:
+        return BadRow(self.name, line, WHOLE_ROW, reason)
+
+
+def parse_number(text: str) -> int:
+    """The number that is bet on.
+
+    Raises:
+        InvalidMessage: `text` is not ASCII digits only: no sign, blank or underscore, which `int` would take.
+    """
+    if _NUMBER.fullmatch(text) is None:
+        raise InvalidMessage("expected ASCII digits only", path="number", found=repr(text[:40]))
+    return int(text)
+
+
+def with_found(error: InvalidMessage) -> str:
+    """What was expected of a field and what stands there; its owner may see it."""
+    return error.reason + (f", found {error.found}" if error.found else "")
+
+
+def agency_in_name(path: str) -> int | None:
+    """N where the file is named `agency-N.csv`.
+
+    Raises:
+        ConfigError: N is no agency's number.
+    """
+    match = _AGENCY_FILE.fullmatch(os.path.basename(path))
+    if match is None:
+        return None
+    number = int(match[1]) if len(match[1]) <= 9 else 0
+    if not 1 <= number <= 255:
+        raise ConfigError(f"{path}: the file name says agency {match[1]}: expected a number from 1 to 255")
+    return number
+
+
+def resolve_agency(path: str, given: int | None, given_by: str | None) -> int:
+    """Whose bets the file at `path` holds: as given, else as its name says.
+
+    Args:
+        given: the agency from option, environment or configuration; None: none was given.
+        given_by: where that stands, for the error.
+
+    Raises:
+        ConfigError: neither says it, or the two contradict each other.
+    """
+    named = agency_in_name(path)
+    if given is not None and named is not None and given != named:
+        raise ConfigError(f"{path}: the file name says agency {named}, {given_by or 'the caller'} says {given}")
+    agency = given if given is not None else named
+    if agency is None:
+        raise ConfigError(f"{path}: whose bets are these? Give --agency N, or name the file agency-N.csv")
+    return agency
+
+
+def _open_seekable(path: str, name: str) -> BinaryIO | IO[bytes]:
+    try:
+        with interruptible():  # a pipe may have nobody at its other end yet
+            if path == STDIN:
+                if sys.stdin is None:
+                    raise BadInput(f"{name}: standard input is closed")
+                return _spooled(sys.stdin.buffer)
+            file = open(path, "rb")  # noqa: SIM115 - closed by `close`
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file
+            with file:
+                return _spooled(file)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise BadInput(f"{name}: cannot read it: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _spooled(once: BinaryIO) -> IO[bytes]:
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the source
+    try:
+        shutil.copyfileobj(once, copy)
+    except BaseException:
+        copy.close()
+        raise
+    return copy

@@ -1,0 +1,28 @@
+"""The client's tests see no setting but their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bets_client.config import SETTINGS
+from bets_protocol.programs.loglines import line_handler, setup_logging
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting in SETTINGS:
+        for variable in setting.env:
+            monkeypatch.delenv(variable, raising=False)
+    for variable in ("BETS_CONFIG", "BETS_DEBUG"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_stays() -> Iterator[None]:
+    yield
+    logger = setup_logging()
+    handler = line_handler(logger)
+    assert handler is not None
+    logger.removeHandler(handler)

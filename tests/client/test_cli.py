@@ -1,0 +1,555 @@
+"""`bets-client` as its user meets it: commands, output, exit codes, log lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bets_client import link as link_module
+from bets_client.cli import cli
+from bets_client.commands import probe as probe_module
+from tests.client.scripted_server import Central, Peer, ScriptedServer, unused_port
+
+STAMP = r"^[0-9-]{10} [0-9:]{8} (DEBUG|INFO|WARNING|ERROR) +"
+ROW = "Ana,Paz,30904465,1999-03-17,7574\n"
+BET_ON_THE_WIRE = bytes.fromhex("001d 01 03") + b"Ana" + b"\x03Paz" + b"30904465" + b"1999-03-17" + b"\x1d\x96"
+BET_VARIABLES = {
+    "NOMBRE": "Ana",
+    "APELLIDO": "Paz",
+    "DOCUMENTO": "30904465",
+    "NACIMIENTO": "1999-03-17",
+    "NUMERO": "7574",
+}
+
+
+def run(*arguments: str, **env: str) -> Result:
+    return CliRunner().invoke(cli, arguments, env=env, prog_name="bets-client")
+
+
+def run_with_input(stdin: str, *arguments: str, **env: str) -> Result:
+    return CliRunner().invoke(cli, arguments, input=stdin, env=env, prog_name="bets-client")
+
+
+def lines(text: str) -> list[str]:
+    """Log lines without their time and level; other lines as they are."""
+    return [re.sub(STAMP, "", line) for line in text.splitlines()]
+
+
+def says_nothing(peer: Peer) -> None:
+    while peer.exactly(1):
+        pass
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Files of three agencies, with 3, 2 and 1 bets."""
+    paths = []
+    for agency in (1, 2, 3):
+        path = tmp_path / f"agency-{agency}.csv"
+        path.write_text(ROW * (4 - agency), newline="\r\n")
+        paths.append(str(path))
+    return paths
+
+
+def test_send_prints_its_log_and_then_the_winners(files: list[str]) -> None:
+    with ScriptedServer(Central(1, {1: ["30904465", "12345678"]})) as server:
+        result = run("send", files[0], "--server", server.url, "--batch-max", "2", "--log-level", "debug")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert lines(result.stdout) == [
+        f"action: config | result: success | client_id: 1 | server_address: {server.url} | loop_amount: 0 | "
+        "loop_period: 5s | log_level: DEBUG | batch_max_amount: 2",
+        "action: connect | result: success | client_id: 1",
+        "action: batch_enviado | result: success | client_id: 1 | cantidad: 2",
+        "action: batch_enviado | result: success | client_id: 1 | cantidad: 1",
+        "action: archivo_enviado | result: success | client_id: 1 | cantidad: 3",
+        f"action: close_file | result: success | file: {files[0]}",
+        "action: consulta_ganadores | result: in_progress | client_id: 1",
+        "action: close_connection | result: success | client_id: 1",
+        "action: consulta_ganadores | result: success | cant_ganadores: 2",
+        "30904465",
+        "12345678",
+    ]
+
+
+def test_one_process_can_be_every_agency(files: list[str]) -> None:
+    central = Central(3, {1: ["11111111"], 2: [], 3: ["33333333"]})
+    with ScriptedServer(central) as server:
+        result = run("send", *files, "--server", f"127.0.0.1:{server.port}")
+    assert (result.exit_code, sorted(central.asked), len(central.bets)) == (0, [1, 2, 3], 6)
+    assert lines(result.stdout)[-5:] == [
+        "action: consulta_ganadores | result: success | cant_ganadores: 1 | client_id: 1",
+        "action: consulta_ganadores | result: success | cant_ganadores: 0 | client_id: 2",
+        "action: consulta_ganadores | result: success | cant_ganadores: 1 | client_id: 3",
+        "11111111",
+        "33333333",
+    ]
+
+
+def test_several_files_of_one_agency_are_sealed_once_at_the_end(tmp_path: Path, files: list[str]) -> None:
+    more = tmp_path / "more.csv"
+    more.write_text(ROW)
+    central = Central(1)
+    with ScriptedServer(central) as server:
+        result = run("send", str(more), files[0], str(more), "--agency", "1", "--server", server.url, "-q")
+    assert (result.exit_code, result.output) == (0, "")
+    assert (central.batch_sizes, central.asked) == ([1, 3, 1], [1])
+
+
+def test_json_is_one_object_and_the_log_goes_to_standard_error(files: list[str]) -> None:
+    with ScriptedServer(Central(2, {1: ["30904465"]})) as server:
+        result = run("send", files[0], files[1], "--server", server.url, "--format", "json")
+    answer = json.loads(result.stdout)
+    assert answer.pop("seconds") >= 0
+    assert answer == {
+        "command": "send",
+        "result": "success",
+        "exit_code": 0,
+        "server": server.url,
+        "agencies": [
+            {"agency": 1, "files": [files[0]], "bets": 3, "stored": 3, "sent_twice": 0, "winners": ["30904465"]},
+            {"agency": 2, "files": [files[1]], "bets": 2, "stored": 2, "sent_twice": 0, "winners": []},
+        ],
+    }
+    assert result.stdout.count("\n") == 1
+    assert lines(result.stderr)[0].startswith("action: config | result: success | client_id: 1,2 | ")
+
+
+def test_quiet_is_the_answer_alone(files: list[str]) -> None:
+    with ScriptedServer(Central(1, {1: ["30904465"]})) as server:
+        result = run("send", files[0], "--server", server.url, "-q")
+        as_json = run("winners", "--agency", "1", "--server", server.url, "-q", "--format", "json")
+    assert (result.exit_code, result.output) == (0, "30904465\n")
+    assert json.loads(as_json.output)["agencies"] == [{"agency": 1, "winners": ["30904465"]}]
+
+
+def test_without_winners_nothing_is_sealed(files: list[str]) -> None:
+    central = Central(5)
+    with ScriptedServer(central) as server:
+        result = run("send", files[0], "--server", server.url, "--no-winners")
+    assert (result.exit_code, central.asked, len(central.bets)) == (0, [], 3)
+    assert lines(result.stdout)[-1] == "action: archivo_enviado | result: success | client_id: 1 | cantidad: 3"
+
+
+def test_standard_input_is_a_file_like_any_other() -> None:
+    central = Central(1)
+    with ScriptedServer(central) as server:
+        result = run_with_input(ROW, "send", "-", "--server", server.url, AGENCIA="1")
+    assert (result.exit_code, central.bets) == (0, [BET_ON_THE_WIRE])
+
+
+@pytest.mark.parametrize("revision", ["5", "6"])
+def test_revisions_without_winners_end_with_the_upload(files: list[str], revision: str) -> None:
+    def stores(peer: Peer) -> None:
+        if revision == "5":
+            peer.bet()
+            peer.send(b"\x01")
+        else:
+            peer.acknowledge(peer.batch_6())
+
+    with ScriptedServer(stores) as server:
+        result = run("send", files[0], "--server", server.url, "--revision", revision)
+    assert result.exit_code == 0
+    assert f"action: winners_skipped | result: success | revision: {revision}" in lines(result.stdout)
+
+
+def test_revision_7_asks_on_a_connection_of_its_own(files: list[str]) -> None:
+    def answers(peer: Peer) -> None:
+        assert peer.winners_request() == 1
+        peer.winners("30904465")
+
+    with ScriptedServer(lambda peer: peer.acknowledge(peer.batch()), answers) as server:
+        result = run("send", files[0], "--server", server.url, "--revision", "7", "-q")
+        assert server.accepted == 2
+    assert (result.exit_code, result.output) == (0, "30904465\n")
+
+
+BAD_ROWS = "Ana,Paz,3090446,1999-03-17,1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (ROW + "Ana,Paz\n" + ROW, ":2: row: expected 5 fields"),
+        (ROW + "Ana,Paz,30904465,1999-02-30,1\n", ":2: birthdate: expected a day that exists, as YYYY-MM-DD"),
+        (ROW + "Ana,Paz,30904465,1999-03-17,10000\n", ":2: number: expected "),
+        ("", ": the file is empty"),
+    ],
+)
+def test_bad_input_sends_nothing_and_ends_with_3(tmp_path: Path, files: list[str], content: str, error: str) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text(content)
+    central = Central(1)
+    with ScriptedServer(central) as server:
+        result = run("send", files[0], str(bad), "--agency", "1", "--server", server.url)
+        assert server.accepted == 0
+    assert result.exit_code == 3
+    assert result.stderr.startswith(f"bets-client: {bad}{error}")
+
+
+def test_of_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
+    bad = tmp_path / "agency-1.csv"
+    bad.write_text(BAD_ROWS * 15)
+    result = run("send", str(bad))
+    shown = result.stderr.splitlines()
+    assert result.exit_code == 3
+    assert len(shown) == 12
+    assert shown[9].startswith(f"bets-client: {bad}:10: document: ")
+    assert shown[10:] == [
+        f"bets-client: {bad}: 5 more bad rows; bets-client check shows them all",
+        f"bets-client: {bad}: nothing was sent",
+    ]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("missing.csv", "No such file or directory"), ("", "Is a directory")])
+def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, reason: str) -> None:
+    path = str(tmp_path / name)
+    result = run("send", path, "--agency", "1")
+    assert (result.exit_code, result.stderr) == (3, f"bets-client: {path}: cannot read it: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "error"),
+    [
+        (("agency-2.csv", "--agency", "1"), {}, "agency-2.csv: the file name says agency 2, --agency says 1"),
+        (("agency-2.csv",), {"CLI_ID": "1"}, "agency-2.csv: the file name says agency 2, environment CLI_ID says 1"),
+        (("agency-1.csv", "agency-2.csv", "--agency", "1"), {}, "agency-2.csv: the file name says agency 2"),
+        (("bets.csv",), {}, "bets.csv: whose bets are these?"),
+        (("agency-0.csv",), {}, "agency-0.csv: the file name says agency 0: expected a number from 1 to 255"),
+        (("-", "-", "--agency", "1"), {}, "standard input (-) can be sent only once"),
+        (("agency-1.csv", "--revision", "9"), {}, "--revision: '9': expected one of the revisions"),
+        (("agency-1.csv", "--server", "nonsense://x"), {}, "nonsense"),
+        ((), {}, "Missing argument 'FILE...'"),
+        (("x", "--nonsense"), {}, "No such option"),
+    ],
+)
+def test_what_makes_no_sense_ends_with_2(
+    files: list[str], arguments: tuple[str, ...], env: dict[str, str], error: str
+) -> None:
+    here = Path(files[0]).parent
+    placed = [str(here / one) if one.endswith(".csv") and not one.startswith("bets") else one for one in arguments]
+    result = run("send", *placed, **env)
+    assert result.exit_code == 2
+    assert error in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_refusal_ends_with_6_and_asks_nobody_for_winners(files: list[str]) -> None:
+    def refuses(peer: Peer) -> None:
+        peer.batch()
+        peer.send(b"\x00")
+        assert peer.at_end()
+
+    with ScriptedServer(refuses) as server:
+        result = run("send", files[0], files[1], "--server", server.url, "--format", "json", "-q")
+        assert server.accepted == 1
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["result"], answer["exit_code"]) == (6, "fail", 6)
+    assert f"0 of 3 bets are stored; 3 refused ({files[0]}:1-3)" in answer["error"]
+    assert [agency["winners"] for agency in answer["agencies"]] == [None, None]
+    assert result.stderr.splitlines()[-1].startswith("bets-client: agency 1: 0 of 3 bets are stored; 3 refused")
+
+
+def test_nobody_there_ends_with_4(files: list[str]) -> None:
+    with unused_port() as port:
+        result = run("send", files[0], "--server", f"127.0.0.1:{port}", "--retry-for", "0.3")
+    assert result.exit_code == 4
+    assert "bets-client: no answer from 127.0.0.1:" in result.stderr
+    failed = "action: archivo_enviado | result: fail | client_id: 1 | cantidad: 0 | error: no answer from 127.0.0.1:"
+    assert lines(result.stdout)[-1].startswith(failed)
+
+
+def test_a_peer_of_another_kind_ends_with_5(files: list[str]) -> None:
+    def is_a_web_server(peer: Peer) -> None:
+        peer.batch()
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with ScriptedServer(is_a_web_server) as server:
+        result = run("send", files[0], "--server", server.url)
+    assert result.exit_code == 5
+    assert "speaks another revision than 8" in result.stderr
+
+
+def test_a_draw_that_does_not_come_ends_with_7(files: list[str]) -> None:
+    def holds(peer: Peer) -> None:
+        peer.acknowledge(peer.batch())
+        peer.winners_request()
+        peer.at_end()
+
+    with ScriptedServer(holds) as server:
+        result = run("send", files[0], "--server", server.url, "--retry-for", "0.3")
+    assert result.exit_code == 7
+    assert "the draw has not taken place: agencies 1 have waited" in result.stderr
+
+
+def test_winners_asks_for_one_agency() -> None:
+    central = Central(1, {4: ["30904465"]})
+    with ScriptedServer(central) as server:
+        result = run("winners", "--server", server.url, CLI_ID="4")
+    assert (result.exit_code, central.asked) == (0, [4])
+    assert lines(result.stdout)[1:] == ["action: consulta_ganadores | result: success | cant_ganadores: 1", "30904465"]
+
+
+@pytest.mark.parametrize("arguments", [("winners",), ("winners", "--agency", "1", "--revision", "6"), ("bet",)])
+def test_a_command_that_lacks_something_ends_with_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_bet_sends_the_one_bet_of_the_environment() -> None:
+    central = Central(1)
+    with ScriptedServer(central) as server:
+        result = run("bet", "--server", server.url, AGENCIA="1", **BET_VARIABLES)
+    assert (result.exit_code, central.bets, central.asked) == (0, [BET_ON_THE_WIRE], [])
+    assert lines(result.stdout)[1:] == ["action: apuesta_enviada | result: success | dni: 30904465 | numero: 7574"]
+
+
+def test_bet_takes_options_and_speaks_revision_5() -> None:
+    came: list[bytes] = []
+
+    def stores(peer: Peer) -> None:
+        came.append(peer.bet())
+        peer.send(b"\x01")
+
+    bet = ("--first-name", "Ana", "--last-name", "Paz", "--document", "30904465", "--birthdate", "1999-03-17")
+    with ScriptedServer(stores) as server:
+        options = ("--agency", "1", "--server", server.url, "--revision", "5", "--format", "json")
+        result = run("bet", *options, *bet, NUMERO="7574")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, came) == (0, [BET_ON_THE_WIRE])
+    assert (answer["agency"], answer["document"], answer["number"]) == (1, "30904465", 7574)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "error"),
+    [
+        ("NACIMIENTO", "1999-02-30", "environment NACIMIENTO: expected a day that exists, as YYYY-MM-DD"),
+        ("NUMERO", "10000", "environment NUMERO: expected "),
+        ("NUMERO", "1_0", "environment NUMERO: expected ASCII digits only, found '1_0'"),
+        ("DOCUMENTO", "3090446", "environment DOCUMENTO: expected "),
+        ("NOMBRE", "A\x1bna", "environment NOMBRE: expected "),
+    ],
+)
+def test_a_bet_with_a_bad_value_ends_with_3(variable: str, value: str, error: str) -> None:
+    result = run("bet", AGENCIA="1", **{**BET_VARIABLES, variable: value})
+    assert result.exit_code == 3
+    assert result.stderr.startswith(f"bets-client: {error}")
+
+
+def test_a_bet_that_lacks_parts_names_them() -> None:
+    result = run("bet", AGENCIA="1", NOMBRE="Ana", APELLIDO="Paz", NUMERO="")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "bets-client: a bet needs --document (DOCUMENTO), --birthdate (NACIMIENTO), --number (NUMERO)\n",
+    )
+
+
+def test_a_refused_bet_ends_with_6_and_is_logged() -> None:
+    def refuses(peer: Peer) -> None:
+        peer.batch()
+        peer.send(b"\x00")
+
+    with ScriptedServer(refuses) as server:
+        result = run("bet", "--server", server.url, AGENCIA="1", **BET_VARIABLES)
+    assert result.exit_code == 6
+    assert lines(result.stdout)[-1] == (
+        f"action: apuesta_enviada | result: fail | dni: 30904465 | numero: 7574 | error: {server.url}: "
+        "the server refuses bets"
+    )
+    assert "1 refused (the bet)" in result.stderr
+
+
+def test_check_shows_every_bad_row_and_ends_with_3(tmp_path: Path, files: list[str]) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(ROW.encode() + b"x\n" + b"\xff,Paz,30904465,1999-03-17,1\n" + BAD_ROWS.encode() * 12)
+    result = run("check", files[0], str(bad), str(tmp_path / "missing.csv"))
+    found = result.stdout.splitlines()
+    assert result.exit_code == 3
+    assert found[0].startswith(f"{bad}:2: row: expected 5 fields")
+    assert found[1] == f"{bad}:3: row: expected UTF-8, found byte 0xff at column 1"
+    places = [line.split(": ")[:2] for line in found[2:14]]
+    assert places == [[f"{bad}:{number}", "document"] for number in range(4, 16)]
+    assert found[14:] == [f"{tmp_path}/missing.csv: cannot read it: No such file or directory"]
+    assert result.stderr == f"{files[0]}: 3 rows, 0 bad\n{bad}: 15 rows, 14 bad\n"
+
+
+def test_check_of_good_files_is_silent_when_told(files: list[str]) -> None:
+    result = run("check", "-q", *files)
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_check_takes_standard_input_and_refuses_an_empty_one() -> None:
+    assert run_with_input(ROW, "check", "-").exit_code == 0
+    empty = run_with_input("", "check", "-")
+    assert (empty.exit_code, empty.stdout.startswith("<stdin>: the file is empty")) == (3, True)
+
+
+def echo(peer: Peer) -> None:
+    """Send the line back and close, as every server does."""
+    line = b""
+    while not line.endswith(b"\n"):
+        line += peer.stream.recv(1)
+    peer.send(line)
+
+
+def test_probe_sends_numbered_lines_on_connections_of_their_own() -> None:
+    with ScriptedServer(echo) as server:
+        result = run("probe", "--amount", "3", "--period", "1ms", "--server", server.url, CLI_ID="2")
+        assert server.accepted == 3
+    assert result.exit_code == 0
+    assert lines(result.stdout)[1:] == [
+        "action: receive_message | result: success | client_id: 2 | msg: [CLIENT 2] Message N°1",
+        "action: receive_message | result: success | client_id: 2 | msg: [CLIENT 2] Message N°2",
+        "action: receive_message | result: success | client_id: 2 | msg: [CLIENT 2] Message N°3",
+        "action: loop_finished | result: success | client_id: 2",
+    ]
+
+
+def test_probe_sends_one_line_unless_told_and_counts_in_json() -> None:
+    with ScriptedServer(echo) as server:
+        result = run("probe", "--server", server.url, "--format", "json")
+    assert json.loads(result.stdout)["echoed"] == 1
+    assert "loop_amount: 1 | loop_period: 5s" in result.stderr
+    assert "msg: [CLIENT 0] Message N°1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "error"),
+    [
+        (b"[CLIENT 0] Message N\xc2\xb02\n", 5, "the server sent back something else"),
+        (b"[CLIENT", 4, "no echo: the server closed the connection"),
+        (b"", 4, "no echo: the server closed the connection"),
+    ],
+)
+def test_a_wrong_or_missing_echo_is_no_success(answer: bytes, code: int, error: str) -> None:
+    def answers(peer: Peer) -> None:
+        peer.exactly(len("[CLIENT 0] Message N°1\n".encode()))
+        peer.send(answer)
+
+    with ScriptedServer(answers) as server:
+        result = run("probe", "--server", server.url)
+    assert result.exit_code == code
+    assert error in result.stderr
+    assert "action: receive_message | result: fail | client_id: 0 | error: " in result.stdout
+
+
+def test_a_silent_server_is_no_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "ECHO_S", 0.2)
+    with ScriptedServer(says_nothing) as server:
+        result = run("probe", "--server", server.url)
+    assert result.exit_code == 4
+    assert "no echo: nothing came back within 0.2 s" in result.stderr
+
+
+def test_probe_of_nobody_ends_with_4() -> None:
+    with unused_port() as port:
+        result = run("probe", "--server", f"127.0.0.1:{port}", "--retry-for", "0.2")
+    assert result.exit_code == 4
+
+
+def test_run_probes_and_then_sends_the_data_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agency.csv").write_text(ROW)
+    (tmp_path / "config.yaml").write_text("loop: {amount: 2, period: 1ms}\nid: 3\n")
+    central = Central(1)
+    with ScriptedServer(echo, echo, central) as server:
+        result = run("run", "--config", "config.yaml", CLI_SERVER_ADDRESS=server.url)
+    assert result.exit_code == 0
+    actions = [line.split(" | ")[0] for line in lines(result.stdout)]
+    assert actions == [
+        "action: config",
+        "action: receive_message",
+        "action: receive_message",
+        "action: loop_finished",
+        "action: archivo_enviado",
+        "action: consulta_ganadores",
+    ]
+    assert (len(central.bets), central.asked) == (1, [3])
+
+
+def test_run_sends_the_file_that_is_named(files: list[str]) -> None:
+    central = Central(1)
+    with ScriptedServer(central) as server:
+        result = run("run", "--server", server.url, BETS_FILE=files[1])
+    assert (result.exit_code, len(central.bets), central.asked) == (0, 2, [2])
+
+
+def test_run_sends_the_bet_of_the_environment_instead() -> None:
+    central = Central(1)
+    with ScriptedServer(central) as server:
+        result = run("run", "--server", server.url, CLI_ID="1", BETS_FILE="missing.csv", **BET_VARIABLES)
+    assert (result.exit_code, central.bets) == (0, [BET_ON_THE_WIRE])
+
+
+def test_run_warns_of_a_bet_that_lacks_parts(files: list[str]) -> None:
+    with ScriptedServer(Central(1)) as server:
+        result = run("run", "--server", server.url, BETS_FILE=files[0], NOMBRE="Ana", NUMERO="1")
+    assert result.exit_code == 0
+    assert (
+        "action: apuesta_enviada | result: fail | error: not set: APELLIDO, DOCUMENTO, NACIMIENTO; sending the file"
+    ) in lines(result.stdout)
+
+
+def test_run_without_anything_to_send_is_done_after_its_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ScriptedServer(echo) as server:
+        result = run("run", "--server", server.url, "--amount", "1")
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("env", "error"),
+    [({}, "agency.csv: cannot read it"), ({"CLI_LOOP_AMOUNT": "1", "BETS_FILE": "x.csv"}, "x.csv: cannot read it")],
+)
+def test_run_without_its_data_file_ends_with_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], error: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ScriptedServer(echo) as server:
+        result = run("run", "--server", server.url, CLI_ID="1", **env)
+    assert result.exit_code == 3
+    assert error in result.stderr
+
+
+def test_sample_writes_files_and_names_them(tmp_path: Path) -> None:
+    result = run("sample", str(tmp_path), "--agencies", "2", "--bets", "5", "--seed", "3")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/agency-1.csv\n{tmp_path}/agency-2.csv\n")
+    again = run("sample", str(tmp_path), "-q", BETS_AGENCIES="2", BETS_BETS="5", BETS_SEED="3")
+    assert (again.exit_code, again.output) == (0, "")
+    other = run("sample", str(tmp_path), "--seed", "4")
+    assert other.exit_code == 2
+    assert "--overwrite replaces it" in other.stderr
+    assert run("sample", str(tmp_path), "--seed", "4", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["send", "bet", "winners", "probe", "run", "sample"])
+def test_a_bad_setting_ends_with_2_in_every_command(command: str, files: list[str]) -> None:
+    arguments = {"send": files[:1], "sample": ["x"]}.get(command, [])
+    result = run(command, *arguments, CLI_LOOP_PERIOD="5")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "bets-client: environment CLI_LOOP_PERIOD: '5': expected a duration such as 5s, 150ms or 1m30s\n",
+    )
+
+
+def test_a_bug_is_one_line_and_exit_1(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(link_module.Link, "queue", breaks)
+    with ScriptedServer(says_nothing) as server:
+        result = run("send", files[0], "--server", server.url)
+    assert result.exit_code == 1
+    assert "this is a bug: KeyError: 'oops' at " in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_version_and_help() -> None:
+    assert re.fullmatch(r"bets-client [0-9]+\.[0-9]+\.[0-9]+, (native|pure) codec.*\n", run("--version").stdout)
+    shown = run("--help").stdout
+    assert all(f"\n  {command} " in shown for command in ("send", "bet", "winners", "check", "probe", "run", "sample"))
+    for command in ("send", "bet", "winners", "check", "probe", "run", "sample"):
+        assert run(command, "--help").exit_code == 0

@@ -1,0 +1,183 @@
+"""A link moves what it can and loses no answer, whatever the connection does."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+
+import pytest
+
+from bets_client.link import Answer, Link, wait_ready
+from bets_protocol import (
+    Ack,
+    Bet,
+    BetBatch,
+    ConfigError,
+    ConnectError,
+    LocalProtocolError,
+    PeerClosed,
+    RemoteProtocolError,
+    SequenceError,
+    TransportError,
+    Winners,
+    WinnersRequest,
+)
+from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer, unused_port
+
+BET = Bet(agency=1, first_name="Ana", last_name="Paz", document="30904465", birthdate="1999-03-17", number=1)
+BATCH = BetBatch(bets=(BET, BET))
+FULL = BetBatch(
+    bets=[
+        Bet(agency=1, first_name="x" * 255, last_name="y" * 255, document="30904465", birthdate="1999-03-17", number=1)
+    ]
+    * 15
+)
+
+
+def answers(link: Link, count: int) -> list[Answer]:
+    """The next `count` answers."""
+    found: list[Answer] = []
+    until = time.monotonic() + DEADLINE_S
+    while len(found) < count:
+        assert time.monotonic() < until, f"only {found}"
+        found += link.advance()
+        wait_ready((link,), 0.05)
+    return found
+
+
+def error_of(link: Link) -> Exception:
+    """What the link ends with."""
+    until = time.monotonic() + DEADLINE_S
+    while time.monotonic() < until:
+        try:
+            link.advance()
+        except (TransportError, RemoteProtocolError) as error:
+            return error
+        wait_ready((link,), 0.05)
+    pytest.fail("the link goes on")
+
+
+def test_messages_go_out_and_answers_come_in_in_order() -> None:
+    def script(peer: Peer) -> None:
+        peer.acknowledge(peer.batch())
+        peer.send(b"\x00" if peer.batch() else b"")
+        assert peer.winners_request() == 1
+        peer.winners("30904465", "12345678")
+
+    with ScriptedServer(script) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link.queue(BATCH)
+        link.queue(BATCH)
+        assert answers(link, 2) == [Ack(count=2), Ack(count=0)]
+        link.queue(WinnersRequest(agency=1))
+        assert answers(link, 1) == [Winners(documents=("30904465", "12345678"))]
+        assert isinstance(error_of(link), PeerClosed)
+        link.close()
+
+
+def test_only_what_waits_to_leave_asks_for_room() -> None:
+    with ScriptedServer(lambda peer: peer.acknowledge(peer.batch())) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        assert link.interest == selectors.EVENT_READ
+        link.queue(BATCH)
+        assert link.interest == selectors.EVENT_READ | selectors.EVENT_WRITE
+        link.advance()
+        assert link.interest == selectors.EVENT_READ
+        link.close()
+        link.close()
+
+
+def test_answers_come_before_the_end_of_the_stream_and_before_a_breach() -> None:
+    def ends(peer: Peer) -> None:
+        peer.acknowledge(peer.batch())
+
+    def breaches(peer: Peer) -> None:
+        peer.batch()
+        peer.send(b"\x02\x07\x07")
+        peer.at_end()
+
+    with ScriptedServer(ends, breaches) as server:
+        for expected in (PeerClosed, SequenceError):
+            link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+            link.queue(BATCH)
+            assert answers(link, 1) == [Ack(count=2)]
+            assert isinstance(error_of(link), expected)
+            assert isinstance(error_of(link), expected)
+            link.close()
+
+
+def test_a_refusal_is_not_lost_when_the_server_closes_while_we_still_send() -> None:
+    def refuses(peer: Peer) -> None:
+        peer.batch()
+        peer.send(b"\x00")
+        peer.stream.shutdown(socket.SHUT_WR)  # bytes that nobody reads turn the close into a reset
+
+    with ScriptedServer(refuses) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        for _ in range(2000):
+            link.queue(FULL)
+        assert answers(link, 1) == [Ack(count=0)]
+        assert isinstance(error_of(link), TransportError)
+        link.close()
+
+
+def test_what_has_not_begun_to_leave_can_be_taken_back() -> None:
+    done = threading.Event()
+
+    def reads_nothing(_peer: Peer) -> None:
+        done.wait(DEADLINE_S)
+
+    with ScriptedServer(reads_nothing) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        for _ in range(2000):
+            link.queue(FULL)
+        assert link.advance() == []
+        dropped = link.drop_unsent()
+        assert 0 < dropped < 2000
+        assert link.interest == selectors.EVENT_READ | selectors.EVENT_WRITE  # of one, a part has left
+        assert link.drop_unsent() == 0
+        link.close()
+        done.set()
+
+
+def test_nothing_begun_means_all_of_it_is_taken_back() -> None:
+    def waits(peer: Peer) -> None:
+        assert peer.at_end()
+
+    with ScriptedServer(waits) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link.queue(BATCH)
+        link.queue(BATCH)
+        assert (link.drop_unsent(), link.interest) == (2, selectors.EVENT_READ)
+        link.close()
+
+
+def test_nobody_there_is_a_connect_error_and_a_bad_url_a_config_error() -> None:
+    with unused_port() as port, pytest.raises(ConnectError):
+        Link.open(f"tcp://127.0.0.1:{port}", 8, timeout_s=DEADLINE_S)
+    with pytest.raises(ConfigError):
+        Link.open("nonsense://x", 8, timeout_s=DEADLINE_S)
+
+
+def test_a_link_that_cannot_be_made_leaves_nothing_open() -> None:
+    with ScriptedServer(lambda _: None) as server, pytest.raises(LocalProtocolError):
+        Link.open(server.url, 99, timeout_s=DEADLINE_S)
+
+
+def test_traffic_counts_both_directions() -> None:
+    with ScriptedServer(lambda peer: peer.acknowledge(peer.batch())) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        assert link.traffic == 0
+        link.queue(BetBatch(bets=(BET,)))
+        answers(link, 1)
+        assert link.traffic == 2 + 31 + 1  # type, count, one bet of 31 bytes, and the answer
+        link.close()
+
+
+def test_a_wait_without_links_is_just_a_wait() -> None:
+    started = time.monotonic()
+    wait_ready((), 0.05)
+    wait_ready((), 0)
+    assert time.monotonic() - started >= 0.05

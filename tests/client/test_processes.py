@@ -1,0 +1,298 @@
+"""`bets-client` as a process: signals in every state, standard output without a reader, a terminal, a quick start."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
+
+CLIENT = (sys.executable, "-m", "bets_client")
+ROW = "Ana,Paz,30904465,1999-03-17,7574\n"
+GRACE_S = 8.0
+"""What a container gives a program between SIGTERM and SIGKILL; stopping takes far less, but machines are busy."""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "agency-1.csv"
+    path.write_text(ROW * 2000)
+    return str(path)
+
+
+class Process:
+    """A client that runs, and what it has said so far."""
+
+    def __init__(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> None:
+        self.popen = subprocess.Popen(
+            [*CLIENT, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.seen: list[str] = []
+
+    def until(self, text: str) -> None:
+        """Read its standard output up to a line with `text`."""
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            self.seen.append(line)
+            if text in line:
+                return
+        pytest.fail(f"{text!r} never came: {self.seen} {self.popen.communicate()}")
+
+    def stop(self, *numbers: signal.Signals) -> tuple[int, list[str], str]:
+        """Send the signals; its exit code, what it said of actions (without time and level) and its standard error."""
+        for number in numbers:
+            self.popen.send_signal(number)
+        out, err = self.popen.communicate(timeout=GRACE_S)
+        said = [line.split("action: ")[1] for line in ("".join(self.seen) + out).splitlines()]
+        return self.popen.returncode, said, err
+
+
+@contextlib.contextmanager
+def running(*arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[Process]:
+    process = Process(*arguments, stdin=stdin)
+    try:
+        yield process
+    finally:
+        process.popen.kill()
+        process.popen.communicate()
+
+
+def sending(file: str, server: ScriptedServer) -> tuple[str, ...]:
+    return ("send", file, "--server", server.url, "--log-level", "DEBUG")
+
+
+def waits(peer: Peer) -> None:
+    """Read all and answer nothing."""
+    with contextlib.suppress(ConnectionResetError):
+        while peer.stream.recv(65536):
+            pass
+
+
+def test_sigterm_while_it_cannot_connect(file: str) -> None:
+    with unused_port() as port, running("send", file, "--server", f"127.0.0.1:{port}") as process:
+        process.until("action: connect | result: fail")
+        code, said, err = process.stop(signal.SIGTERM)
+    assert (code, err) == (0, "")
+    assert said[-2:] == [f"close_file | result: success | file: {file}", "shutdown | result: success"]
+
+
+def test_sigterm_while_connecting_hangs(file: str) -> None:
+    """A listener whose queue is full leaves a connection attempt hanging."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        port = listener.getsockname()[1]
+        process = stack.enter_context(running("send", file, "--server", f"127.0.0.1:{port}"))
+        process.until("action: config")
+        time.sleep(0.3)  # reading the file comes first; a stop during that is as good
+        code, said, err = process.stop(signal.SIGTERM)
+    assert (code, err, said[-1]) == (0, "", "shutdown | result: success")
+    assert "connect | result: success" not in "".join(said)
+
+
+def test_sigterm_in_the_middle_of_a_batch(file: str) -> None:
+    with ScriptedServer(waits) as server, running(*sending(file, server)) as process:
+        process.until("action: connect | result: success")
+        code, said, err = process.stop(signal.SIGTERM)
+    assert (code, err) == (0, "")
+    assert said[-3:] == [
+        "close_connection | result: success | client_id: 1",
+        f"close_file | result: success | file: {file}",
+        "shutdown | result: success",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ((signal.SIGTERM,), 0),
+        ((signal.SIGINT,), 130),
+        ((signal.SIGTERM, signal.SIGTERM), 0),
+    ],
+)
+def test_a_signal_while_waiting_for_the_draw(file: str, numbers: tuple[signal.Signals, ...], code: int) -> None:
+    def holds(peer: Peer) -> None:
+        while batch := peer.batch() if peer.stream.recv(1, socket.MSG_PEEK) == b"\x01" else []:
+            peer.acknowledge(batch)
+        waits(peer)
+
+    with ScriptedServer(holds) as server, running(*sending(file, server)) as process:
+        process.until("action: consulta_ganadores | result: in_progress")
+        ended, said, err = process.stop(*numbers)
+    assert (ended, err) == (code, "")
+    assert said[-2:] == ["close_connection | result: success | client_id: 1", "shutdown | result: success"]
+
+
+def test_sigterm_between_two_probes() -> None:
+    def echo(peer: Peer) -> None:
+        peer.send(peer.exactly(len("[CLIENT 1] Message N°1\n".encode())))
+
+    with ScriptedServer(echo) as server:
+        arguments = ("run", "--server", server.url, "--agency", "1", "--amount", "5", "--period", "1h")
+        with running(*arguments) as process:
+            process.until("action: receive_message | result: success")
+            started = time.monotonic()
+            code, said, err = process.stop(signal.SIGTERM)
+            took = time.monotonic() - started
+    assert (code, said[-1], err) == (0, "shutdown | result: success", "")
+    assert took < GRACE_S
+
+
+def test_sigterm_while_standard_input_gives_nothing() -> None:
+    with running("send", "-", "--agency", "1", stdin=subprocess.PIPE) as process:
+        process.until("action: config")
+        code, said, err = process.stop(signal.SIGTERM)
+    assert (code, said[-1], err) == (0, "shutdown | result: success", "")
+
+
+def test_sigterm_with_json_still_gives_one_object(file: str) -> None:
+    with ScriptedServer(waits) as server:
+        process = subprocess.Popen(
+            [*CLIENT, "send", file, "--server", server.url, "--format", "json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until = time.monotonic() + DEADLINE_S
+        while not server.accepted and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=GRACE_S)
+    answer = json.loads(out)
+    assert (process.returncode, answer["result"], answer["exit_code"]) == (0, "stopped", 0)
+    assert err.splitlines()[-1].endswith("action: shutdown | result: success")
+
+
+def test_a_check_that_is_cut_short_is_no_success(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csv"
+    bad.write_text("bad\n")
+    with running("check", str(bad), "-", stdin=subprocess.PIPE) as process:
+        process.until("bad.csv:1: row: ")
+        process.popen.send_signal(signal.SIGTERM)
+        process.popen.communicate(timeout=GRACE_S)
+    assert process.popen.returncode == -signal.SIGTERM
+
+
+def test_a_sample_that_is_cut_short_leaves_no_half_file(tmp_path: Path) -> None:
+    with running("sample", str(tmp_path), "--bets", "100000000") as process:
+        until = time.monotonic() + DEADLINE_S
+        while not list(tmp_path.glob(".*.part")) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.popen.send_signal(signal.SIGTERM)
+        process.popen.communicate(timeout=GRACE_S)
+    assert process.popen.returncode == -signal.SIGTERM
+    assert list(tmp_path.glob("agency-*")) == []
+
+
+def test_a_reader_of_the_log_that_leaves_does_not_stop_the_upload(file: str) -> None:
+    central = Central(1, {1: ["30904465"]})
+    with (
+        ScriptedServer(central) as server,
+        subprocess.Popen(
+            [*CLIENT, "send", file, "--server", server.url, "--log-level", "DEBUG"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+    assert (process.returncode, err) == (0, b"")
+    assert (len(central.bets), central.asked) == (2000, [1])
+
+
+def test_a_terminal_shows_a_bar_on_standard_error_alone(file: str) -> None:
+    ours, theirs = pty.openpty()
+    with ScriptedServer(Central(1, {1: ["30904465"]})) as server:
+        process = subprocess.Popen(
+            [*CLIENT, "send", file, "--server", server.url], stdout=subprocess.PIPE, stderr=theirs
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that the other end has closed
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        os.close(ours)
+        out, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert re.search(rb"\[#{16}\] sending: 2,000 of 2,000 bets acknowledged \(100 %\)", shown)
+    assert b"\x1b" not in out
+    assert out.splitlines()[-1] == b"30904465"
+
+
+def unmeasured() -> dict[str, str]:
+    """The environment without what would measure the coverage of a process, and so load and slow it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
+def cpu_seconds_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def test_help_starts_quickly() -> None:
+    """Processor time, the least of five: what else the machine does must not count."""
+    taken = []
+    for _ in range(5):
+        before = cpu_seconds_of_children()
+        subprocess.run([*CLIENT, "--help"], stdout=subprocess.DEVNULL, check=True, timeout=DEADLINE_S, env=unmeasured())
+        taken.append(cpu_seconds_of_children() - before)
+    assert min(taken) < 0.2
+
+
+def test_help_loads_neither_construct_nor_yaml_nor_ssl_nor_sockets() -> None:
+    program = (
+        "import sys\n"
+        "from bets_client.cli import cli\n"
+        "try: cli.main(['send', '--help'], prog_name='bets-client')\n"
+        "except SystemExit: pass\n"
+        "print([name for name in sys.argv[1:] if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "construct", "yaml", "ssl", "socket", "bets_client.uploader"],
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_sending_loads_neither_construct_nor_yaml(file: str) -> None:
+    program = (
+        "import sys\n"
+        "from bets_client.cli import cli\n"
+        "try: cli.main(sys.argv[1:], prog_name='bets-client')\n"
+        "except SystemExit as end: assert end.code == 0, end.code\n"
+        "print([name for name in ('construct', 'yaml') if name in sys.modules], file=sys.stderr)\n"
+    )
+    with ScriptedServer(Central(1)) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "send", file, "--server", server.url],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=True,
+        )
+    assert done.stderr == "[]\n"

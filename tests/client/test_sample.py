@@ -1,0 +1,84 @@
+"""Sample files look like the real ones and are the same everywhere for the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from bets_client.check import check
+from bets_client.errors import BadInput, BadRow
+from bets_client.sample import rows, write_samples
+from bets_client.source import Source
+from bets_protocol import ConfigError
+
+FIRST_ROW = "Ariana Fatima,Ortiz,27086465,1980-07-17,75"
+DIGEST = "54133ba20e75edb2cdfb5670c76c7ebfcdf9bdf9c3574d42f059f7b231e1da2d"
+
+
+def test_the_same_seed_gives_the_same_bytes_on_every_python() -> None:
+    text = "\n".join(rows(3, 500, 7))
+    assert next(rows(1, 1, 1)) == FIRST_ROW
+    assert hashlib.sha256(text.encode()).hexdigest() == DIGEST
+
+
+def test_another_seed_and_another_agency_give_other_rows() -> None:
+    first = list(rows(1, 50, 1))
+    assert list(rows(1, 50, 2)) != first
+    assert list(rows(2, 50, 1)) != first
+
+
+def test_a_longer_file_begins_as_a_shorter_one() -> None:
+    assert list(rows(1, 60, 1))[:50] == list(rows(1, 50, 1))
+
+
+def test_the_shape_is_that_of_the_real_files(tmp_path: Path) -> None:
+    (path,) = write_samples(str(tmp_path), agencies=1, bets=5000, seed=3)
+    content = path.read_bytes()
+    lines = content.decode().split("\r\n")
+    assert lines.pop() == ""
+    assert len(lines) == 5000
+    assert "\n" not in "".join(lines)
+    fields = [line.split(",") for line in lines]
+    accented = sum(not (first + last).isascii() for first, last, *_ in fields) / len(fields)
+    assert 0.25 <= accented <= 0.34
+    assert all("1980-01-01" <= birthdate <= "2004-08-23" for *_, birthdate, _ in fields)
+    assert all("20000000" <= document <= "39999999" for _, _, document, _, _ in fields)
+    numbers = {int(number) for *_, number in fields}
+    assert (min(numbers) < 20, max(numbers) > 9980) == (True, True)
+    assert 45 <= len(content) / len(lines) <= 50
+
+
+def test_every_row_is_good(tmp_path: Path) -> None:
+    (path,) = write_samples(str(tmp_path / "made" / "as needed"), agencies=1, bets=5000, seed=4)
+    source = Source(str(path), 1)
+    bad: list[BadRow] = []
+    found = check(source, bad.append)
+    source.close()
+    assert (found.good, bad) == (5000, [])
+
+
+def test_an_agency_more_changes_no_file(tmp_path: Path) -> None:
+    few = write_samples(str(tmp_path), agencies=2, bets=10, seed=1)
+    before = [path.read_bytes() for path in few]
+    more = write_samples(str(tmp_path), agencies=3, bets=10, seed=1)
+    assert [path.name for path in more] == ["agency-1.csv", "agency-2.csv", "agency-3.csv"]
+    assert [path.read_bytes() for path in more][:2] == before
+
+
+def test_a_different_file_is_replaced_only_when_told(tmp_path: Path) -> None:
+    theirs = tmp_path / "agency-2.csv"
+    theirs.write_text("somebody's data")
+    with pytest.raises(ConfigError, match=r"agency-2\.csv: a different file is there already; --overwrite"):
+        write_samples(str(tmp_path), agencies=2, bets=10, seed=1)
+    assert theirs.read_text() == "somebody's data"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agency-1.csv", "agency-2.csv"]
+    write_samples(str(tmp_path), agencies=2, bets=10, seed=1, overwrite=True)
+    assert theirs.read_bytes().count(b"\r\n") == 10
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="file: cannot write it: File exists"):
+        write_samples(str(tmp_path / "file"), agencies=1, bets=1, seed=1)

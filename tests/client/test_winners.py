@@ -1,0 +1,156 @@
+"""Waiting for winners: all agencies at once, whatever happens to a connection, until a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from bets_client.config import load_settings
+from bets_client.errors import NotDrawn, Unreachable, WrongPeer
+from bets_client.job import working
+from bets_client.link import Link
+from bets_client.winners import WinnersDesk
+from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
+
+
+def ask(url: str, *agencies: int, **options: str) -> dict[int, tuple[str, ...]]:
+    with working(load_settings({"server": url, "retry_for": "20", "log_level": "DEBUG"} | options, {})) as job:
+        desk = WinnersDesk(job)
+        for agency in agencies:
+            desk.ask(agency, None)
+        desk.collect()
+        return desk.found
+
+
+def test_each_agency_gets_its_own_when_the_last_has_asked() -> None:
+    central = Central(3, {1: ["30904465"], 2: [], 3: ["11111111", "22222222"]})
+    with ScriptedServer(central) as server:
+        assert ask(server.url, 1, 2, 3) == {1: ("30904465",), 2: (), 3: ("11111111", "22222222")}
+    assert sorted(central.asked) == [1, 2, 3]
+
+
+def test_a_link_that_is_there_is_used() -> None:
+    central = Central(1, {4: ["30904465"]})
+    with ScriptedServer(central) as server:
+        with working(load_settings({"server": server.url}, {})) as job:
+            desk = WinnersDesk(job)
+            link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+            job.opened.add("connection", link)
+            desk.ask(4, link)
+            desk.collect()
+        assert server.accepted == 1
+    assert desk.found == {4: ("30904465",)}
+
+
+def test_nobody_to_wait_for_is_no_wait() -> None:
+    assert ask("tcp://127.0.0.1:1") == {}
+
+
+def test_a_lost_connection_is_made_again_and_asked_again() -> None:
+    asked: list[int] = []
+
+    def dies(peer: Peer) -> None:
+        asked.append(peer.winners_request())
+
+    def dies_inside_the_answer(peer: Peer) -> None:
+        asked.append(peer.winners_request())
+        peer.send(b"\x00\x02" + b"30904465" + b"1234")
+
+    central = Central(1, {1: ["30904465"]})
+    with ScriptedServer(dies, dies_inside_the_answer, central) as server:
+        assert ask(server.url, 1) == {1: ("30904465",)}
+    assert asked + central.asked == [1, 1, 1]
+
+
+def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    def holds(peer: Peer) -> None:
+        peer.winners_request()
+        assert peer.at_end()
+
+    with ScriptedServer(holds) as server, pytest.raises(NotDrawn) as caught:
+        ask(server.url, 1, 3, retry_for="0.5")
+    assert str(caught.value) == (
+        "the draw has not taken place: agencies 1, 3 have waited for 0.5 s (--retry-for); "
+        "bets-client winners asks again"
+    )
+    assert "ERROR    action: consulta_ganadores | result: fail | error: the draw has not" in capsys.readouterr().out
+
+
+def test_what_is_known_at_the_deadline_is_kept() -> None:
+    def answers_one(peer: Peer) -> None:
+        if peer.winners_request() == 1:
+            peer.winners("30904465")
+        peer.at_end()
+
+    with (
+        ScriptedServer(answers_one) as server,
+        working(load_settings({"server": server.url, "retry_for": "0.5"}, {})) as job,
+    ):
+        desk = WinnersDesk(job)
+        desk.ask(1, None)
+        desk.ask(2, None)
+        with pytest.raises(NotDrawn, match="agencies 2 have waited"):
+            desk.collect()
+    assert desk.found == {1: ("30904465",)}
+
+
+def test_the_time_before_the_wait_does_not_count() -> None:
+    """Other agencies' uploads come between the first request and the wait for the answers."""
+
+    def answers_late(peer: Peer) -> None:
+        peer.winners_request()
+        time.sleep(0.2)
+        peer.winners()
+
+    with (
+        ScriptedServer(answers_late) as server,
+        working(load_settings({"server": server.url, "retry_for": "0.5"}, {})) as job,
+    ):
+        desk = WinnersDesk(job)
+        time.sleep(0.6)
+        desk.ask(1, None)
+        desk.collect()
+    assert desk.found == {1: ()}
+
+
+def test_nobody_there_is_unreachable() -> None:
+    with unused_port() as port, pytest.raises(Unreachable, match="no answer from"):
+        ask(f"tcp://127.0.0.1:{port}", 1, retry_for="0.5")
+
+
+def test_a_server_that_always_closes_is_unreachable() -> None:
+    def closes(peer: Peer) -> None:
+        peer.winners_request()
+
+    with ScriptedServer(closes) as server, pytest.raises((Unreachable, NotDrawn)):
+        ask(server.url, 1, retry_for="0.5")
+
+
+def test_an_answer_that_is_none_ends_the_wait() -> None:
+    def babbles(peer: Peer) -> None:
+        peer.winners_request()
+        peer.send(b"\x00\x01abcdefgh")
+        peer.at_end()
+
+    with ScriptedServer(babbles) as server, pytest.raises(WrongPeer, match="agency 1 asked for its winners"):
+        ask(server.url, 1)
+
+
+def test_waiting_needs_no_thread_and_no_processor(capsys: pytest.CaptureFixture[str]) -> None:
+    released = threading.Event()
+
+    def holds(peer: Peer) -> None:
+        peer.winners_request()
+        released.wait(DEADLINE_S)
+        peer.winners()
+
+    timer = threading.Timer(1.0, released.set)
+    timer.start()
+    before = time.thread_time()
+    with ScriptedServer(holds) as server:
+        assert ask(server.url, *range(1, 21)) == dict.fromkeys(range(1, 21), ())
+    timer.join()
+    assert time.thread_time() - before < 0.5
+    assert "waiting for the draw" not in capsys.readouterr().out
