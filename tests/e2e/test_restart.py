@@ -1,0 +1,175 @@
+"""What survives: servers that are stopped or killed and started again, clients that die and come back."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import resource
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import Program, Programs, ServerProgram
+from tests.server.raw_bytes import batch, bet
+
+STORED = "apuesta_recibida | result: success"
+
+
+def _write_bets(folder: Path, agency: int, rows: int, *, winners: int) -> list[str]:
+    """A file of an agency's bets, of which the last ones win; gives the documents of all."""
+    documents = [f"{agency}{row:07d}" for row in range(rows)]
+    with (folder / f"agency-{agency}.csv").open("w", encoding="utf-8", newline="") as file:
+        for row, document in enumerate(documents):
+            csv.writer(file).writerow(["Ana", "Paz", document, "1999-03-17", 7574 if row >= rows - winners else 1])
+    return documents
+
+
+def _stored(programs: Programs, agency: int) -> list[str]:
+    programs.run("bets-server", "export", "export.csv", "--agency", str(agency))
+    with (programs.folder / "export.csv").open(encoding="utf-8", newline="") as file:
+        return [row[3] for row in csv.reader(file)]
+
+
+def _end(server: ServerProgram, how: signal.Signals) -> None:
+    if how is signal.SIGKILL:
+        server.kill()
+    else:
+        server.stop(how)
+
+
+def _send(programs: Programs, agency: int, url: str, *options: str) -> Program:
+    return programs.client("send", f"agency-{agency}.csv", "--server", url, *options)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_restarted_server_goes_on_as_before(programs: Programs, how: signal.Signals) -> None:
+    """Bets, seals, the draw and the answers are there again, at once on the same port, before the draw and after it."""
+    first = _write_bets(programs.folder, 1, 300, winners=2)
+    second = _write_bets(programs.folder, 2, 300, winners=3)
+    server = programs.server("--agencies", "2")
+    waiting = _send(programs, 1, server.url, "--log-level", "DEBUG")
+    waiting.wait_for_line("consulta_ganadores | result: in_progress")
+    programs.run("bets-client", "send", "agency-2.csv", "--server", server.url, "--no-winners")
+    _end(server, how)
+
+    server = programs.server("--agencies", "2", listen=server.url)
+    # The agency that waits has come back by itself and is sealed still; the other one is not.
+    refused = programs.client("bet", *"--agency 1 --server".split(), server.url, *BET, "--retry-for", "5")
+    assert "refuse" in refused.expect(6).err
+    more = programs.run("bets-client", "bet", *"--agency 2 --server".split(), server.url, *BET)
+    assert more.logged("apuesta_enviada | result: success | dni: 30904465 | numero: 7574") == 1
+    programs.run("bets-client", "winners", "--agency", "2", "--server", server.url)
+    assert waiting.expect().results == first[-2:]
+    assert server.logged("sorteo | result: success") == 1
+    _end(server, how)
+
+    server = programs.server("--agencies", "2", listen=server.url)
+    again = programs.run("bets-client", "winners", "--agency", "2", "--server", server.url)
+    assert again.results == [*second[-3:], "30904465"]
+    programs.client("bet", *"--agency 2 --server".split(), server.url, *BET).expect(6)
+    server.stop()
+    assert server.logged("sorteo") == 0
+    assert _stored(programs, 1) == first
+    assert _stored(programs, 2) == [*second, "30904465"]
+
+
+BET = "--first-name Ana --last-name Paz --document 30904465 --birthdate 1999-03-17 --number 7574".split()
+
+
+def test_server_killed_in_the_middle_of_an_upload(programs: Programs) -> None:
+    """The client goes on by itself once the server is back; what was acknowledged is there, in order."""
+    sent = _write_bets(programs.folder, 1, 12_000, winners=1)
+    server = programs.server("--agencies", "1")
+    client = _send(programs, 1, server.url, "--batch-max", "10")
+    server.wait_for_line(STORED, count=100)
+    server.kill()
+    server = programs.server("--agencies", "1", listen=server.url)
+    # At least once: its last bet may be there twice, and so may be what was in flight.
+    assert set(client.expect().results) == {sent[-1]}
+    server.stop()
+    stored = _stored(programs, 1)
+    assert list(dict.fromkeys(stored)) == sent
+    assert len(stored) <= len(sent) + 16 * 10
+
+
+def test_killed_client_does_not_block_the_draw(programs: Programs) -> None:
+    """A client dies in the middle and another while it waits; started again, everybody is answered."""
+    sent = {agency: _write_bets(programs.folder, agency, 12_000, winners=agency) for agency in (1, 2)}
+    server = programs.server("--agencies", "2")
+    client = _send(programs, 1, server.url, "--batch-max", "10")
+    server.wait_for_line(STORED, count=100)
+    client.kill()
+    waiting = _send(programs, 2, server.url, "--log-level", "DEBUG")
+    waiting.wait_for_line("consulta_ganadores | result: in_progress")
+    waiting.kill()
+    assert server.logged("sorteo") == 0
+    client = _send(programs, 1, server.url)
+    # Agency 2 is done: sent again, its bets would be refused.
+    again = programs.client("winners", "--agency", "2", "--server", server.url)
+    assert client.expect().results == sent[1][-1:]
+    assert again.expect().results == sent[2][-2:]
+    server.stop()
+    stored = _stored(programs, 1)
+    assert stored[-len(sent[1]) :] == sent[1]
+    assert set(stored) == set(sent[1])
+    assert _stored(programs, 2) == sent[2]
+
+
+def test_exit_after_draw(programs: Programs) -> None:
+    """The server ends by itself when everybody has the answer; `--winning-number random` picks one that is kept."""
+    _write_bets(programs.folder, 1, 20, winners=1)
+    server = programs.server("--agencies", "1", "--exit-after-draw", "--winning-number", "random")
+    client = programs.run("bets-client", "send", "agency-1.csv", "--server", server.url)
+    server.expect()
+    assert server.lines[-1] == "shutdown | result: success"
+    lines = programs.run("bets-server", "winners").out.splitlines()
+    assert lines == [f"1,{document}" for document in client.results]
+
+
+def test_out_of_descriptors(programs: Programs) -> None:
+    """More connections than descriptors: those that are there are served, by a store that opens its files only now;
+    the loop rests; and as soon as some leave, others get in."""
+    server = programs.server("--agencies", "1", "--store", "csv:///bets.csv", descriptors=64)
+    with contextlib.ExitStack() as opened:
+        address = ("127.0.0.1", int(server.port))
+        clients = [opened.enter_context(socket.create_connection(address, timeout=20)) for _ in range(100)]
+        server.wait_for_line("accept_connections | result: fail")
+        before = _cpu_s(server.pid)
+        time.sleep(1.0)
+        assert _cpu_s(server.pid) - before < 0.2
+        assert server.logged("accept_connections | result: fail") <= 4
+        clients[0].sendall(batch(bet(1)))
+        assert clients[0].recv(1) == b"\x01"
+        for client in clients[1:60]:
+            client.close()
+        for client in clients[60:]:
+            client.sendall(b"hello\n")
+        assert [client.recv(6) for client in clients[60:]] == [b"hello\n"] * 40
+    server.stop()
+
+
+def _cpu_s(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_failed_store_ends_the_server(programs: Programs) -> None:
+    """The disk fails: no answer, exit code 8, one clear line; after a restart whatever was acknowledged is there."""
+    sent = _write_bets(programs.folder, 1, 12_000, winners=1)
+    server = programs.server("--agencies", "1")
+    client = _send(programs, 1, server.url, "--batch-max", "10")
+    server.wait_for_line(STORED, count=50)
+    # From now on a file of it can grow no further: to SQLite not "disk full", which is another case, but an error.
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (500_000, 500_000))
+    server.expect(8)
+    assert server.logged("store | result: fail | error: ") == 1
+    assert server.lines[-1] == "shutdown | result: success"
+    server = programs.server("--agencies", "1", listen=server.url)
+    client.expect()
+    server.stop()
+    assert list(dict.fromkeys(_stored(programs, 1))) == sent

@@ -1,0 +1,151 @@
+"""SIGTERM and SIGINT, in every state of both programs: they end in time, say what they close, and lose no answer."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.processes import Program, Programs
+from tests.server.raw_bytes import batch, bet
+
+STORED = "apuesta_recibida | result: success"
+SHUTDOWN = "shutdown | result: success"
+
+
+def _assert_closed(program: Program, *what: str) -> None:
+    """The log ends with a line for each thing closed, in this order, and `shutdown`."""
+    found = [line for line in program.lines if line.startswith(("close_", "shutdown"))]
+    assert program.lines[-1] == SHUTDOWN
+    assert [line.partition(" |")[0] for line in found[-len(what) - 1 : -1]] == [f"close_{name}" for name in what]
+    assert all(" | result: success" in line for line in found)
+    assert program.err == ""
+
+
+def test_server(programs: Programs) -> None:
+    """Idle; with clients that say nothing, half a message, or wait for the draw; by SIGTERM twice and by SIGINT."""
+    idle, busy, interrupted = (programs.server("--store", f"csv:///{number}.csv") for number in range(3))
+    with contextlib.ExitStack() as clients:
+        for data in (b"", b"\x01\x05", batch(bet(1))[:-1], b"\x02\x01"):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", int(busy.port)), timeout=20))
+            client.sendall(data)
+        waiting = programs.client("winners", "--agency", "2", "--server", busy.url, "--log-level", "DEBUG")
+        waiting.wait_for_line("consulta_ganadores | result: in_progress")
+        busy.wait_for_line("accept_connections | result: success", count=5)
+        interrupted.send_signal(signal.SIGINT)
+        busy.send_signal(signal.SIGTERM)
+        busy.send_signal(signal.SIGTERM)
+        _assert_closed(idle.stop(), "listener", "workers", "store")
+        _assert_closed(busy.expect(), "listener", *["connection"] * 5, "workers", "store")
+        _assert_closed(interrupted.expect(130), "listener", "workers", "store")
+        waiting.wait_for_line("connection | result: fail")
+    _assert_closed(waiting.stop())
+
+
+def test_server_in_the_middle_of_uploads(programs: Programs) -> None:
+    """What it had read is stored and answered; the clients go on with the next server and nothing is missing."""
+    programs.run("bets-client", "sample", ".", "--agencies", "2", "--bets", "12000")
+    server = programs.server("--agencies", "2")
+    clients = [
+        programs.client("send", f"agency-{agency}.csv", "--server", server.url, "--batch-max", "10")
+        for agency in (1, 2)
+    ]
+    server.wait_for_line(STORED, count=200)
+    _assert_closed(server.stop(), "workers", "store")
+    stored = server.logged(STORED)
+    programs.run("bets-server", "export", "first.csv", "--raw")
+    assert len((programs.folder / "first.csv").read_text(encoding="utf-8").splitlines()) == stored * 10
+    server = programs.server("--agencies", "2", listen=server.url)
+    for client in clients:
+        client.expect()
+    server.stop()
+    programs.run("bets-server", "export", "all.csv", "--raw")
+    found = (programs.folder / "all.csv").read_text(encoding="utf-8").splitlines()
+    for agency in (1, 2):
+        sent = (programs.folder / f"agency-{agency}.csv").read_text(encoding="utf-8").splitlines()
+        mine = [line.removeprefix(f"{agency},") for line in found if line.startswith(f"{agency},")]
+        assert set(mine) == set(sent)
+        assert len(mine) - len(sent) <= 16 * 10  # at least once: what was in flight may be there twice
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """A server that takes connections and bytes and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def full_server() -> Iterator[str]:
+    """A server whose queue is full, so that connecting to it takes for ever."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
+        for _ in range(2):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_client(programs: Programs, silent_server: str, full_server: str) -> None:
+    """Connecting, resting between two attempts, sending, probing, waiting for the draw: SIGTERM ends it with 0."""
+    programs.run("bets-client", "sample", ".", "--agencies", "1", "--bets", "20000")
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        nobody = f"tcp://127.0.0.1:{gone.getsockname()[1]}"
+    server = programs.server()
+    options = "--agency", "1", "--log-level", "DEBUG", "--server"
+    connecting = programs.client("winners", *options, full_server)
+    resting = programs.client("send", "agency-1.csv", *options, nobody)
+    sending = programs.client("send", "agency-1.csv", *options, silent_server)
+    probing = programs.client("probe", "--amount", "3", "--period", "1h", *options, server.url)
+    waiting = programs.client("winners", *options, server.url)
+    connecting.wait_for_line("config | result: success")
+    resting.wait_for_line("connect | result: fail", count=2)
+    sending.wait_for_line("connect | result: success")
+    probing.wait_for_line("receive_message | result: success")
+    waiting.wait_for_line("consulta_ganadores | result: in_progress")
+    clients = [connecting, resting, sending, probing, waiting]
+    for client in clients:
+        client.send_signal(signal.SIGTERM)
+    for client, closed in zip(clients, [[], ["file"], ["connection", "file"], [], ["connection"]], strict=True):
+        _assert_closed(client.expect(), *closed)
+    again = programs.client("winners", *options, silent_server)
+    again.wait_for_line("consulta_ganadores | result: in_progress")
+    _assert_closed(again.stop(signal.SIGINT, 130), "connection")
+    assert server.stop().logged("close_listener") == 1
+
+
+STUCK = """
+import threading
+from bets_server.cli import main
+from bets_server.store import open_store, register_store
+
+def open_stuck(url, *, draw, create):
+    store = open_store(url.replace("stuck", "csv", 1), draw=draw, create=create)
+    store.append = lambda batches: print("in", flush=True) or threading.Event().wait()
+    store.close = threading.Event().wait
+    return store
+
+register_store("stuck", open_stuck)
+main(["serve", "--listen", "unix:s", "--store", "stuck:///bets.csv", "--grace", "0.3"])
+"""
+
+
+def test_server_whose_store_does_not_come_back(programs: Programs) -> None:
+    """It ends at the end of its grace, with the exit code that says that the store failed."""
+    url = f"unix://{programs.folder}/s"
+    server = programs.python(STUCK.replace("unix:s", url))
+    server.wait_for_line("accept_connections | result: in_progress")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{programs.folder}/s")
+        client.sendall(batch(bet(1)))
+        server.wait_for_text("in\n")
+        server.stop(code=8)
+        assert client.recv(1) == b""
+    assert server.lines[-3:] == [
+        "close_workers | result: fail | error: a job still runs",
+        "close_store | result: fail | error: a call of it still runs",
+        SHUTDOWN,
+    ]

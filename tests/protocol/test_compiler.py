@@ -1,0 +1,529 @@
+"""The compiler: which declarations it takes, and that what it makes of them does what construct does.
+
+Most of it runs on made-up declarations, which share nothing with bets: `tests/protocol/declarations.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import construct as c
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bets_protocol import DecodeError, FrameTooLarge, InvalidMessage, InvalidValue, LocalProtocolError
+from bets_protocol import _ir as ir
+from bets_protocol._explain import explain_bytes
+from bets_protocol._rules import CalendarDate, Characters, IntRange, digits, printable_name
+from bets_protocol.compiler import UnsupportedConstruct, read_construct
+from bets_protocol.compiler._module import emit_codec_module, emit_layouts_module, emit_values_module, read_frames
+from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
+from bets_protocol.testing.strategies import values
+from tests.protocol.declarations import LONG, Compiled, declarations
+from tests.strategies import damaged
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+U8, U16 = c.Int8ub, c.Int16ub
+
+
+def made(*fields: Any) -> Any:
+    """A Struct called Made."""
+    return "Made" / c.Struct(*fields)
+
+
+# What is read
+
+
+def test_every_supported_construct_is_read() -> None:
+    """One declaration with all of them, and the form that it takes."""
+    declaration = made(
+        c.Const(b"MZ"),
+        "version" / c.Const(1, U16),
+        "kind" / StrictEnum(U8, a=1, b=2),
+        "small" / Ruled(c.Int8sl, IntRange(-1, 1)),
+        "wide" / c.BytesInteger(5, swapped=True),
+        "real" / c.Float32l,
+        "raw" / c.Bytes(3),
+        "blob" / c.Prefixed(U16, c.GreedyBytes),
+        "fixed" / c.FixedSized(2, c.GreedyBytes),
+        "code" / Ruled(c.FixedSized(4, c.GreedyString("ascii")), digits()),
+        "name" / Ruled(c.PascalString(U8, "utf-8"), printable_name()),
+        "day" / c.FixedSized(10, Ruled(c.GreedyString("ascii"), CalendarDate())),
+        "note" / c.Prefixed(U16, c.GreedyString("utf_8")),
+        "pair" / c.Array(2, U8),
+        "many" / c.PrefixedArray(U8, "Item" / c.Struct("x" / U8)),
+        "inner_part" / c.Prefixed(U8, c.Struct("x" / U8, c.Terminated)),
+        "body" / c.Switch(c.this.kind, {"a": U8, 2: U16}, default=c.Error),
+        "bounded" / Bounded(9, c.PascalString(U8, "ascii")),
+        "line" / Line(9, first=(1, 2)),
+        c.Terminated,
+    )
+    assert read_construct(declaration) == ir.Record(
+        "Made",
+        (
+            ir.Field("constant_0", ir.Const(b"MZ", ir.Bytes(2))),
+            ir.Field("version", ir.Const(1, ir.Int(2))),
+            ir.Field("kind", ir.Enum(ir.Int(1), (("a", 1), ("b", 2)))),
+            ir.Field("small", ir.Int(1, signed=True, rule=IntRange(-1, 1))),
+            ir.Field("wide", ir.Int(5, little=True)),
+            ir.Field("real", ir.Float(4, little=True)),
+            ir.Field("raw", ir.Bytes(3)),
+            ir.Field("blob", ir.Bytes(prefix=ir.Int(2))),
+            ir.Field("fixed", ir.Bytes(2)),
+            ir.Field("code", ir.Text(4, encoding="ascii", rule=digits())),
+            ir.Field("name", ir.Text(prefix=ir.Int(1), rule=printable_name())),
+            ir.Field("day", ir.Text(10, encoding="ascii", rule=CalendarDate())),
+            ir.Field("note", ir.Text(prefix=ir.Int(2))),
+            ir.Field("pair", ir.Array(2, ir.Int(1))),
+            ir.Field("many", ir.Array(ir.Int(1), ir.Record("Item", (ir.Field("x", ir.Int(1)),)))),
+            ir.Field("inner_part", ir.Region(ir.Int(1), ir.Record("InnerPart", (ir.Field("x", ir.Int(1)),)))),
+            ir.Field("body", ir.Switch("kind", ((1, ir.Int(1)), (2, ir.Int(2))))),
+            ir.Field("bounded", ir.Bounded(9, ir.Text(prefix=ir.Int(1), encoding="ascii"))),
+            ir.Field("line", ir.Line(9, (1, 2))),
+        ),
+    )
+
+
+def test_classes_are_called_after_structs_or_their_fields() -> None:
+    """The innermost name of a Struct; else the field's, the array's with _item, the switch's with its case."""
+    node = read_construct(
+        made(
+            "kind" / U8,
+            "by_field" / c.Struct("x" / U8),
+            "by_itself" / ("Named" / c.Struct("x" / U8)),
+            "list" / c.Array(2, c.Struct("x" / U8)),
+            "body" / c.Switch(c.this.kind, {1: c.Struct("x" / U8)}, default=c.Error),
+        )
+    )
+    assert [record.name for record in ir.records(node)] == ["ByField", "Named", "ListItem", "Body1", "Made"]
+    assert read_construct(c.Struct("x" / U8), name="outer_one") == ir.Record("OuterOne", (ir.Field("x", ir.Int(1)),))
+
+
+UNSUPPORTED: list[tuple[Any, str]] = [
+    # What swallows errors or computes what a reader must know.
+    ("x" / c.GreedyRange(U8), "x: GreedyRange is not supported"),
+    ("x" / c.Optional(U8), "x: Select is not supported"),
+    ("x" / c.Select(U8, U16), "x: Select is not supported"),
+    ("x" / c.VarInt, "x: VarInt is not supported"),
+    ("x" / c.GreedyBytes, "x: GreedyBytes is not supported"),
+    ("x" / c.Bytes(c.this.n), "x: Bytes is not supported: its length is computed"),
+    ("x" / c.Array(c.this.n, U8), "x: Array is not supported: its count is computed"),
+    ("x" / c.Array(2, U8, discard=True), "x: Array is not supported: its count is computed"),
+    ("x" / c.FixedSized(c.this.n, c.GreedyBytes), "x: FixedSized is not supported: its length is computed"),
+    ("x" / c.BytesInteger(c.this.n), "x: BytesInteger is not supported: its length or byte order is computed"),
+    ("x" / c.BytesInteger(2, swapped=c.this.n), "x: BytesInteger is not supported: its length or byte order"),
+    ("x" / c.Prefixed(U8, c.GreedyBytes, includelength=True), "x: Prefixed is not supported: a length that counts"),
+    ("x" / c.Padding(2), "x: Padded is not supported"),
+    ("x" / c.Flag, "x: Flag is not supported"),
+    ("x" / c.FormatField(">", "?"), r"x: FormatField is not supported: format >\?"),
+    ("x" / c.Computed(1), "x: Computed is not supported"),
+    ("x" / c.Rebuild(U8, 1), "x: Rebuild is not supported"),
+    ("x" / c.If(c.this.n, U8), "x: IfThenElse is not supported"),
+    ("x" / c.BitStruct("y" / c.Nibble), "x: Transformed is not supported"),
+    # What differs between machines or readers.
+    ("x" / c.FormatField("=", "H"), "x: FormatField is not supported: native byte order differs between machines"),
+    ("x" / c.PascalString(U8, "utf16"), "x: StringEncoded is not supported: encoding utf16"),
+    ("x" / c.PaddedString(4, "ascii"), "x: StringEncoded is not supported: only PascalString"),
+    ("x" / c.CString("ascii"), "x: StringEncoded is not supported: only PascalString"),
+    ("x" / c.GreedyString("ascii"), "x: StringEncoded is not supported: nothing says where this text ends"),
+    ("x" / c.Array(2, c.GreedyString("ascii")), r"x\[\]: StringEncoded is not supported: nothing says where"),
+    ("x" / c.FixedSized(4, U8), "x: FixedSized is not supported: only around GreedyString or GreedyBytes"),
+    ("x" / c.FixedSized(4, c.PascalString(U8, "ascii")), "x: FixedSized is not supported: only around"),
+    # Lengths and counts.
+    ("x" / c.PascalString(c.Int8sb, "ascii"), "x: FormatField is not supported: a length or count must be an unsigned"),
+    ("x" / c.PrefixedArray(c.Float32b, U8), "x: FormatField is not supported: a length or count must be an unsigned"),
+    ("x" / c.Bytes(-1), "x: Bytes is not supported: its length is negative"),
+    ("x" / c.Array(-1, U8), "x: Array is not supported: its count is negative"),
+    ("x" / c.BytesInteger(0), "x: BytesInteger is not supported: an integer takes at least one byte"),
+    # What no frame can keep.
+    ("x" / c.Array(2, c.Bytes(0)), r"x\[\]: Bytes is not supported: an item that may take no bytes"),
+    ("x" / c.Array(2, c.Const(1, U8)), r"x\[\]: Const is not supported: an item without a value"),
+    ("x" / c.Prefixed(U8, c.Bytes(256)), "x: Prefixed is not supported: what it holds fits no length"),
+    ("x" / c.Prefixed(U8, c.Struct()), "x: Prefixed is not supported: what it holds fits no length"),
+    ("x" / c.Prefixed(U8, c.Const(1, U8)), "x: Prefixed is not supported: around a Const"),
+    ("x" / Bounded(1, U16), "x: Bounded is not supported: what it holds never fits"),
+    ("x" / Bounded(1, c.Const(1, U8)), "x: Bounded is not supported: what it holds never fits, or has no value"),
+    ("x" / c.Const(256, U8), "x: Const is not supported: only of an integer or of bytes, with a value that fits"),
+    ("x" / c.Const(True, U8), "x: Const is not supported: only of an integer or of bytes"),
+    ("x" / c.Const(1.5, c.Float32b), "x: Const is not supported: only of an integer or of bytes"),
+    ("x" / c.Const(b"ab", c.Bytes(3)), "x: Const is not supported: only of an integer or of bytes"),
+    ("x" / c.Enum(U8), "x: Enum is not supported: only of members that fit"),
+    ("x" / c.Enum(U8, a=256), "x: Enum is not supported: only of members that fit"),
+    ("x" / c.Enum(c.Bytes(1), a=1), "x: Enum is not supported: only of an integer"),
+    ("x" / Ruled(U8, digits()), "x: Ruled is not supported: the rule"),
+    ("x" / Ruled(U8, IntRange(256, 300)), "x: Ruled is not supported: the rule"),
+    ("x" / Ruled(c.Bytes(2), digits()), "x: Ruled is not supported: the rule"),
+    ("x" / Ruled(Ruled(U8, IntRange(1, 2)), IntRange(1, 2)), "x: Ruled is not supported: the rule"),
+    ("x" / Ruled(c.FixedSized(9, c.GreedyString("ascii")), CalendarDate()), "x: Ruled .*: no text of its length keeps"),
+    ("x" / Ruled(c.FixedSized(2, c.GreedyString("ascii")), LONG), "x: Ruled is not supported: no text of its length"),
+    ("x" / Ruled(c.PascalString(Ruled(U8, IntRange(0, 2)), "ascii"), LONG), "x: Ruled is not supported: no text"),
+    # Places.
+    (c.Struct(c.Terminated, "y" / U8), "Terminated is not supported"),
+    ("x" / c.Array(2, c.Struct("y" / U8, c.Terminated)), r"x\[\]: Terminated is not supported: more follows"),
+    ("x" / Line(9, first=(1, 2)), "x: Line is not supported: only at the end"),
+    # Names.
+    (U8, r"\[0\]: FormatField is not supported: a field without a name"),
+    ("inner" / c.Struct(U8), r"inner\[0\]: FormatField is not supported: a field without a name"),
+    ("class" / U8, "class: FormatField is not supported: no attribute can have this name"),
+    ("a b" / U8, "a b: FormatField is not supported: no attribute can have this name"),
+    ("_x" / U8, "_x: FormatField is not supported: no attribute can have this name"),
+    ("self" / U8, "self: FormatField is not supported: no attribute can have this name"),
+    ("last" / U8, "last: FormatField is not supported: a second field of this name"),
+    ("none" / c.Struct("y" / U8), "none: Struct is not supported: no class can be called None"),
+    ("x" / ("Any" / c.Struct("y" / U8)), "x: Struct is not supported: no class can be called Any"),
+    # Counted arrays that are none.
+    (
+        "x" / c.FocusedSeq("count", "count" / c.Rebuild(U8, c.len_(c.this.items)), "items" / U8[c.this.count]),
+        "x: FocusedSeq is not supported: only as PrefixedArray makes it",
+    ),
+    (
+        "x" / c.FocusedSeq("items", "count" / c.Rebuild(U8, c.len_(c.this.items)), "items" / U8[5]),
+        "x: FocusedSeq is not supported: only as PrefixedArray makes it",
+    ),
+    ("x" / c.FocusedSeq("items", "items" / U8), "x: FocusedSeq is not supported: only as PrefixedArray makes it"),
+]
+
+
+@pytest.mark.parametrize(("part", "message"), UNSUPPORTED)
+def test_what_cannot_be_compiled_is_refused_with_its_path(part: Any, message: str) -> None:
+    """The error names the field, the construct and the reason."""
+    with pytest.raises(UnsupportedConstruct, match=message):
+        read_construct(made(part, "last" / U8))
+
+
+@pytest.mark.parametrize(
+    ("switch", "message"),
+    [
+        (c.Switch(c.this.kind, {1: U8}), "body: Switch is not supported: the default must be Error"),
+        (c.Switch(c.this.other, {1: U8}, default=c.Error), "body: Switch .*: the key must be this.<an earlier"),
+        (c.Switch(c.this._.kind, {1: U8}, default=c.Error), "body: Switch .*: the key must be this.<an earlier"),
+        (c.Switch(lambda this: this.kind, {1: U8}, default=c.Error), "body: Switch .*: the key must be this"),
+        (c.Switch(c.this.text, {1: U8}, default=c.Error), "body: Switch .*: the key must be this.<an earlier"),
+        (c.Switch(c.this.kind, {"a": U8}, default=c.Error), "body: Switch .*: the case 'a' names no number"),
+        (
+            c.Switch(c.this.named, {"a": U8, 1: U8}, default=c.Error),
+            "body: Switch .*: the case 1 names no number of its",
+        ),
+        (c.Switch(c.this.kind, {1: c.Const(1, U8)}, default=c.Error), "body<1>: Const .*: a case without a value"),
+        (c.Switch(c.this.kind, {1: c.VarInt}, default=c.Error), "body<1>: VarInt is not supported"),
+        (c.Switch(c.this.kind, {}, default=c.Error), "body: Switch is not supported: no case"),
+        (c.Switch(c.this.kind, {-1: c.Struct("y" / U8)}, default=c.Error), "no class can be called Body-1"),
+    ],
+)
+def test_a_switch_must_say_all_beforehand(switch: Any, message: str) -> None:
+    """Its key, its cases and what happens to the others."""
+    declaration = made("kind" / U8, "text" / c.Bytes(1), "named" / StrictEnum(U8, a=1), "body" / switch)
+    with pytest.raises(UnsupportedConstruct, match=message):
+        read_construct(declaration)
+
+
+def test_the_path_leads_through_structs_and_arrays() -> None:
+    """A construct deep inside is found by its path."""
+    declaration = made("a" / c.PrefixedArray(U8, c.Struct("b" / c.Struct("c" / c.VarInt))))
+    with pytest.raises(UnsupportedConstruct, match=r"^a\[\]\.b\.c: VarInt is not supported$"):
+        read_construct(declaration)
+    with pytest.raises(UnsupportedConstruct, match=r"^the declaration: VarInt is not supported$"):
+        read_construct(c.VarInt)
+
+
+@pytest.mark.parametrize(
+    ("layouts", "message"),
+    [
+        ([U8], "first: FormatField is not supported: a frame must be a Struct"),
+        ([made("x" / c.Bytes(0))], "first: Struct is not supported: a frame that may take no bytes"),
+        ([made("x" / U8), made("y" / U8)], "second: Struct is not supported: another Made has other fields"),
+        ([made("x" / U8), made("x" / U16)], "second: Struct is not supported: another Made has other fields"),
+    ],
+)
+def test_frames_that_do_not_go_together_are_refused(layouts: list[Any], message: str) -> None:
+    """A frame takes bytes and makes a message, and a message class has one set of fields."""
+    frames = [
+        FrameSchema(name=name, layout=layout, sender="client", revisions=(), title="")
+        for name, layout in zip(("first", "second"), layouts, strict=False)
+    ]
+    with pytest.raises(UnsupportedConstruct, match=message):
+        read_frames(frames)
+
+
+# What is made of it
+
+
+def reference(declaration: Any, data: bytes) -> Any:
+    """What construct makes of `data` as a whole frame; None where it refuses it."""
+    stream = io.BytesIO(data)
+    try:
+        value = declaration.parse_stream(stream)
+    except c.ConstructError:
+        return None
+    return None if stream.read() else value
+
+
+def refusal(compiled: Compiled, data: bytes) -> DecodeError | InvalidValue | None:
+    """How the emitted code refuses `data`, which `check` and `decode` must do alike; None where they do not."""
+    errors: list[DecodeError | InvalidValue | None] = []
+    for read in (compiled.check, compiled.decode):
+        try:
+            read(data)
+            errors.append(None)
+        except (DecodeError, InvalidValue) as error:
+            errors.append(error)
+    checked, decoded = errors
+    assert (type(checked), str(checked)) == (type(decoded), str(decoded))
+    assert (checked is None) == (explain_bytes(compiled.layout, data) is None)
+    return decoded
+
+
+def scanned(compiled: Compiled, data: bytes) -> int | DecodeError | None:
+    """What the scanner says while `data` come byte by byte: the size of the frame, None for "more", or the error."""
+    buffer = bytearray()
+    scan = compiled.scan(buffer)
+    needed = 0
+    for index in range(len(data) + 1):
+        if len(buffer) >= needed:
+            try:
+                needed = next(scan)
+            except StopIteration as end:
+                size: int = end.value
+                return size
+            except DecodeError as error:
+                return error
+            assert needed > len(buffer)
+        buffer += data[index : index + 1]
+    return None
+
+
+def assert_agree(compiled: Compiled, data: bytes) -> None:
+    """Emitted code, explanation, scanner and construct say the same about `data`."""
+    refused = refusal(compiled, data)
+    expected = reference(compiled.declaration, data)
+    found = scanned(compiled, data)
+    # A line may end with the stream, which no scanner sees.
+    ends_with_line = "Line(" in repr(compiled.layout)
+    assert (refused is None) == (expected is not None)
+    if refused is None:
+        message = compiled.decode(data)
+        # As text, since no NaN equals another; of those there are many, and Python knows one.
+        assert repr(compiled.plain(expected)) == repr(compiled.plain(message))
+        if "nan" not in repr(compiled.plain(message)):
+            assert data == compiled.encode(message)
+    if isinstance(found, DecodeError):
+        assert isinstance(refused, DecodeError)
+    elif not isinstance(refused, DecodeError) and not ends_with_line:
+        assert found == len(data)
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(declarations(), st.data())
+def test_any_declaration_becomes_code_that_does_what_construct_does(declaration: Any, data: st.DataObject) -> None:
+    """Good messages, their bytes, and bytes that are almost right: the same verdict and the same values."""
+    try:
+        compiled = Compiled(declaration)
+    except UnsupportedConstruct:  # a rule that no text of that length keeps, a length that nothing fits
+        return
+    message = data.draw(values(compiled.layout, compiled.classes))
+    encoded = compiled.encode(message)
+    assert message == compiled.decode(encoded)
+    assert compiled.declaration.build(compiled.plain(message)) == encoded
+    assert_agree(compiled, encoded)
+    for _ in range(2):
+        assert_agree(compiled, data.draw(damaged(st.just(encoded))))
+
+
+def test_signed_numbers_keep_a_rule_that_begins_at_one() -> None:
+    """A lower bound of 1 is not "any number but 0" where numbers may be negative."""
+    compiled = Compiled(made("x" / Ruled(c.Int8sb, IntRange(1, 127))))
+    assert compiled.decode(b"\x01").x == 1
+    for data in (b"\x00", b"\xff", b"\x80"):
+        assert isinstance(refusal(compiled, data), InvalidValue)
+
+
+def test_a_rule_on_a_length_is_kept_when_reading() -> None:
+    """A region that is shorter than its length may say is a framing error, though its fields fit."""
+    declaration = made("x" / c.Prefixed(Ruled(U8, IntRange(3, 9)), "In" / c.Struct("t" / c.PascalString(U8, "utf8"))))
+    compiled = Compiled(declaration)
+    assert compiled.decode(b"\x03\x02ab").x.t == "ab"
+    error = refusal(compiled, b"\x02\x01a")
+    assert isinstance(error, DecodeError)
+    assert "expected a length from 3 to 9, not 2" in str(error)
+    with pytest.raises(InvalidMessage, match="x: expected what takes 3 to 9 bytes, found '2 bytes'"):
+        compiled.classes["Made"](x=compiled.classes["In"](t="a"))
+
+
+def test_digits_that_may_be_none() -> None:
+    """No digits are digits only, where the text may be empty."""
+    compiled = Compiled(made("x" / Ruled(c.PascalString(U8, "ascii"), digits())))
+    for data in (b"\x00", b"\x011"):
+        assert data == compiled.encode(compiled.decode(data))
+    assert isinstance(refusal(compiled, b"\x01a"), InvalidValue)
+
+
+def test_items_keep_their_rules_when_a_message_is_made() -> None:
+    """Numbers, members, lengths and counts inside of arrays, and arrays inside of arrays."""
+    compiled = Compiled(
+        made(
+            "numbers" / c.PrefixedArray(U8, Ruled(U8, IntRange(1, 9))),
+            "members" / c.Array(2, StrictEnum(U8, a=1)),
+            "blobs" / c.Array(1, c.Bytes(2)),
+            "grid" / c.Array(2, c.Array(3, U8)),
+            "texts" / c.PrefixedArray(U8, c.PascalString(U8, "ascii")),
+        )
+    )
+    good: dict[str, Any] = {
+        "numbers": (1, 9),
+        "members": (1, 1),
+        "blobs": (b"ab",),
+        "grid": ((1, 2, 3), (4, 5, 6)),
+        "texts": ("a", ""),
+    }
+    make = compiled.classes["Made"]
+    assert compiled.encode(make(**good)) == bytes([2, 1, 9, 1, 1]) + b"ab" + bytes(range(1, 7)) + b"\x02\x01a\x00"
+    for path, value in {
+        "numbers[1]": (1, 10),
+        "members[0]": (2, 1),
+        "blobs[0]": (b"abc",),
+        "grid[1]": ((1, 2, 3), (4, 5)),
+        "grid[0][2]": ((1, 2, 256), (4, 5, 6)),
+        "texts[0]": ("ñ", ""),
+        "grid": ([1, 2, 3], [4, 5, 6]),
+    }.items():
+        field = path.partition("[")[0]
+        bad = list(value) if path == "grid" else value
+        with pytest.raises(InvalidMessage) as raised:
+            make(**good | {field: bad})
+        assert path == raised.value.path
+
+
+def test_a_record_without_information() -> None:
+    """Constants alone make a message without fields."""
+    compiled = Compiled(made("type" / c.Const(9, U8), c.Const(b"ok")))
+    message = compiled.decode(b"\x09ok")
+    assert message == compiled.classes["Made"]()
+    assert compiled.encode(message) == b"\x09ok"
+    assert isinstance(refusal(compiled, b"\x09no"), DecodeError)
+    error = scanned(compiled, b"\x08")
+    assert isinstance(error, DecodeError)
+    assert str(error) == "type at byte 0: expected 9, not 8"
+
+
+def test_a_float_that_does_not_fit_makes_no_message() -> None:
+    """Half and single precision have their limits; whole numbers are taken as floats."""
+    make = Compiled(made("half" / c.Float16b, "double" / c.Float64l)).classes["Made"]
+    make(half=65504, double=1e300)
+    with pytest.raises(InvalidMessage, match="half: expected a number that fits 2 bytes, found 65536"):
+        make(half=65536, double=0)
+    with pytest.raises(InvalidMessage, match="double: expected a number, found '1'"):
+        make(half=1, double="1")
+
+
+def test_records_of_one_class_that_differ_in_constants() -> None:
+    """Each is written with its own constants, also where they stand in one frame."""
+    compiled = Compiled(
+        made(
+            "one" / ("Part" / c.Struct("tag" / c.Const(1, U8), "x" / U8)),
+            "two" / ("Part" / c.Struct("tag" / c.Const(2, U8), "x" / U8)),
+        )
+    )
+    message = compiled.decode(bytes([1, 7, 2, 8]))
+    assert type(message.one) is type(message.two)
+    assert compiled.encode(message) == bytes([1, 7, 2, 8])
+
+
+def test_bounds_inside_of_bounds_are_enforced_while_scanning() -> None:
+    """Each as soon as a length passes it, whether it is the inner or the outer one."""
+    text = c.PascalString(U8, "ascii")
+    compiled = Compiled(Bounded(8, made("a" / Bounded(4, "In" / c.Struct("t" / text, "u" / text)), "b" / text)))
+    assert scanned(compiled, b"\x01a\x01b\x03ccc") == 8
+    for data, path, offset in ((b"\x04", "a.t", 4), (b"\x01a\x02", "a.u", 4), (b"\x01a\x01b\x04", "b", 8)):
+        error = scanned(compiled, data)
+        assert isinstance(error, FrameTooLarge)
+        assert (path, offset) == (error.path, error.offset)
+        explained = refusal(compiled, data + bytes(9))
+        assert isinstance(explained, FrameTooLarge)
+        assert (path, offset) == (explained.path, explained.offset)
+    with pytest.raises(LocalProtocolError, match="at most 4 bytes, not 5"):
+        compiled.encode(compiled.classes["Made"](a=compiled.classes["In"](t="aa", u="b"), b=""))
+
+
+def test_a_switch_reads_and_writes_its_case() -> None:
+    """By number; a number without a case is refused by the scanner, the reader and the class."""
+    compiled = Compiled(
+        made(
+            "kind" / U8,
+            "body" / c.Switch(c.this.kind, {1: U8, 2: c.Struct("x" / U16, "y" / c.Bytes(1))}, default=c.Error),
+            "end" / U8,
+        )
+    )
+    made_class, body_class = compiled.classes["Made"], compiled.classes["Body2"]
+    for data, message in (
+        (bytes([1, 7, 9]), made_class(kind=1, body=7, end=9)),
+        (bytes([2, 0, 7, 8, 9]), made_class(kind=2, body=body_class(x=7, y=b"\x08"), end=9)),
+    ):
+        assert message == compiled.decode(data)
+        assert data == compiled.encode(message)
+        assert scanned(compiled, data) == len(data)
+    error = scanned(compiled, bytes([3]))
+    assert isinstance(error, DecodeError)
+    assert str(error) == "body at byte 1: expected kind to be one of 1, 2, not 3"
+    for fields, reason in (
+        ({"kind": 1, "body": body_class(x=1, y=b"1")}, "body: expected a number from 0 to 255"),
+        ({"kind": 2, "body": 7}, "body: expected a Body2, found 7"),
+        ({"kind": 3, "body": 7}, "body: expected kind to be one of 1, 2, found 3"),
+    ):
+        with pytest.raises(InvalidMessage, match=reason):
+            made_class(**fields, end=0)
+
+
+def test_a_message_of_another_schema_is_refused() -> None:
+    """Encoding asks for the very class."""
+    one, other = (Compiled(made("x" / U8)) for _ in range(2))
+    with pytest.raises(InvalidMessage):
+        one.encode(other.decode(b"\x01"))
+
+
+def test_names_are_never_taken_twice() -> None:
+    """Fields that are called like what emitted code calls its own, or like each other with a number behind."""
+    names = ("data", "end", "position", "position_2", "made", "value", "text", "item", "item_2", "message", "classes")
+    inner = c.Struct(*(name / c.PascalString(U8, "utf8") for name in names))
+    compiled = Compiled(made(*(name / c.Prefixed(U8, c.Array(1, inner)) for name in names[:2]), "x" / U8, "x_2" / U8))
+    part = b"".join(b"\x01" + name[:1].encode() for name in names)
+    data = bytes([len(part)]) + part + bytes([len(part)]) + part + b"\x05\x06"
+    message = compiled.decode(data)
+    assert (message.x, message.x_2) == (5, 6)
+    assert (message.end[0].position, message.end[0].position_2, message.end[0].value) == ("p", "p", "v")
+    assert data == compiled.encode(message)
+
+
+def test_characters_of_any_set_can_be_a_rule() -> None:
+    """Sets for which there is no short cut are asked character by character."""
+    hexadecimal = Characters(label="hexadecimal digits", allowed=((0x30, 0x39), (0x61, 0x66)))
+    compiled = Compiled(made("x" / Ruled(c.FixedSized(2, c.GreedyString("ascii")), hexadecimal)))
+    assert compiled.decode(b"0f").x == "0f"
+    assert isinstance(refusal(compiled, b"0g"), InvalidValue)
+    assert isinstance(refusal(compiled, b"0\xe9"), InvalidValue)
+
+
+# What is committed
+
+
+def test_generated_modules_are_fresh() -> None:
+    """They are what the compiler would write now; the script that says so leaves them alone."""
+    run = subprocess.run(
+        [sys.executable, str(PROJECT / "scripts" / "generate.py"), "--check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("emit", [emit_layouts_module, emit_values_module, emit_codec_module])
+def test_the_output_is_the_same_every_time(emit: Any) -> None:
+    """Else nobody could tell when it is stale."""
+    assert emit() == emit()

@@ -1,0 +1,70 @@
+"""What is installed is whole: types, version, commands; and the commands start light."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bets_protocol import _version
+
+PROJECT = Path(__file__).resolve().parent.parent
+PROGRAMS = {"bets-server": "bets_server.cli", "bets-client": "bets_client.cli"}
+
+# What `--help` has no use for: each costs start-up time, and construct alone half of what is allowed.
+HEAVY = ("construct", "yaml", "sqlite3", "ssl")
+
+HELP = """
+import importlib, sys
+before = set(sys.modules)
+sys.argv = [{program!r}, "--help"]
+try:
+    importlib.import_module({module!r}).main()
+except SystemExit as end:
+    assert not end.code, end.code
+sys.stderr.write(" ".join(sorted(set(sys.modules) - before)))
+"""
+
+
+@pytest.mark.parametrize("package", ["bets_protocol", "bets_server", "bets_client"])
+def test_package_is_marked_as_typed(package: str) -> None:
+    """Each package carries `py.typed`, so type checkers of its users read its annotations."""
+    assert importlib.resources.files(package).joinpath("py.typed").is_file()
+
+
+def test_version_is_written_once() -> None:
+    """The installed metadata gives the version that stands in the source."""
+    assert importlib.metadata.version("bets-protocol") == _version.__version__
+
+
+def test_commands_are_installed() -> None:
+    """The distribution declares the two commands, and each leads to a function."""
+    points = importlib.metadata.distribution("bets-protocol").entry_points.select(group="console_scripts")
+    assert {point.name: point.module for point in points} == PROGRAMS
+    assert all(callable(point.load()) for point in points)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_imports_nothing_heavy(program: str) -> None:
+    """`--help` answers without the parser library, YAML, the database or TLS."""
+    code = HELP.format(program=program, module=PROGRAMS[program])
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Usage:" in run.stdout
+    assert [name for name in run.stderr.split() if name in HEAVY] == []
+
+
+@pytest.mark.skipif(not (PROJECT / ".ci").is_dir(), reason="not a checkout: .ci/ is not part of the distribution")
+def test_ci_runs_the_command_that_the_readme_gives() -> None:
+    """The README's command for the tests and that of `.ci/run` are the same line."""
+
+    def commands(name: str) -> list[str]:
+        lines = (PROJECT / name).read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.endswith("nox -s tests")]
+
+    assert len(commands("README.md")) == 1
+    assert commands("README.md") == commands(".ci/run")
