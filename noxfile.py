@@ -1,0 +1,170 @@
+"""The project's chores: `nox -l` lists them, `nox -s NAME` runs one.
+
+Every session makes its own environment under `.nox/` and installs what it needs from `pyproject.toml`; none looks at
+the environment that nox itself runs in. A Python version that is not on the machine is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+PROJECT = Path(__file__).resolve().parent
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+
+
+def _show_pyenv_versions() -> None:
+    """Make every version that pyenv has findable: by itself it hides all but the chosen one."""
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    if versions.is_dir() and "PYENV_VERSION" not in os.environ:
+        # The one in use first, so that plain `python3` stays what it is.
+        names = sorted((path.name for path in versions.iterdir()), key=lambda name: name not in sys.base_prefix)
+        os.environ["PYENV_VERSION"] = ":".join(names)
+
+
+_show_pyenv_versions()
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    """Install the project as it stands in the tree, and the dependency groups."""
+    requirements = [name for group in groups for name in nox.project.dependency_groups(PYPROJECT, group)]
+    session.install("-e", ".", *requirements)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests; what follows `--` goes to pytest."""
+    _install(session, "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and measure branches, in the programs that they start too; fails under 95 %."""
+    _install(session, "test")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style; `nox -s lint -- --fix` mends what can be mended."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    fix = "--fix" in session.posargs
+    session.run("ruff", "check", *(["--fix"] if fix else []), ".")
+    session.run("ruff", "format", *([] if fix else ["--check"]), ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, strictly, of the sources, the tests and this file."""
+    _install(session, "types")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation and run its examples; a warning is an error."""
+    _install(session, "docs")
+    for builder in ("html", "doctest"):
+        session.run(
+            *("python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder),
+            *("-d", "docs/_build/doctrees", "docs", f"docs/_build/{builder}"),
+        )
+    session.log(f"open {PROJECT / 'docs' / '_build' / 'html' / 'index.html'}")
+
+
+@nox.session
+def generate(session: nox.Session) -> None:
+    """Write anew what is made from the declarations of the wire: the codec and the tables of the documentation."""
+    _install(session)
+    session.run("python", "scripts/generate.py", *session.posargs)
+
+
+@nox.session
+def differential(session: nox.Session) -> None:
+    """Compare construct, the pure and the native codec, on our frames and on 500 made-up declarations."""
+    _install(session, "test")
+    session.run("python", "-m", "fuzz.differential", "--frames", "100000", *session.posargs)
+    session.run("python", "-m", "fuzz.declared", "--declarations", "500", *session.posargs)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the native codec under AddressSanitizer, UndefinedBehaviorSanitizer and valgrind."""
+    _install(session, "test")
+    session.run("python", "scripts/sanitize.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the codec against its peers; writes benchmarks/results/ and the plot of the documentation."""
+    _install(session, "bench", "test")
+    session.run("python", "-m", "benchmarks.codec", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Replay the corpus and try new bytes for a while: `nox -s fuzz -- --seconds 60`."""
+    _install(session, "test")
+    session.run("python", "-m", "fuzz", *(session.posargs or ("--seconds", "10")))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Five agencies, 100,000 made-up bets, one server, one draw: the whole job on this machine."""
+    _install(session)
+    session.run("python", "scripts/demo.py", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheels (native and pure) into dist/, then do the whole job with each, far from the tree."""
+    session.install("build[uv]", "uv")
+    dist = PROJECT / "dist"
+    for old in dist.glob("bets_protocol-*"):
+        old.unlink()
+    arguments = ("--installer", "uv", "--outdir", str(dist))
+    session.run("python", "-m", "build", *arguments)
+    (native,) = dist.glob("*.whl")
+    session.run("python", "-m", "build", "--wheel", *arguments, env={"BETS_PURE": "1"})
+    (pure,) = (wheel for wheel in dist.glob("*.whl") if wheel != native)
+    if not pure.name.endswith("-py3-none-any.whl"):
+        session.error(f"the pure wheel is for one platform only: {pure.name}")
+    _smoke(session, pure, codec="pure codec: it was not built")
+    # Without a C compiler the extension is left out, and then the first wheel has no native codec either.
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    _smoke(session, native, codec="native codec" if compiler else "pure codec: it was not built")
+
+
+def _smoke(session: nox.Session, wheel: Path, *, codec: str) -> None:
+    """Install `wheel` where nothing but it can be found, see that `codec` runs, and do the whole job."""
+    with tempfile.TemporaryDirectory(prefix="bets-smoke-") as name:
+        folder = Path(name)
+        python = folder / "venv" / "bin" / "python"
+        # The interpreter itself, not this session's environment, so that nothing but the wheel can be found.
+        session.run("uv", "venv", "-q", "-p", sys.executable, str(folder / "venv"))
+        session.run("uv", "pip", "install", "-q", "--python", str(python), str(wheel))
+        smoke = str(PROJECT / "scripts" / "demo.py")
+        with session.chdir(folder):
+            for program in ("bets-server", "bets-client"):
+                shown = session.run(str(python.parent / program), "--version", external=True, silent=True)
+                if codec not in str(shown):
+                    session.error(f"{wheel.name}: expected the {codec}, {program} --version says {shown}")
+            arguments = ("--agencies", "2", "--bets", "5000", "--seed", "2", "--folder", str(folder / "data"))
+            session.run(str(python), "-I", smoke, *arguments, external=True)
