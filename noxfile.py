@@ -105,6 +105,14 @@ def differential(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Decode ten million bets with each codec: the memory must stay flat."""
+    _install(session, "test")
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)
+    session.run("python", "-m", "benchmarks.soak", *session.posargs, env={"BETS_PURE": "1"})
+
+
+@nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the native codec under AddressSanitizer, UndefinedBehaviorSanitizer and valgrind."""
     _install(session, "test")

@@ -103,7 +103,7 @@ class _Walk:
                 self.switch(node, path, end, scope)
             case ir.Bounded():
                 self.bounded(node, path, end, scope)
-            case ir.Line():
+            case _:
                 self.line(node, path, end)
         return None
 

@@ -46,7 +46,7 @@ def explain_value(node: ir.Node, value: object, path: str = "") -> InvalidMessag
                 return _refusal(path, f"a {name}", value)
             return explain_record(node, value, path)
         case _:
-            pass
+            raise TypeError(f"a {type(node).__name__} has no value of its own")
     return None
 
 

@@ -1,5 +1,6 @@
 /* The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit. */
 
+#define SCAN_VARIABLES 3
 /* The part of a native codec that is the same for every layout: it knows no frame and no field. CPython 3.11 or later.
 
    Every function that takes a pointer and a size reads or writes no byte outside; who calls it has compared the size
@@ -314,7 +315,7 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
 
 /* -- scanners: iterators that give how many bytes they need, and return the size of the frame */
 
-#define SCAN_VARIABLES 16
+/* SCAN_VARIABLES is defined in front: as many as the deepest layout of the module needs. */
 enum { SCAN_MORE, SCAN_DONE, SCAN_BAD };
 
 typedef struct { int at; Py_ssize_t need; int64_t v[SCAN_VARIABLES]; } Scan;
@@ -2199,6 +2200,6 @@ PyMODINIT_FUNC PyInit__native(void)
     if (!int_type_from_bytes
         && !(int_type_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return NULL;
     PyObject *made = PyModule_Create(&definition);
-    if (made && PyModule_AddStringConstant(made, "DIGEST", "351f0c0978a0d68e") < 0) Py_CLEAR(made);
+    if (made && PyModule_AddStringConstant(made, "DIGEST", "9fc71f31eac16e7a") < 0) Py_CLEAR(made);
     return made;
 }

@@ -108,6 +108,7 @@ def test_a_row_of_the_wrong_shape_is_named_with_its_line(tmp_path: Path, row: by
         ("Ana,Paz,30904465,1999-03-17,٣", "number"),
         ("Ana,Paz,30904465,1999-03-17,1.0", "number"),
         ("Ana,Paz,30904465,1999-03-17,5\x00", "number"),
+        ("Ana,Paz,30904465,1999-03-17,5\r", "number"),
     ],
 )
 def test_a_value_that_breaks_its_rule_is_named_with_its_field(tmp_path: Path, row: str, field: str) -> None:

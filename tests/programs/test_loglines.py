@@ -103,6 +103,25 @@ def test_a_record_has_time_padded_level_and_message() -> None:
     assert [bool(re.fullmatch(pattern, line)) for pattern, line in zip(expected, lines, strict=True)] == [True] * 3
 
 
+class Held(io.StringIO):
+    """A stream of another kind, which says when it is flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushed: list[int] = []
+
+    def flush(self) -> None:
+        self.flushed.append(self.getvalue().count("\n"))
+
+
+def test_every_line_is_flushed_whatever_the_stream() -> None:
+    stream = Held()
+    log = EventLog(setup_logging("INFO", stream))
+    log.success("one")
+    log.success("two")
+    assert stream.flushed == [1, 2]
+
+
 def test_lines_below_the_level_are_left_out() -> None:
     stream = io.StringIO()
     log = EventLog(setup_logging("WARNING", stream))

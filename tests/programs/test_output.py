@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 
 import pytest
@@ -35,3 +37,16 @@ def test_a_prepared_stream_flushes_each_line_and_escapes_what_it_lacks() -> None
     prepare(stream)
     stream.write("N°1\n")
     assert raw.getvalue() == b"N\\xb01\n"
+
+
+def test_a_reader_that_has_left_costs_neither_later_results_nor_the_exit_code() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = "from bets_protocol.programs.output import write_result\nfor _ in range(3): write_result('x' * 100_000)"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, timeout=20, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -154,6 +154,15 @@ def _refuses_what_is_no_bet(encode_bet: Callable[[Any], bytes], imitation: objec
         encode_bet(Ack(count=1))
 
 
+@pytest.mark.parametrize(("which", "name"), CODEC_CASES)
+def test_every_encoder_refuses_another_message(which: str, name: str) -> None:
+    """The bytes of one message never go out as another."""
+    codec = EVERY[which][name]
+    other = Ack(count=1) if name != "ack" else Probe(line=b"hello")
+    with pytest.raises(InvalidMessage, match=f"expected a {codec.frame.class_name}, found {type(other).__name__}"):
+        codec.encode(other)
+
+
 def test_a_batch_above_its_bound_is_not_encoded() -> None:
     """One byte more than 8192 is a mistake of the sender, and nothing is sent; 8192 are fine."""
     room = limits.MAX_FRAME_BYTES - 2 - 15 * len(encode(LONG, revision=5))
@@ -164,4 +173,10 @@ def test_a_batch_above_its_bound_is_not_encoded() -> None:
     with pytest.raises(LocalProtocolError, match="a frame of at most 8192 bytes, not 8193"):
         encode(batch)
     # A frame of revision 6 has no type, so there is a byte more of room.
-    assert len(encode(batch, revision=6)) == 8192
+    assert len(PURE["untyped_batch"].encode(batch)) == len(encode(batch, revision=6)) == 8192
+    for codecs in EVERY.values():
+        with pytest.raises(LocalProtocolError, match="a frame of at most 8192 bytes, not 8193"):
+            codecs["bet_batch"].encode(batch)
+        longer = BetBatch(bets=[LONG] * 15 + [attrs.evolve(filling, last_name="Páez")])
+        with pytest.raises(LocalProtocolError, match="a frame of at most 8192 bytes, not 8193"):
+            codecs["untyped_batch"].encode(longer)

@@ -22,6 +22,8 @@ from bets_protocol._explain import explain_bytes
 from bets_protocol._rules import CalendarDate, Characters, IntRange, digits, printable_name
 from bets_protocol.compiler import UnsupportedConstruct, read_construct
 from bets_protocol.compiler._module import emit_codec_module, emit_layouts_module, emit_values_module, read_frames
+from bets_protocol.compiler._python import emit_codec, emit_values
+from bets_protocol.compiler._writing import emit_put
 from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
 from bets_protocol.testing.strategies import values
 from tests.protocol.declarations import LONG, Compiled, declarations
@@ -318,7 +320,7 @@ def assert_agree(compiled: Compiled, data: bytes) -> None:
         assert found == len(data)
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(declarations(), st.data())
 def test_any_declaration_becomes_code_that_does_what_construct_does(declaration: Any, data: st.DataObject) -> None:
     """Good messages, their bytes, and bytes that are almost right: the same verdict and the same values."""
@@ -353,6 +355,51 @@ def test_a_rule_on_a_length_is_kept_when_reading() -> None:
     assert "expected a length from 3 to 9, not 2" in str(error)
     with pytest.raises(InvalidMessage, match="x: expected what takes 3 to 9 bytes, found '2 bytes'"):
         compiled.classes["Made"](x=compiled.classes["In"](t="a"))
+
+
+def test_the_size_of_a_region_counts_all_that_is_in_it() -> None:
+    """Constants, the case of a switch, arrays and lines, each with its lengths."""
+    inner = "In" / c.Struct(
+        "tag" / c.Const(b"T"),
+        "kind" / U8,
+        "body" / c.Switch(c.this.kind, {1: U8, 2: c.PascalString(U16, "utf8")}, default=c.Error),
+        "many" / c.PrefixedArray(U8, Bounded(9, c.Prefixed(U8, "Part" / c.Struct("x" / U16, c.Terminated)))),
+        "line" / Line(9, first=(0x61, 0x7A)),
+        c.Terminated,
+    )
+    compiled = Compiled(made("x" / c.Prefixed(Ruled(U8, IntRange(14, 16)), inner)))
+    make, part = compiled.classes["In"], compiled.classes["Part"](x=7)
+    good = make(kind=2, body="ñ", many=(part, part), line=b"a\n")
+    data = b"\x0f" + b"T\x02" + b"\x00\x02\xc3\xb1" + b"\x02\x02\x00\x07\x02\x00\x07" + b"a\n"
+    assert data == compiled.encode(compiled.classes["Made"](x=good))
+    for bad, size in (
+        (make(kind=1, body=7, many=(part,), line=b"ab"), 9),
+        (make(kind=2, body="ñandu", many=(part, part), line=b"a\n"), 19),
+    ):
+        with pytest.raises(InvalidMessage, match=f"x: expected what takes 14 to 16 bytes, found '{size} bytes'"):
+            compiled.classes["Made"](x=bad)
+
+
+def test_a_text_may_have_a_least_length_without_a_rule() -> None:
+    """The rule of its length says it."""
+    make = Compiled(made("x" / c.PascalString(Ruled(U8, IntRange(2, 4)), "utf8"))).classes["Made"]
+    assert make(x="ñ").x == "ñ"
+    with pytest.raises(InvalidMessage, match="x: expected at least 2 bytes of UTF-8, found 'a'"):
+        make(x="a")
+
+
+def test_only_layouts_of_frames_can_be_emitted() -> None:
+    """What has no class, or no value, is a bug of whoever asks for its code."""
+    with pytest.raises(TypeError, match="a frame must be a record, not Int"):
+        emit_codec({"frame": ir.Int(1)})
+    constants = ir.Record("Made", (ir.Field("x", ir.Array(2, ir.Const(1, ir.Int(1)))),))
+    with pytest.raises(TypeError, match="has no value"):
+        emit_codec({"frame": constants})
+    switches = ir.Record("Made", (ir.Field("x", ir.Array(2, ir.Switch("y", ((1, ir.Int(1)),)))),))
+    with pytest.raises(TypeError, match="a Switch can only be the field of a record"):
+        emit_values({"frame": switches})
+    with pytest.raises(TypeError, match="a Switch can only be the field of a record"):
+        emit_put(switches, {switches: "_put_Made"})
 
 
 def test_digits_that_may_be_none() -> None:

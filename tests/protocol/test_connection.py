@@ -32,9 +32,11 @@ from bets_protocol import (
     TruncatedFrame,
     Winners,
     WinnersRequest,
+    _connection,
     encode,
 )
 from bets_protocol._codec import CODECS
+from bets_protocol._connection import _FrameReader
 from bets_protocol.testing.pair import ConnectionPair, Cut, byte_by_byte, client_events, server_events, whole
 from tests.protocol.frames import ANA, JOSE, batch, bet, sized_bet
 from tests.strategies import bets, cuts, frames, frames_or_damaged, messages
@@ -673,6 +675,19 @@ def _count_steps(connection: ServerConnection, frame: bytes) -> int:
     reader.begin = counting  # type: ignore[method-assign]  # to look at it from inside
     assert len(server_events(connection, byte_by_byte(frame))) == 1
     return steps
+
+
+def test_a_reader_between_two_frames_has_none() -> None:
+    """It waits for a frame to begin."""
+    assert _FrameReader().take() is None
+
+
+def test_two_frames_that_begin_alike_are_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server could not tell them apart, so the library would not come up."""
+    twice = {"one": CODECS["bet_batch"], "other": CODECS["bet_batch"]}
+    monkeypatch.setattr(_connection, "CODECS", twice)
+    with pytest.raises(TypeError, match="bet_batch and bet_batch both begin with byte 1"):
+        _connection._dispatch(8)
 
 
 def test_a_pair_is_made_for_revisions_of_clients() -> None:

@@ -27,6 +27,25 @@ def explain_batch(data: bytes) -> RemoteProtocolError | None:
     return explain_bytes(layouts.BET_BATCH, data)
 
 
+def refused_alike(name: str, frame: bytes, error: RemoteProtocolError | None) -> bool:
+    """Whether every codec refuses `frame` with the same words, and its scanner has no other opinion."""
+    for codecs in EVERY.values():
+        codec = codecs[name]
+        for read in (codec.check, codec.decode):
+            try:
+                read(frame)
+                assert error is None
+            except (DecodeError, InvalidValue) as found:
+                assert (type(error), str(error)) == (type(found), str(found))  # noqa: PT017  # it may not be raised
+        try:
+            next(codec.scan(bytearray(frame)))
+        except StopIteration:
+            continue
+        except DecodeError:
+            assert isinstance(error, DecodeError)
+    return True
+
+
 def verdict(error: RemoteProtocolError | None) -> tuple[type[RemoteProtocolError], str, int | None] | None:
     return None if error is None else (type(error), error.path, error.offset)
 
@@ -70,6 +89,7 @@ def test_every_length_of_a_bet_is_accepted() -> None:
 def test_framing_errors_of_a_bet(frame: bytes, path: str, offset: int, reason: str) -> None:
     """Where the layout breaks, and what was expected there."""
     error = explain_bet(frame)
+    assert refused_alike("bet_frame", frame, error)
     assert (DecodeError, path, offset) == verdict(error)
     assert reason in str(error)
 
@@ -94,6 +114,9 @@ def test_framing_errors_of_a_bet(frame: bytes, path: str, offset: int, reason: s
 def test_framing_errors_of_a_batch(frame: bytes, path: str, offset: int, reason: str) -> None:
     """The bet is named by its place in the batch, the byte by its place in the frame."""
     error = explain_batch(frame)
+    assert refused_alike("bet_batch", frame, error)
+    untyped = explain_bytes(layouts.UNTYPED_BATCH, frame[1:])
+    assert refused_alike("untyped_batch", frame[1:], untyped)
     assert (DecodeError, path, offset) == verdict(error)
     assert reason in str(error)
 
@@ -103,10 +126,17 @@ def test_a_batch_may_fill_its_bound_and_not_a_byte_more() -> None:
     bets = [sized_bet(535)] * 15
     assert explain_batch(batch(*bets, sized_bet(165))) is None
     error = explain_batch(batch(*bets, sized_bet(166)))
+    assert refused_alike("bet_batch", batch(*bets, sized_bet(166)), error)
+    untyped = batch(*bets, sized_bet(167))[1:]
+    assert refused_alike("untyped_batch", untyped, explain_bytes(layouts.UNTYPED_BATCH, untyped))
     assert (FrameTooLarge, "bets[15]", 8192) == verdict(error)
     assert str(error) == "bets[15] at byte 8192: expected at most 8192 bytes"
     # Here the very length of a bet lies behind the bound.
-    error = explain_batch(batch(*bets, sized_bet(165), sized_bet(27)))
+    frame = batch(*bets, sized_bet(165), sized_bet(27))
+    error = explain_batch(frame)
+    assert refused_alike("bet_batch", frame, error)
+    untyped = batch(*bets, sized_bet(166), sized_bet(27))[1:]
+    assert refused_alike("untyped_batch", untyped, explain_bytes(layouts.UNTYPED_BATCH, untyped))
     assert (FrameTooLarge, "bets[16]", 8192) == verdict(error)
 
 
@@ -121,6 +151,7 @@ VALUE_ERRORS = [
     ("number 10000", bet(number=10000), "number", NUMBER, "a number from 0 to 9999, found 10000"),
     ("number 65535", bet(number=65535), "number", NUMBER, "a number from 0 to 9999, found 65535"),
     ("empty name", bet(first_name=b"", last_name=b"Paz Paz"), "first_name", FIRST_NAME, "non-empty text"),
+    ("empty last name", bet(last_name=b""), "last_name", LAST_NAME, "non-empty text"),
     ("NUL", bet(first_name=b"A\x00a"), "first_name", FIRST_NAME, "without control characters"),
     ("CR LF", bet(first_name=b"A\r\n"), "first_name", FIRST_NAME, "without control characters"),
     ("LF", bet(last_name=b"Pa\n"), "last_name", LAST_NAME, "without control characters"),
@@ -163,8 +194,12 @@ def test_value_errors_of_a_bet(frame: bytes, path: str, offset: int, expectation
     assert error is not None
     assert expectation in str(error)
     assert error.code is RejectCode.BAD_BET
+    assert refused_alike("bet_frame", frame, error)
     # In a batch the same value is refused for the same reason.
     in_batch = explain_batch(batch(WHOLE, frame))
+    assert refused_alike("bet_batch", batch(WHOLE, frame), in_batch)
+    untyped = explain_bytes(layouts.UNTYPED_BATCH, batch(WHOLE, frame)[1:])
+    assert refused_alike("untyped_batch", batch(WHOLE, frame)[1:], untyped)
     assert (InvalidValue, f"bets[1].{path}", 2 + len(WHOLE) + offset) == verdict(in_batch)
 
 
@@ -218,13 +253,14 @@ def test_what_was_found_stays_out_of_the_summary() -> None:
 @pytest.mark.parametrize(
     ("name", "frame", "expected"),
     [
+        ("winners_request", b"\x01\x05", (DecodeError, "type", 0)),
         ("winners_request", b"\x02", (DecodeError, "agency", 1)),
         ("winners_request", b"\x02\x00", (InvalidValue, "agency", 1)),
         ("winners_request", b"\x02\x05\x00", (DecodeError, "", 2)),
         ("winners", b"\x00", (DecodeError, "documents", 0)),
         ("winners", b"\x00\x01", (DecodeError, "documents[0]", 2)),
         ("winners", b"\x00\x02" + b"12345678" + b"1234567x", (InvalidValue, "documents[1]", 10)),
-        ("winners", b"\xff\xff" + b"12345678" * 65534, (DecodeError, "documents[65534]", 2 + 8 * 65534)),
+        ("winners", b"\x03\xe8" + b"12345678" * 999, (DecodeError, "documents[999]", 2 + 8 * 999)),
         ("ack", b"", (DecodeError, "count", 0)),
         ("ack", b"\x01\x01", (DecodeError, "", 1)),
         ("probe", b"", (DecodeError, "line", 0)),
@@ -237,7 +273,10 @@ def test_what_was_found_stays_out_of_the_summary() -> None:
         ("probe", b"a" * 1024 + b"\n", None),
         ("probe", b"a" * 1024, None),
         ("probe", b"~\x00\xff\r\n", None),
+        ("open_upload", b"\x02\x01" + bytes(29), (DecodeError, "type", 0)),
+        ("open_upload", b"\x03", (DecodeError, "version", 1)),
         ("open_upload", b"\x03\x02" + bytes(29), (DecodeError, "version", 1)),
+        ("open_upload", b"\x03\x01\x01" + bytes(29), (DecodeError, "", 31)),
         ("open_upload", b"\x03\x01" + bytes(29), (InvalidValue, "agency", 2)),
         ("open_upload", b"\x03\x01\x01" + bytes(27), (DecodeError, "upload_id", 15)),
         ("upload_status", b"\x83\x11" + bytes(16), (InvalidValue, "code", 1)),
@@ -247,7 +286,9 @@ def test_what_was_found_stays_out_of_the_summary() -> None:
 )
 def test_errors_of_the_other_frames(name: str, frame: bytes, expected: tuple[type, str, int] | None) -> None:
     """Kind of error, field and byte for each of the other messages."""
-    assert expected == verdict(explain_bytes(CODECS[name].frame.layout, frame))
+    error = explain_bytes(CODECS[name].frame.layout, frame)
+    assert expected == verdict(error)
+    assert refused_alike(name, frame, error)
 
 
 @pytest.mark.parametrize("name", sorted(CODECS))

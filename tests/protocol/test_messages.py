@@ -28,6 +28,7 @@ from bets_protocol import (
     Winners,
     WinnersRequest,
 )
+from bets_protocol import _ir as ir
 from bets_protocol import _messages as messages_module
 from bets_protocol._codec import CODECS
 from bets_protocol._explain_value import explain_record, explain_value
@@ -243,6 +244,12 @@ def test_the_slow_path_finds_nothing_in_good_messages(message: object) -> None:
     for codec in CODECS.values():
         if codec.message_class is type(message):
             assert explain_value(codec.frame.layout, message) is None
+
+
+def test_only_what_has_a_value_is_explained() -> None:
+    """A constant is held by no message."""
+    with pytest.raises(TypeError, match="a Const has no value of its own"):
+        explain_value(ir.Const(1, ir.Int(1)), 1)
 
 
 def test_an_object_without_the_field_is_refused() -> None:

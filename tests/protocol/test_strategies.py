@@ -41,7 +41,7 @@ def unreached(found: list[T], **edges: Callable[[T], bool]) -> list[str]:
 def test_bets_reach_the_edges() -> None:
     """Names that fill their bytes, of characters of several bytes; the ends of every range."""
     missing = unreached(
-        drawn(bets(), 400),
+        drawn(bets(), 300),
         full_of_wide_characters=lambda bet: len(bet.first_name.encode()) == 255 and not bet.first_name.isascii(),
         both_names_full=lambda bet: len(bet.first_name.encode()) == len(bet.last_name.encode()) == 255,
         shortest_name=lambda bet: len(bet.last_name.encode()) == 1,
@@ -56,9 +56,9 @@ def test_bets_reach_the_edges() -> None:
 def test_batches_reach_the_edges() -> None:
     """One bet, very many, a frame that is as good as full, several agencies."""
     missing = unreached(
-        drawn(messages("bet_batch"), 200),
+        drawn(messages("bet_batch"), 150),
         one_bet=lambda batch: len(batch.bets) == 1,
-        many_bets=lambda batch: len(batch.bets) > 150,
+        many_bets=lambda batch: len(batch.bets) > 100,
         a_full_frame=lambda batch: len(encode(batch)) > 8150,
         several_agencies=lambda batch: len({bet.agency for bet in batch.bets}) > 2,
     )
@@ -68,12 +68,12 @@ def test_batches_reach_the_edges() -> None:
 def test_other_messages_reach_the_edges() -> None:
     """No winners and hundreds; lines of one byte and of 1024, with and without an end."""
     missing = unreached(
-        drawn(messages("probe"), 200),
+        drawn(messages("probe"), 100),
         one_byte=lambda probe: len(probe.line) == 1,
         longest_line=lambda probe: len(probe.line) == 1025,
         longest_line_without_end=lambda probe: len(probe.line) == 1024 and not probe.line.endswith(b"\n"),
     ) + unreached(
-        drawn(messages("winners"), 200),
+        drawn(messages("winners"), 100),
         none=lambda winners: not winners.documents,
         hundreds=lambda winners: len(winners.documents) > 200,
     )

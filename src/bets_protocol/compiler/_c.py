@@ -40,8 +40,11 @@ def emit_c_module(
     """
     records = records_by_name(frames.values())
     texts = Texts(frames.values())
+    scanners = {name: Scanning(name, node) for name, node in frames.items()}
+    scans = {name: scanner.emit() for name, scanner in scanners.items()}
     out = [
         f"/* {heading} */\n",
+        f"#define SCAN_VARIABLES {max((scanner.variables for scanner in scanners.values()), default=1)}",
         RUNTIME.read_text(encoding="utf-8"),
         *(_class_slots(record) for record in records.values()),
         texts.source(),
@@ -52,7 +55,7 @@ def emit_c_module(
         out.append(Checking(name, node, texts).emit())
         out.append(Decoding(name, node, texts).emit())
         out.append(Encoding(name, node, texts).emit())
-        out.append(Scanning(name, node).emit())
+        out.append(scans[name])
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]
     out.append(_module_end(module, frames, records, methods, digest))
     return "\n".join(out)

@@ -25,8 +25,6 @@ class Scanning:
     def emit(self) -> str:
         ahead = self.visit(self.layout, 0)
         self.await_bytes(ahead)
-        if self.variables > 16:
-            raise TypeError(f"{self.name}: nested too deeply for a scanner of 16 variables")
         body = "\n".join(self.out.lines)
         return f"""
 static int scan_{self.name}(const u8 *d, Py_ssize_t n, Scan *s)

@@ -60,9 +60,6 @@ class _Spot:
     name: str = ""
     last: bool = True
 
-    def __str__(self) -> str:
-        return self.path
-
 
 def _read(x: Any, at: _Spot) -> ir.Node:
     """The form of `x`, which says by itself where it ends."""

@@ -27,6 +27,7 @@ class _Scanning:
         self.bounds: list[tuple[Place, int]] = []  # those around the place at hand: where each starts, and its size
         self.scope: dict[str, str] = {}  # the variables of what a Switch of the record at hand looks at
         self.compared: Place | None = None  # with the bounds around it
+        self.awaited: Place | None = None  # and compared: what is before it is there on every way that leads here
 
     def emit(self, name: str, layout: ir.Node) -> str:
         out = self.out
@@ -45,6 +46,8 @@ class _Scanning:
 
     def await_bytes(self, place: Place, path: str) -> None:
         """Emits the wait for the bytes before `place`, after comparing it with the bounds around."""
+        if place == self.awaited:
+            return
         self.require_bounds(place, path)
         with self.out.block(f"while len(data) < {place}:"):
             self.out(f"yield {place}")
@@ -128,6 +131,8 @@ class _Scanning:
             after = self.visit(node.item, position, f"{path}[{{{index}}}]", f"{stem}_item")
             self.await_bytes(after, f"{path}[{{{index}}}]")
             out(f"{position} = {after}")
+        if node.count != 0:
+            self.awaited = position  # the last item was, or the count where there are no items
         return position
 
     def record(self, node: ir.Record, place: Place, path: str) -> Place:
@@ -171,4 +176,5 @@ class _Scanning:
             out(f"yield {position} + 1")
         expected = f"expected a line of at most {node.max_bytes} bytes"
         self.fail(f"{stop} < 0 or {stop} > {limit}", "FrameTooLarge", expected, path, limit)
-        return Place(stop, 1)
+        self.awaited = Place(stop, 1)
+        return self.awaited

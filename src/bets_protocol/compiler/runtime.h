@@ -312,7 +312,7 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
 
 /* -- scanners: iterators that give how many bytes they need, and return the size of the frame */
 
-#define SCAN_VARIABLES 16
+/* SCAN_VARIABLES is defined in front: as many as the deepest layout of the module needs. */
 enum { SCAN_MORE, SCAN_DONE, SCAN_BAD };
 
 typedef struct { int at; Py_ssize_t need; int64_t v[SCAN_VARIABLES]; } Scan;
