@@ -121,9 +121,10 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the codec against its peers; writes benchmarks/results/ and the plot of the documentation."""
+    """Measure the codec against its peers, and the whole job; writes benchmarks/results/ and the plot of the docs."""
     _install(session, "bench", "test")
     session.run("python", "-m", "benchmarks.codec", *session.posargs)
+    session.run("python", "-m", "benchmarks.end_to_end", *session.posargs)
 
 
 @nox.session
