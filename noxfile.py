@@ -48,7 +48,8 @@ def _install(session: nox.Session, *groups: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; what follows `--` goes to pytest."""
     _install(session, "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    # More processes than cores: most tests wait for sockets, processes and disks.
+    session.run("python", "-m", "pytest", "-n", "4", *session.posargs)
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """The whole job, timed: `python -m benchmarks.end_to_end`.
 
 A real server and five real clients on loopback, once for each way of running them in every round, in an order that
-changes. Real files where they are at hand, else made-up ones of the same sizes. Writes a table into benchmarks/results/.
+changes. Real files where they are at hand, else made-up ones of the same sizes. Writes benchmarks/results/end_to_end.md
 """
 
 from __future__ import annotations

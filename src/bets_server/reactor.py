@@ -166,8 +166,8 @@ class Reactor:
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_S
             self._sweep()
-        if self._exit_after_draw and self._drawn_here and not any(s.waiting or s.busy for s in self._sessions.values()):
-            self._stop_asked = True
+        if self._exit_after_draw and self._drawn_here:
+            self._stop_asked = True  # who waited asks again by now, and is answered first
         if self._stop_asked and self._stop_deadline is None:
             self._begin_stop(now)
         if self._stop_deadline is not None and now >= self._stop_deadline:

@@ -80,13 +80,20 @@ def test_other_messages_reach_the_edges() -> None:
     assert missing == []
 
 
-@settings(max_examples=60)
-@given(any_message())
-def test_every_message_can_be_encoded(message: object) -> None:
+@pytest.mark.parametrize("name", CODECS)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_every_message_can_be_encoded(name: str, data: st.DataObject) -> None:
     """And the size that the layout gives it is the size that it has."""
-    for codec in CODECS.values():
-        if codec.message_class is type(message):
-            assert encoded_size(codec.frame.layout, message) == len(codec.encode(message))
+    message = data.draw(messages(name))
+    assert encoded_size(CODECS[name].frame.layout, message) == len(CODECS[name].encode(message))
+
+
+def test_any_message_is_of_every_class() -> None:
+    """All of them turn up."""
+    assert {type(message) for message in drawn(any_message(), 100)} == {
+        codec.message_class for codec in CODECS.values()
+    }
 
 
 TEXTS = [

@@ -31,6 +31,7 @@ def test_idle(serve: Servers) -> None:
     idle, halfway = server.client(), server.client()
     halfway.send(batch(bet(1))[:20])
     _ping(server)
+    wait_until(lambda: server.logged("close_connection") == 1, "the ping is over")
     assert server.stop() == ExitCode.DONE
     assert [idle.read_to_end(), halfway.read_to_end()] == [b"", b""]
     before = server.lines.index(f"close_listener | result: success | url: {server.url}")
@@ -53,6 +54,7 @@ def test_batches_that_were_read_are_stored_and_answered_first(serve: Servers) ->
     _ping(server)
     server.reactor.stop()
     wait_until(lambda: server.logged("close_listener"), "the stop has begun")
+    clients[1].send(batch(bet(99)))  # too late: it is not read any more
     assert all(client.pending is None for client in clients)
     server.store.gate.set()
     assert [client.read_to_end() for client in clients] == [b"\x01\x02" + ACK_0, b"\x01" * 40, b"\x01"]

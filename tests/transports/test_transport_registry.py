@@ -111,8 +111,9 @@ def test_listening_needs_a_backlog(backlog: int) -> None:
 
 def test_a_registered_transport_is_used() -> None:
     """From `register_transport` on, urls of its scheme go to it, and it is listed."""
+    before = transport_schemes()
     register_transport("carrier", MemoryTransport())
-    assert transport_schemes() == ("carrier", "memory", "tcp", "unix")
+    assert transport_schemes() == tuple(sorted({*before, "carrier"}))
     with listen("carrier://x"), connect("carrier://x") as client:
         assert client.peer == "memory"
 

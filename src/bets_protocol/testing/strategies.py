@@ -46,7 +46,7 @@ def bets() -> st.SearchStrategy[Bet]:
 
 
 def any_message() -> st.SearchStrategy[Message]:
-    """Messages of every class."""
+    """Messages of every class; a batch of them may fit the frame of revision 6 only, which has no type."""
     return st.one_of([messages(name) for name in _LAYOUTS])
 
 
