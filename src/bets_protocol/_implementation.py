@@ -44,14 +44,14 @@ def _load_native() -> tuple[ModuleType | None, str]:
     if os.environ.get(PURE_VARIABLE, "") not in ("", "0"):
         return None, f"{PURE_VARIABLE} is set"
     try:
-        from bets_protocol import _native  # noqa: PLC0415  # it may not be there, or not be wanted
+        import bets_protocol._native as native  # noqa: PLC0415  # it may not be there, or not be wanted
     except ImportError as error:
         return None, "it was not built" if isinstance(error, ModuleNotFoundError) else str(error)
-    if _native.DIGEST != pure.NATIVE_DIGEST:
+    if native.DIGEST != pure.NATIVE_DIGEST:
         return None, "it was built from other layouts: install the package again"
     classes = {record.name: getattr(messages, record.name) for frame in FRAMES for record in records(frame.layout)}
-    _native.bind(classes, {name: value for name, value in vars(pure).items() if callable(value)})
-    return _native, ""
+    native.bind(classes, {name: value for name, value in vars(pure).items() if callable(value)})
+    return native, ""
 
 
 _NATIVE, _REASON = _load_native()

@@ -42,6 +42,12 @@ def test_the_environment_forces_the_pure_codec() -> None:
     assert in_new_process(code, BETS_PURE="1") == "pure codec: BETS_PURE is set False"
 
 
+def test_without_an_extension_the_pure_codec_runs() -> None:
+    """Where none was built, the library works all the same, and says why."""
+    code = "import sys; sys.modules['bets_protocol._native'] = None\nimport bets_protocol as b; print(b.codec_info())"
+    assert in_new_process(code, BETS_PURE="") == "pure codec: it was not built"
+
+
 def test_an_extension_of_other_layouts_is_not_used() -> None:
     """One whose digest differs is left alone, so that an old build can never speak for new declarations."""
     code = FOREIGN + "import bets_protocol as b; print(b.codec_info())"
