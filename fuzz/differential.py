@@ -153,8 +153,13 @@ def mutant(data: bytes, rng: random.Random) -> bytes:
     return bytes(found)
 
 
-def run(frames: int, *, start: int = 1) -> Counter[str]:
+def run(frames: int, *, start: int = 1, number: int = SAMPLES) -> Counter[str]:
     """Compares `frames` frames, as many of every kind; returns how often each verdict came.
+
+    Args:
+        frames: how many, sound ones first, then mutants of these.
+        start: the seed.
+        number: sound frames of each kind.
 
     Raises:
         Disagreement: at the first one.
@@ -163,7 +168,7 @@ def run(frames: int, *, start: int = 1) -> Counter[str]:
     verdicts: Counter[str] = Counter()
     for schema in FRAMES:
         trio = Trio.of(schema)
-        sound = samples(schema, start=start)
+        sound = samples(schema, number=number, start=start)
         for index in range(-(-frames // len(FRAMES))):
             data = sound[index] if index < len(sound) else mutant(rng.choice(sound), rng)
             verdicts[trio.compare(data)] += 1
