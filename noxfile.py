@@ -57,7 +57,7 @@ def coverage(session: nox.Session) -> None:
     """Run the tests and measure branches, in the programs that they start too; fails under 95 %."""
     _install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-n", "4", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
