@@ -41,7 +41,7 @@ class _Walk:
     data: bytes
     position: int = 0
     value_error: InvalidValue | None = None
-    bound: tuple[int, int] | None = None  # where the innermost bound ends, if the data go on behind it, and its size
+    bound: tuple[int, int] | None = None  # where the narrowest bound ends, and its size; inside of a region none
 
     def fail(self, path: str, reason: str) -> NoReturn:
         shown = self.data[self.position : self.position + _SHOWN_BYTES]
@@ -56,8 +56,8 @@ class _Walk:
         """Fails unless `size` more bytes stand before `end`."""
         if self.position + size <= end:
             return
-        if self.bound is not None:
-            limit, max_bytes = self.bound
+        limit, max_bytes = self.bound or (ir.UNBOUNDED, 0)
+        if self.position + size > limit:
             raise FrameTooLarge(f"expected at most {max_bytes} bytes", path=path, offset=limit)
         self.fail(path, f"expected {size} bytes, only {end - self.position} are left")
 
@@ -176,9 +176,9 @@ class _Walk:
     def bounded(self, node: ir.Bounded, path: str, end: int, scope: Scope) -> None:
         outer = self.bound
         limit = self.position + node.max_bytes
-        if limit < end:
-            end, self.bound = limit, (limit, node.max_bytes)
-        self.visit(node.sub, path, end, scope)
+        if outer is None or limit < outer[0]:
+            self.bound = (limit, node.max_bytes)
+        self.visit(node.sub, path, min(end, limit), scope)
         self.bound = outer
 
     def line(self, node: ir.Line, path: str, end: int) -> None:

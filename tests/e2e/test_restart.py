@@ -158,6 +158,22 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def test_full_disk_refuses_and_the_server_lives(programs: Programs) -> None:
+    """No room: the client is told that its batch is refused, exit code 6; with room again the next one is stored."""
+    sent = _write_bets(programs.folder, 1, 9000, winners=1)
+    server = programs.server("--agencies", "1", "--store", "csv:///bets.csv")
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    refused = _send(programs, 1, server.url, "--window", "1").expect(6)
+    assert "the server refuses bets" in refused.err
+    assert server.logged("apuesta_recibida | result: fail | cantidad: 130 | error: the store is full") == 1
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    stored = server.logged(STORED) * 130
+    assert _send(programs, 1, server.url).expect().results == sent[-1:]
+    server.stop()
+    rows = (programs.folder / "bets.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[3] for row in rows] == sent[:stored] + sent
+
+
 def test_failed_store_ends_the_server(programs: Programs) -> None:
     """The disk fails: no answer, exit code 8, one clear line; after a restart whatever was acknowledged is there."""
     sent = _write_bets(programs.folder, 1, 12_000, winners=1)

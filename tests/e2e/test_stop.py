@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,11 @@ def _assert_closed(program: Program, *what: str) -> None:
 
 
 def test_server(programs: Programs) -> None:
-    """Idle; with clients that say nothing, half a message, or wait for the draw; by SIGTERM twice and by SIGINT."""
+    """Starting; idle; with clients that say nothing, half a message, or wait for the draw; SIGTERM twice; SIGINT."""
+    starting = programs.start("bets-server", "serve", "--listen", "127.0.0.1:0", "--store", "sqlite:///starting.db")
+    starting.wait_until((programs.folder / "starting.db").exists, "its store")
+    starting.stop()
+    assert starting.lines[-1] == SHUTDOWN
     idle, busy, interrupted = (programs.server("--store", f"csv:///{number}.csv") for number in range(3))
     with contextlib.ExitStack() as clients:
         for data in (b"", b"\x01\x05", batch(bet(1))[:-1], b"\x02\x01"):
@@ -82,11 +87,18 @@ def silent_server() -> Iterator[str]:
 def full_server() -> Iterator[str]:
     """A server whose queue is full, so that connecting to it takes for ever."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
-        for _ in range(2):
+        for _ in range(3):
             client = waiting.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(listener.getsockname())
         yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def _connecting(url: str) -> int:
+    """How many wait for a connection to `url`: in the system's table their state is 02, SYN sent."""
+    port = int(url.rpartition(":")[2])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)
 
 
 def test_client(programs: Programs, silent_server: str, full_server: str) -> None:
@@ -96,12 +108,13 @@ def test_client(programs: Programs, silent_server: str, full_server: str) -> Non
         nobody = f"tcp://127.0.0.1:{gone.getsockname()[1]}"
     server = programs.server()
     options = "--agency", "1", "--log-level", "DEBUG", "--server"
+    fillers = _connecting(full_server)
     connecting = programs.client("winners", *options, full_server)
     resting = programs.client("send", "agency-1.csv", *options, nobody)
     sending = programs.client("send", "agency-1.csv", *options, silent_server)
     probing = programs.client("probe", "--amount", "3", "--period", "1h", *options, server.url)
     waiting = programs.client("winners", *options, server.url)
-    connecting.wait_for_line("config | result: success")
+    connecting.wait_until(lambda: _connecting(full_server) > fillers, "an attempt to connect")
     resting.wait_for_line("connect | result: fail", count=2)
     sending.wait_for_line("connect | result: success")
     probing.wait_for_line("receive_message | result: success")

@@ -546,6 +546,19 @@ def test_names_are_never_taken_twice() -> None:
     assert data == compiled.encode(message)
 
 
+def test_a_line_is_never_empty() -> None:
+    """Not even where it may begin with any byte; its LF is no byte of it."""
+    compiled = Compiled(made("line" / Line(3, first=(0, 255)), c.Terminated))
+    for data in (b"", b"\n", b"\n\n", b"abcd", b"abcd\n", b"a\nb"):
+        assert isinstance(refusal(compiled, data), DecodeError)
+        assert reference(compiled.declaration, data) is None
+    for data in (b"\x00", b"\xff\n", b"abc\n"):
+        assert data == compiled.encode(compiled.decode(data))
+    assert isinstance(scanned(compiled, b"\n"), DecodeError)
+    assert isinstance(scanned(compiled, b"abcd"), FrameTooLarge)
+    assert scanned(compiled, b"abc\n") == 4
+
+
 def test_characters_of_any_set_can_be_a_rule() -> None:
     """Sets for which there is no short cut are asked character by character."""
     hexadecimal = Characters(label="hexadecimal digits", allowed=((0x30, 0x39), (0x61, 0x66)))

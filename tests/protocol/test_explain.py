@@ -131,6 +131,13 @@ def test_a_batch_may_fill_its_bound_and_not_a_byte_more() -> None:
     assert refused_alike("untyped_batch", untyped, explain_bytes(layouts.UNTYPED_BATCH, untyped))
     assert (FrameTooLarge, "bets[15]", 8192) == verdict(error)
     assert str(error) == "bets[15] at byte 8192: expected at most 8192 bytes"
+    # That the rest of it is not there makes no difference: its length is enough.
+    for missing in (1, 100):
+        error = explain_batch(batch(*bets, sized_bet(166))[:-missing])
+        assert (FrameTooLarge, "bets[15]", 8192) == verdict(error)
+    # A bet that would end at the bound is only incomplete.
+    error = explain_batch(batch(*bets, sized_bet(165))[:-1])
+    assert (DecodeError, "bets[15]", 8029) == verdict(error)
     # Here the very length of a bet lies behind the bound.
     frame = batch(*bets, sized_bet(165), sized_bet(27))
     error = explain_batch(frame)
@@ -279,6 +286,7 @@ def test_what_was_found_stays_out_of_the_summary() -> None:
         ("open_upload", b"\x03\x01\x01" + bytes(29), (DecodeError, "", 31)),
         ("open_upload", b"\x03\x01" + bytes(29), (InvalidValue, "agency", 2)),
         ("open_upload", b"\x03\x01\x01" + bytes(27), (DecodeError, "upload_id", 15)),
+        ("upload_status", b"", (DecodeError, "type", 0)),
         ("upload_status", b"\x83\x11" + bytes(16), (InvalidValue, "code", 1)),
         ("upload_status", b"\x82\x00" + bytes(16), (DecodeError, "type", 0)),
         ("upload_status", b"\x83\x00" + bytes(17), (DecodeError, "", 18)),

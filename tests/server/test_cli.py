@@ -111,6 +111,12 @@ def test_help_and_version(run: Run) -> None:
             assert re.search(r"Environment:\s+(BETS|SERVER|EXPECTED|LOGGING)_[A-Z_]+\.", option), option
 
 
+def test_started_as_a_module(programs: Programs) -> None:
+    """`python -m bets_server` is the same program under the same name."""
+    version = programs.run("bets-server", "--version").out
+    assert programs.run("python", "-m", "bets_server", "--version").out == version
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
