@@ -18,6 +18,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from bets_protocol.transports import _registry
+
 PROJECT = Path(__file__).resolve().parent.parent
 LEAK_DEADLINE_S = 2.0
 
@@ -71,6 +73,15 @@ def _test_leaves_nothing_behind() -> Iterator[None]:
     """Set up before the test's other fixtures, so it looks after they have cleaned up."""
     with _nothing_left("the test"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _transports_are_those_of_before() -> Iterator[None]:
+    """A transport that a test registers is gone afterwards: the table of schemes is one for the whole process."""
+    before = dict(_registry._table)
+    yield
+    _registry._table.clear()
+    _registry._table.update(before)
 
 
 @pytest.fixture(autouse=True, scope="session")

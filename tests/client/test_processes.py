@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -243,21 +242,6 @@ def test_a_terminal_shows_a_bar_on_standard_error_alone(file: str) -> None:
 def unmeasured() -> dict[str, str]:
     """The environment without what would measure the coverage of a process, and so load and slow it."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
-def cpu_seconds_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def test_help_starts_quickly() -> None:
-    """Processor time, the least of five: what else the machine does must not count."""
-    taken = []
-    for _ in range(5):
-        before = cpu_seconds_of_children()
-        subprocess.run([*CLIENT, "--help"], stdout=subprocess.DEVNULL, check=True, timeout=DEADLINE_S, env=unmeasured())
-        taken.append(cpu_seconds_of_children() - before)
-    assert min(taken) < 0.2
 
 
 def test_help_loads_neither_construct_nor_yaml_nor_ssl_nor_sockets() -> None:

@@ -34,6 +34,8 @@ LONG = Characters(label="long text", min_bytes=3)
 NO_VOWELS = Characters(label="text without vowels", excluded=((0x61, 0x61), (0x65, 0x65)), min_bytes=1)
 GREEK = Characters(label="Greek", allowed=((0x3B1, 0x3C9),), excluded=((0x3C2, 0x3C2),))
 
+U8, U16 = c.Int8ub, c.Int16ub
+
 KEYS: tuple[tuple[Any, tuple[int, ...]], ...] = (
     (c.Int8ub, (1, 2, 9)),
     (c.Int16sl, (-1, 0, 300)),
@@ -43,6 +45,11 @@ KEYS: tuple[tuple[Any, tuple[int, ...]], ...] = (
 """What a Switch may look at, and the numbers of its cases."""
 
 COUNTS = (c.Int8ub, c.Int16ul, c.Int24ub, c.Int32ub)
+
+
+def made(*fields: Any) -> Any:
+    """A Struct called Made."""
+    return "Made" / c.Struct(*fields)
 
 
 class Compiled:

@@ -12,24 +12,10 @@ from contextlib import contextmanager
 import attrs
 
 from bets_protocol import _ir as ir
+from bets_protocol import _runtime
 from bets_protocol._rules import CalendarDate, Characters, Rule
 
-RUNTIME_NAMES = (
-    "KNOWN_DATES",
-    "StructError",
-    "bounded",
-    "encoded_size",
-    "explained",
-    "fits_float",
-    "is_date",
-    "is_line",
-    "pack",
-    "prefixed",
-    "refused",
-    "too_large",
-    "unpack_from",
-    "utf8_size",
-)
+RUNTIME_NAMES = tuple(_runtime.__all__)
 """What emitted code takes from `bets_protocol._runtime`."""
 
 GLOBAL_NAMES = (
