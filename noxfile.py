@@ -49,7 +49,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests; what follows `--` goes to pytest."""
     _install(session, "test")
     # More processes than cores: most tests wait for sockets, processes and disks.
-    session.run("python", "-m", "pytest", "-n", "4", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "6", *session.posargs)
 
 
 @nox.session
@@ -57,7 +57,7 @@ def coverage(session: nox.Session) -> None:
     """Run the tests and measure branches, in the programs that they start too; fails under 95 %."""
     _install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n", "4", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-n", "6", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

@@ -5,6 +5,7 @@ Most of it runs on made-up declarations, which share nothing with bets: `tests/p
 
 from __future__ import annotations
 
+import ast
 import io
 import subprocess
 import sys
@@ -19,12 +20,12 @@ from hypothesis import strategies as st
 from bets_protocol import DecodeError, FrameTooLarge, InvalidMessage, InvalidValue, LocalProtocolError
 from bets_protocol import _ir as ir
 from bets_protocol._explain import explain_bytes
-from bets_protocol._rules import Characters, IntRange, digits
+from bets_protocol._rules import CalendarDate, Characters, IntRange, digits, printable_name
 from bets_protocol.compiler import UnsupportedConstruct
 from bets_protocol.compiler._module import emit_codec_module, emit_layouts_module, emit_values_module
 from bets_protocol.compiler._python import emit_codec, emit_values
 from bets_protocol.compiler._writing import emit_put
-from bets_protocol.schema import Bounded, Line, Ruled, StrictEnum
+from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
 from bets_protocol.testing.strategies import values
 from tests.protocol.declarations import U8, U16, Compiled, declarations, made
 from tests.strategies import damaged
@@ -361,6 +362,36 @@ def test_characters_of_any_set_can_be_a_rule() -> None:
     assert compiled.decode(b"0f").x == "0f"
     assert isinstance(refusal(compiled, b"0g"), InvalidValue)
     assert isinstance(refusal(compiled, b"0\xe9"), InvalidValue)
+
+
+def test_modules_import_what_they_use_and_nothing_else() -> None:
+    """However little that is, or however much: a module of a made-up frame is good Python without unused imports."""
+    little = made("x" / U8)
+    much = made(
+        "kind" / U8,
+        "real" / c.Float32b,
+        "day" / Ruled(c.FixedSized(10, c.GreedyString("ascii")), CalendarDate()),
+        "name" / Ruled(c.PascalString(U8, "utf8"), printable_name()),
+        "raw" / c.Prefixed(U8, c.GreedyBytes),
+        "body" / c.Switch(c.this.kind, {1: U8, 2: c.Struct("y" / StrictEnum(U8, a=1))}, default=c.Error),
+        "many" / c.PrefixedArray(U8, Bounded(9, c.PascalString(U8, "utf8"))),
+        "region" / c.Prefixed(Ruled(U8, IntRange(3, 9)), c.Struct("z" / c.PascalString(U8, "ascii"), c.Terminated)),
+        "line" / Line(9, first=(0x20, 0x7E)),
+    )
+    for declaration in (little, much):
+        frame = FrameSchema(name="frame", layout=declaration, sender="client", revisions=(9,), title="made up")
+        for emit in (emit_layouts_module, emit_values_module, emit_codec_module):
+            source = emit([frame])
+            tree = ast.parse(source)
+            imported = [
+                alias.asname or alias.name
+                for node in tree.body
+                if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+                for alias in node.names
+            ]
+            used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            assert [name for name in imported if name not in used] == []
+            assert max(len(line) for line in source.splitlines() if "import" in line) <= 120
 
 
 # What is committed
