@@ -35,7 +35,8 @@ def soak(total: int) -> list[int]:
     rng = random.Random(1)
     sizes = itertools.cycle([rng.randrange(1, 20_000) for _ in range(997)])
     connection = ServerConnection()
-    done, points = 0, []
+    done = 0
+    points: list[int] = []
     while done < total:
         position = 0
         while position < len(stream):
