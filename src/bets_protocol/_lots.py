@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from struct import Struct
+from typing import Literal
 
 from bets_protocol import _generated_layouts as layouts
 from bets_protocol import _ir as ir
@@ -18,20 +19,28 @@ from bets_protocol._messages import Bet, EncodedBatch, Lot
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
+def _order(node: ir.Node) -> Literal["little", "big"]:
+    """The byte order that the schema declares for an integer."""
+    return "little" if isinstance(node, ir.Int) and node.little else "big"
+
+
 def _head_of_bet() -> Struct:
     """Reads a bet's length and its agency in one go."""
     prefix = layouts.BET_FRAME.prefix
     offset, agency = ir.field_offset(layouts.BET_RECORD, "agency")
     if not isinstance(agency, ir.Int):  # pragma: no cover - the schema has an integer there
         raise TypeError("the agency of a bet must be an integer")
-    return Struct(f">{_CODES[prefix.size]}{offset}x{_CODES[agency.size]}")
+    order = "<" if prefix.little else ">"
+    return Struct(f"{order}{_CODES[prefix.size]}{offset}x{_CODES[agency.size]}")
 
 
 _HEAD = _head_of_bet()
 _PREFIX_SIZE = layouts.BET_FRAME.prefix.size
+_PREFIX_ORDER = _order(layouts.BET_FRAME.prefix)
 _NUMBER_BACK, _NUMBER = ir.field_offset_from_end(layouts.BET_RECORD, "number")
 _DOCUMENT_BACK, _DOCUMENT = ir.field_offset_from_end(layouts.BET_RECORD, "document")
 _NUMBER_SIZE = ir.size_bounds(_NUMBER)[0]
+_NUMBER_ORDER = _order(_NUMBER)
 _DOCUMENT_SIZE = ir.size_bounds(_DOCUMENT)[0]
 _BET_FRAME = CODECS["bet_frame"]
 
@@ -99,7 +108,7 @@ def documents_with_number(encoded: bytes, number: int) -> list[str]:
     The bytes must have been checked before. A batch without the number's bytes is passed over at the speed of a
     byte search.
     """
-    needle = number.to_bytes(_NUMBER_SIZE, "big")
+    needle = number.to_bytes(_NUMBER_SIZE, _NUMBER_ORDER)
     if needle not in encoded:
         return []
     return [
@@ -113,7 +122,7 @@ def _extents(encoded: bytes) -> Iterator[tuple[int, int]]:
     """Where each bet starts and ends; the last one may claim more bytes than there are."""
     position, end = 0, len(encoded)
     while position < end:
-        length = int.from_bytes(encoded[position : position + _PREFIX_SIZE], "big")
+        length = int.from_bytes(encoded[position : position + _PREFIX_SIZE], _PREFIX_ORDER)
         stop = position + _PREFIX_SIZE + length
         yield position, stop
         position = stop
