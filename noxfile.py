@@ -48,8 +48,15 @@ def _install(session: nox.Session, *groups: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; what follows `--` goes to pytest."""
     _install(session, "test")
+    _tested.append(str(session.python))
+    # All random examples once; on the other Pythons a share of them, see tests/effort.py.
+    effort = {} if len(_tested) == 1 else {"HYPOTHESIS_PROFILE": "few"}
     # More processes than cores: most tests wait for sockets, processes and disks.
-    session.run("python", "-m", "pytest", "-n", "6", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "6", *session.posargs, env=effort)
+
+
+_tested: list[str] = []
+"""The Pythons that this run of nox has tested on so far."""
 
 
 @nox.session

@@ -15,17 +15,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from bets_protocol.transports import _registry
+from tests import effort
 
 PROJECT = Path(__file__).resolve().parent.parent
 LEAK_DEADLINE_S = 2.0
-
-hypothesis.settings.register_profile("default", max_examples=100, deadline=None)
-hypothesis.settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+PROFILE = effort.PROFILE  # importing it has chosen how many random examples a test tries
 
 
 def _open_descriptors() -> set[str]:

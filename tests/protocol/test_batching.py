@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bets_protocol import Bet, BetBatch, LocalProtocolError, batches, decode, encode, limits
+from tests.effort import examples
 from tests.protocol.frames import ANA, JOSE, sized_bet
 from tests.strategies import bets
 
@@ -35,7 +36,7 @@ def many_bets(draw: st.DrawFn) -> list[Bet]:
     return [kinds[index] for index in order] + kinds * draw(st.integers(0, 100))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     many_bets(), st.integers(1, 255), st.one_of(st.integers(537, 8192), st.just(8192)), st.sampled_from((6, 7, 8, 9))
 )

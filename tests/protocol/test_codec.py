@@ -27,6 +27,7 @@ from bets_protocol import (
     limits,
 )
 from bets_protocol._codec import CODECS, Codec, codec_for
+from tests.effort import examples
 from tests.protocol.codecs import CODEC_CASES, EVERY, PURE
 from tests.strategies import frames_or_damaged, messages
 
@@ -39,7 +40,7 @@ LONG = Bet(
 
 
 @pytest.mark.parametrize(("name", "revision"), CASES)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_decoding_gives_back_what_was_encoded(name: str, revision: int, data: st.DataObject) -> None:
     """decode(encode(message)) is the message, for every message of every revision."""
@@ -48,7 +49,7 @@ def test_decoding_gives_back_what_was_encoded(name: str, revision: int, data: st
 
 
 @pytest.mark.parametrize(("which", "name"), CODEC_CASES)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_encoding_gives_back_what_was_accepted(which: str, name: str, data: st.DataObject) -> None:
     """encode(decode(frame)) is the frame, for all bytes that are accepted: no message has two encodings."""
@@ -62,7 +63,7 @@ def test_encoding_gives_back_what_was_accepted(which: str, name: str, data: st.D
 
 
 @pytest.mark.parametrize(("which", "name"), CODEC_CASES)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_checking_and_decoding_say_the_same(which: str, name: str, data: st.DataObject) -> None:
     """`check` refuses exactly what `decode` refuses, with the same words."""
@@ -72,7 +73,7 @@ def test_checking_and_decoding_say_the_same(which: str, name: str, data: st.Data
 
 
 @pytest.mark.parametrize(("which", "name"), CODEC_CASES)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_the_scanner_finds_the_end_of_every_sound_frame(which: str, name: str, data: st.DataObject) -> None:
     """A frame whose layout is sound ends where the scanner says; one that the scanner refuses is a framing error."""

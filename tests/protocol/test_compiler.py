@@ -27,6 +27,7 @@ from bets_protocol.compiler._python import emit_codec, emit_values
 from bets_protocol.compiler._writing import emit_put
 from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
 from bets_protocol.testing.strategies import values
+from tests.effort import examples
 from tests.protocol.declarations import U8, U16, Compiled, declarations, made
 from tests.strategies import damaged
 
@@ -97,7 +98,7 @@ def assert_agree(compiled: Compiled, data: bytes) -> None:
         assert found == len(data)
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(declarations(), st.data())
 def test_any_declaration_becomes_code_that_does_what_construct_does(declaration: Any, data: st.DataObject) -> None:
     """Good messages, their bytes, and bytes that are almost right: the same verdict and the same values."""

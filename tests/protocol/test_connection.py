@@ -36,6 +36,7 @@ from bets_protocol import (
 from bets_protocol._codec import CODECS
 from bets_protocol._connection import _FrameReader
 from bets_protocol.testing.pair import ConnectionPair, Cut, byte_by_byte, server_events, whole
+from tests.effort import examples
 from tests.protocol.frames import ANA, batch, bet, sized_bet
 from tests.strategies import bets, cuts, frames, frames_or_damaged, messages
 
@@ -77,7 +78,7 @@ def streams() -> st.SearchStrategy[bytes]:
 class TestCuts:
     """The decoder gives the same events, however the bytes are cut."""
 
-    @settings(max_examples=80)
+    @settings(max_examples=examples(80))
     @given(streams(), cuts(), st.sampled_from(SERVER_REVISIONS), st.booleans(), st.booleans())
     def test_a_server_hears_the_same(self, data: bytes, cut: Cut, revision: int, encoded: bool, ended: bool) -> None:
         """Events, their order and the error at the end."""
@@ -86,7 +87,7 @@ class TestCuts:
         found = outcome(ServerConnection(revision=revision, encoded=encoded), [*cut(data), *end])
         assert comparable(expected) == comparable(found)
 
-    @settings(max_examples=40)
+    @settings(max_examples=examples(40))
     @given(st.sampled_from((5, 6)), cuts(), st.data())
     def test_a_server_of_revision_5_or_6_hears_the_same(self, revision: int, cut: Cut, data: st.DataObject) -> None:
         """Their frames have no type, and go the same way."""
@@ -95,7 +96,7 @@ class TestCuts:
         found = outcome(ServerConnection(revision=revision), [*cut(frame), b""])
         assert comparable(expected) == comparable(found)
 
-    @settings(max_examples=60)
+    @settings(max_examples=examples(60))
     @given(st.lists(st.sampled_from((0, 3)), max_size=5), messages("winners"), cuts(), st.binary(max_size=3))
     def test_a_client_hears_the_same(self, counts: list[int], winners: Winners, cut: Cut, more: bytes) -> None:
         """Acks, winners and whatever else comes."""
@@ -110,7 +111,7 @@ class TestCuts:
 
         assert outcome(client(), [data, b""]) == outcome(client(), [*cut(data), b""])
 
-    @settings(max_examples=40)
+    @settings(max_examples=examples(40))
     @given(bets())
     def test_a_character_is_never_cut(self, given_bet: Bet) -> None:
         """Names in any script arrive whole when every byte travels alone."""
@@ -121,7 +122,7 @@ class TestCuts:
 class TestAnyBytes:
     """Whatever bytes come, there are events, NEED_DATA, CLOSED or a RemoteProtocolError, and nothing else."""
 
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(
         st.sampled_from(SERVER_REVISIONS), st.booleans(), st.lists(st.binary(max_size=40), max_size=6), st.booleans()
     )
@@ -131,7 +132,7 @@ class TestAnyBytes:
             pieces = [{5: bet(), 6: batch(bet())[1:], 8: batch(bet())}[revision], *pieces]
         outcome(ServerConnection(revision=revision, encoded=encoded), [*filter(None, pieces), b""])
 
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(st.sampled_from(CLIENT_REVISIONS), st.integers(0, 2), st.lists(st.binary(max_size=40), max_size=6))
     def test_client(self, revision: int, kind: int, pieces: list[bytes]) -> None:
         """On every revision, whatever was asked."""
@@ -169,7 +170,7 @@ class TestServer:
         assert frame[2:] == b"".join(lot.encoded for lot in event.lots)
         assert event.count == 4
 
-    @settings(max_examples=40)
+    @settings(max_examples=examples(40))
     @given(messages("bet_batch"), cuts())
     def test_encoded_batches_are_cut_between_bets(self, message: BetBatch, cut: Cut) -> None:
         """Whatever the batch, its lots joined are its bytes behind the header."""

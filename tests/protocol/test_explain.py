@@ -12,6 +12,7 @@ from bets_protocol import _ir as ir
 from bets_protocol._codec import CODECS
 from bets_protocol._explain import explain_bytes
 from bets_protocol._rules import IntRange
+from tests.effort import examples
 from tests.protocol.codecs import EVERY
 from tests.protocol.frames import BIRTHDATE, DOCUMENT, FIRST_NAME, LAST_NAME, NUMBER, batch, bet, sized_bet
 from tests.strategies import frames_or_damaged
@@ -300,7 +301,7 @@ def test_errors_of_the_other_frames(name: str, frame: bytes, expected: tuple[typ
 
 
 @pytest.mark.parametrize("name", sorted(CODECS))
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_the_slow_path_agrees_with_the_fast_one(name: str, data: st.DataObject) -> None:
     """Bytes are explained exactly when they are refused; where and what is said lies inside of the frame."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fuzz.__main__ import CORPUS, corpus_of, inputs, main, run_round
 from fuzz.targets import TARGETS
+from tests.effort import examples
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 KEPT = [(name, path.name) for name in TARGETS for path in corpus_of(name)]
@@ -24,7 +25,7 @@ def test_kept_inputs_break_nothing(target: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_new_inputs_break_nothing(target: str, data: st.DataObject) -> None:
     """Damaged and joined inputs of the corpus, and random bytes."""

@@ -25,20 +25,21 @@ from bets_protocol import (
 from bets_protocol import _generated_layouts as layouts
 from bets_protocol import _ir as ir
 from bets_protocol._lots import bet_count, header_size, split_lots
+from tests.effort import examples
 from tests.protocol.frames import ANA, JOSE, bet
 from tests.strategies import bets, messages
 
 LISTS = st.lists(bets(), max_size=12)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(LISTS)
 def test_bets_come_back_from_their_bytes(given_bets: list[Bet]) -> None:
     """decode_bets(encode_bets(bets)) gives the bets, in order."""
     assert given_bets == decode_bets(encode_bets(given_bets))
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(messages("bet_batch"))
 def test_lots_are_the_frame_cut_between_bets(batch: BetBatch) -> None:
     """Joined again the lots are the frame behind its header; each is of one agency, and no two neighbours are."""
@@ -54,7 +55,7 @@ def test_lots_are_the_frame_cut_between_bets(batch: BetBatch) -> None:
     assert all(one != other for one, other in pairwise(agencies))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(LISTS, st.integers(0, 9999))
 def test_documents_are_those_of_the_bets_with_the_number(given_bets: list[Bet], number: int) -> None:
     """In order, one entry a bet, and nothing but the number field counts."""

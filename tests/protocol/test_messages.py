@@ -33,6 +33,7 @@ from bets_protocol import _messages as messages_module
 from bets_protocol._codec import CODECS
 from bets_protocol._explain_value import explain_record, explain_value
 from bets_protocol._generated_values import VALID
+from tests.effort import examples
 from tests.protocol.frames import ANA, JOSE
 from tests.strategies import any_message
 
@@ -218,7 +219,7 @@ JUNK = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(kind=st.sampled_from(sorted(GOOD, key=lambda kind: kind.__name__)), data=st.data())
 def test_any_value_makes_a_message_or_an_error_that_names_its_field(kind: type[Any], data: st.DataObject) -> None:
     """Nothing but InvalidMessage comes of bad values, and what was taken can be encoded."""
@@ -236,7 +237,7 @@ def test_any_value_makes_a_message_or_an_error_that_names_its_field(kind: type[A
     assert refused_path.startswith(field)
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(any_message())
 def test_the_slow_path_finds_nothing_in_good_messages(message: object) -> None:
     """The check and its explanation agree about every good message."""

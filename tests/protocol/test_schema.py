@@ -18,6 +18,7 @@ from bets_protocol import DecodeError, InvalidValue
 from bets_protocol import _ir as ir
 from bets_protocol._codec import CODECS, Codec
 from bets_protocol.schema import BETS, FRAMES, U8, Bounded, FrameSchema, Line, Ruled, StrictEnum
+from tests.effort import examples
 from tests.protocol.codecs import EVERY
 from tests.protocol.declarations import plain_value
 from tests.strategies import frames_or_damaged, messages
@@ -49,7 +50,7 @@ def by_codec(codec: Codec, data: bytes) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=examples(EXAMPLES))
 @given(data=st.data())
 def test_construct_and_codec_agree_about_any_bytes(name: str, data: st.DataObject) -> None:
     """Both refuse the same bytes, and read the same values out of the others."""
@@ -60,7 +61,7 @@ def test_construct_and_codec_agree_about_any_bytes(name: str, data: st.DataObjec
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=examples(EXAMPLES))
 @given(data=st.data())
 def test_construct_builds_what_the_codec_encodes(name: str, data: st.DataObject) -> None:
     """A message has the same bytes, whoever writes them."""

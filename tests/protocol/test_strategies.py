@@ -15,6 +15,7 @@ from bets_protocol._codec import CODECS
 from bets_protocol._explain_value import encoded_size, explain_value
 from bets_protocol._rules import Characters, digits
 from bets_protocol.testing.strategies import any_message, bets, damaged, messages, values
+from tests.effort import examples
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ def test_other_messages_reach_the_edges() -> None:
 
 
 @pytest.mark.parametrize("name", CODECS)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_every_message_can_be_encoded(name: str, data: st.DataObject) -> None:
     """And the size that the layout gives it is the size that it has."""
@@ -108,7 +109,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("node", TEXTS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(data=st.data())
 def test_texts_keep_any_rule(node: ir.Text, data: st.DataObject) -> None:
     """Of any set of characters, with any bounds on their bytes."""
