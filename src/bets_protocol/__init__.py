@@ -9,16 +9,9 @@ from __future__ import annotations
 
 from bets_protocol import _limits as limits
 from bets_protocol._batching import batches
+from bets_protocol._client_connection import ClientConnection
 from bets_protocol._codec import decode, encode
-from bets_protocol._connection import (
-    CLIENT_REVISIONS,
-    CLOSED,
-    NEED_DATA,
-    SERVER_REVISIONS,
-    ClientConnection,
-    InvalidFrame,
-    ServerConnection,
-)
+from bets_protocol._connection import CLOSED, NEED_DATA, InvalidFrame, ServerConnection
 from bets_protocol._errors import (
     BetsError,
     ConfigError,
@@ -55,6 +48,7 @@ from bets_protocol._messages import (
     Winners,
     WinnersRequest,
 )
+from bets_protocol._turns import CLIENT_REVISIONS, SERVER_REVISIONS
 from bets_protocol._version import __version__
 
 __all__ = [

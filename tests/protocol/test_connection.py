@@ -24,6 +24,7 @@ from bets_protocol import (
     InvalidFrame,
     InvalidValue,
     LocalProtocolError,
+    OpenUpload,
     Probe,
     RemoteProtocolError,
     ServerConnection,
@@ -34,7 +35,7 @@ from bets_protocol import (
     encode,
 )
 from bets_protocol._codec import CODECS
-from bets_protocol._connection import _FrameReader
+from bets_protocol._reader import FrameReader
 from bets_protocol.testing.pair import ConnectionPair, Cut, byte_by_byte, server_events, whole
 from tests.effort import examples
 from tests.protocol.frames import ANA, batch, bet, sized_bet
@@ -129,7 +130,7 @@ class TestAnyBytes:
     def test_server(self, revision: int, encoded: bool, pieces: list[bytes], sound_start: bool) -> None:
         """On every revision, with and without decoding."""
         if sound_start:
-            pieces = [{5: bet(), 6: batch(bet())[1:], 8: batch(bet())}[revision], *pieces]
+            pieces = [{5: bet(), 6: batch(bet())[1:], 8: batch(bet()), 9: batch(bet())}[revision], *pieces]
         outcome(ServerConnection(revision=revision, encoded=encoded), [*filter(None, pieces), b""])
 
     @settings(max_examples=examples(100))
@@ -137,8 +138,11 @@ class TestAnyBytes:
     def test_client(self, revision: int, kind: int, pieces: list[bytes]) -> None:
         """On every revision, whatever was asked."""
         connection = ClientConnection(revision=revision)
-        asked: Bet | BetBatch | WinnersRequest | Probe = BetBatch(bets=[ANA])
-        if revision == 5:
+        asked: Bet | BetBatch | WinnersRequest | Probe | OpenUpload = BetBatch(bets=[ANA])
+        if revision == 9:
+            connection.send(OpenUpload(agency=1, draw=1, total=3, upload_id=bytes(16)))
+            asked = (asked, WinnersRequest(agency=1), asked)[kind]
+        elif revision == 5:
             asked = ANA
         elif revision > 6:
             asked = (asked, WinnersRequest(agency=1), Probe(line=b"hello\n"))[kind]
@@ -229,7 +233,7 @@ class TestServer:
     @pytest.mark.parametrize("first", [0, 3, 4, 0x1F, 0x7F, 0x80, 0x83, 0xFF])
     def test_an_unknown_type_is_a_framing_error(self, first: int) -> None:
         """The first byte is enough; 3 opens an upload on revision 9 only."""
-        connection = ServerConnection()
+        connection = ServerConnection(revision=8 if first == 3 else 9)
         connection.receive_data(bytes([first]))
         with pytest.raises(DecodeError, match=f"expected the type of a message, not {first}") as raised:
             connection.next_event()
@@ -294,10 +298,10 @@ class TestServer:
         with pytest.raises(LocalProtocolError, match="after the end"):
             connection.receive_data(b"x")
 
-    @pytest.mark.parametrize("revision", [7, 9, 4, 0])
+    @pytest.mark.parametrize("revision", [7, 10, 4, 0])
     def test_a_revision_that_no_server_is_started_for(self, revision: int) -> None:
-        """8 serves 7 too; 9 comes later."""
-        with pytest.raises(LocalProtocolError, match=f"a server speaks revision 5, 6, 8, not {revision}"):
+        """8 serves 7 too, and 9 both."""
+        with pytest.raises(LocalProtocolError, match=f"a server speaks revision 5, 6, 8, 9, not {revision}"):
             ServerConnection(revision=revision)
 
 
@@ -454,7 +458,7 @@ def _count_steps(connection: ServerConnection, frame: bytes) -> int:
 
 def test_a_reader_between_two_frames_has_none() -> None:
     """It waits for a frame to begin."""
-    assert _FrameReader().take() is None
+    assert FrameReader().take() is None
 
 
 def test_two_frames_that_begin_alike_are_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,6 +471,6 @@ def test_two_frames_that_begin_alike_are_a_bug(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_pair_is_made_for_revisions_of_clients() -> None:
     """The server of the pair is the one that serves the client's revision."""
-    assert [ConnectionPair(revision=revision).server.revision for revision in CLIENT_REVISIONS] == [5, 6, 8, 8]
+    assert [ConnectionPair(revision=revision).server.revision for revision in CLIENT_REVISIONS] == [5, 6, 9, 8, 9]
     with pytest.raises(ValueError, match="expected a revision of"):
-        ConnectionPair(revision=9)
+        ConnectionPair(revision=10)

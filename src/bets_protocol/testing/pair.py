@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from bets_protocol import CLIENT_REVISIONS, CLOSED, NEED_DATA, SERVER_REVISIONS, ClientConnection, ServerConnection
-from bets_protocol._connection import ClientEvent, Reply, Request, ServerEvent
+from bets_protocol._client_connection import ClientEvent, Request
+from bets_protocol._connection import Reply, ServerEvent
 
 Cut: TypeAlias = Callable[[bytes], Iterable[bytes]]
 """Splits what was sent into the pieces that arrive."""
@@ -85,7 +86,7 @@ class ConnectionPair:
     """A client and a server that hear each other.
 
     Args:
-        revision: the client's, 5 to 8; the server is started for it, or for 8 where that speaks it too.
+        revision: the client's, 5 to 9; the server is started for it, or for 9 where that speaks it too.
         encoded: as for `ServerConnection`.
         cut: how the bytes are cut on their way, both ways.
 

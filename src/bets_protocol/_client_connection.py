@@ -1,0 +1,214 @@
+"""An agency's side of the protocol without sockets: messages in, bytes out; bytes in, answers out.
+
+The rules are those of `_connection`. On revision 9 this side also keeps the books of the upload: how many bets are
+stored after each answer and what the CRC-32 over them is, so a server that has stored something else is found out at
+once, and not when the winners are drawn.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from typing import Literal
+
+import attrs
+
+from bets_protocol._codec import Codec, codec_for
+from bets_protocol._connection import CLOSED, NEED_DATA, Signal, listed
+from bets_protocol._errors import LocalProtocolError, RemoteProtocolError, SequenceError
+from bets_protocol._limits import MAX_WINNERS
+from bets_protocol._lots import header_size
+from bets_protocol._messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
+from bets_protocol._reader import FrameReader
+from bets_protocol._turns import CLIENT_REVISIONS, ENDING_CODES, Phase, phase_after, reply_for
+
+ClientEvent = Ack | Winners | Probe | UploadStatus
+Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload
+
+
+@attrs.define
+class _Due:
+    """A message that waits for its answer.
+
+    Attributes:
+        message: what was sent.
+        data: its bytes, where they are needed to check the answer.
+        stage: as in `_turns.Reply`.
+    """
+
+    message: Request
+    data: bytes
+    stage: str
+
+
+class ClientConnection:
+    """An agency's side of one connection.
+
+    Args:
+        revision: 5 to 9. On 5, 6 and 7 a connection carries one message; on 8 any number, and batches may be sent
+            ahead of their answers; on 9 likewise, after one OpenUpload.
+
+    Source: "Revisions" in docs/protocol.md.
+    """
+
+    def __init__(self, *, revision: int = 8) -> None:
+        if revision not in CLIENT_REVISIONS:
+            raise LocalProtocolError(f"a client speaks revision {listed(CLIENT_REVISIONS)}, not {revision}")
+        self.revision = revision
+        self._reader = FrameReader()
+        self._phase = Phase.START
+        self._due: deque[_Due] = deque()
+        self._last: type[Request] | None = None  # what was sent last
+        self._upload: OpenUpload | None = None
+        self._stored = 0
+        self._crc32 = 0
+
+    @property
+    def unanswered(self) -> int:
+        """How many messages still wait for their answer."""
+        return len(self._due)
+
+    def send(self, message: Request) -> bytes:
+        """The bytes of `message`; its answer is due from now on.
+
+        Raises:
+            LocalProtocolError: the revision has no such message, or this is not the time for it.
+        """
+        codec = codec_for(type(message), self.revision)
+        if codec.frame.sender == "server":
+            raise LocalProtocolError(f"a client says no {type(message).__name__}")
+        then = self._turn(message)
+        data = codec.encode(message)
+        kept = isinstance(message, Probe) or (self._upload is not None and isinstance(message, BetBatch))
+        self._due.append(_Due(message, data if kept else b"", type(message).__name__))
+        self._last, self._phase = type(message), then
+        if isinstance(message, OpenUpload):
+            self._upload = message
+        return data
+
+    def _turn(self, message: Request) -> Phase:
+        """The phase after `message`.
+
+        Raises:
+            LocalProtocolError: it is not legal now.
+        """
+        if self._last is WinnersRequest and self._due and self.revision >= 8:
+            raise LocalProtocolError("the winners were asked for, nothing can follow before they are there")
+        then = phase_after(self._phase, type(message).__name__, (self.revision,))
+        if then is not None:
+            return then
+        if self._phase is not Phase.ENDED:
+            raise LocalProtocolError(f'no {type(message).__name__} in phase "{self._phase.value}"')
+        if self._last is Probe:
+            raise LocalProtocolError("the connection ends after a probe")
+        if self.revision < 8:
+            raise LocalProtocolError(f"the connection ends after one message, on revision {self.revision}")
+        raise LocalProtocolError("the server has ended the upload on this connection")
+
+    def receive_data(self, data: bytes) -> None:
+        """Takes bytes of the server; empty bytes are the end of its stream."""
+        self._reader.feed(data)
+
+    def next_event(self) -> ClientEvent | Literal[Signal.NEED_DATA, Signal.CLOSED]:
+        """The next answer, or why there is none.
+
+        On `CLOSED` the answers that are still `unanswered` will never come: what became of those messages is unknown.
+        After an UploadStatus that ends the upload (every code but 0, 9 and 16) there is nothing but `CLOSED`.
+
+        Raises:
+            DecodeError: the bytes break the layout, or (`TruncatedFrame`) the stream ended inside an answer.
+            SequenceError: an answer that nobody asked for, or that does not fit the question.
+        """
+        reader = self._reader
+        if reader.error is not None:
+            raise reader.error.with_traceback(None)
+        if self._phase is Phase.ENDED and self._upload is not None:
+            return CLOSED
+        try:
+            if reader.between_frames:
+                if not reader.buffer:
+                    return CLOSED if reader.ended else NEED_DATA
+                reader.begin(self._codec_of_answer())
+            taken = reader.take()
+            return NEED_DATA if taken is None else self._event(*taken)
+        except RemoteProtocolError as error:
+            reader.error = error
+            raise
+
+    def _codec_of_answer(self) -> Codec:
+        """The codec of the frame that comes next: the first byte of an answer says nothing before revision 9."""
+        answer: type[ClientEvent] = Ack
+        if self._due and self._due[0].stage != type(self._due[0].message).__name__:
+            answer = Winners
+        elif self._upload is not None:
+            answer = UploadStatus
+        elif not self._due:
+            raise SequenceError("expected nothing: no answer is due")
+        elif isinstance(self._due[0].message, WinnersRequest):
+            answer = Winners
+        elif isinstance(self._due[0].message, Probe):
+            answer = Probe
+        return codec_for(answer, self.revision)
+
+    def _event(self, codec: Codec, frame: bytes) -> ClientEvent:
+        event: ClientEvent = codec.decode(frame)
+        if isinstance(event, UploadStatus) and event.reason in ENDING_CODES:
+            self._due.clear()
+            self._phase = Phase.ENDED
+            return event
+        if not self._due:
+            raise SequenceError(f"expected nothing but the end of the upload: no answer is due, {event!r} came")
+        due = self._due[0]
+        code = event.reason if isinstance(event, UploadStatus) else None
+        full = isinstance(event, Winners) and self._upload is not None and len(event.documents) == MAX_WINNERS
+        row = reply_for(due.stage, type(event).__name__, code, full=full)
+        if row is None:
+            raise SequenceError(
+                f"expected no {code.name if code is not None else event!r} to a {due.stage}", path="code"
+            )
+        self._check(event, due)
+        if row.then is not None:
+            due.stage = row.then
+        else:
+            self._due.popleft()
+        if row.phase is not None:
+            self._phase = row.phase
+        return event
+
+    def _check(self, event: ClientEvent, due: _Due) -> None:
+        """Compare the answer with what was asked.
+
+        Raises:
+            SequenceError: it cannot be the answer to that.
+        """
+        match event, due.message:
+            case Ack(), Bet() | BetBatch():
+                count = len(due.message.bets) if isinstance(due.message, BetBatch) else 1
+                if event.count not in (0, count):
+                    raise SequenceError(f"expected an Ack of {count} or 0, not {event.count}", path="count", offset=0)
+            case Probe(), Probe():
+                if event.line != due.data:
+                    raise SequenceError("expected the line that was sent, not another", path="line", offset=0)
+            case UploadStatus(), _:
+                self._check_status(event, due)
+
+    def _check_status(self, status: UploadStatus, due: _Due) -> None:
+        if self._upload is None:  # pragma: no cover - only an open upload is answered like this
+            return
+        if status.draw != self._upload.draw:
+            raise SequenceError(f"expected draw {self._upload.draw}, not {status.draw}", path="draw")
+        match due.message:
+            case OpenUpload(total=total):
+                if status.stored > total:
+                    raise SequenceError(f"expected at most {total} bets stored, not {status.stored}", path="stored")
+                self._stored, self._crc32 = status.stored, status.crc32
+            case BetBatch(bets=bets):
+                start = header_size(codec_for(BetBatch, self.revision).frame.layout)
+                self._stored += len(bets)
+                self._crc32 = zlib.crc32(memoryview(due.data)[start:], self._crc32)
+        if status.stored != self._stored:
+            raise SequenceError(f"expected {self._stored} bets stored, not {status.stored}", path="stored")
+        if status.crc32 != self._crc32:
+            raise SequenceError(
+                f"expected the CRC-32 {self._crc32:#010x} over what was sent, not {status.crc32:#010x}", path="crc32"
+            )
