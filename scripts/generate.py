@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> int:
     bare.__path__ = [str(PACKAGE)]
     sys.modules["bets_protocol"] = bare
     from bets_protocol.compiler import _module as module  # only now: see above
+    from bets_protocol.compiler import _turns_page as turns_page
 
     outputs = {
         PACKAGE / "_generated_layouts.py": module.emit_layouts_module(),
@@ -28,6 +29,7 @@ def main(arguments: list[str]) -> int:
         PACKAGE / "_generated_codec.py": module.emit_codec_module(),
         PACKAGE / "_native.c": module.emit_native_module(),
         PROTOCOL_PAGE: module.fill_protocol_page(PROTOCOL_PAGE.read_text(encoding="utf-8")),
+        PROTOCOL_PAGE.with_name("turns.svg"): turns_page.diagram(),
     }
     stale = [path for path, source in outputs.items() if not path.exists() or path.read_text("utf-8") != source]
     for path in stale:

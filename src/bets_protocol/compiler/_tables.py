@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from bets_protocol import _ir as ir
-from bets_protocol._errors import RejectCode
+from bets_protocol.compiler import _turns_page as turns_page
 
 _MARKER = re.compile(r"(<!-- generated: begin (\w+) -->\n).*?(<!-- generated: end \2 -->)", re.DOTALL)
 
@@ -18,12 +18,6 @@ _LISTED = 8
 """Members of an enumeration that fit a cell of a table."""
 
 _HEAD = "| field | bytes | type | rule |\n|---|---|---|---|\n"
-
-_CODE_ACTIONS = {
-    RejectCode.OK: "goes on",
-    RejectCode.INCOMPLETE: "asks again on the same connection",
-    RejectCode.DRAWN: "reads the Winners behind it",
-}
 
 
 def fill_tables(page: str, frames: Iterable[ir.Frame]) -> str:
@@ -57,7 +51,13 @@ def _tables(frames: tuple[ir.Frame, ...]) -> dict[str, str]:
         # A record that travels behind its own length is shown with it, under the record's name.
         if isinstance(frame.layout, ir.Region):
             tables[frame.class_name.lower()] = layout_table(frame.layout)
-    return {**tables, "frames": _frames_table(frames), "codes": _codes_table()}
+    return {
+        **tables,
+        "frames": _frames_table(frames),
+        "turns": turns_page.turns_table(),
+        "replies": turns_page.replies_table(),
+        "codes": turns_page.codes_table(),
+    }
 
 
 def _frames_table(frames: tuple[ir.Frame, ...]) -> str:
@@ -71,14 +71,6 @@ def _frames_table(frames: tuple[ir.Frame, ...]) -> str:
         rows.append(
             f"| {frame.class_name} (`{frame.name}`) | {begins} | {size} | {said_by} | {revisions} | {frame.title} |\n"
         )
-    return "".join(rows)
-
-
-def _codes_table() -> str:
-    rows = ["| code | name | the client |\n|---|---|---|\n"]
-    for code in RejectCode:
-        action = _CODE_ACTIONS.get(code, "reconnects, later and later" if code.retryable else "stops")
-        rows.append(f"| {code.value} | {code.name} | {action} |\n")
     return "".join(rows)
 
 
