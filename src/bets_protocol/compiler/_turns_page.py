@@ -137,7 +137,11 @@ def _arc(start: int, end: int, texts: list[str]) -> Iterator[str]:
     yield (
         f'<path d="M{x},{y1} C{bulge},{y1} {bulge},{y2} {x},{y2}" fill="none" stroke="#555" marker-end="url(#tip)"/>'
     )
-    label_x, label_y = x + side * (_ARC * reach * 3 // 4 + 6), (y1 + y2) // 2 - 6 * (len(texts) - 1) + 4 + 9 * start
+    label_x, label_y = x + side * (_ARC * reach * 3 // 4 + 6), (y1 + y2) // 2 - 6 * (len(texts) - 1) + 4
+    label_y += -14 if start % 2 else 14  # so that those of neighbours do not run into each other
     anchor = "start" if down else "end"
     for line, text in enumerate(texts):
-        yield f'<text x="{label_x}" y="{label_y + 13 * line}" text-anchor="{anchor}">{escape(text)}</text>'
+        yield (
+            f'<text x="{label_x}" y="{label_y + 13 * line}" text-anchor="{anchor}" stroke="#fff" stroke-width="4" '
+            f'paint-order="stroke">{escape(text)}</text>'
+        )
