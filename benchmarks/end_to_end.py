@@ -41,13 +41,19 @@ class Way:
     environment: tuple[tuple[str, str], ...] = ()
 
 
+_OLD = ("--revision", "8")
+_ONE = ("--window", "1")
+_PURE = (("BETS_PURE", "1"),)
+
 WAYS = (
-    Way("native codec"),
-    Way("pure codec", environment=(("BETS_PURE", "1"),)),
-    Way("native codec, one worker", server=("--workers", "1")),
-    Way("native codec, window 1", client=("--window", "1")),
-    Way("pure codec, window 1", client=("--window", "1"), environment=(("BETS_PURE", "1"),)),
-    Way("native codec, CSV store", server=("--store", "csv:///bets.csv")),
+    Way("revision 9"),
+    Way("revision 8", client=_OLD),
+    Way("revision 9, pure codec", environment=_PURE),
+    Way("revision 8, pure codec", client=_OLD, environment=_PURE),
+    Way("revision 9, window 1", client=_ONE),
+    Way("revision 8, window 1", client=(*_OLD, *_ONE)),
+    Way("revision 9, one worker", server=("--workers", "1")),
+    Way("revision 9, CSV store", server=("--store", "csv:///bets.csv")),
 )
 
 
@@ -121,13 +127,29 @@ def _files(folder: Path) -> tuple[list[Path], str]:
     return files, "made-up files of the real sizes"
 
 
+def _ratios(runs: dict[str, list[Run]]) -> list[str]:
+    """What exactly once costs: revision 9 over revision 8, round by round, where both were run in the same way."""
+    lines = ["\n| wall time of revision 9 / revision 8 | median | quartiles |\n|---|---|---|\n"]
+    for name, new in runs.items():
+        old = runs.get(name.replace("revision 9", "revision 8"))
+        if old is None or old is new:
+            continue
+        ratios = [one.wall_s / other.wall_s for one, other in zip(new, old, strict=True)]
+        low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        how = name.partition(", ")[2] or "native codec, window 16"
+        lines.append(f"| {how} | {median:.2f} | {low:.2f} to {high:.2f} |\n")
+    return lines if len(lines) > 1 else []
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="ways whose name has this in it; writes no results")
     options = parser.parse_args(arguments)
-    order, rng = list(WAYS), random.Random(1)
-    runs: dict[str, list[Run]] = {way.name: [] for way in WAYS}
+    ways = [way for way in WAYS if options.only in way.name]
+    order, rng = list(ways), random.Random(1)
+    runs: dict[str, list[Run]] = {way.name: [] for way in ways}
     with tempfile.TemporaryDirectory() as name:
         files, source = _files(Path(name))
         for number in range(options.rounds + 1):
@@ -138,18 +160,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     runs[way.name].append(found)
     lines = [
         "# The whole job\n\n",
-        f"{machine()}; {codec_info()}.\n{source}, {sum(SIZES)} bets, five clients at once, revision 8, SQLite with an\n"
-        f"fsync before every answer unless it says otherwise; {options.rounds} interleaved rounds. Wall time includes\n"
-        "the start of the five client processes, the draw and the winners.\n\n",
+        f"{machine()}; {codec_info()}.\n{source}, {sum(SIZES)} bets, five clients at once, SQLite with an fsync\n"
+        f"before every answer unless it says otherwise; {options.rounds} interleaved rounds. Wall time includes the\n"
+        "start of the five client processes, the draw and the winners.\n\n",
         "| | wall, s | quartiles | server CPU, s | server peak, MiB |\n|---|---|---|---|---|\n",
     ]
-    for way in WAYS:
+    for way in ways:
         walls = [run.wall_s for run in runs[way.name]]
         low, median, high = statistics.quantiles(walls, n=4, method="inclusive")
         cpu = statistics.median(run.server_cpu_s for run in runs[way.name])
         peak = max(run.server_peak_mib for run in runs[way.name])
         lines.append(f"| {way.name} | {median:.2f} | {low:.2f} to {high:.2f} | {cpu:.2f} | {peak:.0f} |\n")
+    lines += _ratios(runs)
     text = "".join(lines)
+    if options.only:
+        print(text)
+        return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "end_to_end.md").write_text(text, encoding="utf-8")
     print(text)

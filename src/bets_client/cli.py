@@ -45,16 +45,19 @@ _server = _options(
     _quiet,
 )
 _revision = _options(
-    click.option("--revision", metavar="5..8", help="Of the protocol, default 8. [BETS_REVISION]"),
+    click.option("--revision", metavar="5..9", help="Of the protocol, default 9. [BETS_REVISION]"),
     click.option(
         "--idle-timeout", metavar="SECONDS", help="Silence that counts as a lost connection. [BETS_IDLE_TIMEOUT]"
     ),
 )
+_which_upload = _options(
+    click.option("--draw", metavar="ID", help="Which draw, default 1; on revision 9. [BETS_DRAW]"),
+    click.option("--label", metavar="TEXT", help="Makes it another upload; on revision 9. [BETS_LABEL]"),
+)
 _upload = _options(
     click.option("--batch-max", metavar="N", help="Bets in a batch, default 130. [CLI_BATCH_MAXAMOUNT]"),
     click.option("--window", metavar="N", help="Batches in flight, default 16. [BETS_WINDOW]"),
-    click.option("--draw", metavar="ID", help="Which draw, default 1; from revision 9 on. [BETS_DRAW]"),
-    click.option("--label", metavar="TEXT", help="Marks a second upload; from revision 9 on. [BETS_LABEL]"),
+    _which_upload,
     click.option("--no-winners", is_flag=True, default=None, help="Neither end the upload nor wait. [BETS_NO_WINNERS]"),
     click.option("--progress/--no-progress", default=None, help="Default: unless -q. [BETS_PROGRESS]"),
 )
@@ -84,6 +87,9 @@ def cli() -> None:
 def send(files: tuple[str, ...], **options: Any) -> None:
     """Upload files, then print the winners.
 
+    Whatever ends it, run it again: it goes on where it stopped, and stores no bet twice. An identical file is the same
+    upload, unless --label says otherwise. (Revisions 5 to 8 cannot do that: there, running it again sends all again.)
+
     FILE holds rows of first_name,last_name,document,birthdate,number, in UTF-8 and without a header; `-` is standard
     input. A file named agency-N.csv is of agency N, unless --agency or the environment says it.
     """
@@ -95,9 +101,13 @@ def send(files: tuple[str, ...], **options: Any) -> None:
 @cli.command()
 @_server
 @_revision
+@_which_upload
 @_one_bet
 def bet(**options: Any) -> None:
-    """Send one bet."""
+    """Send one bet.
+
+    The same bet sent again is stored once only; --label TEXT makes it another one that is meant.
+    """
     from bets_client.commands import bet as command
 
     command.run(options)
@@ -109,7 +119,8 @@ def bet(**options: Any) -> None:
 def winners(**options: Any) -> None:
     """Ask again for an agency's winners.
 
-    Asking also says that the agency has sent everything: later bets of it are refused.
+    Asking also says that the agency has sent everything: later bets of it are refused. There is no file and so no
+    upload in this, so it is asked on revision 8 unless --revision says 7.
     """
     from bets_client.commands import winners as command
 

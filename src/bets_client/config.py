@@ -27,10 +27,10 @@ from bets_protocol.programs.settings import (
     whole_number,
 )
 
-REVISIONS = (5, 6, 7, 8)
+REVISIONS = (5, 6, 7, 8, 9)
 """The revisions of the wire that this client speaks."""
 
-DEFAULT_REVISION = 8
+DEFAULT_REVISION = 9
 
 DEFAULT_DATA_FILE = "agency.csv"
 
@@ -143,6 +143,11 @@ class ClientSettings:
         return self.revision >= 8
 
     @property
+    def exactly_once(self) -> bool:
+        """Whether the revision has uploads, which store every bet once only."""
+        return self.revision >= 9
+
+    @property
     def knows_winners(self) -> bool:
         """Whether the revision has winners at all."""
         return self.revision >= 7
@@ -197,4 +202,4 @@ def require_winners(settings: ClientSettings) -> None:
         ConfigError: the revision has none.
     """
     if not settings.knows_winners:
-        raise ConfigError(f"--revision: '{settings.revision}': expected 7 or 8: earlier revisions have no winners")
+        raise ConfigError(f"--revision: '{settings.revision}': expected 7 or more: earlier revisions have no winners")

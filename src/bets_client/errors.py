@@ -5,6 +5,7 @@ Errors of the library (`bets_protocol.errors`) pass through as they are; `exit_c
 
 from __future__ import annotations
 
+from bets_protocol import RejectCode
 from bets_protocol.programs.exit_codes import ExitCode, ProgramError
 
 
@@ -36,6 +37,10 @@ class BadRow(BadInput):
         super().__init__(f"{file}:{line}: {field}: {reason}")
 
 
+class FileChanged(BadInput):
+    """The input is not any more what was checked, or what an earlier run of the upload has sent."""
+
+
 class Unreachable(ProgramError):
     """The deadline passed without the server's answer: nobody there, or nobody answering."""
 
@@ -43,9 +48,17 @@ class Unreachable(ProgramError):
 
 
 class Refused(ProgramError):
-    """The server refused bets for good: sending them again is of no use."""
+    """The server refused bets for good: sending them again is of no use.
+
+    Attributes:
+        code: why; None where the revision has no codes.
+    """
 
     exit_code = ExitCode.REFUSED
+
+    def __init__(self, text: str, code: RejectCode | None = None) -> None:
+        self.code = code
+        super().__init__(text)
 
 
 class WrongPeer(ProgramError):

@@ -20,21 +20,23 @@ from bets_protocol import (
     Bet,
     BetBatch,
     ClientConnection,
+    OpenUpload,
     PeerClosed,
     Probe,
     RemoteProtocolError,
     TransportError,
+    UploadStatus,
     Winners,
     WinnersRequest,
 )
 from bets_protocol.programs.stopping import interruptible, raise_if_stopped
 from bets_protocol.transports import Stream, connect
 
-Request = Bet | BetBatch | WinnersRequest | Probe
+Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload
 TICK_S = 1.0
 """Seconds that a loop waits at most before it looks at what else there is: deadlines, the progress."""
 
-Answer = Ack | Winners | Probe
+Answer = Ack | Winners | Probe | UploadStatus
 
 
 class Link:

@@ -29,6 +29,7 @@ class AgencyReport:
         bets: how many there were to send.
         stored: how many of them the server acknowledged.
         sent_twice: how many were sent again after a lost connection, and may be stored twice.
+        already_stored: how many of the stored ones were before this run; None where the revision does not tell.
         winners: their documents; None as long as they are not known.
     """
 
@@ -37,11 +38,19 @@ class AgencyReport:
     bets: int = 0
     stored: int = 0
     sent_twice: int = 0
+    already_stored: int | None = None
     winners: tuple[str, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For the JSON object."""
-        sent = {"files": self.files, "bets": self.bets, "stored": self.stored, "sent_twice": self.sent_twice}
+        sent: dict[str, Any] = {
+            "files": self.files,
+            "bets": self.bets,
+            "stored": self.stored,
+            "sent_twice": self.sent_twice,
+        }
+        if self.already_stored is not None:
+            sent |= {"already_stored": self.already_stored, "sent_now": self.stored - self.already_stored}
         return {
             "agency": self.agency,
             **(sent if self.files is not None else {}),

@@ -5,11 +5,14 @@ constant whatever the file holds, a bad byte or an unclosed quote costs one row 
 line's number is the row's. A row cannot span lines: no field may hold a line feed.
 Accepted: UTF-8 with or without BOM, LF or CRLF, fields quoted as CSV has it, blank lines at the very end.
 The agency is not in the rows; it comes from outside (`resolve_agency`).
+Every reading hashes the bytes as they pass, so that a later one can tell whether it read the same file.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import os
 import re
 import shutil
@@ -17,9 +20,9 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
-from bets_client.errors import WHOLE_ROW, BadInput, BadRow
+from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
 from bets_protocol import Bet, ConfigError, InvalidMessage
 from bets_protocol.programs.stopping import interruptible, raise_if_stopped
 
@@ -29,6 +32,8 @@ STDIN = "-"
 
 MAX_LINE_BYTES = 4096
 """Bytes of one line, its end included. Two names of 255 bytes, all of them quotes and so doubled, make 1,050."""
+
+_READ_BYTES = 1 << 16
 
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -46,6 +51,7 @@ class Source:
 
     Attributes:
         name: for messages.
+        digest: SHA-256 of all of its bytes, as the first reading that came to the end found them; b"" before that.
 
     Raises:
         BadInput: it cannot be opened.
@@ -57,7 +63,10 @@ class Source:
     def __init__(self, path: str, agency: int) -> None:
         self.name = "<stdin>" if path == STDIN else path
         self.agency = agency
+        self.digest = b""
+        self._last_digest = b""  # of the last reading that came to the end
         self._file = _open_seekable(path, self.name)
+        self._written = self._last_written()
 
     def rows(self) -> Iterator[Bet | BadRow]:
         """Every row in order, as a bet or as what is wrong with it; an empty input gives none.
@@ -90,6 +99,40 @@ class Source:
         if row is None:
             raise self.empty()
 
+    def checked_bets(self) -> Iterator[Bet]:
+        """Every row as a bet, of the bytes that gave `digest`.
+
+        Raises:
+            FileChanged: at the first row that is not a bet any more, or at the end, where these were other bytes.
+            BadInput: reading failed.
+        """
+        for row in self.rows():
+            if isinstance(row, BadRow):
+                raise self._changed(f"{row.line}: {row.field}: {row.reason}")
+            yield row
+        if self._last_digest != self.digest:
+            raise self._changed("its bytes are not those that were checked")
+
+    def require_unchanged(self) -> None:
+        """Check that nobody has written to the file since it was opened; costs one call of the system.
+
+        Raises:
+            FileChanged: somebody has.
+            BadInput: the system cannot say.
+        """
+        if self._last_written() != self._written:
+            raise self._changed("it was written to")
+
+    def _changed(self, how: str) -> FileChanged:
+        return FileChanged(f"{self.name}: the file has changed since it was checked: {how}")
+
+    def _last_written(self) -> tuple[int, int]:
+        try:
+            found = os.fstat(self._file.fileno())
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return found.st_size, found.st_mtime_ns
+
     def empty(self) -> BadInput:
         """The error that an input without a row means."""
         return BadInput(f"{self.name}: the file is empty: expected rows of {','.join(FIELDS)}")
@@ -102,17 +145,21 @@ class Source:
         """Line numbers and lines; of a line that is too long, its start."""
         line = 0
         try:
-            self._file.seek(0)
-            if self._file.read(len(_BOM)) != _BOM:
-                self._file.seek(0)
-            while text := self._file.readline(MAX_LINE_BYTES + 1):
+            hashed = _Hashed(self._file)
+            file = io.BufferedReader(hashed, _READ_BYTES)
+            while text := file.readline(MAX_LINE_BYTES + 1):
                 line += 1
                 raise_if_stopped()
-                yield line, text
+                yield line, text.removeprefix(_BOM) if line == 1 else text
                 while len(text) > MAX_LINE_BYTES and not text.endswith(b"\n"):
-                    text = self._file.readline(MAX_LINE_BYTES + 1)
+                    text = file.readline(MAX_LINE_BYTES + 1)
+            self._last_digest = hashed.digest()
+            self.digest = self.digest or self._last_digest
         except OSError as error:
-            raise BadInput(f"{self.name}: cannot read it: {error.strerror or error}") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> BadInput:
+        return BadInput(f"{self.name}: cannot read it: {error.strerror or error}")
 
     def _row(self, line: int, encoded: bytes) -> Bet | BadRow:
         if len(encoded) > MAX_LINE_BYTES:
@@ -144,6 +191,26 @@ class Source:
 
     def _bad_row(self, line: int, reason: str) -> BadRow:
         return BadRow(self.name, line, WHOLE_ROW, reason)
+
+
+class _Hashed(io.RawIOBase):
+    """Reads a file from its start and hashes what passes."""
+
+    def __init__(self, file: BinaryIO | IO[bytes]) -> None:
+        self._raw = io.FileIO(file.fileno(), closefd=False)
+        self._raw.seek(0)
+        self._hash = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = self._raw.readinto(buffer) or 0
+        self._hash.update(memoryview(buffer)[:size])
+        return size
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
 
 
 def parse_number(text: str) -> int:
@@ -216,6 +283,7 @@ def _spooled(once: BinaryIO) -> IO[bytes]:
     copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the source
     try:
         shutil.copyfileobj(once, copy)
+        copy.flush()  # it is read by its descriptor
     except BaseException:
         copy.close()
         raise

@@ -5,12 +5,8 @@ window: 16 batches on revision 8, one message before that, where each has a conn
 is lost, nobody knows what became of those in flight, so they are sent again, in order, on the next one: these
 revisions are *at least once*, and how many bets were sent twice is counted and told.
 
-Rules:
-
-1. A refusal (Ack 0) is final: nothing more is sent, the answers to what has left already are waited for, and the
-   winners are never asked for.
-2. Silence is a lost connection; a lost connection is tried again; patience is renewed by acknowledged bets only.
-3. What is stored, refused, unknown or not sent is known at every moment, and every error says it.
+Rule: a refusal (Ack 0) is final. Nothing more is sent, the answers to what has left already are waited for, and the
+winners are never asked for.
 """
 
 from __future__ import annotations
@@ -18,25 +14,19 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
-from typing import TypeVar
 
-from bets_client.dialer import Dialer
-from bets_client.errors import BadInput, Refused, Unreachable, WrongPeer
+from bets_client.delivery import Delivery
+from bets_client.errors import BadInput, Refused
 from bets_client.job import Job
-from bets_client.link import TICK_S, Link, wait_ready
-from bets_client.patience import Patience, now
+from bets_client.link import Answer, Link
 from bets_client.shipment import Shipment, describe_rows
-from bets_protocol import Ack, RemoteProtocolError, TransportError, TransportTimeout
-from bets_protocol.programs.exit_codes import ProgramError
+from bets_protocol import Ack, TransportError
 
 DRAIN_S = 10.0
 """Seconds for the answers that are still due after a refusal."""
 
 
-E = TypeVar("E", bound=ProgramError)
-
-
-class Upload:
+class Upload(Delivery):
     """One agency's bets on their way to the server.
 
     Args:
@@ -52,22 +42,16 @@ class Upload:
     """
 
     def __init__(self, job: Job, agency: int, queue: Iterator[Shipment], total: int) -> None:
-        self.agency = agency
+        super().__init__(job, agency)
         self.total = total
         self.stored = 0
         self.sent_twice = 0
-        self._job = job
         self._queue = queue
         self._next: Shipment | None = None  # read from the queue and not yet sent
         self._again: deque[Shipment] = deque()  # sent on a connection that was lost
         self._in_flight: deque[Shipment] = deque()
         self._refused: list[Shipment] = []
-        self._link: Link | None = None
         self._bad_input: BadInput | None = None
-        self._patience = Patience(job.settings.retry_for_s)
-        self._dialer = Dialer(job, agency, self._patience)
-        self._traffic = 0
-        self._moved_at = 0.0
 
     def run(self) -> None:
         """Send everything, until all of it is acknowledged.
@@ -78,26 +62,11 @@ class Upload:
             Unreachable: the deadline passed.
             BadInput: a row is bad that was good before; what came before it is sent and answered.
         """
-        try:
-            while not self._finished():
-                self._step(self._link or self._connected())
-        except RemoteProtocolError as error:
-            raise self._failed(
-                WrongPeer,
-                f"{self._job.settings.server}: the server breaks the protocol, or speaks another revision than "
-                f"{self._job.settings.revision}: {error}",
-            ) from error
-        except Unreachable as error:
-            raise self._failed(Unreachable, str(error)) from error
+        super().run()
         if self._refused:
             raise self._failed(Refused, f"{self._job.settings.server}: the server refuses bets")
         if self._bad_input is not None:
             raise self._failed(BadInput, str(self._bad_input)) from self._bad_input
-
-    def take_link(self) -> Link | None:
-        """The connection, if it can carry another message; it is the caller's to close from now on."""
-        link, self._link = self._link, None
-        return link
 
     def _finished(self) -> bool:
         if self._in_flight:
@@ -121,25 +90,7 @@ class Upload:
         shipment, self._next = self._next, None
         return shipment
 
-    def _connected(self) -> Link:
-        self._link = self._dialer.dial()
-        self._traffic, self._moved_at = 0, now()
-        return self._link
-
-    def _step(self, link: Link) -> None:
-        """Send one more message if the window has room, else wait a little; then handle what was answered."""
-        try:
-            if not self._send_next(link) and self._in_flight:
-                wait_ready((link,), min(TICK_S, self._silence_limit_s))
-            for ack in [answer for answer in link.advance() if isinstance(answer, Ack)]:
-                self._answered(link, ack.count)
-            self._check_silence(link)
-        except TransportError as error:
-            self._lost(link, error)
-        self._job.progress.tick()
-
     def _send_next(self, link: Link) -> bool:
-        """Queue the next message if there is one and the window has room for it; say whether it was so."""
         if self._refused or len(self._in_flight) >= (self._job.settings.window if self._persistent else 1):
             return False
         shipment = self._take_next()
@@ -148,6 +99,13 @@ class Upload:
         self._in_flight.append(shipment)
         link.queue(shipment.message)
         return True
+
+    def _heard(self, link: Link, answers: list[Answer]) -> None:
+        for ack in [answer for answer in answers if isinstance(answer, Ack)]:
+            self._answered(link, ack.count)
+
+    def _awaiting(self) -> bool:
+        return bool(self._in_flight)
 
     def _answered(self, link: Link, count: int) -> None:
         """The oldest shipment in flight was stored (its `count`) or refused (0)."""
@@ -172,13 +130,6 @@ class Upload:
         if not self._persistent:
             self._job.opened.close(link)
             self._link = None
-
-    def _check_silence(self, link: Link) -> None:
-        """Raise TransportTimeout when the server has been silent for too long while an answer is due."""
-        if link.traffic != self._traffic or not self._in_flight:
-            self._traffic, self._moved_at = link.traffic, now()
-        elif now() - self._moved_at >= self._silence_limit_s:
-            raise TransportTimeout(f"the server has been silent for {self._silence_limit_s:g} s")
 
     def _lost(self, link: Link, error: TransportError) -> None:
         """Keep what the lost link left unanswered, and rest before it is sent again, unless a refusal forbids that.
@@ -206,12 +157,8 @@ class Upload:
 
     @property
     def _silence_limit_s(self) -> float:
-        limit_s = min(self._job.settings.idle_timeout_s, self._patience.limit_s)
+        limit_s = super()._silence_limit_s
         return min(limit_s, DRAIN_S) if self._refused else limit_s
-
-    def _failed(self, kind: type[E], text: str) -> E:
-        """The error that says as well how things stand."""
-        return kind(f"{text}\n{self._state()}")
 
     def _state(self) -> str:
         unknown = [*self._in_flight, *self._again]

@@ -3,8 +3,10 @@
 Strategy: asking and waiting are apart. `ask` sends an agency's request as soon as its bets are stored; `collect` waits
 for the answers of all of them in one selector loop. So one process may be every agency there is: were it to wait for
 the first agency's winners before it sends the second's bets, the draw would wait for it for ever.
-An answer is held back for as long as the draw takes, so silence means nothing here; a lost connection is made again
-and asked again, which the server counts once. Patience counts from the beginning of `collect`.
+What is said is decided elsewhere: by `Question` on revisions 7 and 8, by the agency's `UploadMachine` on revision 9.
+An answer is held back for as long as the draw takes, so on 7 and 8 silence means nothing; on 9 the server gives a sign
+of life every 30 s, and silence is a lost connection. A lost connection is made again and asked again, which the server
+counts once. Patience counts from the beginning of `collect`, and signs of life do not renew it.
 """
 
 from __future__ import annotations
@@ -14,11 +16,60 @@ import logging
 import attrs
 
 from bets_client.dialer import Dialer
-from bets_client.errors import NotDrawn, Unreachable, WrongPeer
+from bets_client.errors import BadInput, NotDrawn, Refused, Unreachable, WrongPeer
 from bets_client.job import Job
 from bets_client.link import TICK_S, Link, wait_ready
 from bets_client.patience import Patience, now
-from bets_protocol import ConnectError, RemoteProtocolError, TransportError, Winners, WinnersRequest
+from bets_client.upload_machine import ASK_AGAIN_S, CODES, UploadMachine, in_words
+from bets_protocol import (
+    ConnectError,
+    PeerClosed,
+    RejectCode,
+    RemoteProtocolError,
+    TransportError,
+    TransportTimeout,
+    UploadStatus,
+    Winners,
+    WinnersRequest,
+)
+
+HEARTBEAT_LIMIT_S = 90.0
+"""Seconds of silence that count as a lost connection on revision 9: three signs of life that did not come."""
+
+
+class Question:
+    """What revisions 7 and 8 say on a connection: the request, once.
+
+    Attributes:
+        winners: as `UploadMachine.winners`.
+    """
+
+    reconnect_for: RejectCode | None = None
+    ask_again_due = False
+    awaiting = False  # for a sign of life: there are none
+
+    def __init__(self, agency: int) -> None:
+        self.agency = agency
+        self.winners: tuple[str, ...] | None = None
+        self._asked = False
+
+    def connected(self) -> None:
+        """There is a new connection."""
+        self._asked = False
+
+    def next_message(self) -> WinnersRequest | None:
+        """What to send now, if anything."""
+        if self._asked:
+            return None
+        self._asked = True
+        return WinnersRequest(agency=self.agency)
+
+    def ask_again(self) -> None:
+        """Never needed: the answer is held back until it is there."""
+
+    def answered(self, answer: UploadStatus | Winners) -> None:
+        """The server has said `answer`."""
+        self.winners = answer.documents if isinstance(answer, Winners) else None
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -26,15 +77,24 @@ class _Asking:
     """One agency that waits.
 
     Attributes:
+        talk: what is said on its connection.
         link: on which it has asked; None: it has to ask (again).
-        retry_at: when, in monotonic seconds.
+        retry_at: when to connect, in monotonic seconds.
+        ask_at: when to ask again on the same connection; None: that is not due.
+        incomplete: whether the last answer was that an upload of the agency is unfinished.
+        traffic: of the link, when it moved last.
+        moved_at: when that was; None: nobody has looked yet.
     """
 
     agency: int
     dialer: Dialer
+    talk: Question | UploadMachine
     link: Link | None = None
     retry_at: float = 0.0
-    documents: tuple[str, ...] | None = None
+    ask_at: float | None = None
+    incomplete: bool = False
+    traffic: int = 0
+    moved_at: float | None = None
 
 
 class WinnersDesk:
@@ -51,22 +111,28 @@ class WinnersDesk:
     @property
     def found(self) -> dict[int, tuple[str, ...]]:
         """The documents of the agencies that have their answer."""
-        return {asking.agency: asking.documents for asking in self._asking if asking.documents is not None}
+        return {asking.agency: asking.talk.winners for asking in self._asking if asking.talk.winners is not None}
 
-    def ask(self, agency: int, link: Link | None) -> None:
+    def ask(self, agency: int, link: Link | None, upload: UploadMachine | None = None) -> None:
         """Say that `agency` has sent everything, and ask for its winners.
 
         A server that cannot be reached just now is no error here; `collect` asks again.
 
         Args:
             link: where its bets went and more can follow; None makes a new connection.
+            upload: on revision 9, the agency's last upload, all of it stored.
+
+        Raises:
+            Refused, WrongPeer: the server says so at once.
         """
-        asking = _Asking(agency=agency, dialer=Dialer(self._job, agency, self._patience))
+        talk = Question(agency) if upload is None else upload
+        asking = _Asking(agency=agency, dialer=Dialer(self._job, agency, self._patience), talk=talk)
         self._asking.append(asking)
-        if link is not None:
-            self._request(asking, link)
-        else:
+        if link is None:
             self._connect(asking)
+        else:
+            asking.link = link
+            self._advance(asking)
 
     def collect(self) -> None:
         """Wait until every agency that asked has its winners, in `found`.
@@ -74,7 +140,9 @@ class WinnersDesk:
         Raises:
             NotDrawn: the server is there and has not answered before the deadline.
             Unreachable: the server is not there.
+            Refused: the server refuses for good, or another client has the upload now.
             WrongPeer: what answers breaks the protocol.
+            BadInput: the server wants bets again that cannot be read any more.
         """
         self._patience.renew()
         waiting = self._waiting()
@@ -94,52 +162,92 @@ class WinnersDesk:
         self._job.progress.finish()
 
     def _waiting(self) -> list[_Asking]:
-        return [asking for asking in self._asking if asking.documents is None]
+        return [asking for asking in self._asking if asking.talk.winners is None]
 
     def _connect(self, asking: _Asking) -> None:
         try:
-            link = asking.dialer.attempt()
+            asking.link = asking.dialer.attempt()
         except ConnectError:
             asking.retry_at = now() + asking.dialer.rest_s()
             return
-        self._request(asking, link)
-
-    def _request(self, asking: _Asking, link: Link) -> None:
-        asking.link = link
-        link.queue(WinnersRequest(agency=asking.agency))
-        self._job.log.progress("consulta_ganadores", level=logging.DEBUG, client_id=asking.agency)
+        asking.moved_at = asking.ask_at = None
+        asking.talk.connected()
         self._advance(asking)
 
     def _wait(self, waiting: list[_Asking]) -> None:
         links = [asking.link for asking in waiting if asking.link is not None]
-        retries = [asking.retry_at - now() for asking in waiting if asking.link is None]
-        wait_ready(links, min([TICK_S, self._patience.left_s, *retries]))
+        due = [asking.retry_at if asking.link is None else asking.ask_at for asking in waiting]
+        wait_ready(links, min([TICK_S, self._patience.left_s, *(at - now() for at in due if at is not None)]))
 
     def _advance(self, asking: _Asking) -> None:
+        """Say what is to be said, hear what there is to be heard."""
         link = asking.link
         if link is None:
             return
         try:
-            for winners in [answer for answer in link.advance() if isinstance(answer, Winners)]:
-                asking.documents = winners.documents
-                asking.link = None
-                self._job.opened.close(link)
+            self._say(asking, link)
+            while asking.talk.winners is None and (answers := link.advance()):
+                for answer in [one for one in answers if isinstance(one, UploadStatus | Winners)]:
+                    self._hear(asking, answer)
+                self._say(asking, link)
+            self._check_silence(asking, link)
         except TransportError as error:
-            asking.link = None
-            asking.dialer.lost(link, error, unanswered=1)
-            asking.retry_at = now() + asking.dialer.rest_s()
+            self._lost(asking, link, error)
         except RemoteProtocolError as error:
             self._failed(error)
             raise WrongPeer(
                 f"{self._job.settings.server}: the server breaks the protocol, or speaks another revision than "
                 f"{self._job.settings.revision}: agency {asking.agency} asked for its winners: {error}"
             ) from error
+        except (Refused, WrongPeer, BadInput) as error:
+            self._failed(error)
+            kind = next(kind for kind in (Refused, WrongPeer, BadInput) if isinstance(error, kind))
+            raise kind(f"{self._job.settings.server}: agency {asking.agency} asked for its winners: {error}") from error
+        else:
+            if asking.talk.winners is not None:
+                asking.link = None
+                self._job.opened.close(link)
+
+    def _say(self, asking: _Asking, link: Link) -> None:
+        if asking.ask_at is not None and asking.ask_at <= now():
+            asking.ask_at = None
+            asking.talk.ask_again()
+        while (message := asking.talk.next_message()) is not None:
+            link.queue(message)
+            if isinstance(message, WinnersRequest):
+                self._job.log.progress("consulta_ganadores", level=logging.DEBUG, client_id=asking.agency)
+
+    def _hear(self, asking: _Asking, answer: UploadStatus | Winners) -> None:
+        talk = asking.talk
+        talk.answered(answer)
+        if talk.reconnect_for is not None:
+            raise PeerClosed(in_words(talk.reconnect_for))
+        asking.incomplete = talk.ask_again_due
+        if talk.ask_again_due:
+            asking.ask_at = now() + ASK_AGAIN_S
+
+    def _check_silence(self, asking: _Asking, link: Link) -> None:
+        if asking.moved_at is None or link.traffic != asking.traffic or not asking.talk.awaiting:
+            asking.traffic, asking.moved_at = link.traffic, now()
+        elif now() - asking.moved_at >= HEARTBEAT_LIMIT_S:
+            raise TransportTimeout(f"the server has given no sign of life for {HEARTBEAT_LIMIT_S:g} s")
+
+    def _lost(self, asking: _Asking, link: Link, error: TransportError) -> None:
+        asking.link = asking.ask_at = None
+        asking.dialer.lost(link, error, unanswered=1)
+        asking.retry_at = now() + asking.dialer.rest_s()
 
     def _gave_up(self, waiting: list[_Asking]) -> NotDrawn | Unreachable:
         error: NotDrawn | Unreachable
         away = [asking for asking in waiting if asking.link is None]
+        incomplete = [asking for asking in waiting if asking.incomplete]
         if away:
             error = away[0].dialer.gave_up()
+        elif incomplete:
+            error = NotDrawn(
+                f"the draw has not taken place, and cannot: agencies {_listed(incomplete)}: "
+                f"{CODES[RejectCode.INCOMPLETE].advice}"
+            )
         else:
             error = NotDrawn(
                 f"the draw has not taken place: agencies {_listed(waiting)} have waited for "

@@ -14,7 +14,9 @@ from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.programs.stopping import STOP_SIGNALS, no_more_stops
 from bets_protocol.transports import Listener, listen, parse_url
 from bets_server.config import ServerSettings
+from bets_server.control import control_server
 from bets_server.handlers import Handlers, random_number
+from bets_server.live_desk import LiveDesk
 from bets_server.logs import ServerLog
 from bets_server.reactor import Reactor
 from bets_server.store import BetStore, open_store
@@ -34,7 +36,12 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
         store = parts.enter_context(_opened_store(settings))
         listeners = [parts.enter_context(_opened_listener(url, settings.backlog)) for url in settings.listen]
         number = settings.winning_number
-        handlers = Handlers(store, agencies=settings.agencies, pick=random_number if number is None else lambda: number)
+        handlers = Handlers(
+            store,
+            agencies=settings.agencies,
+            pick=random_number if number is None else lambda: number,
+            draw=settings.draw,
+        )
         reactor = Reactor(
             listeners,
             handlers,
@@ -44,7 +51,8 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
             grace_s=settings.grace_s,
             exit_after_draw=settings.exit_after_draw,
         )
-        with _stopping(reactor) as stopped_by:
+        desk = LiveDesk(handlers, reactor)
+        with _stopping(reactor) as stopped_by, control_server(settings.control, settings.store, desk, log) as control:
             for listener in listeners:
                 if _reachable_from_outside(listener.url):
                     log.plain_listener(listener.url)
@@ -55,7 +63,7 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
                 urls=[listener.url for listener in listeners],
             )
             code = reactor.run()
-        if reactor.store_in_use:
+        if reactor.store_in_use or control.store_in_use:
             # Closing would wait for that call. What it does is whole or nothing, so the process may end under it.
             parts.pop_all()
             log.failed_to_close("store", "a call of it still runs")

@@ -1,5 +1,6 @@
 """`bets-server`: the command line of the central.
 
+Besides `serve` and `health` these are an operator's commands: they ask the server that runs, or else the store.
 Commands import what they run when they run it, so that `--help` stays quick.
 """
 
@@ -30,13 +31,33 @@ def main() -> None:
 
 
 def _store_options(command: F) -> F:
-    command = click.option("--draw", metavar="ID", help="Which draw (default 1). Environment: BETS_DRAW.")(command)
-    return click.option(
-        "--store",
-        metavar="URL",
-        help="sqlite:///PATH or csv:///PATH (default sqlite:///bets.db). Environment: BETS_STORE.",
-    )(command)
+    for option in (
+        click.option(
+            "--control",
+            metavar="PATH",
+            help="The socket at which operators ask a running server (default: beside the store, the name of its file "
+            "and .control), or 'none'. Environment: BETS_CONTROL.",
+        ),
+        click.option("--draw", metavar="ID", help="Which draw (default 1). Environment: BETS_DRAW."),
+        click.option(
+            "--store",
+            metavar="URL",
+            help="sqlite:///PATH or csv:///PATH (default sqlite:///bets.db). Environment: BETS_STORE.",
+        ),
+    ):
+        command = option(command)
+    return command
 
+
+_format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    metavar="{text,json}",
+    envvar="BETS_FORMAT",
+    help="Text for people (the default), or one JSON object a line. Environment: BETS_FORMAT.",
+)
 
 _agency_option = click.option(
     "--agency",
@@ -116,24 +137,98 @@ def health(url: str, timeout: float) -> int:
     return 0 if healthy else 1
 
 
-@main.command()
-@_store_options
-@_agency_option
-def winners(store: str | None, draw: str | None, agency: int | None) -> int:
-    """Print the winners from a store that no server has open: agency,document."""
+def _answer(
+    command: str, form: str, *, store: str | None, draw: str | None, control: str | None, **arguments: object
+) -> int:
+    """Ask, and print the answer."""
     from bets_protocol.programs.exit_codes import ExitCode
     from bets_protocol.programs.output import write_result
     from bets_protocol.programs.stopping import let_sigterm_kill
-    from bets_server.reports import open_reading, winner_lines
+    from bets_server.console import asked, place_of
+    from bets_server.reports import report
 
     let_sigterm_kill()
-    with open_reading(store, draw) as book:
-        lines = winner_lines(book, agency)
-    if lines is None:
-        click.echo("bets-server: the draw has not taken place", err=True)
-        return ExitCode.NOT_DRAWN
-    write_result("".join(f"{line}\n" for line in lines))
+    with asked(place_of(store, draw, control), command, **arguments) as rows:
+        text = report(command, form, rows)
+    write_result(text)
     return ExitCode.DONE
+
+
+@main.command()
+@_store_options
+@_format_option
+def status(form: str, **place: Any) -> int:
+    """Show what has come from each agency, and how the draw stands."""
+    return _answer("status", form, **place)
+
+
+@main.command()
+@_store_options
+@_format_option
+def uploads(form: str, **place: Any) -> int:
+    """List the uploads, each with the number that `void` takes."""
+    return _answer("uploads", form, **place)
+
+
+@main.command()
+@click.argument("number", type=click.IntRange(1), metavar="NUMBER")
+@click.option(
+    "--reason",
+    required=True,
+    metavar="TEXT",
+    envvar="BETS_REASON",
+    help="Why; it is written down. Environment: BETS_REASON.",
+)
+@_store_options
+@_format_option
+def void(number: int, reason: str, form: str, **place: Any) -> int:
+    """Have the bets of an upload count no more: one without a name or without an end, before the draw.
+
+    They stay in the store as evidence. If its agency had finished, it has to do so again.
+    """
+    return _answer("void", form, number=number, reason=reason, **place)
+
+
+@main.command()
+@click.option(
+    "--without",
+    type=click.IntRange(1, 255),
+    required=True,
+    metavar="N",
+    envvar="BETS_WITHOUT",
+    help="The agency that is missing. Environment: BETS_WITHOUT.",
+)
+@click.option(
+    "--reason",
+    metavar="TEXT",
+    envvar="BETS_REASON",
+    help="Why; it is written down. Environment: BETS_REASON.",
+)
+@_store_options
+@_format_option
+def close(without: int, reason: str | None, form: str, **place: Any) -> int:
+    """Go on without an agency that does not finish: a running server takes no more bets of it.
+
+    What was acknowledged to it stays in. If it was the last one missing, the draw takes place.
+    """
+    return _answer("close", form, without=without, reason=reason, **place)
+
+
+@main.command()
+@_store_options
+@_format_option
+def audit(form: str, **place: Any) -> int:
+    """List what has happened to uploads, agencies and draws."""
+    return _answer("audit", form, **place)
+
+
+@main.command()
+@_store_options
+@_agency_option
+@_format_option
+def winners(agency: int | None, form: str, **place: Any) -> int:
+    """Print the winners: agency,document."""
+    return _answer("winners", form, agency=agency, **place)
 
 
 @main.command()
@@ -146,18 +241,18 @@ def winners(store: str | None, draw: str | None, agency: int | None) -> int:
     envvar="BETS_RAW",
     help="Leave names that a spreadsheet would take for formulas as they are. Environment: BETS_RAW.",
 )
-def export(file: Path, store: str | None, draw: str | None, agency: int | None, raw: bool) -> None:
-    """Write the bets of a store that no server has open to FILE: CSV, or SQLite where FILE ends in .db or .sqlite.
+def export(file: Path, store: str | None, draw: str | None, control: str | None, agency: int | None, raw: bool) -> None:
+    """Write the bets to FILE: CSV, or SQLite where FILE ends in .db or .sqlite.
 
     The columns are agency, first name, last name, document, birth date and number.
     """
     from bets_protocol.programs.stopping import Stopped, deferred_stops, let_sigterm_kill
-    from bets_server.export import export_bets
-    from bets_server.reports import open_reading, until_stopped
+    from bets_server.console import asked, place_of
+    from bets_server.export import export_rows
 
     try:
-        with deferred_stops(), open_reading(store, draw) as book:
-            count = export_bets(until_stopped(book.bets(agency)), file, raw=raw)
+        with deferred_stops(), asked(place_of(store, draw, control), "export", agency=agency) as rows:
+            count = export_rows(rows, file, raw=raw)
     except Stopped as stop:
         # Ending with 0, as a service does, would say that the file is there.
         if stop.signal is signal.SIGTERM:  # pragma: no cover - it kills the process, and what was measured with it

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from bets_protocol import SERVER_REVISIONS, limits
+from bets_protocol import limits
 from bets_protocol.programs.settings import (
     Resolved,
     Setting,
@@ -29,7 +29,7 @@ DEFAULT_STORE = "sqlite:///bets.db"
 DEFAULT_BACKLOG = 128
 DEFAULT_WINNING_NUMBER = 7574
 TYPED_REVISION = 9
-"""What `--revision` calls the family of typed messages, which its first byte tells apart: 7 and 8, and 9 in time."""
+"""What `--revision` calls the family of typed messages, which the first byte tells apart: 7, 8 and 9."""
 
 _RANDOM = "random"
 
@@ -74,6 +74,7 @@ SETTINGS = (
         default=str(TYPED_REVISION),
     ),
     Setting(name="exit_after_draw", env=("BETS_EXIT_AFTER_DRAW",), parse=boolean, default=False),
+    Setting(name="control", env=("BETS_CONTROL",), key="CONTROL", default=""),
     Setting(name="grace", env=("BETS_GRACE",), parse=decimal_number(0, 3600), default=8.0),
 )
 
@@ -90,8 +91,9 @@ class ServerSettings:
         agencies: how many agencies must ask before the draw: 1 to this.
         winning_number: None draws one after the last seal.
         workers: threads for what blocks.
-        revision: 8 for the typed messages of 7 and 8, else 6 or 5: what `ServerConnection` takes.
+        revision: 9 for the typed messages of 7, 8 and 9, else 6 or 5: what `ServerConnection` takes.
         grace_s: seconds that a stop may take.
+        control: where operators ask: a path, `none`, or empty for beside the store; see `control_socket`.
     """
 
     listen: tuple[str, ...]
@@ -102,9 +104,10 @@ class ServerSettings:
     draw: int = 1
     winning_number: int | None = DEFAULT_WINNING_NUMBER
     workers: int = 4
-    revision: int = 8
+    revision: int = TYPED_REVISION
     exit_after_draw: bool = False
     grace_s: float = 8.0
+    control: str = ""
 
 
 def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSettings:
@@ -115,7 +118,6 @@ def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> Ser
     """
     path = options.get("config")
     values = resolve(SETTINGS, options, environ, read_ini(path) if path else None, path or "")
-    revision = int(values["revision"])
     return ServerSettings(
         listen=values["listen"] or (f"tcp://127.0.0.1:{values['port']}",),
         backlog=values["backlog"],
@@ -125,9 +127,10 @@ def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> Ser
         draw=values["draw"],
         winning_number=values["winning_number"],
         workers=values["workers"],
-        revision=revision if revision in SERVER_REVISIONS else max(SERVER_REVISIONS),
+        revision=int(values["revision"]),
         exit_after_draw=values["exit_after_draw"],
         grace_s=values["grace"],
+        control=values["control"],
     )
 
 

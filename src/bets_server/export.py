@@ -1,4 +1,4 @@
-"""Writes the bets of a store that no server has open as rows: a CSV file, or an SQLite file with a plain table.
+"""Writes bets as rows: a CSV file, or an SQLite file with a plain table.
 
 The file appears whole or not at all: it is written beside its place and moved there at the end.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import attrs
 
-from bets_protocol import Bet, ConfigError
+from bets_protocol import Bet, BetsError, ConfigError
 
 FIELDS = tuple(field.name for field in attrs.fields(Bet))
 """The columns: those of a bet, in the order of its fields."""
@@ -23,24 +23,25 @@ SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
-def export_bets(bets: Iterable[Bet], path: Path, *, raw: bool = False) -> int:
-    """Writes `bets` to `path`, SQLite by its suffix and CSV otherwise; returns how many.
+def export_rows(rows: Iterable[Sequence[object]], path: Path, *, raw: bool = False) -> int:
+    """Writes `rows` to `path`, SQLite by its suffix and CSV otherwise; returns how many.
 
     Args:
-        bets: in the order in which they are to stand.
+        rows: bets, as the values of `FIELDS`, in the order in which they are to stand.
         path: replaced if it is there.
         raw: in CSV, leave a name that a spreadsheet would take for a formula as it is, instead of putting an
             apostrophe in front.
 
     Raises:
-        ConfigError: the file cannot be written; what was there before is unchanged.
-        StorageError: the bets cannot be read; likewise.
+        ConfigError: the file cannot be written; what was there before is unchanged. Likewise where `rows` raises.
     """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     write = _write_sqlite if path.suffix in SQLITE_SUFFIXES else _write_csv
     try:
-        count = write(bets, partial, raw)
+        count = write(rows, partial, raw)
         os.replace(partial, path)
+    except BetsError:  # of `rows`; a deadline that passes is an OSError, too
+        raise
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{path}: cannot be written: {reason}") from error
@@ -49,12 +50,11 @@ def export_bets(bets: Iterable[Bet], path: Path, *, raw: bool = False) -> int:
     return count
 
 
-def _write_csv(bets: Iterable[Bet], path: Path, raw: bool) -> int:
+def _write_csv(rows: Iterable[Sequence[object]], path: Path, raw: bool) -> int:
     count = 0
     with path.open("x", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        for bet in bets:
-            row = attrs.astuple(bet)
+        for row in rows:
             writer.writerow(row if raw else [_without_formula(value) for value in row])
             count += 1
         file.flush()
@@ -66,13 +66,13 @@ def _without_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
-def _write_sqlite(bets: Iterable[Bet], path: Path, _raw: bool) -> int:
+def _write_sqlite(rows: Iterable[Sequence[object]], path: Path, _raw: bool) -> int:
     connection = sqlite3.connect(path)
     try:
         columns = ", ".join(f"{field.name} {_SQL_TYPES[field.type]} NOT NULL" for field in attrs.fields(Bet))
         connection.execute(f"CREATE TABLE bets ({columns}) STRICT")
         holes = ", ".join("?" for _ in FIELDS)
-        connection.executemany(f"INSERT INTO bets VALUES ({holes})", _rows(bets))
+        connection.executemany(f"INSERT INTO bets VALUES ({holes})", rows)
         connection.commit()
         (count,) = connection.execute("SELECT count(*) FROM bets").fetchone()
         return int(count)
@@ -81,8 +81,3 @@ def _write_sqlite(bets: Iterable[Bet], path: Path, _raw: bool) -> int:
 
 
 _SQL_TYPES = {"int": "INTEGER", "str": "TEXT", int: "INTEGER", str: "TEXT"}
-
-
-def _rows(bets: Iterable[Bet]) -> Iterator[tuple[object, ...]]:
-    for bet in bets:
-        yield attrs.astuple(bet)

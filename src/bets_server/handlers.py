@@ -1,25 +1,78 @@
 """What a message means: message in, reply out. Runs on workers and is the only caller of the store.
 
 A *group* is what one round of the reactor has collected, from all sessions. Its batches go to the store in one
-transaction with one flush to disk, so that an answer costs a share of a flush; then each agency that has asked for its
-winners is sealed, and the last one makes the draw.
+transaction with one flush to disk, so that an answer costs a share of a flush; then uploads are opened, and each agency
+that has asked for its winners is sealed, and the last one makes the draw.
+
+A session of revision 9 is bound to an upload. The first of its messages that is refused is the last that is looked at:
+what the client has sent behind it was sent in the belief that it would be stored.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Final
 
 import attrs
 
-from bets_protocol import Ack, EncodedBatch, InvalidFrame, Probe, Winners, WinnersRequest, limits
-from bets_server.store import BetStore, StoreFull, Verdict
+from bets_protocol import (
+    Ack,
+    BetBatch,
+    EncodedBatch,
+    InvalidFrame,
+    OpenUpload,
+    Probe,
+    RejectCode,
+    UploadStatus,
+    Winners,
+    WinnersRequest,
+    limits,
+)
+from bets_server.store import BetStore, Parcel, Receipt, SealOutcome, StoreFull, Ticket, Verdict
 
-Request = EncodedBatch | WinnersRequest | InvalidFrame | Probe
+Request = EncodedBatch | WinnersRequest | OpenUpload | InvalidFrame | Probe
 """What a session may ask; `InvalidFrame` and `Probe` ride along so that answers keep their order."""
 
-_REFUSALS = {Verdict.SEALED: "the agency is sealed", Verdict.DRAW_CLOSED: "the draw has taken place"}
-_STORE_FULL = "the store is full"
+REASONS: Final = {
+    RejectCode.BAD_FRAME: "the message breaks the protocol",
+    RejectCode.NOT_AUTHORIZED: "the upload is of another agency",
+    RejectCode.FENCED: "a newer connection has this upload, or it was voided",
+    RejectCode.MISMATCH: "the upload has another number of bets",
+    RejectCode.OVERRUN: "the upload has no room for so many bets",
+    RejectCode.SEALED: "the agency is sealed",
+    RejectCode.DRAW_CLOSED: "the draw has taken place",
+    RejectCode.INCOMPLETE: "an upload of the agency is unfinished",
+    RejectCode.STORE_FULL: "the store is full",
+    RejectCode.LIMIT: "the agency has too many uploads",
+    RejectCode.WRONG_DRAW: "this server takes bets for another draw",
+    RejectCode.MODE_CONFLICT: "the agency has sent bets for this draw in the other way, with or without an upload",
+}
+"""Why something was refused, for the log."""
+
+_GOING_ON: Final = (RejectCode.OK, RejectCode.INCOMPLETE, RejectCode.DRAWN)
+
+
+@attrs.frozen(kw_only=True)
+class Binding:
+    """The upload that a connection is bound to, as its last answer told it.
+
+    Attributes:
+        ticket: what the store knows it by.
+        stored: bets of it that are on disk.
+        crc32: the running CRC-32 over them.
+    """
+
+    ticket: Ticket
+    draw: int
+    stored: int
+    crc32: int
+
+    def status(self, code: RejectCode) -> UploadStatus:
+        """A reply that says so."""
+        return UploadStatus(code=code, draw=self.draw, stored=self.stored, crc32=self.crc32)
 
 
 @attrs.frozen(kw_only=True)
@@ -29,29 +82,44 @@ class Answer:
     Attributes:
         reply: what to send; None parks the session until the draw, or, with an `error`, has it closed.
         error: why it was refused; empty where it was not.
+        parked: the session waits for the draw although there is a reply.
+        more: what follows directly behind `reply`.
+        binding: the upload as it stands now, where the session has one.
     """
 
-    reply: Ack | Winners | Probe | None
+    reply: Ack | Winners | Probe | UploadStatus | None
     error: str = ""
+    parked: bool = False
+    more: tuple[Winners, ...] = ()
+    binding: Binding | None = None
 
     @property
     def waits(self) -> bool:
-        """Whether there is no reply before the draw."""
-        return self.reply is None and not self.error
+        """Whether the answer that matters comes with the draw."""
+        return self.parked or (self.reply is None and not self.error)
+
+    @property
+    def ends_upload(self) -> bool:
+        """Whether nothing that the peer has sent behind the request is looked at."""
+        return isinstance(self.reply, UploadStatus) and self.reply.code not in _GOING_ON
 
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """The requests of one session, in order; and its peer, for the log."""
+    """The requests of one session, in order; its peer, for the log; and its upload, where it has one."""
 
     session: int
     peer: str
     requests: tuple[Request, ...]
+    binding: Binding | None = None
 
 
 @attrs.frozen(kw_only=True)
 class GroupOutcome:
-    """The answers to a group: for each `Work`, its session and one answer a request; and whether it made the draw."""
+    """The answers to a group: for each `Work`, its session and the answers; and whether it made the draw.
+
+    There is an answer for each request, up to the one that ends an upload.
+    """
 
     answers: tuple[tuple[int, tuple[Answer, ...]], ...]
     drawn_now: bool
@@ -62,15 +130,32 @@ def random_number() -> int:
     return secrets.randbelow(limits.MAX_BETTING_NUMBER + 1)
 
 
-def answer_without_store(request: Request) -> Answer | None:
+def answer_without_store(request: Request, binding: Binding | None = None) -> Answer | None:
     """The answer to a request that needs no store and so no worker; None for the others."""
     match request:
+        case InvalidFrame(error=error, kind=kind) if binding is not None or kind is OpenUpload:
+            code = RejectCode.BAD_BET if kind is BetBatch else RejectCode.BAD_FRAME
+            status = UploadStatus(code=code, draw=0, stored=0, crc32=0) if binding is None else binding.status(code)
+            return Answer(reply=status, error=error.summary)
         case InvalidFrame(error=error):
             return Answer(reply=Ack(count=0), error=error.summary)
         case Probe():
             return Answer(reply=request)
         case _:
             return None
+
+
+def answer_at_once(work: Work) -> tuple[Answer, ...] | None:
+    """The answers to work that needs no store, up to the one that ends an upload; None: it needs one."""
+    answers: list[Answer] = []
+    for request in work.requests:
+        answer = answer_without_store(request, work.binding)
+        if answer is None:
+            return None
+        answers.append(answer)
+        if answer.ends_upload:
+            break
+    return tuple(answers)
 
 
 class Handlers:
@@ -80,17 +165,21 @@ class Handlers:
         store: where the bets are.
         agencies: how many must ask before the draw.
         pick: gives the winning number when the draw takes place.
+        draw: the id of the store's draw.
 
     Attributes:
+        store: as given.
         agencies: as given.
 
-    Thread: any, one at a time.
+    Thread: any; `answer_group` one at a time.
     """
 
-    def __init__(self, store: BetStore, *, agencies: int, pick: Callable[[], int]) -> None:
-        self._store = store
+    def __init__(self, store: BetStore, *, agencies: int, pick: Callable[[], int], draw: int = 1) -> None:
+        self.store = store
         self.agencies = agencies
         self._pick = pick
+        self._draw = draw
+        self._sealing = threading.Lock()  # the reactor must hear of the draw from one side only
         self._drawn_now = False
 
     def answer_group(self, group: Sequence[Work]) -> GroupOutcome:
@@ -100,10 +189,9 @@ class Handlers:
             StorageError: what is on disk is unknown: nobody may be answered.
         """
         self._drawn_now = False
-        batches = [request for work in group for request in work.requests if isinstance(request, EncodedBatch)]
-        stored = iter(self._store_batches(batches))
+        receipts = self._commit(group)
         answers = tuple(
-            (work.session, tuple(self._answer(request, stored) for request in work.requests)) for work in group
+            (work.session, tuple(self._answers(work, own))) for work, own in zip(group, receipts, strict=True)
         )
         return GroupOutcome(answers=answers, drawn_now=self._drawn_now)
 
@@ -111,37 +199,158 @@ class Handlers:
         """Whether the draw waits for `agency`."""
         return 1 <= agency <= self.agencies
 
-    def _answer(self, request: Request, stored: Iterator[Answer]) -> Answer:
-        answer = answer_without_store(request)
-        if answer is not None:
-            return answer
-        return self._winners(request.agency) if isinstance(request, WinnersRequest) else next(stored)
+    def close_without(self, agency: int) -> SealOutcome:
+        """Seal an agency that will not come, unfinished uploads or not, and draw where it was the last one missing.
 
-    def _store_batches(self, batches: Sequence[EncodedBatch]) -> list[Answer]:
-        if not batches:
-            return []
+        Raises:
+            StoreFull: nothing changed.
+            StorageError: what is on disk is unknown.
+        """
+        with self._sealing:
+            return self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick, forced=True)
+
+    def _commit(self, group: Sequence[Work]) -> list[Iterator[Receipt | None]]:
+        """Store every batch of the group; gives each session what became of its own; None: there was no room."""
+        parcels = [tuple(_parcels(work)) for work in group]
+        everything = [parcel for own in parcels for parcel in own]
+        receipts: Iterator[Receipt | None] = iter(())
+        if everything:
+            try:
+                receipts = iter(self.store.commit(everything))
+            except StoreFull:
+                receipts = iter([None] * len(everything))
+        return [iter(tuple(islice(receipts, len(own)))) for own in parcels]
+
+    def _answers(self, work: Work, receipts: Iterator[Receipt | None]) -> Iterator[Answer]:
+        """The answers to one session, up to the one that ends its upload."""
+        binding = work.binding
+        for request in work.requests:
+            answer = answer_without_store(request, binding)
+            if answer is None:
+                answer = self._answer(request, binding, receipts)
+            yield answer
+            if answer.ends_upload:
+                return  # what was sent behind it did not go to the store, or has been refused as it no longer fits
+            binding = answer.binding or binding
+
+    def _answer(self, request: Request, binding: Binding | None, receipts: Iterator[Receipt | None]) -> Answer:
+        if isinstance(request, OpenUpload):
+            return self._open(request)
+        if isinstance(request, WinnersRequest):
+            return self._winners(request.agency) if binding is None else self._upload_winners(request.agency, binding)
+        if not isinstance(request, EncodedBatch):  # pragma: no cover - answered without the store
+            raise TypeError(f"no answer to a {type(request).__name__}")
+        if binding is None:
+            return _plain_answer(request, next(receipts))
+        if not _is_of(request, binding):
+            return _refused(RejectCode.NOT_AUTHORIZED, binding)
+        return _upload_answer(next(receipts), binding)
+
+    def _open(self, request: OpenUpload) -> Answer:
+        if request.draw != self._draw:
+            return _not_opened(RejectCode.WRONG_DRAW, self._draw)
         try:
-            verdicts = self._store.append([batch.lots for batch in batches])
+            opening = self.store.open_upload(request.agency, request.upload_id, total=request.total)
         except StoreFull:
-            return [Answer(reply=Ack(count=0), error=_STORE_FULL) for _ in batches]
-        return [
-            Answer(reply=Ack(count=batch.count))
-            if verdict is Verdict.STORED
-            else Answer(reply=Ack(count=0), error=_REFUSALS[verdict])
-            for batch, verdict in zip(batches, verdicts, strict=True)
-        ]
+            return _not_opened(RejectCode.STORE_FULL, self._draw)
+        status = UploadStatus(code=opening.code, draw=self._draw, stored=opening.stored, crc32=opening.crc32)
+        if opening.ticket is None:
+            return Answer(reply=status, error=REASONS[opening.code])
+        binding = Binding(ticket=opening.ticket, draw=self._draw, stored=opening.stored, crc32=opening.crc32)
+        return Answer(reply=status, binding=binding)
 
     def _winners(self, agency: int) -> Answer:
-        documents = self._store.winners(agency)
+        """The answer on revisions 7 and 8."""
+        try:
+            documents = self._documents(agency)
+        except StoreFull:
+            return Answer(reply=None, error=REASONS[RejectCode.STORE_FULL])
+        if isinstance(documents, RejectCode):
+            # These revisions have no word for it: the client is let go and asks again, as after any lost connection.
+            return Answer(reply=None, error=REASONS[documents])
         if documents is None:
-            try:
-                outcome = self._store.seal_and_draw(agency, expected=self.agencies, pick=self._pick)
-            except StoreFull:
-                return Answer(reply=None, error=_STORE_FULL)
-            self._drawn_now = self._drawn_now or outcome.drawn_now
-            if not outcome.drawn:
-                return Answer(reply=None)
-            documents = self._store.winners(agency) or ()
+            return Answer(reply=None)
         if len(documents) > limits.MAX_WINNERS:
             return Answer(reply=None, error=f"{len(documents)} winners, a reply holds {limits.MAX_WINNERS}")
         return Answer(reply=Winners(documents=documents))
+
+    def _upload_winners(self, agency: int, binding: Binding) -> Answer:
+        """The answer on revision 9."""
+        if agency != binding.ticket.agency:
+            return _refused(RejectCode.NOT_AUTHORIZED, binding)
+        try:
+            documents = self._documents(agency)
+        except StoreFull:
+            return _refused(RejectCode.STORE_FULL, binding)
+        if isinstance(documents, RejectCode):
+            return _refused(documents, binding)
+        if documents is None:
+            return Answer(reply=binding.status(RejectCode.OK), parked=True, binding=binding)
+        full = limits.MAX_WINNERS
+        pages = [documents[start : start + full] for start in range(0, len(documents), full)]
+        if not pages or len(pages[-1]) == full:
+            pages.append(())  # a full list says that another one follows
+        winners = tuple(Winners(documents=page) for page in pages)
+        return Answer(reply=binding.status(RejectCode.DRAWN), more=winners, binding=binding)
+
+    def _documents(self, agency: int) -> tuple[str, ...] | RejectCode | None:
+        """An agency's winners; None: it is sealed now and waits for the draw; or why it cannot be sealed.
+
+        Raises:
+            StoreFull: nothing changed.
+        """
+        documents = self.store.winners(agency)
+        if documents is not None:
+            return documents
+        with self._sealing:
+            outcome = self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick)
+        if outcome.incomplete:
+            return RejectCode.INCOMPLETE
+        self._drawn_now = self._drawn_now or outcome.drawn_now
+        return (self.store.winners(agency) or ()) if outcome.drawn else None
+
+
+def _is_of(batch: EncodedBatch, binding: Binding) -> bool:
+    """Whether all bets of a batch are of the upload's agency."""
+    return all(lot.agency == binding.ticket.agency for lot in batch.lots)
+
+
+def _parcels(work: Work) -> Iterator[Parcel]:
+    """What of a session's requests goes to the store: its batches, on an upload up to the first one that cannot."""
+    row = 0 if work.binding is None else work.binding.stored
+    for request in work.requests:
+        if work.binding is None:
+            if isinstance(request, EncodedBatch):
+                yield Parcel(lots=request.lots)
+        elif not isinstance(request, EncodedBatch) or not _is_of(request, work.binding):
+            return
+        else:
+            yield Parcel(lots=request.lots, ticket=work.binding.ticket, first_row=row)
+            row += request.count
+
+
+def _plain_answer(batch: EncodedBatch, receipt: Receipt | None) -> Answer:
+    """The answer to a batch of revisions 5 to 8."""
+    if receipt is None:
+        return Answer(reply=Ack(count=0), error=REASONS[RejectCode.STORE_FULL])
+    if receipt.verdict is Verdict.STORED:
+        return Answer(reply=Ack(count=batch.count))
+    return Answer(reply=Ack(count=0), error=REASONS[receipt.verdict.value])
+
+
+def _upload_answer(receipt: Receipt | None, binding: Binding) -> Answer:
+    """The answer to a batch of an upload."""
+    if receipt is None:
+        return _refused(RejectCode.STORE_FULL, binding)
+    now = attrs.evolve(binding, stored=receipt.stored, crc32=receipt.crc32)
+    if receipt.verdict is Verdict.STORED:
+        return Answer(reply=now.status(RejectCode.OK), binding=now)
+    return _refused(receipt.verdict.value, now)
+
+
+def _refused(code: RejectCode, binding: Binding) -> Answer:
+    return Answer(reply=binding.status(code), error=REASONS[code], binding=binding)
+
+
+def _not_opened(code: RejectCode, draw: int) -> Answer:
+    return Answer(reply=UploadStatus(code=code, draw=draw, stored=0, crc32=0), error=REASONS[code])

@@ -13,6 +13,7 @@ from bets_protocol import (
     BetBatch,
     EncodedBatch,
     InvalidFrame,
+    OpenUpload,
     RemoteProtocolError,
     WinnersRequest,
     decode_bets,
@@ -59,10 +60,28 @@ class ServerLog:
         """A probe was sent back."""
         self._events.success("receive_message", ip=ip, msg=line.removesuffix(b"\n").removesuffix(b"\r"))
 
+    def opened(self, ip: str, request: OpenUpload, stored: int, error: str) -> None:
+        """An upload was opened, or refused where there is an `error`."""
+        agency, total = request.agency, request.total
+        if error:
+            self._events.fail("open_upload", ip=ip, agencia=agency, total=total, error=error)
+        else:
+            self._events.success("open_upload", ip=ip, agencia=agency, total=total, stored=stored)
+
     def answered(
-        self, ip: str, request: EncodedBatch | InvalidFrame | WinnersRequest, error: str, *, revision: int
+        self,
+        ip: str,
+        request: EncodedBatch | InvalidFrame | WinnersRequest,
+        error: str,
+        *,
+        revision: int,
+        level: int = logging.ERROR,
     ) -> None:
-        """A request was carried out, or refused where there is an `error`."""
+        """A request was carried out, or refused where there is an `error`.
+
+        Args:
+            level: of the line that says that winners were refused.
+        """
         match request:
             case EncodedBatch() if not error:
                 self._stored(request, batched=revision != 5)
@@ -70,8 +89,10 @@ class ServerLog:
                 self._refused(count, error)
             case InvalidFrame(kind=kind, count=count) if kind is BetBatch or kind is Bet:
                 self._refused(count, error)
+            case InvalidFrame(kind=kind) if kind is OpenUpload:
+                self._events.fail("open_upload", ip=ip, error=error)
             case _ if error:
-                self._events.fail("consulta_ganadores", ip=ip, error=error)
+                self._events.fail("consulta_ganadores", level=level, ip=ip, error=error)
 
     def _stored(self, batch: EncodedBatch, *, batched: bool) -> None:
         """A batch is on disk; one that holds a single bet has its own line."""
@@ -116,6 +137,22 @@ class ServerLog:
     def failed_to_close(self, what: str, error: str) -> None:
         """A part of the server did not close in time."""
         self._events.fail(f"close_{what}", error=error)
+
+    def no_control(self, error: Exception) -> None:
+        """The server goes on without a control socket."""
+        self._events.fail("open_control", level=logging.WARNING, error=error)
+
+    def commanded(self, command: str, arguments: str, *, change: bool, error: str = "") -> None:
+        """An operator's command was carried out, or failed where there is an `error`.
+
+        Args:
+            change: it changes something, and is worth a line in any case.
+        """
+        level = logging.INFO if change else logging.DEBUG
+        if error:
+            self._events.fail("operator", level=level, command=command, arguments=arguments, error=error)
+        else:
+            self._events.success("operator", level=level, command=command, arguments=arguments)
 
     def store_failed(self, error: Exception) -> None:
         """The store failed: what is on disk is unknown, so nobody is answered and the process ends."""

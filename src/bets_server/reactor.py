@@ -23,14 +23,27 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
-from bets_protocol import Probe, StorageError, TransportError, TruncatedFrame, WinnersRequest
+from bets_protocol import (
+    OpenUpload,
+    Probe,
+    RejectCode,
+    StorageError,
+    TransportError,
+    TruncatedFrame,
+    UploadStatus,
+    WinnersRequest,
+)
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.transports import Listener
-from bets_server.handlers import Answer, GroupOutcome, Handlers, Work, answer_without_store
+from bets_server.handlers import Answer, GroupOutcome, Handlers, Work, answer_at_once
 from bets_server.listeners import Listeners
 from bets_server.logs import ServerLog
+from bets_server.owners import Owners
 from bets_server.session import LINGER_BYTES, Session
 from bets_server.workers import Outcome, WorkerPool
+
+DRAIN_S = 10.0
+"""Seconds that a peer may take to read its last answer."""
 
 LINGER_S = 1.0
 """Seconds that a peer may still send after its last answer, so that no reset overtakes it."""
@@ -39,7 +52,7 @@ STOP_LINGER_S = 0.3
 """The same while the server stops: shorter, since a stop must be quick."""
 
 SWEEP_S = 30.0
-"""Seconds between looks at the peers that ended their side and wait for the draw: are they still there?"""
+"""Seconds between looks at the peers that wait for the draw: are they still there, and do they know that we are?"""
 
 
 class Reactor:
@@ -63,7 +76,7 @@ class Reactor:
         handlers: Handlers,
         log: ServerLog,
         *,
-        revision: int = 8,
+        revision: int = 9,
         workers: int = 4,
         grace_s: float = 8.0,
         exit_after_draw: bool = False,
@@ -85,11 +98,15 @@ class Reactor:
         self._sessions: dict[int, Session] = {}
         self._interest: dict[int, int] = {}
         self._lingering: dict[int, Session] = {}
+        self._owners = Owners()
+        self._seen: dict[int, float] = {}  # by agency: when a message of it was answered last
         self._next_number = 0
         self._next_sweep = 0.0
         self._group: list[Work] = []
         self._in_work: list[Work] = []  # the group that the store's job has; empty: there is no job
         self._drawn_here = False
+        self._drawn_elsewhere = False  # set by other threads: the draw took place, and the reactor has not heard of it
+        self._failure: StorageError | None = None  # likewise: of a call of the store that was not the reactor's
         self._stop_asked = False
         self._stop_deadline: float | None = None
         self._failed = False
@@ -104,6 +121,25 @@ class Reactor:
         """Asks for a stop: what was read is stored and answered, then everything closes. Thread: any; signal-safe."""
         self._stop_asked = True
         self.wake()
+
+    def draw_took_place(self) -> None:
+        """The draw was made by somebody else, an operator: whoever waits is answered now. Thread: any."""
+        self._drawn_elsewhere = True
+        self.wake()
+
+    def fail(self, error: StorageError) -> None:
+        """The store failed under somebody else's call: the server ends, and answers nobody. Thread: any."""
+        self._failure = error
+        self.wake()
+
+    def connections(self) -> list[int | None]:
+        """For each open connection, the agency that it said it speaks for, or None. Thread: any."""
+        return [session.agency for session in list(self._sessions.values())]
+
+    def silences(self) -> dict[int, float]:
+        """For each agency that was heard since the start: seconds since its last message. Thread: any."""
+        now = self._clock()
+        return {agency: now - seen for agency, seen in list(self._seen.items())}
 
     @property
     def store_in_use(self) -> bool:
@@ -140,8 +176,13 @@ class Reactor:
                 self._accept(key.data, now)
         for outcome in self._pool.outcomes():
             self._finish_group(outcome, now)
+        if self._failure is not None:
+            self._give_up(self._failure)
         if self._failed:
             return True
+        if self._drawn_elsewhere:
+            self._drawn_elsewhere = False
+            self._begin_answering_the_draw()
         self._tick(now)
         self._start_group()
         if self._stop_deadline is None or self._sessions:
@@ -165,7 +206,7 @@ class Reactor:
             self._drop(session)
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_S
-            self._sweep()
+            self._sweep(now)
         if self._exit_after_draw and self._drawn_here:
             self._stop_asked = True  # who waited asks again by now, and is answered first
         if self._stop_asked and self._stop_deadline is None:
@@ -175,11 +216,14 @@ class Reactor:
             for session in list(self._sessions.values()):
                 self._drop(session)
 
-    def _sweep(self) -> None:
-        """Drops the peers that ended their side, wait for the draw, and are gone since.
+    def _sweep(self, now: float) -> None:
+        """Tells those that wait for the draw that the server is there; drops those that are gone since they asked.
 
-        Of these only the system's poll tells: reading goes on to give the end of the stream.
+        Of one that has ended its side only the system's poll tells: reading goes on to give the end of the stream.
         """
+        for session in [s for s in self._sessions.values() if s.waiting is not None and s.binding is not None]:
+            session.beat()
+            self._advance(session, now)
         poll = select.poll()
         parked = {s.stream.fileno(): s for s in self._sessions.values() if s.ended and s.waiting is not None}
         for descriptor in parked:
@@ -224,13 +268,12 @@ class Reactor:
         try:
             session.flush()
             while (work := session.next_work()) is not None:
-                answers = [answer_without_store(request) for request in work.requests]
-                ready = [answer for answer in answers if answer is not None]
-                if len(ready) < len(answers):
+                answers = answer_at_once(work)
+                if answers is None:
                     self._group.append(work)
                     break
-                self._log_answers(work, ready)
-                session.take_answers(ready)
+                self._log_answers(work, answers)
+                session.take_answers(answers)
                 session.flush()
             if session.refused is not None and session.closing and not session.refusal_logged:
                 session.refusal_logged = True
@@ -239,7 +282,7 @@ class Reactor:
             if self._stop_deadline is not None:
                 self._let_go(session)
             session.flush()
-            if session.closing and not session.outbox:
+            if session.closing:
                 self._end(session, now)
         except TransportError:
             self._drop(session)
@@ -254,20 +297,28 @@ class Reactor:
         """
         if session.busy or session.closing or session.choked:
             return
+        if session.binding is not None:
+            session.end_upload(RejectCode.SHUTTING_DOWN)
+            return
         # Closing with bytes unread makes a reset, which could overtake the last answers; without any, close at once.
         session.closing = True
         session.throw_away()
         session.lingering = bool(session.drained_bytes)
 
     def _end(self, session: Session, now: float) -> None:
-        """The last answer is out: closes at once, or lets the peer finish what it is saying first.
+        """Once the last answer is out: closes at once, or lets the peer finish what it is saying first.
 
         Raises:
             WriteError: the connection broke.
         """
-        if not session.lingering or session.ended or session.drained_bytes > LINGER_BYTES:
+        if session.outbox:
+            if session.number not in self._lingering:
+                session.linger_until = now + DRAIN_S
+                self._lingering[session.number] = session
+        elif not session.lingering or session.ended or session.drained_bytes > LINGER_BYTES:
             self._drop(session)
-        elif session.number not in self._lingering:
+        elif not session.half_closed:
+            session.half_closed = True
             session.stream.close_writing()
             session.linger_until = now + (LINGER_S if self._stop_deadline is None else STOP_LINGER_S)
             self._lingering[session.number] = session
@@ -293,6 +344,7 @@ class Reactor:
         """Closes the session's stream and forgets it; an answer that is still in work finds nobody."""
         self._sessions.pop(session.number, None)
         self._lingering.pop(session.number, None)
+        self._owners.forget(session)
         if self._interest.pop(session.number, 0):
             self._selector.unregister(session.stream.fileno())
         session.stream.close()
@@ -312,8 +364,7 @@ class Reactor:
     def _finish_group(self, outcome: Outcome[GroupOutcome], now: float) -> None:
         group, self._in_work = self._in_work, []
         if isinstance(outcome.error, StorageError):
-            self._failed = True
-            self._log.store_failed(outcome.error)
+            self._give_up(outcome.error)
             return
         if outcome.value is None:
             raise outcome.error or RuntimeError("a job ended with neither a value nor an error")
@@ -323,20 +374,45 @@ class Reactor:
             session = self._sessions.get(number)
             if session is not None:
                 session.take_answers(answers)
+                if session.agency is not None:
+                    self._seen[session.agency] = now
                 answered.append(session)
         if outcome.value.drawn_now:
-            self._drawn_here = True
-            self._log.drawn()
-            self._group += [again for s in self._sessions.values() if (again := s.ask_again()) is not None]
+            self._begin_answering_the_draw()
         for session in answered:
             self._advance(session, now)
+            self._fence(session, now)
+
+    def _fence(self, session: Session, now: float) -> None:
+        """Lets go of whoever `session` has overtaken on their upload."""
+        overtaken = self._owners.claim(session) if session.number in self._sessions else None
+        if overtaken is not None and not overtaken.busy:  # one with work gets its answer first, and then comes here
+            overtaken.end_upload(RejectCode.FENCED)
+            self._advance(overtaken, now)
+
+    def _begin_answering_the_draw(self) -> None:
+        """The draw has taken place: everyone that waits for it asks again."""
+        self._drawn_here = True
+        self._log.drawn()
+        self._group += [again for s in self._sessions.values() if (again := s.ask_again()) is not None]
+
+    def _give_up(self, error: StorageError) -> None:
+        """What is on disk is unknown: nobody is answered, and the server ends."""
+        self._failed = True
+        self._log.store_failed(error)
 
     def _log_answers(self, work: Work, answers: Sequence[Answer]) -> None:
-        for request, answer in zip(work.requests, answers, strict=True):
+        for request, answer in zip(work.requests, answers, strict=False):  # fewer where one of them ends the upload
             if isinstance(request, Probe):
                 self._log.probed(work.peer, request.line)
                 continue
-            self._log.answered(work.peer, request, answer.error, revision=self._revision)
+            if isinstance(request, OpenUpload):
+                stored = answer.reply.stored if isinstance(answer.reply, UploadStatus) else 0
+                self._log.opened(work.peer, request, stored, answer.error)
+                continue
+            early = isinstance(answer.reply, UploadStatus) and answer.reply.code == RejectCode.INCOMPLETE
+            level = logging.DEBUG if early else logging.ERROR  # it asks again every two seconds, as it should
+            self._log.answered(work.peer, request, answer.error, revision=self._revision, level=level)
             if answer.waits and isinstance(request, WinnersRequest) and not self._handlers.expects(request.agency):
                 self._log.sealed_in_vain(request.agency, expected=self._handlers.agencies)
 

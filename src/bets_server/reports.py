@@ -1,46 +1,155 @@
-"""What can be asked of a store that no server has open."""
+"""How answers to operators look: tables and sentences for people, one JSON object a line for programs."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from bets_protocol import Bet, ConfigError, StorageError
-from bets_protocol.programs.settings import resolve
-from bets_protocol.programs.stopping import raise_if_stopped
-from bets_server.config import SETTINGS
-from bets_server.store import BetStore, open_store
+from bets_protocol.programs.loglines import one_line
+from bets_server.desk import Row
 
-
-def open_reading(store: str | None, draw: str | None) -> BetStore:
-    """The store that options and environment name; it must be there.
-
-    Raises:
-        ConfigError: there is none, or it is not what it should be; nothing was created.
-    """
-    settings = [setting for setting in SETTINGS if setting.name in ("store", "draw")]
-    values = resolve(settings, {"store": store, "draw": draw}, os.environ)
-    try:
-        return open_store(values["store"], draw=values["draw"], create=False)
-    except StorageError as error:
-        raise ConfigError(f"--store {values['store']}: {error}") from error
+_NOTHING = "-"
 
 
-def winner_lines(book: BetStore, agency: int | None) -> list[str] | None:
-    """A line ``agency,document`` for each winner, of one agency or of all; None where the draw has not taken place."""
-    state = book.state()
-    if not state.drawn:
+def as_json(rows: Iterable[Row]) -> str:
+    """A line for each row."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def winners_text(rows: Iterable[Row]) -> str:
+    """A line ``agency,document`` for each winner."""
+    return "".join(f"{row['agency']},{row['document']}\n" for row in rows)
+
+
+def uploads_text(rows: Iterable[Row]) -> str:
+    """A table of uploads."""
+    headings = ("NUMBER", "AGENCY", "STORED", "TOTAL", "CRC-32", "EPOCH", "STATE", "UPLOAD")
+    return _table(
+        headings,
+        [
+            (
+                row["number"],
+                row["agency"],
+                row["stored"],
+                row["total"],
+                row["crc32"],
+                row["epoch"],
+                _upload_state(row),
+                row["upload_id"] or "anonymous",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _upload_state(row: Row) -> str | None:
+    if row["voided"]:
+        return "void"
+    if row["upload_id"] is None:
         return None
-    agencies = sorted(state.bets_by_agency) if agency is None else [agency]
-    return [f"{number},{document}" for number in agencies for document in book.winners(number) or ()]
+    return "finished" if row["finished"] else "unfinished"
 
 
-def until_stopped(bets: Iterator[Bet]) -> Iterator[Bet]:
-    """The same bets, as long as nobody stops the program.
+def audit_text(rows: Iterable[Row]) -> str:
+    """A table of what has happened."""
+    columns = ("seq", "at", "draw", "event", "agency", "detail")
+    return _table([name.upper() for name in columns], [[row[name] for name in columns] for row in rows])
 
-    Raises:
-        Stopped: somebody did.
-    """
-    for bet in bets:
-        raise_if_stopped()
-        yield bet
+
+def status_text(rows: Iterable[Row]) -> str:
+    """A few lines about the draw, and a table of the agencies."""
+    return "".join(text for row in rows for text in _status_lines(row))
+
+
+def _status_lines(row: Row) -> Iterator[str]:
+    drawn = f"drawn, the winning number is {row['winning_number']}" if row["drawn"] else "not drawn"
+    missing = ", ".join(map(str, row["missing"])) or "none"
+    waits = "" if row["drawn"] or not row["server"] else f"; waits for agencies 1 to {row['agencies']}"
+    yield f"server: {'running' if row['server'] else 'not running'}\n"
+    yield f"draw {row['draw']}: {drawn}{waits}\n"
+    if row["server"]:
+        yield f"missing agencies: {missing}\n"
+        yield f"connections: {row['connections']}\n"
+    yield f"bets: {row['bets']}\n"
+    if row["digest"]:
+        yield f"digest: {row['digest']}\n"
+    headings = ("AGENCY", "MODE", "BETS", "FINISHED", "SEALED", "CONNECTED", "LAST SEEN")
+    agencies = [
+        (
+            each["agency"],
+            each["mode"],
+            each["bets"],
+            each["finished"],
+            each["sealed"],
+            each["connections"],
+            None if each["silent_s"] is None else f"{_span(each['silent_s'])} ago",
+        )
+        for each in row["by_agency"]
+    ]
+    if agencies:
+        yield "\n" + _table(headings, agencies)
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def void_text(rows: Iterable[Row]) -> str:
+    """What was voided."""
+    return "".join(
+        f"upload {row['number']} of agency {row['agency']} is void: its {row['stored']} bets count no more\n"
+        for row in rows
+    )
+
+
+def close_text(rows: Iterable[Row]) -> str:
+    """What was sealed by force, and whether the draw came of it."""
+    return "".join(f"{_sealed(row)}; {_drawn(row)}\n" for row in rows)
+
+
+def _sealed(row: Row) -> str:
+    if row["newly_sealed"]:
+        return f"agency {row['agency']} is sealed by force"
+    return f"agency {row['agency']}: nothing to do"
+
+
+def _drawn(row: Row) -> str:
+    if row["drawn_now"]:
+        return "it was the last one missing: the draw has taken place"
+    return "the draw has taken place before" if row["drawn"] else "others are still missing"
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Aligned columns, those of numbers to the right; nothing in a cell can break its line."""
+    lines = [list(row) for row in rows]
+    columns = []
+    for heading, *values in zip(headings, *lines, strict=True):
+        cells = [heading, *(one_line(_cell(value)) for value in values)]
+        width = max(map(len, cells))
+        to_the_right = any(isinstance(value, int) and not isinstance(value, bool) for value in values)
+        columns.append([cell.rjust(width) if to_the_right else cell.ljust(width) for cell in cells])
+    return "".join("  ".join(line).rstrip() + "\n" for line in zip(*columns, strict=True))
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return _NOTHING
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+_TEXTS: Mapping[str, Callable[[Iterable[Row]], str]] = {
+    "status": status_text,
+    "uploads": uploads_text,
+    "void": void_text,
+    "close": close_text,
+    "audit": audit_text,
+    "winners": winners_text,
+}
+
+
+def report(command: str, form: str, rows: Iterable[Row]) -> str:
+    """The answer to `command` as text, or as JSON where `form` says so."""
+    return as_json(rows) if form == "json" else _TEXTS[command](rows)

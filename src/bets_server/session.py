@@ -14,12 +14,15 @@ from bets_protocol import (
     CLOSED,
     NEED_DATA,
     BetBatch,
+    EncodedBatch,
+    OpenUpload,
+    RejectCode,
     RemoteProtocolError,
     ServerConnection,
     WinnersRequest,
 )
 from bets_protocol.transports import Stream
-from bets_server.handlers import Answer, Request, Work
+from bets_server.handlers import Answer, Binding, Request, Work
 
 READ_AHEAD_BYTES = 65_536
 """Bytes of a peer that are held before they are answered: eight of the largest frames."""
@@ -43,7 +46,10 @@ class Session:
         waiting: the request for winners that waits for the draw, or None.
         closing: nothing more is read; closed once `outbox` is empty.
         lingering: `closing`, and the peer may still be sending: its bytes are thrown away until it ends.
+        half_closed: `lingering`, and the peer was told that nothing more comes from here.
         ended: the peer has ended its side.
+        agency: whose bets come from here, as far as the peer has said so.
+        binding: its upload as it stood after the last answer; None: there is none.
     """
 
     def __init__(self, number: int, stream: Stream, *, revision: int) -> None:
@@ -53,8 +59,11 @@ class Session:
         self.outbox = bytearray()
         self.busy = False
         self.waiting: WinnersRequest | None = None
+        self.agency: int | None = None
+        self.binding: Binding | None = None
         self.closing = False
         self.lingering = False
+        self.half_closed = False
         self.ended = False
         self.drained_bytes = 0
         self.linger_until = 0.0
@@ -119,7 +128,7 @@ class Session:
     def _work(self, *requests: Request) -> Work:
         self.busy = True
         self.in_work = requests
-        return Work(session=self.number, peer=self.stream.peer, requests=requests)
+        return Work(session=self.number, peer=self.stream.peer, requests=requests, binding=self.binding)
 
     def _next_requests(self) -> list[Request]:
         requests: list[Request] = []
@@ -137,15 +146,18 @@ class Session:
             if isinstance(event, BetBatch) or not isinstance(event, Request):  # pragma: no cover - not asked for
                 raise TypeError(f"an encoded connection gave a {type(event).__name__}")
             requests.append(event)
-            if isinstance(event, WinnersRequest):
-                break
+            if isinstance(event, WinnersRequest | OpenUpload):
+                self.agency = event.agency
+                break  # what may follow depends on the answer
+            if isinstance(event, EncodedBatch):
+                self.agency = event.lots[0].agency
         return requests
 
     def _close_if_done(self) -> None:
-        if self.refused is not None:
-            self.outbox += self.connection.refuse()
+        if self.connection.finished:  # the last word is said, also where what came behind it breaks the protocol
             self.closing = self.lingering = True
-        elif self.connection.finished:
+        elif self.refused is not None:
+            self.outbox += self.connection.refuse()
             self.closing = self.lingering = True
         elif self._exhausted:
             self.closing = True
@@ -153,14 +165,29 @@ class Session:
     def take_answers(self, answers: Sequence[Answer]) -> None:
         """Puts the replies to the unit in work into the outbox; parks or closes where an answer says so."""
         self.busy = False
-        for request, answer in zip(self.in_work, answers, strict=True):
+        for request, answer in zip(self.in_work, answers, strict=False):  # fewer where one of them ends the upload
+            self.binding = answer.binding or self.binding
             if answer.reply is not None:
                 self.outbox += self.connection.send(answer.reply)
-            elif answer.waits and isinstance(request, WinnersRequest):
+            for reply in answer.more:
+                self.outbox += self.connection.send(reply)
+            if answer.waits and isinstance(request, WinnersRequest):
                 self.waiting = request
-            else:
+            elif answer.reply is None:
                 self.closing = True
         self.in_work = ()
+
+    def end_upload(self, code: RejectCode) -> None:
+        """Tells the peer that its upload is over on this connection, and reads nothing more of it."""
+        if self.binding is not None and not self.connection.finished:
+            self.outbox += self.connection.send(self.binding.status(code))
+        self.waiting = None
+        self.closing = self.lingering = True
+
+    def beat(self) -> None:
+        """Tells a peer that waits for the draw that the server is still there, where it understands that."""
+        if self.waiting is not None and self.binding is not None and not self.outbox:
+            self.outbox += self.connection.send(self.binding.status(RejectCode.OK))
 
     def ask_again(self) -> Work | None:
         """The request that waits for the draw, as a new unit."""

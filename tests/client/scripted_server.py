@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
@@ -53,6 +54,20 @@ class Peer:
         kind, agency = self.exactly(2)
         assert kind == 2, f"expected a request for winners, got type {kind}"
         return agency
+
+    def open_upload(self) -> tuple[int, int, int, bytes]:
+        """Agency, draw, total and upload id of an OpenUpload; its type and version are checked."""
+        kind, version, agency, draw, total, upload_id = struct.unpack(">BBBIQ16s", self.exactly(31))
+        assert (kind, version) == (3, 1), f"expected OpenUpload, got type {kind}, version {version}"
+        return agency, draw, total, upload_id
+
+    def status(self, code: int, stored: int, crc32: int = 0, draw: int = 1) -> None:
+        """Send an UploadStatus."""
+        self.send(struct.pack(">BBIQI", 0x83, code, draw, stored, crc32))
+
+    def stored(self, bets: list[bytes]) -> None:
+        """Say that `bets`, all that an upload has so far, are stored."""
+        self.status(0, len(bets), zlib.crc32(b"".join(bets)))
 
     def send(self, data: bytes) -> None:
         self.stream.sendall(data)
@@ -154,31 +169,48 @@ def unused_port() -> Iterator[int]:
 class Central:
     """A scripted server's script that behaves: stores batches, holds winners back until `agencies` have asked.
 
+    Speaks revisions 7 to 9 by the first byte, as a real one does.
+
     Attributes:
         bets: the bets that came, in order, each as sent.
         asked: the agencies that asked, each time they did.
+        uploads: the bets of each upload of revision 9, by its id.
     """
 
     def __init__(self, agencies: int = 1, winners: dict[int, list[str]] | None = None) -> None:
         self.bets: list[bytes] = []
         self.batch_sizes: list[int] = []
         self.asked: list[int] = []
+        self.uploads: dict[bytes, list[bytes]] = {}
         self._agencies = agencies
         self._winners = winners or {}
         self._drawn = threading.Condition()
 
     def __call__(self, peer: Peer) -> None:
-        """Serve one connection of revision 8 (or 7)."""
+        """Serve one connection."""
+        upload: list[bytes] | None = None
         while kind := peer.exactly(1):
-            if kind == b"\x01":
+            if kind == b"\x03":
+                upload_id = peer.exactly(30)[-16:]
+                upload = self.uploads.setdefault(upload_id, [])
+                peer.stored(upload)
+            elif kind == b"\x01":
                 bets = [peer.bet() for _ in range(peer.exactly(1)[0])]
                 self.bets += bets
                 self.batch_sizes.append(len(bets))
-                peer.acknowledge(bets)
-                continue
-            agency = peer.exactly(1)[0]
-            with self._drawn:
-                self.asked.append(agency)
-                self._drawn.notify_all()
-                self._drawn.wait_for(lambda: len(set(self.asked)) >= self._agencies, DEADLINE_S)
-            peer.winners(*self._winners.get(agency, []))
+                if upload is None:
+                    peer.acknowledge(bets)
+                else:
+                    upload += bets
+                    peer.stored(upload)
+            else:
+                agency = peer.exactly(1)[0]
+                if upload is not None:
+                    peer.stored(upload)
+                with self._drawn:
+                    self.asked.append(agency)
+                    self._drawn.notify_all()
+                    self._drawn.wait_for(lambda: len(set(self.asked)) >= self._agencies, DEADLINE_S)
+                if upload is not None:
+                    peer.status(16, len(upload), zlib.crc32(b"".join(upload)))
+                peer.winners(*self._winners.get(agency, []))

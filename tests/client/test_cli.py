@@ -57,19 +57,22 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def test_send_prints_its_log_and_then_the_winners(files: list[str]) -> None:
-    with ScriptedServer(Central(1, {1: ["30904465", "12345678"]})) as server:
+    central = Central(1, {1: ["30904465", "12345678"]})
+    with ScriptedServer(central) as server:
         result = run("send", files[0], "--server", server.url, "--batch-max", "2", "--log-level", "debug")
-    assert (result.exit_code, result.stderr) == (0, "")
+    [upload] = central.uploads
+    assert (result.exit_code, result.stderr) == (0, "agency 1: already stored: 0, sent now: 3\n")
     assert lines(result.stdout) == [
         f"action: config | result: success | client_id: 1 | server_address: {server.url} | loop_amount: 0 | "
         "loop_period: 5s | log_level: DEBUG | batch_max_amount: 2",
         "action: connect | result: success | client_id: 1",
+        f"action: open_upload | result: success | client_id: 1 | upload: {upload.hex()} | stored: 0 | total: 3",
         "action: batch_enviado | result: success | client_id: 1 | cantidad: 2",
         "action: batch_enviado | result: success | client_id: 1 | cantidad: 1",
-        "action: archivo_enviado | result: success | client_id: 1 | cantidad: 3",
-        f"action: close_file | result: success | file: {files[0]}",
+        "action: archivo_enviado | result: success | client_id: 1 | cantidad: 3 | already_stored: 0 | sent_now: 3",
         "action: consulta_ganadores | result: in_progress | client_id: 1",
         "action: close_connection | result: success | client_id: 1",
+        f"action: close_file | result: success | file: {files[0]}",
         "action: consulta_ganadores | result: success | cant_ganadores: 2",
         "30904465",
         "12345678",
@@ -95,7 +98,9 @@ def test_several_files_of_one_agency_are_sealed_once_at_the_end(tmp_path: Path, 
     more.write_text(ROW)
     central = Central(1)
     with ScriptedServer(central) as server:
-        result = run("send", str(more), files[0], str(more), "--agency", "1", "--server", server.url, "-q")
+        result = run(
+            "send", str(more), files[0], str(more), "--agency", "1", "--server", server.url, "-q", "--revision", "8"
+        )
     assert (result.exit_code, result.output) == (0, "")
     assert (central.batch_sizes, central.asked) == ([1, 3, 1], [1])
 
@@ -111,8 +116,26 @@ def test_json_is_one_object_and_the_log_goes_to_standard_error(files: list[str])
         "exit_code": 0,
         "server": server.url,
         "agencies": [
-            {"agency": 1, "files": [files[0]], "bets": 3, "stored": 3, "sent_twice": 0, "winners": ["30904465"]},
-            {"agency": 2, "files": [files[1]], "bets": 2, "stored": 2, "sent_twice": 0, "winners": []},
+            {
+                "agency": 1,
+                "files": [files[0]],
+                "bets": 3,
+                "stored": 3,
+                "sent_twice": 0,
+                "already_stored": 0,
+                "sent_now": 3,
+                "winners": ["30904465"],
+            },
+            {
+                "agency": 2,
+                "files": [files[1]],
+                "bets": 2,
+                "stored": 2,
+                "sent_twice": 0,
+                "already_stored": 0,
+                "sent_now": 2,
+                "winners": [],
+            },
         ],
     }
     assert result.stdout.count("\n") == 1
@@ -132,6 +155,16 @@ def test_without_winners_nothing_is_sealed(files: list[str]) -> None:
     with ScriptedServer(central) as server:
         result = run("send", files[0], "--server", server.url, "--no-winners")
     assert (result.exit_code, central.asked, len(central.bets)) == (0, [], 3)
+    assert lines(result.stdout)[-1] == (
+        "action: archivo_enviado | result: success | client_id: 1 | cantidad: 3 | already_stored: 0 | sent_now: 3"
+    )
+
+
+def test_without_winners_revision_8_is_not_sealed_either(files: list[str]) -> None:
+    central = Central(5)
+    with ScriptedServer(central) as server:
+        result = run("send", files[0], "--server", server.url, "--no-winners", "--revision", "8")
+    assert (result.exit_code, central.asked, len(central.bets), result.stderr) == (0, [], 3, "")
     assert lines(result.stdout)[-1] == "action: archivo_enviado | result: success | client_id: 1 | cantidad: 3"
 
 
@@ -166,6 +199,85 @@ def test_revision_7_asks_on_a_connection_of_its_own(files: list[str]) -> None:
         result = run("send", files[0], "--server", server.url, "--revision", "7", "-q")
         assert server.accepted == 2
     assert (result.exit_code, result.output) == (0, "30904465\n")
+
+
+def test_running_it_again_sends_nothing_and_prints_the_winners_again(files: list[str]) -> None:
+    central = Central(1, {1: ["30904465"]})
+    with ScriptedServer(central) as server:
+        results = [run("send", files[0], "--server", server.url) for _ in range(2)]
+    assert [result.exit_code for result in results] == [0, 0]
+    assert [result.stdout.splitlines()[-1] for result in results] == ["30904465", "30904465"]
+    assert len(central.bets) == 3
+    assert results[1].stderr == "agency 1: already stored: 3, sent now: 0\n"
+    sent = "action: archivo_enviado | result: success | client_id: 1 | cantidad: 3 | already_stored: 3 | sent_now: 0"
+    assert sent in lines(results[1].stdout)
+
+
+def test_an_intended_second_upload_has_a_label(files: list[str]) -> None:
+    central = Central(1)
+    with ScriptedServer(central) as server:
+        for label in ("", "again", "again"):
+            assert run("send", files[0], "--server", server.url, "--label", label).exit_code == 0
+    assert [len(bets) for bets in central.uploads.values()] == [3, 3]
+
+
+def test_every_file_is_an_upload_of_its_own_and_the_winners_are_asked_on_the_last(
+    tmp_path: Path, files: list[str]
+) -> None:
+    more = tmp_path / "more.csv"
+    more.write_text(ROW)
+    central = Central(1, {1: ["30904465"]})
+    with ScriptedServer(central) as server:
+        result = run("send", str(more), files[0], "--agency", "1", "--server", server.url)
+        assert server.accepted == 2
+    assert (result.exit_code, result.stderr) == (0, "agency 1: already stored: 0, sent now: 4\n")
+    assert ([len(bets) for bets in central.uploads.values()], central.asked) == ([1, 3], [1])
+    counts = [line.partition("cantidad: ")[2] for line in lines(result.stdout) if "archivo_enviado" in line]
+    assert counts == [
+        f"1 | already_stored: 0 | sent_now: 1 | file: {more}",
+        f"3 | already_stored: 0 | sent_now: 3 | file: {files[0]}",
+    ]
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [(4, 6), (7, 6), (8, 6), (14, 6), (15, 6), (10, 4), (13, 4)])
+def test_codes_become_exit_codes(files: list[str], code: int, exit_code: int) -> None:
+    def answers(peer: Peer) -> None:
+        peer.open_upload()
+        peer.status(code, 0)
+        peer.at_end()
+
+    with ScriptedServer(answers) as server:
+        result = run("send", files[0], "--server", server.url, "--retry-for", "0.3", "--format", "json", "-q")
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["exit_code"], answer["result"]) == (exit_code, exit_code, "fail")
+    assert f"(code {code}, " in answer["error"]
+
+
+def test_a_server_of_an_older_revision_ends_with_5_and_names_the_switch(files: list[str]) -> None:
+    """It takes the first byte for a framing error: Ack 0, then it closes."""
+
+    def is_older(peer: Peer) -> None:
+        peer.exactly(1)
+        peer.send(b"\x00")
+
+    with ScriptedServer(is_older) as server:
+        result = run("send", files[0], "--server", server.url)
+        assert server.accepted == 1
+    assert result.exit_code == 5
+    assert "does not seem to know revision 9" in result.stderr
+    assert "--revision 8" in result.stderr
+
+
+def test_a_file_that_differs_from_what_was_sent_before_ends_with_3(files: list[str]) -> None:
+    def has_other_bets(peer: Peer) -> None:
+        peer.open_upload()
+        peer.status(0, 2, 12345)
+        peer.at_end()
+
+    with ScriptedServer(has_other_bets) as server:
+        result = run("send", files[0], "--server", server.url)
+    assert result.exit_code == 3
+    assert "the input has changed since the upload began" in result.stderr
 
 
 BAD_ROWS = "Ana,Paz,3090446,1999-03-17,1\n"
@@ -221,7 +333,7 @@ def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, reaso
         (("bets.csv",), {}, "bets.csv: whose bets are these?"),
         (("agency-0.csv",), {}, "agency-0.csv: the file name says agency 0: expected a number from 1 to 255"),
         (("-", "-", "--agency", "1"), {}, "standard input (-) can be sent only once"),
-        (("agency-1.csv", "--revision", "9"), {}, "--revision: '9': expected one of the revisions"),
+        (("agency-1.csv", "--revision", "10"), {}, "--revision: '10': expected one of the revisions"),
         (("agency-1.csv", "--server", "nonsense://x"), {}, "nonsense"),
         ((), {}, "Missing argument 'FILE...'"),
         (("x", "--nonsense"), {}, "No such option"),
@@ -245,7 +357,7 @@ def test_a_refusal_ends_with_6_and_asks_nobody_for_winners(files: list[str]) -> 
         assert peer.at_end()
 
     with ScriptedServer(refuses) as server:
-        result = run("send", files[0], files[1], "--server", server.url, "--format", "json", "-q")
+        result = run(*("send", files[0], files[1], "--server", server.url, "--format", "json", "-q", "--revision", "8"))
         assert server.accepted == 1
     answer = json.loads(result.stdout)
     assert (result.exit_code, answer["result"], answer["exit_code"]) == (6, "fail", 6)
@@ -269,7 +381,7 @@ def test_a_peer_of_another_kind_ends_with_5(files: list[str]) -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with ScriptedServer(is_a_web_server) as server:
-        result = run("send", files[0], "--server", server.url)
+        result = run("send", files[0], "--server", server.url, "--revision", "8")
     assert result.exit_code == 5
     assert "speaks another revision than 8" in result.stderr
 
@@ -281,7 +393,7 @@ def test_a_draw_that_does_not_come_ends_with_7(files: list[str]) -> None:
         peer.at_end()
 
     with ScriptedServer(holds) as server:
-        result = run("send", files[0], "--server", server.url, "--retry-for", "0.3")
+        result = run("send", files[0], "--server", server.url, "--retry-for", "0.3", "--revision", "8")
     assert result.exit_code == 7
     assert "the draw has not taken place: agencies 1 have waited" in result.stderr
 
@@ -290,7 +402,8 @@ def test_winners_asks_for_one_agency() -> None:
     central = Central(1, {4: ["30904465"]})
     with ScriptedServer(central) as server:
         result = run("winners", "--server", server.url, CLI_ID="4")
-    assert (result.exit_code, central.asked) == (0, [4])
+        assert run("winners", "--server", server.url, "--revision", "7", CLI_ID="4").exit_code == 0
+    assert (result.exit_code, central.asked, central.uploads) == (0, [4, 4], {})
     assert lines(result.stdout)[1:] == ["action: consulta_ganadores | result: success | cant_ganadores: 1", "30904465"]
 
 
@@ -305,6 +418,27 @@ def test_bet_sends_the_one_bet_of_the_environment() -> None:
         result = run("bet", "--server", server.url, AGENCIA="1", **BET_VARIABLES)
     assert (result.exit_code, central.bets, central.asked) == (0, [BET_ON_THE_WIRE], [])
     assert lines(result.stdout)[1:] == ["action: apuesta_enviada | result: success | dni: 30904465 | numero: 7574"]
+
+
+def test_the_same_bet_sent_again_is_stored_once() -> None:
+    central = Central(1)
+    with ScriptedServer(central) as server:
+        results = [
+            run("bet", "--server", server.url, "--label", label, AGENCIA="1", **BET_VARIABLES)
+            for label in ("", "", "meant")
+        ]
+        as_json = run("bet", "--server", server.url, "--format", "json", "-q", AGENCIA="1", **BET_VARIABLES)
+    assert [result.exit_code for result in results] == [0, 0, 0]
+    assert central.bets == [BET_ON_THE_WIRE] * 2
+    assert [lines(result.stdout)[-1].partition("numero: 7574")[2] for result in results] == [
+        "",
+        " | already_stored: 1",
+        "",
+    ]
+    said = "bets-client: this bet was stored already, nothing was sent; --label TEXT makes it another bet\n"
+    assert [result.stderr for result in results] == ["", said, ""]
+    answer = json.loads(as_json.stdout)
+    assert (answer["already_stored"], answer["sent_now"], as_json.stderr) == (1, 0, "")
 
 
 def test_bet_takes_options_and_speaks_revision_5() -> None:
@@ -353,7 +487,7 @@ def test_a_refused_bet_ends_with_6_and_is_logged() -> None:
         peer.send(b"\x00")
 
     with ScriptedServer(refuses) as server:
-        result = run("bet", "--server", server.url, AGENCIA="1", **BET_VARIABLES)
+        result = run("bet", "--server", server.url, "--revision", "8", AGENCIA="1", **BET_VARIABLES)
     assert result.exit_code == 6
     assert lines(result.stdout)[-1] == (
         f"action: apuesta_enviada | result: fail | dni: 30904465 | numero: 7574 | error: {server.url}: "

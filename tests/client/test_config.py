@@ -27,7 +27,7 @@ batch:
 def test_the_defaults_are_those_of_the_contract() -> None:
     settings = load_settings({}, {})
     assert (settings.server, settings.agency, settings.log_level) == ("tcp://127.0.0.1:12345", None, "INFO")
-    assert (settings.batch_max, settings.window, settings.revision, settings.draw) == (130, 16, 8, 1)
+    assert (settings.batch_max, settings.window, settings.revision, settings.draw) == (130, 16, 9, 1)
     assert (settings.retry_for_s, settings.label, settings.no_winners) == (900.0, "", False)
     assert (settings.amount, settings.period_s, settings.file) == (None, 5.0, None)
     assert (settings.format, settings.quiet, settings.progress) == ("text", False, None)
@@ -85,7 +85,11 @@ def test_every_option_has_its_variable() -> None:
         ({"batch_max": "256"}, {}, "--batch-max: '256': expected a whole number from 1 to 255"),
         ({}, {"CLI_BATCH_MAXAMOUNT": "many"}, "environment CLI_BATCH_MAXAMOUNT: 'many': expected a whole number"),
         ({"agency": "256"}, {}, "--agency: '256': expected a whole number from 1 to 255"),
-        ({"revision": "9"}, {}, "--revision: '9': expected one of the revisions that this client speaks: 5, 6, 7, 8"),
+        (
+            {"revision": "10"},
+            {},
+            "--revision: '10': expected one of the revisions that this client speaks: 5, 6, 7, 8, 9",
+        ),
         ({"revision": "08"}, {}, "--revision: '08': expected one of the revisions"),
         ({"window": "0"}, {}, "--window: '0': expected a whole number from 1 to 1024"),
         ({"retry_for": "-1"}, {}, "--retry-for: '-1': expected a number from 0 to 1e+06"),
@@ -126,7 +130,7 @@ def test_the_agency_may_be_required() -> None:
 
 @pytest.mark.parametrize(
     ("revision", "persistent", "winners"),
-    [("5", False, False), ("6", False, False), ("7", False, True), ("8", True, True)],
+    [("5", False, False), ("6", False, False), ("7", False, True), ("8", True, True), ("9", True, True)],
 )
 def test_a_revision_says_what_it_can(revision: str, persistent: bool, winners: bool) -> None:
     settings = load_settings({"revision": revision}, {})
@@ -135,5 +139,5 @@ def test_a_revision_says_what_it_can(revision: str, persistent: bool, winners: b
 
 def test_winners_need_a_revision_that_has_them() -> None:
     require_winners(load_settings({"revision": "7"}, {}))
-    with pytest.raises(ConfigError, match="--revision: '6': expected 7 or 8: earlier revisions have no winners"):
+    with pytest.raises(ConfigError, match="--revision: '6': expected 7 or more: earlier revisions have no winners"):
         require_winners(load_settings({"revision": "6"}, {}))

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,15 +130,23 @@ def test_sigterm_in_the_middle_of_a_batch(file: str) -> None:
 )
 def test_a_signal_while_waiting_for_the_draw(file: str, numbers: tuple[signal.Signals, ...], code: int) -> None:
     def holds(peer: Peer) -> None:
-        while batch := peer.batch() if peer.stream.recv(1, socket.MSG_PEEK) == b"\x01" else []:
-            peer.acknowledge(batch)
+        peer.open_upload()
+        stored: list[bytes] = []
+        peer.stored(stored)
+        while len(stored) < 2000:
+            stored += peer.batch()
+            peer.stored(stored)
         waits(peer)
 
     with ScriptedServer(holds) as server, running(*sending(file, server)) as process:
         process.until("action: consulta_ganadores | result: in_progress")
         ended, said, err = process.stop(*numbers)
-    assert (ended, err) == (code, "")
-    assert said[-2:] == ["close_connection | result: success | client_id: 1", "shutdown | result: success"]
+    assert (ended, err) == (code, "agency 1: already stored: 0, sent now: 2,000\n")
+    assert said[-3:] == [
+        "close_connection | result: success | client_id: 1",
+        f"close_file | result: success | file: {file}",
+        "shutdown | result: success",
+    ]
 
 
 def test_sigterm_between_two_probes() -> None:
@@ -216,7 +225,7 @@ def test_a_reader_of_the_log_that_leaves_does_not_stop_the_upload(file: str) -> 
         process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
-    assert (process.returncode, err) == (0, b"")
+    assert (process.returncode, err) == (0, b"agency 1: already stored: 0, sent now: 2,000\n")
     assert (len(central.bets), central.asked) == (2000, [1])
 
 
@@ -273,10 +282,43 @@ def test_sending_loads_neither_construct_nor_yaml(file: str) -> None:
     )
     with ScriptedServer(Central(1)) as server:
         done = subprocess.run(
-            [sys.executable, "-c", program, "send", file, "--server", server.url],
+            [sys.executable, "-c", program, "send", file, "-q", "--server", server.url],
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
             check=True,
         )
     assert done.stderr == "[]\n"
+
+
+def test_a_client_that_is_killed_and_started_again_stores_every_bet_once(file: str) -> None:
+    """The same command, three times: killed, run to its end, run for nothing."""
+    central = Central(1, {1: ["30904465"]})
+    taken = threading.Event()
+
+    def takes_some(peer: Peer) -> None:
+        _, _, _, upload_id = peer.open_upload()
+        stored = central.uploads.setdefault(upload_id, [])
+        peer.stored(stored)
+        stored += peer.batch()
+        stored += peer.batch()
+        taken.set()
+        waits(peer)
+
+    with ScriptedServer(takes_some, central) as server:
+        with running(*sending(file, server)) as process:
+            assert taken.wait(DEADLINE_S)
+            process.popen.kill()
+            process.popen.communicate()
+        said = []
+        for _ in range(2):
+            done = subprocess.run(
+                [*CLIENT, *sending(file, server)], capture_output=True, text=True, timeout=DEADLINE_S, check=True
+            )
+            said.append((done.stdout.splitlines()[-1], done.stderr))
+    [stored] = central.uploads.values()
+    assert len(stored) == 2000
+    assert said == [
+        ("30904465", "agency 1: already stored: 260, sent now: 1,740\n"),
+        ("30904465", "agency 1: already stored: 2,000, sent now: 0\n"),
+    ]

@@ -1,4 +1,4 @@
-"""The upload: the window, refusals, lost connections, silence, each revision; and what is said about what is stored."""
+"""The upload on revisions 5 to 8: window, refusals, lost connections, silence; what is said about what is stored."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from bets_client.shipment import Shipment, shipments
 from bets_client.source import Source
 from bets_client.uploader import Upload
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
+
+DEFAULTS = {"batch_max": "2", "retry_for": "20", "log_level": "DEBUG", "revision": "8"}
 
 
 def row(number: int) -> str:
@@ -50,7 +52,7 @@ def file(tmp_path: Path) -> Path:
 def send(server: ScriptedServer | str, file: Path, bets: int = 20, **options: str) -> Upload:
     """Run an upload to its end, good or bad; what it raises comes out with the upload as `.upload`."""
     url = server if isinstance(server, str) else server.url
-    settings = load_settings({"server": url, "batch_max": "2", "retry_for": "20", "log_level": "DEBUG"} | options, {})
+    settings = load_settings(DEFAULTS | {"server": url} | options, {})
     with working(settings) as job:
         sending = Sending(job, file, bets)
         job.opened.add("file", sending.source)
@@ -250,7 +252,7 @@ def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, mo
             yield shipment
 
     with ScriptedServer(refuses_without_reading) as server:
-        options = {"server": server.url, "window": "1000", "log_level": "DEBUG"}
+        options = {"server": server.url, "window": "1000", "log_level": "DEBUG", "revision": "8"}
         with working(load_settings(options, {})) as job:
             source = Source(str(path), 1)
             job.opened.add("file", source)

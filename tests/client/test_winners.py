@@ -16,7 +16,9 @@ from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServ
 
 
 def ask(url: str, *agencies: int, **options: str) -> dict[int, tuple[str, ...]]:
-    with working(load_settings({"server": url, "retry_for": "20", "log_level": "DEBUG"} | options, {})) as job:
+    with working(
+        load_settings({"server": url, "retry_for": "20", "log_level": "DEBUG", "revision": "8"} | options, {})
+    ) as job:
         desk = WinnersDesk(job)
         for agency in agencies:
             desk.ask(agency, None)
@@ -34,7 +36,7 @@ def test_each_agency_gets_its_own_when_the_last_has_asked() -> None:
 def test_a_link_that_is_there_is_used() -> None:
     central = Central(1, {4: ["30904465"]})
     with ScriptedServer(central) as server:
-        with working(load_settings({"server": server.url}, {})) as job:
+        with working(load_settings({"server": server.url, "revision": "8"}, {})) as job:
             desk = WinnersDesk(job)
             link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
             job.opened.add("connection", link)
@@ -86,7 +88,7 @@ def test_what_is_known_at_the_deadline_is_kept() -> None:
 
     with (
         ScriptedServer(answers_one) as server,
-        working(load_settings({"server": server.url, "retry_for": "0.5"}, {})) as job,
+        working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as job,
     ):
         desk = WinnersDesk(job)
         desk.ask(1, None)
@@ -106,7 +108,7 @@ def test_the_time_before_the_wait_does_not_count() -> None:
 
     with (
         ScriptedServer(answers_late) as server,
-        working(load_settings({"server": server.url, "retry_for": "0.5"}, {})) as job,
+        working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as job,
     ):
         desk = WinnersDesk(job)
         time.sleep(0.6)

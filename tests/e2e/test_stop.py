@@ -43,9 +43,9 @@ def test_server(programs: Programs) -> None:
         interrupted.send_signal(signal.SIGINT)
         busy.send_signal(signal.SIGTERM)
         busy.send_signal(signal.SIGTERM)
-        _assert_closed(idle.stop(), "listener", "workers", "store")
-        _assert_closed(busy.expect(), "listener", *["connection"] * 5, "workers", "store")
-        _assert_closed(interrupted.expect(130), "listener", "workers", "store")
+        _assert_closed(idle.stop(), "listener", "workers", "control", "store")
+        _assert_closed(busy.expect(), "listener", *["connection"] * 5, "workers", "control", "store")
+        _assert_closed(interrupted.expect(130), "listener", "workers", "control", "store")
         waiting.wait_for_line("connection | result: fail")
     _assert_closed(waiting.stop())
 
@@ -59,7 +59,7 @@ def test_server_in_the_middle_of_uploads(programs: Programs) -> None:
         for agency in (1, 2)
     ]
     server.wait_for_line(STORED, count=200)
-    _assert_closed(server.stop(), "workers", "store")
+    _assert_closed(server.stop(), "workers", "control", "store")
     stored = server.logged(STORED)
     programs.run("bets-server", "export", "first.csv", "--raw")
     assert len((programs.folder / "first.csv").read_text(encoding="utf-8").splitlines()) == stored * 10

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import Programs
+from tests.server.command_line import Run, command_line
 from tests.server.serving import Servers
 
 
@@ -29,3 +30,9 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
         yield programs
     finally:
         programs.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command of `bets-server` in the test's folder, in this process, without settings of the environment."""
+    return command_line(tmp_path, monkeypatch, capsys)

@@ -18,14 +18,24 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bets_protocol import Bet, Lot, ReadError
+from bets_protocol import Bet, ReadError
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.programs.loglines import EventLog, LineHandler
 from bets_protocol.transports import Stream, connect, listen
 from bets_server.handlers import Handlers
 from bets_server.logs import ServerLog
 from bets_server.reactor import Reactor
-from bets_server.store import BetStore, DrawState, SealOutcome, Verdict, open_store
+from bets_server.store import (
+    AuditEntry,
+    BetStore,
+    DrawState,
+    Opening,
+    Parcel,
+    Receipt,
+    SealOutcome,
+    UploadState,
+    open_store,
+)
 from tests.log_reader import read_log
 from tests.server.raw_bytes import WINNING
 
@@ -122,12 +132,13 @@ class WatchedStore(BetStore):
     """A real store that can be held up and that remembers the groups that it was given.
 
     Attributes:
-        groups: how many batches each call of `append` had.
-        gate: while it is cleared, `append` waits before it touches the store.
-        inside: set as soon as a call of `append` has come.
+        groups: how many parcels each call of `commit` had.
+        gate: while it is cleared, `commit` waits before it touches the store.
+        inside: set as soon as a call of `commit` has come.
         asked: how often `winners` was called.
-        failure: raised by the next `append`, once, instead of storing.
+        failure: raised by the next `commit`, once, instead of storing.
         seal_failure: likewise by `seal_and_draw`.
+        open_failure: likewise by `open_upload`.
     """
 
     def __init__(self, store: BetStore) -> None:
@@ -138,22 +149,41 @@ class WatchedStore(BetStore):
         self.inside = threading.Event()
         self.failure: Exception | None = None
         self.seal_failure: Exception | None = None
+        self.open_failure: Exception | None = None
         self._store = store
 
-    def append(self, batches: Sequence[Sequence[Lot]]) -> list[Verdict]:
-        self.groups.append(len(batches))
+    def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
+        self.groups.append(len(group))
         self.inside.set()
         assert self.gate.wait(DEADLINE_S)
         failure, self.failure = self.failure, None
         if failure is not None:
             raise failure
-        return self._store.append(batches)
+        return self._store.commit(group)
 
-    def seal_and_draw(self, agency: int, *, expected: int, pick: Callable[[], int]) -> SealOutcome:
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+        failure, self.open_failure = self.open_failure, None
+        if failure is not None:
+            raise failure
+        self._store.max_uploads, self._store.max_unfinished_uploads = self.max_uploads, self.max_unfinished_uploads
+        return self._store.open_upload(agency, upload_id, total=total)
+
+    def seal_and_draw(
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+    ) -> SealOutcome:
         failure, self.seal_failure = self.seal_failure, None
         if failure is not None:
             raise failure
-        return self._store.seal_and_draw(agency, expected=expected, pick=pick)
+        return self._store.seal_and_draw(agency, expected=expected, pick=pick, forced=forced)
+
+    def void(self, number: int, *, reason: str) -> UploadState:
+        return self._store.void(number, reason=reason)
+
+    def uploads(self) -> list[UploadState]:
+        return self._store.uploads()
+
+    def audit(self) -> list[AuditEntry]:
+        return self._store.audit()
 
     def winners(self, agency: int) -> tuple[str, ...] | None:
         self.asked += 1
@@ -181,6 +211,7 @@ class Server:
     Attributes:
         url: where it listens.
         store: what it stores in.
+        handlers: what answers.
         code: what `Reactor.run` has returned; None while it runs.
     """
 
@@ -206,8 +237,8 @@ class Server:
         }
         listener = listen(where[scheme], backlog=512)
         self.url = listener.url
-        handlers = Handlers(self.store, agencies=agencies, pick=pick)
-        self.reactor = Reactor([listener], handlers, ServerLog(log), **{"workers": 1, **options})
+        self.handlers = Handlers(self.store, agencies=agencies, pick=pick)
+        self.reactor = Reactor([listener], self.handlers, ServerLog(log), **{"workers": 1, **options})
         self._thread = threading.Thread(target=self._run, name="reactor")
         self._thread.start()
 

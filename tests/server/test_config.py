@@ -25,9 +25,10 @@ PLACES: list[tuple[str, str | None, str | None, str, Any]] = [
     ("workers", "BETS_WORKERS", None, "1", 1),
     ("revision", "BETS_REVISION", None, "5", 5),
     ("revision", "BETS_REVISION", None, "6", 6),
-    ("revision", "BETS_REVISION", None, "9", 8),
+    ("revision", "BETS_REVISION", None, "9", 9),
     ("exit_after_draw", "BETS_EXIT_AFTER_DRAW", None, "yes", True),
     ("grace", "BETS_GRACE", None, "2.5", 2.5),
+    ("control", "BETS_CONTROL", "CONTROL", "/run/bets.control", "/run/bets.control"),
 ]
 _FIELDS = {"grace": "grace_s"}
 _IDS = [f"{name}={text}" for name, _, _, text, _ in PLACES]
@@ -59,9 +60,10 @@ def test_defaults() -> None:
         "draw": 1,
         "winning_number": 7574,
         "workers": 4,
-        "revision": 8,
+        "revision": 9,
         "exit_after_draw": False,
         "grace_s": 8.0,
+        "control": "",
     }
 
 

@@ -1,4 +1,4 @@
-"""Recorded conversations of revisions 5 to 8: what the server answers is, byte for byte, what it always has answered."""
+"""Recorded conversations of revisions 5 to 8: a server answers, byte for byte, what it always has answered."""
 
 from __future__ import annotations
 

@@ -129,6 +129,22 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
         lambda log: log.store_failed(StorageError("bets.db: disk I/O error")),
         ["ERROR    action: store | result: fail | error: bets.db: disk I/O error"],
     ),
+    (
+        lambda log: log.no_control(OSError("the path is no socket")),
+        ["WARNING  action: open_control | result: fail | error: the path is no socket"],
+    ),
+    (
+        lambda log: log.commanded("void", '{"number": 3}', change=True),
+        ['INFO     action: operator | result: success | command: void | arguments: {"number": 3}'],
+    ),
+    (
+        lambda log: log.commanded("void", '{"number": 3}', change=True, error="it is finished"),
+        ['INFO     action: operator | result: fail | command: void | arguments: {"number": 3} | error: it is finished'],
+    ),
+    (
+        lambda log: log.commanded("status", "{}", change=False),
+        ["DEBUG    action: operator | result: success | command: status | arguments: {}"],
+    ),
     (lambda log: log.shut_down(), ["INFO     action: shutdown | result: success"]),
 ]
 

@@ -26,7 +26,7 @@ SIXTEEN_LONG = [bet(row, first_name=b"x" * 255, last_name=b"y" * 255) for row in
 
 FRAMING = {
     "type 0": b"\x00" + batch(GOOD),
-    "type 3": b"\x03" + batch(GOOD),
+    "type 5": b"\x05" + batch(GOOD),
     "type 4": b"\x04" + batch(GOOD),
     "type 127": b"\x7f" + batch(GOOD),
     "type 131": b"\x83" + batch(GOOD),

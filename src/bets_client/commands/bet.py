@@ -1,4 +1,8 @@
-"""`bets-client bet`: sends one bet, from options or from the environment of the legacy client."""
+"""`bets-client bet`: sends one bet, from options or from the environment of the legacy client.
+
+On revision 9 it is an upload of one bet, named by what the bet says: the same bet sent again finds itself stored. A
+second one that is meant has another `--label`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,17 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from bets_client.cargo import upload_of_bet
 from bets_client.config import BET_FIELDS, SETTINGS, load_settings, require_agency
 from bets_client.errors import BadInput
+from bets_client.exact_uploader import ExactUpload
 from bets_client.job import Job, working
 from bets_client.report import Report
 from bets_client.shipment import single
 from bets_client.source import parse_number, with_found
 from bets_client.uploader import Upload
 from bets_protocol import Bet, BetsError, ConfigError, InvalidMessage
+from bets_protocol.programs.guard import say_error
 
 THE_BET = "the bet"
 
@@ -37,22 +44,33 @@ def place(job: Job) -> None:
     Raises:
         ConfigError: a part of it is missing.
         BadInput: a part of it breaks its rule.
-        BetsError: as `Upload.run`.
+        BetsError: as `Delivery.run`.
     """
     report = Report(job, "bet")
     with report.written():
         bet = _bet(job)
         report.extra.update(agency=bet.agency, document=bet.document, number=bet.number)
-        upload = Upload(job, bet.agency, iter([single(bet, THE_BET, job.settings)]), 1)
+        upload = ExactUpload(job, upload_of_bet(bet, job.settings), THE_BET) if job.settings.exactly_once else None
+        delivery = upload or Upload(job, bet.agency, iter([single(bet, THE_BET, job.settings)]), 1)
         try:
-            upload.run()
+            delivery.run()
         except BetsError as error:
             job.log.fail("apuesta_enviada", dni=bet.document, numero=bet.number, error=str(error).partition("\n")[0])
             raise
-        link = upload.take_link()
+        link = delivery.take_link()
         if link is not None:
             job.opened.close(link)
-        job.log.success("apuesta_enviada", dni=bet.document, numero=bet.number)
+        _tell(job, bet, None if upload is None else upload.machine.already_stored, report)
+
+
+def _tell(job: Job, bet: Bet, already_stored: int | None, report: Report) -> None:
+    """Log and report what was done; `already_stored` is None where the revision does not tell."""
+    if already_stored is not None:
+        report.extra.update(already_stored=already_stored, sent_now=1 - already_stored)
+    more = {"already_stored": already_stored} if already_stored else {}
+    job.log.success("apuesta_enviada", dni=bet.document, numero=bet.number, **more)
+    if already_stored and not job.settings.quiet:
+        say_error("bets-client", "this bet was stored already, nothing was sent; --label TEXT makes it another bet")
 
 
 def _bet(job: Job) -> Bet:

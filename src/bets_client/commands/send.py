@@ -2,24 +2,31 @@
 
 Strategy: all files are read and checked before the first connection is made, so that bad input stores nothing. Then
 one agency after the other is uploaded and sealed, and at the end the winners of all are waited for together.
+On revision 9 each file is an upload of its own, on a connection of its own, and the winners are asked for behind the
+agency's last one; that file stays open until they are there, since the server may want bets of it again.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bets_client.cargo import upload_of_file
 from bets_client.check import require_good
 from bets_client.config import load_settings
+from bets_client.exact_uploader import ExactUpload
 from bets_client.job import Job, working
+from bets_client.link import Link
 from bets_client.report import AgencyReport, Report
 from bets_client.shipment import shipments
 from bets_client.source import STDIN, Source, resolve_agency
 from bets_client.uploader import Upload
 from bets_client.winners import WinnersDesk
 from bets_protocol import BetsError, ConfigError
+from bets_protocol.programs.guard import say_error
 
 
 def run(options: Mapping[str, Any], files: Sequence[str]) -> None:
@@ -50,7 +57,7 @@ def send(job: Job, by_agency: Mapping[int, Sequence[str]]) -> None:
     """Send every agency's files and, unless told otherwise, get every agency's winners.
 
     Raises:
-        BetsError: as `Upload.run` and `WinnersDesk.collect`.
+        BetsError: as `Delivery.run` and `WinnersDesk.collect`.
     """
     settings = job.settings
     report = Report(job, "send")
@@ -59,20 +66,30 @@ def send(job: Job, by_agency: Mapping[int, Sequence[str]]) -> None:
         job.log.success("winners_skipped", level=logging.WARNING, revision=settings.revision)
     with report.written():
         sources = {agency: _opened(job, agency, files) for agency, files in by_agency.items()}
+        totals: dict[int, list[int]] = {}
         for agency, files in by_agency.items():
-            total = sum(require_good(source) for source in sources[agency])
-            report.agencies.append(AgencyReport(agency=agency, files=list(files), bets=total))
+            part = AgencyReport(agency=agency, files=list(files), already_stored=0 if settings.exactly_once else None)
+            report.agencies.append(part)
+            totals[agency] = [require_good(source) for source in sources[agency]]
+            part.bets = sum(totals[agency])
         desk = WinnersDesk(job)
         job.progress.start("sending", sum(part.bets for part in report.agencies))
         for part in report.agencies:
-            _upload(job, desk, part, sources[part.agency], ask=ask)
+            inputs = sources[part.agency]
+            if settings.exactly_once:
+                _upload_exactly(job, desk, part, list(zip(inputs, totals[part.agency], strict=True)), ask=ask)
+            else:
+                _upload(job, desk, part, inputs, ask=ask)
         job.progress.finish()
+        _say_summary(job, report)
         if ask:
             try:
                 desk.collect()
             finally:
                 for part in report.agencies:
                     part.winners = desk.found.get(part.agency)
+            for source in itertools.chain.from_iterable(sources.values()):
+                job.opened.close(source)
             report.log_winners()
 
 
@@ -101,5 +118,50 @@ def _upload(job: Job, desk: WinnersDesk, part: AgencyReport, sources: list[Sourc
     link = upload.take_link()
     if ask:
         desk.ask(part.agency, link)
-    elif link is not None:
+    else:
+        _close(job, link)
+
+
+def _upload_exactly(
+    job: Job, desk: WinnersDesk, part: AgencyReport, inputs: list[tuple[Source, int]], *, ask: bool
+) -> None:
+    for number, (source, total) in enumerate(inputs, 1):
+        ask_now = ask and number == len(inputs)
+        upload = ExactUpload(job, upload_of_file(source, total, job.settings, ask=ask_now), source.name)
+        which: dict[str, Any] = {"file": source.name} if len(inputs) > 1 else {}
+        try:
+            upload.run()
+        except BetsError as error:
+            text = str(error).partition("\n")[0]
+            job.log.fail("archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, error=text, **which)
+            raise
+        finally:
+            part.stored += upload.machine.stored
+            part.already_stored = (part.already_stored or 0) + upload.machine.already_stored
+        job.log.success(
+            "archivo_enviado",
+            client_id=part.agency,
+            cantidad=upload.machine.stored,
+            already_stored=upload.machine.already_stored,
+            sent_now=upload.machine.sent_now,
+            **which,
+        )
+        link = upload.take_link()
+        if ask_now:
+            desk.ask(part.agency, link, upload.machine)
+            continue
+        job.opened.close(source)
+        _close(job, link)
+
+
+def _close(job: Job, link: Link | None) -> None:
+    if link is not None:
         job.opened.close(link)
+
+
+def _say_summary(job: Job, report: Report) -> None:
+    """Say on standard error what this run has added, where the revision tells."""
+    for part in report.agencies:
+        if part.already_stored is not None and not job.settings.quiet:
+            sent_now = part.stored - part.already_stored
+            say_error(f"agency {part.agency}", f"already stored: {part.already_stored:,}, sent now: {sent_now:,}")

@@ -1,4 +1,4 @@
-"""Stores: where a server keeps bets, seals and the draw. `open_store` finds one by its URL.
+"""Stores: where a server keeps uploads, bets, seals and the draw. `open_store` finds one by its URL.
 
 ``sqlite:///path`` is the book, ``csv:///path`` the legacy `bets.csv`. `BetStore` is the contract of both and of every
 other that `register_store` makes known; `bets_server.store.conformance` tests whether one keeps it.
@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from bets_server.store._base import (
     BetStore,
-    DrawState,
-    SealOutcome,
-    StoreFull,
     StoreOpener,
-    Verdict,
     open_store,
     path_of,
     register_store,
@@ -20,16 +16,42 @@ from bets_server.store._base import (
 )
 from bets_server.store._csv import open_csv
 from bets_server.store._sqlite import open_sqlite
+from bets_server.store._values import (
+    MAX_TOTAL,
+    MAX_UNFINISHED_UPLOADS,
+    MAX_UPLOADS,
+    AuditEntry,
+    DrawState,
+    NotVoidable,
+    Opening,
+    Parcel,
+    Receipt,
+    SealOutcome,
+    StoreFull,
+    Ticket,
+    UploadState,
+    Verdict,
+)
 
 register_store("sqlite", open_sqlite)
 register_store("csv", open_csv)
 
 __all__ = [
+    "MAX_TOTAL",
+    "MAX_UNFINISHED_UPLOADS",
+    "MAX_UPLOADS",
+    "AuditEntry",
     "BetStore",
     "DrawState",
+    "NotVoidable",
+    "Opening",
+    "Parcel",
+    "Receipt",
     "SealOutcome",
     "StoreFull",
     "StoreOpener",
+    "Ticket",
+    "UploadState",
     "Verdict",
     "open_store",
     "path_of",

@@ -1,128 +1,178 @@
 """The contract of a store, and the table that finds one by the scheme of its URL.
 
-A store keeps bets, seals and the draw on disk. It promises, whatever dies and whenever:
+A store keeps uploads with their bets, seals and the draw on disk. It promises, whatever dies and whenever:
 
-- what `append` reports as stored, what `seal_and_draw` reports as sealed or drawn, is on disk when the call returns;
-- a batch is stored whole or not at all, and a refused batch harms no other batch of its group;
+- what `commit` reports as stored, what `seal_and_draw` reports as sealed or drawn, and what `open_upload` and `void`
+  report as done, is on disk when the call returns;
+- a parcel is stored whole or not at all, and a refused parcel harms no other of its group, save that later parcels of
+  the same upload no longer fit;
+- a bet with an upload is stored once: a parcel is taken only at the end of its upload, and only from whoever opened
+  the upload last. What an earlier one still has under way can never land, whichever process opened the upload since;
 - the draw takes place once, sees every stored bet, and nothing of its draw changes afterwards;
-- the draws in one store file never see each other's bets, seals and winners;
+- the draws in one store file never see each other's uploads, seals and winners;
 - opening the store again finds all of it.
+
+An upload is *identified*, by draw, agency and its id, or *anonymous*: the bets that an agency has sent by revisions 5
+to 8 are one upload without id and total. An agency has either identified uploads in a draw or the anonymous one, until
+an operator voids what came first. Voided uploads stay in the book as evidence and count nowhere: not among the bets,
+not in the draw, not for the limits, and their identity is free again.
 
 Calls may come from any thread; they are served one at a time. One process at a time has a store open.
 
-After a `StorageError` from `append` or `seal_and_draw` nobody can know what is on disk: the store then refuses
-everything but `close`, and the only honest reply to a peer is none at all. `StoreFull` is the one exception: nothing
-of that call was stored, and the store goes on.
+After a `StorageError` from a call that writes nobody can know what is on disk: the store then refuses everything but
+`close`, and the only honest reply to a peer is none at all. `StoreFull` is the one exception: nothing of that call was
+stored, and the store goes on.
 
 Nothing in here knows SQL, CSV or the layout of a bet. Whoever adds a store subclasses `BetStore`, registers it under a
-scheme, and runs `bets_server.store.conformance` against it.
+scheme, and runs `bets_server.store.conformance` against it. What callers and stores hand each other is in `_values`.
 """
 
 from __future__ import annotations
 
 import abc
-import enum
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-import attrs
-
-from bets_protocol import Bet, ConfigError, Lot, RejectCode, StorageError
+from bets_protocol import Bet, ConfigError, Lot, StorageError
+from bets_server.store._values import (
+    MAX_UNFINISHED_UPLOADS,
+    MAX_UPLOADS,
+    AuditEntry,
+    DrawState,
+    Opening,
+    Parcel,
+    Receipt,
+    SealOutcome,
+    UploadState,
+    Verdict,
+)
 
 MAX_DRAW_ID: Final = 0xFFFF_FFFF
 """The wire carries a draw's id as a u32."""
 
 
-class StoreFull(StorageError):
-    """No room on the disk: nothing of the call was stored, and the store stays usable."""
-
-
-class Verdict(enum.Enum):
-    """What became of one batch of a group; the value is the code that says so on the wire."""
-
-    STORED = RejectCode.OK
-    SEALED = RejectCode.SEALED
-    DRAW_CLOSED = RejectCode.DRAW_CLOSED
-
-
-@attrs.frozen
-class SealOutcome:
-    """What `BetStore.seal_and_draw` did.
-
-    Attributes:
-        newly_sealed: this call sealed the agency; False where it was sealed before, or the draw was over.
-        drawn: the draw has taken place, now or earlier: `winners` has the answer.
-        drawn_now: this very call drew. True once in the life of a draw.
-    """
-
-    newly_sealed: bool
-    drawn: bool
-    drawn_now: bool
-
-
-@attrs.frozen(kw_only=True)
-class DrawState:
-    """What a store knows of its draw at one moment.
-
-    Attributes:
-        draw: the draw's id.
-        number: the winning number, or None where the draw has not taken place.
-        sealed: the agencies that are sealed.
-        bets_by_agency: how many bets each agency has stored; no entry for an agency without any.
-    """
-
-    draw: int
-    number: int | None
-    sealed: frozenset[int]
-    bets_by_agency: Mapping[int, int]
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the draw has taken place."""
-        return self.number is not None
-
-
 class BetStore(abc.ABC):
-    """One draw's bets, seals and winners on disk.
+    """One draw's uploads, bets, seals and winners on disk.
+
+    Attributes:
+        max_unfinished_uploads: how many unfinished uploads an agency may have in the draw; looked at by each
+            `open_upload`, and free to be set to another number.
+        max_uploads: likewise how many uploads it may have, finished or not.
 
     Thread: any; calls are served one at a time.
     """
 
+    max_unfinished_uploads: int = MAX_UNFINISHED_UPLOADS
+    max_uploads: int = MAX_UPLOADS
+
     @abc.abstractmethod
-    def append(self, batches: Sequence[Sequence[Lot]]) -> list[Verdict]:
-        """Store a group of batches in one transaction with one flush to disk.
+    def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
+        """Store a group of parcels in one transaction with one flush to disk.
+
+        A parcel without a ticket is refused as a whole when any of its agencies is sealed (SEALED) or has identified
+        uploads (MODE_CONFLICT). One with a ticket, by what the book says of its upload, in this order: FENCED where
+        the upload was opened again, was voided, or is none of this draw and of the agency of the ticket and its lots;
+        DRAW_CLOSED; SEALED; FENCED where it does not begin at the upload's end; OVERRUN where it has more bets than
+        the upload lacks.
 
         Args:
-            batches: the group, in the order in which it is stored; each batch is all of its lots, one lot for each run
-                of bets of the same agency. A batch is refused as a whole when any of its agencies is sealed.
+            group: in the order in which it is stored. Several parcels of one upload may follow each other, each
+                beginning where the one before it ends.
 
         Returns:
-            One verdict for each batch, in the same order. `Verdict.STORED` means that it is on disk.
+            One receipt for each parcel, in the same order. `Verdict.STORED` means that it is on disk.
 
         Raises:
             StoreFull: nothing of the group is stored; the store stays usable.
             StorageError: what is on disk is unknown; the store refuses everything from now on.
         """
 
+    def append(self, batches: Sequence[Sequence[Lot]]) -> list[Verdict]:
+        """Store a group of batches without uploads: `commit` for parcels without tickets.
+
+        Returns:
+            One verdict for each batch, in the same order.
+
+        Raises:
+            StoreFull: likewise.
+            StorageError: likewise.
+        """
+        return [receipt.verdict for receipt in self.commit([Parcel(lots=tuple(batch)) for batch in batches])]
+
     @abc.abstractmethod
-    def seal_and_draw(self, agency: int, *, expected: int, pick: Callable[[], int]) -> SealOutcome:
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+        """Open an upload, new or begun, and fence whoever had it: earlier tickets are worthless when this returns.
+
+        In this order: MISMATCH where the upload is there with another total; OK where it is finished, whatever came
+        after; DRAW_CLOSED; SEALED; MODE_CONFLICT where the agency has an anonymous upload; LIMIT where a new one is
+        more than the agency may have. Nothing changes unless the code is OK.
+
+        Args:
+            agency: whose upload it is.
+            upload_id: its 16 bytes.
+            total: how many bets it has in all.
+
+        Raises:
+            InvalidMessage: a value that cannot be one; nothing changed.
+            StoreFull: nothing changed; the store stays usable.
+            StorageError: what is on disk is unknown; the store refuses everything from now on.
+        """
+
+    @abc.abstractmethod
+    def seal_and_draw(
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+    ) -> SealOutcome:
         """Seal an agency and, where it was the last one missing, draw: all in one transaction.
 
-        Sealing twice counts once. Once the draw is over, nothing changes any more and the outcome says `drawn`.
+        Sealing twice counts once. Once the draw is over, nothing changes any more and the outcome says `drawn`. An
+        agency with an unfinished upload is not sealed: nothing changes and the outcome says `incomplete`.
 
         Args:
             agency: the agency that has sent everything.
             expected: how many agencies take part: 1 to `expected`. Looked at anew on each call, so that a server
                 started again with another number goes by that one.
             pick: gives the winning number. Called only when every expected agency is sealed, and at most once.
+            forced: an operator closes the agency without what is missing. Unfinished uploads stay as they are, and
+                their bets take part.
 
         Raises:
             ConfigError: `expected`, or the number that `pick` gave, is out of its range; nothing changed. Whatever
                 `pick` itself raises passes through, and likewise nothing changed.
+            InvalidMessage: `agency` cannot be one; nothing changed.
             StoreFull: nothing changed; the store stays usable.
             StorageError: what is on disk is unknown; the store refuses everything from now on.
+        """
+
+    @abc.abstractmethod
+    def void(self, number: int, *, reason: str) -> UploadState:
+        """Take an anonymous or an unfinished upload out of the draw, before the draw; its agency is no longer sealed.
+
+        The bets stay in the book as evidence and count nowhere any more.
+
+        Args:
+            number: the upload's number, see `uploads`.
+            reason: why, for the audit.
+
+        Returns:
+            The upload as it is now.
+
+        Raises:
+            NotVoidable: there is no such upload, it is finished or void already, or the draw is over; nothing changed.
+            StoreFull: nothing changed; the store stays usable.
+            StorageError: what is on disk is unknown; the store refuses everything from now on.
+        """
+
+    @abc.abstractmethod
+    def uploads(self) -> list[UploadState]:
+        """Every upload of the draw, anonymous and voided ones included, by number."""
+
+    @abc.abstractmethod
+    def audit(self) -> list[AuditEntry]:
+        """What was done in this store, in all its draws, the oldest first.
+
+        An entry is written together with what it tells of, and never changes.
         """
 
     @abc.abstractmethod
@@ -162,15 +212,6 @@ class BetStore(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def verdict_on(batch: Sequence[Lot], sealed: Collection[int], *, drawn: bool) -> Verdict:
-    """What a batch gets: the rule that every store shares."""
-    if drawn:
-        return Verdict.DRAW_CLOSED
-    if any(lot.agency in sealed for lot in batch):
-        return Verdict.SEALED
-    return Verdict.STORED
 
 
 class StoreOpener(Protocol):

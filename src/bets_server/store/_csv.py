@@ -1,61 +1,70 @@
 """A store in the legacy `bets.csv`, for those whose other programs read that file.
 
 Strategy: bets are lines added to the end of `bets.csv`; a journal beside it says up to where the file counts, and keeps
-what the file has no place for: seals, draws, which lines belong to which draw. A group of batches is written and
-flushed, then the event that makes it count is written and flushed. So a group counts whole or not at all, whenever the
-program dies, and the draw is one line of the journal.
+what the file has no place for: uploads, seals, draws, which lines belong to which of them. A group of parcels is
+written and flushed, then the event that makes it count is written and flushed. So a group counts whole or not at all,
+whenever the program dies, and the draw is one line of the journal.
+
+`bets.csv` itself keeps the lines of a voided upload, so programs that read the file still find them there; `bets` and
+the draw pass them over.
 
 Opening changes nothing; the first write does. What the file has beyond its counted length is then either
 
 - lines that another program added: the journal says that the last store was closed in good order, or there is none.
-  They are read, must all be bets, and join the draw that is open; or
+  They are read, must all be bets, and join the anonymous uploads of the draw that is open; or
 - the remains of a write that a dead program had told nobody about: they are cut off, and nothing is logged.
 
 An exclusive lock on `bets.csv` keeps other stores out. The legacy program takes no lock: it must not run beside a
 server, and after one that was killed it must wait until another has been there.
-Winners of draws and the journal's summary are held in memory, bets never. The format of a line is in `_csv_rows`, that
-of the journal in `_csv_journal`.
+What the journal tells of the draw is held in memory, bets never: see `_csv_register`. The format of a line is in
+`_csv_rows`, that of the journal in `_csv_journal`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
+import itertools
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import attrs
-
-from bets_protocol import Bet, Lot, StorageError, decode_bets
-from bets_server.draw import checked_agency, checked_number, missing_agencies, winners_of_bets
-from bets_server.store._base import (
-    BetStore,
-    DrawState,
-    SealOutcome,
-    StoreFull,
-    Verdict,
-    path_of,
-    require_place,
-    verdict_on,
-)
+from bets_protocol import Bet, RejectCode, StorageError, decode_bets, encode_bets
+from bets_server.draw import checked_agency, checked_number, missing_agencies
+from bets_server.store._base import BetStore, path_of, require_place
 from bets_server.store._csv_journal import Event, Journal
+from bets_server.store._csv_register import Register, Stretch
 from bets_server.store._csv_rows import MAX_LINE_BYTES, bet_of, lines_of
 from bets_server.store._files import GrowingFile, disk_errors
+from bets_server.store._rules import (
+    NO_UPLOADS,
+    GroupPlan,
+    opening_code,
+    opening_of,
+    require_identity,
+    require_voidable,
+    utc_now,
+)
+from bets_server.store._values import (
+    AuditEntry,
+    DrawState,
+    Opening,
+    Parcel,
+    Receipt,
+    SealOutcome,
+    StoreFull,
+    UploadState,
+)
 
 _BYTES_PER_PIECE: Final = 65_536
 """Read at a time when bets are walked."""
 
-
-@attrs.frozen
-class _Stretch:
-    """Lines of `bets.csv` that belong to one draw: bytes `start` to `end`, of which the first is line `first_line`."""
-
-    start: int
-    end: int
-    first_line: int
+_BETS_PER_DIGEST: Final = 1024
+"""Encoded at a time for the digest of a draw."""
 
 
 def open_csv(url: str, *, draw: int, create: bool) -> CsvStore:
@@ -84,13 +93,7 @@ class CsvStore(BetStore):
         self._closed = False
         self._journal: Journal | None = None
         self._adopted: list[Event] = []
-        self._counted = 0
-        self._lines = 0
-        self._stretches: list[_Stretch] = []
-        self._bets_by_agency: Counter[int] = Counter()
-        self._sealed: frozenset[int] = frozenset()
-        self._number: int | None = None
-        self._winners: dict[int, tuple[str, ...]] = {}
+        self._register = Register(draw)
         require_place(path, create=create)
         if not path.exists() and self._journal_path.exists():
             raise StorageError(f"{path}: is missing, though its journal {self._journal_path} is there")
@@ -115,12 +118,13 @@ class CsvStore(BetStore):
         if self._journal_path.exists():
             self._journal = Journal(self._journal_path, create=False)
             for event in self._journal.read():
-                self._apply(event)
+                self._register.apply(event)
                 in_good_order = event["event"] == "closed"
-        size = self._rows.size()
-        if size < self._counted:
-            raise StorageError(f"{self._path}: has {size} bytes, but {self._counted} were stored: bets are missing")
-        if size > self._counted and in_good_order:
+        size, counted = self._rows.size(), self._register.counted
+        self._rows.length = counted
+        if size < counted:
+            raise StorageError(f"{self._path}: has {size} bytes, but {counted} were stored: bets are missing")
+        if size > counted and in_good_order:
             self._adopt(size)
 
     @property
@@ -129,127 +133,230 @@ class CsvStore(BetStore):
 
     def _adopt(self, size: int) -> None:
         """Take lines that another program has added."""
-        if self._number is not None:
-            raise StorageError(f"{self._path}:{self._lines + 1}: was added after draw {self._draw}, which is over")
-        added = _Stretch(self._counted, size, self._lines + 1)
-        by_agency = Counter(bet.agency for bet in self._walk([added]))
-        event = self._bets_event(size, by_agency)
-        self._adopted = [event]
-        self._apply(event)
-
-    def _bets_event(self, length: int, by_agency: Counter[int]) -> Event:
+        first_line = self._register.lines + 1
+        if self._register.number is not None:
+            raise StorageError(f"{self._path}:{first_line}: was added after draw {self._draw}, which is over")
+        by_agency: Counter[int] = Counter()
+        for number, bet in self._walk_lines(self._register.counted, size, first_line):
+            if self._register.by_agency.get(bet.agency, NO_UPLOADS).identified:
+                raise StorageError(f"{self._path}:{number}: was added, though agency {bet.agency} sends uploads")
+            by_agency[bet.agency] += 1
         bets = {str(agency): count for agency, count in by_agency.items()}
-        return {"event": "bets", "draw": self._draw, "length": length, "bets": bets}
+        event = {"event": "bets", "draw": self._draw, "length": size, "bets": bets, "at": utc_now()}
+        self._adopted = [event]
+        self._follow(event)
 
-    def _apply(self, event: Event) -> None:
-        """Follow an event, which is on disk, in what is held in memory."""
-        if event["event"] == "bets":
-            start, first_line = self._counted, self._lines + 1
-            self._counted = self._rows.length = event["length"]
-            self._lines += sum(event["bets"].values())
-            if event["draw"] == self._draw:
-                if self._stretches and self._stretches[-1].end == start:
-                    last = self._stretches.pop()
-                    start, first_line = last.start, last.first_line
-                self._stretches.append(_Stretch(start, self._counted, first_line))
-                self._bets_by_agency.update({int(agency): count for agency, count in event["bets"].items()})
-        elif event.get("draw") == self._draw:
-            self._sealed |= {event["agency"]}
-            if event["event"] == "drawn":
-                self._number = event["number"]
-                self._winners = {int(agency): tuple(documents) for agency, documents in event["winners"].items()}
+    def _follow(self, event: Event) -> None:
+        """Follow an event, which counts from now on, in what is held in memory."""
+        self._register.apply(event)
+        self._rows.length = self._register.counted
 
-    def append(self, batches: Sequence[Sequence[Lot]]) -> list[Verdict]:
-        """Store a group of batches; see `BetStore.append`."""
+    def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
+        """Store a group of parcels; see `BetStore.commit`."""
         with self._lock:
             self._require_usable()
-            drawn = self._number is not None
-            verdicts = [verdict_on(batch, self._sealed, drawn=drawn) for batch in batches]
-            accepted = zip(batches, verdicts, strict=True)
-            lots = [lot for batch, verdict in accepted if verdict is Verdict.STORED for lot in batch]
-            if lots:
-                self._store(lots)
-            return verdicts
+            register = self._register
+            plan = GroupPlan(
+                drawn=register.number is not None,
+                sealed=register.sealed,
+                by_agency=register.by_agency,
+                find=register.uploads.get,
+                next_number=register.last_upload + 1,
+            )
+            plan.add(group)
+            if plan.rows:
+                self._store(plan)
+            return plan.receipts
 
-    def _store(self, lots: Sequence[Lot]) -> None:
-        data = b"".join(lines_of(decode_bets(lot.encoded)) for lot in lots)
-        by_agency: Counter[int] = Counter()
-        for lot in lots:
-            by_agency[lot.agency] += lot.count
+    def _store(self, plan: GroupPlan) -> None:
+        pieces: list[bytes] = []
+        runs: list[list[int]] = []
+        crc32s = {number: upload.crc32 for number, upload in plan.before.items()}
+        for number, _, lot in plan.rows:
+            lines = lines_of(decode_bets(lot.encoded))
+            if plan.before[number].upload_id is not None:
+                crc32s[number] = zlib.crc32(lot.encoded, crc32s[number])
+            if not runs or runs[-1][0] != number:
+                runs.append([number, lot.agency, 0, 0, 0])
+            run = runs[-1]
+            run[2:] = run[2] + lot.count, run[3] + len(lines), crc32s[number]
+            pieces.append(lines)
         with self._writing() as journal:
-            self._rows.append(data)
-            event = self._bets_event(self._rows.length, by_agency)
+            self._rows.append(b"".join(pieces))
+            event = {"event": "bets", "draw": self._draw, "length": self._rows.length, "runs": runs, "at": utc_now()}
             try:
                 journal.append(event)
             except StoreFull:
-                self._rows.length = self._counted
+                self._rows.length = self._register.counted
                 self._rows.cut()
                 raise
-            self._apply(event)
+            self._follow(event)
 
-    def seal_and_draw(self, agency: int, *, expected: int, pick: Callable[[], int]) -> SealOutcome:
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+        """Open an upload, new or begun; see `BetStore.open_upload`."""
+        checked_agency(agency)
+        require_identity(upload_id, total)
+        with self._lock:
+            self._require_usable()
+            register = self._register
+            upload = register.find(agency, upload_id)
+            code = opening_code(
+                upload,
+                register.by_agency.get(agency, NO_UPLOADS),
+                total=total,
+                sealed=agency in register.sealed,
+                drawn=register.number is not None,
+                max_unfinished=self.max_unfinished_uploads,
+                max_uploads=self.max_uploads,
+            )
+            if code is RejectCode.OK:
+                new = UploadState(number=register.last_upload + 1, agency=agency, upload_id=upload_id, total=total)
+                number = (upload or new).number
+                self._record(
+                    "upload",
+                    upload=number,
+                    agency=agency,
+                    id=upload_id.hex(),
+                    total=total,
+                    epoch=(upload or new).epoch + 1,
+                )
+                upload = register.uploads[number]
+            return opening_of(code, upload)
+
+    def seal_and_draw(
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+    ) -> SealOutcome:
         """Seal an agency and draw where it was the last; see `BetStore.seal_and_draw`."""
         sealed_by_this = frozenset({checked_agency(agency)})
         with self._lock:
             self._require_usable()
-            sealed = self._sealed | sealed_by_this
+            register = self._register
+            sealed = register.sealed | sealed_by_this
             complete = not missing_agencies(sealed, expected)
-            if self._number is not None:
+            if register.number is not None:
                 return SealOutcome(newly_sealed=False, drawn=True, drawn_now=False)
-            newly_sealed = sealed != self._sealed
-            event: dict[str, object] = {"event": "sealed", "draw": self._draw, "agency": agency}
-            if newly_sealed or complete:
-                with self._writing() as journal:
-                    if complete:
-                        number = checked_number(pick())
-                        winners = self._find_winners(number)
-                        event |= {"event": "drawn", "number": number, "winners": winners}
-                    journal.append(event)
-                    self._apply(event)
+            newly_sealed = sealed != register.sealed
+            if newly_sealed and not forced and register.by_agency.get(agency, NO_UPLOADS).unfinished:
+                return SealOutcome(newly_sealed=False, drawn=False, drawn_now=False, incomplete=True)
+            if complete:
+                self._record_draw(agency, pick, sealed=newly_sealed, forced=forced)
+            elif newly_sealed:
+                self._record("sealed", agency=agency, forced=forced)
             return SealOutcome(newly_sealed=newly_sealed, drawn=complete, drawn_now=complete)
 
-    def _find_winners(self, number: int) -> dict[str, list[str]]:
-        winners: dict[str, list[str]] = {}
-        for agency, document in winners_of_bets(self._walk(self._stretches), number):
-            winners.setdefault(str(agency), []).append(document)
-        return winners
+    def _record_draw(self, agency: int, pick: Callable[[], int], *, sealed: bool, forced: bool) -> None:
+        with self._writing():
+            number = checked_number(pick())
+            winners: dict[str, list[str]] = {}
+            sha256, count = hashlib.sha256(), 0
+            bets = self._walk(self._register.stretches)
+            while some := list(itertools.islice(bets, _BETS_PER_DIGEST)):
+                sha256.update(encode_bets(some))
+                count += len(some)
+                for bet in some:
+                    if bet.number == number:
+                        winners.setdefault(str(bet.agency), []).append(bet.document)
+            self._record(
+                "drawn",
+                agency=agency,
+                sealed=sealed,
+                forced=forced,
+                number=number,
+                winners=winners,
+                bets=count,
+                digest=sha256.hexdigest(),
+            )
+
+    def void(self, number: int, *, reason: str) -> UploadState:
+        """Take an upload out of the draw; see `BetStore.void`."""
+        with self._lock:
+            self._require_usable()
+            register = self._register
+            upload = require_voidable(register.uploads.get(number), number, drawn=register.number is not None)
+            self._record("void", upload=number, agency=upload.agency, stored=upload.stored, reason=reason)
+            return register.uploads[number]
+
+    def _record(self, name: str, **what: object) -> None:
+        """Write an event down and follow it."""
+        event: Event = {"event": name, "draw": self._draw, **what, "at": utc_now()}
+        with self._writing() as journal:
+            journal.append(event)
+        self._follow(event)
 
     def winners(self, agency: int) -> tuple[str, ...] | None:
         """An agency's winners, or None before the draw; see `BetStore.winners`."""
         with self._lock:
             self._require_usable()
-            return None if self._number is None else self._winners.get(agency, ())
+            return None if self._register.number is None else self._register.winners.get(agency, ())
 
     def state(self) -> DrawState:
         """What is known of the draw; see `BetStore.state`."""
         with self._lock:
             self._require_usable()
+            bets_by_agency: Counter[int] = Counter()
+            for upload in self._register.counted_uploads():
+                if upload.stored:
+                    bets_by_agency[upload.agency] += upload.stored
             return DrawState(
-                draw=self._draw, number=self._number, sealed=self._sealed, bets_by_agency=dict(self._bets_by_agency)
+                draw=self._draw,
+                number=self._register.number,
+                sealed=self._register.sealed,
+                bets_by_agency=dict(bets_by_agency),
+                bets=self._register.bets,
+                digest=self._register.digest,
             )
+
+    def uploads(self) -> list[UploadState]:
+        """Every upload of the draw; see `BetStore.uploads`."""
+        with self._lock:
+            self._require_usable()
+            return sorted(self._register.uploads.values(), key=lambda upload: upload.number)
+
+    def audit(self) -> list[AuditEntry]:
+        """What was done; see `BetStore.audit`. Read from the journal, whose version 1 knew no times."""
+        with self._lock:
+            self._require_usable()
+            events = [*self._journal.read_again()] if self._journal is not None else []
+            if not self._begun:
+                events += self._adopted
+        register = Register(self._draw)
+        entries = ((event, entry) for event in events for entry in register.apply(event))
+        return [
+            AuditEntry(seq=seq, at=event.get("at", ""), draw=event["draw"], event=name, agency=agency, detail=detail)
+            for seq, (event, (name, agency, detail)) in enumerate(entries, start=1)
+        ]
 
     def bets(self, agency: int | None = None) -> Iterator[Bet]:
         """The stored bets; see `BetStore.bets`."""
         with self._lock:
             self._require_usable()
-            stretches = list(self._stretches)
+            stretches = list(self._register.stretches)
         yield from (bet for bet in self._walk(stretches) if agency in {None, bet.agency})
 
-    def _walk(self, stretches: Sequence[_Stretch]) -> Iterator[Bet]:
+    def _walk(self, stretches: Sequence[Stretch]) -> Iterator[Bet]:
+        """The bets in some stretches, those of voided uploads aside."""
         for stretch in stretches:
-            for number, line in enumerate(self._split(stretch), start=stretch.first_line):
-                yield bet_of(line, f"{self._path}:{number}")
+            for number, bet in self._walk_lines(stretch.start, stretch.end, stretch.first_line):
+                upload = self._register.uploads.get(stretch.uploads.get(bet.agency, 0))
+                if upload is None:
+                    raise StorageError(f"{self._path}:{number}: is of agency {bet.agency}, which has stored none here")
+                if not upload.voided:
+                    yield bet
 
-    def _split(self, stretch: _Stretch) -> Iterator[bytes]:
-        """The lines of a stretch, which must end where a line ends."""
-        offset, number, rest = stretch.start, stretch.first_line, b""
-        while offset < stretch.end:
+    def _walk_lines(self, start: int, end: int, first_line: int) -> Iterator[tuple[int, Bet]]:
+        for number, line in enumerate(self._split(start, end, first_line), start=first_line):
+            yield number, bet_of(line, f"{self._path}:{number}")
+
+    def _split(self, start: int, end: int, number: int) -> Iterator[bytes]:
+        """The lines between two bytes of the file, which must end where a line ends."""
+        rest = b""
+        while start < end:
             with self._lock:
                 self._require_usable()
-                piece = self._rows.read(offset, min(_BYTES_PER_PIECE, stretch.end - offset))
+                piece = self._rows.read(start, min(_BYTES_PER_PIECE, end - start))
             if not piece:
                 raise StorageError(f"{self._path}:{number}: the file has become shorter")
-            offset += len(piece)
+            start += len(piece)
             *lines, rest = (rest + piece).split(b"\n")
             number += len(lines)
             yield from lines

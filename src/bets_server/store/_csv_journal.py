@@ -1,15 +1,26 @@
-"""What the legacy `bets.csv` has no place for: which lines count, and the seals and draws.
+"""What the legacy `bets.csv` has no place for: which lines count and whose they are, and the seals and draws.
 
 `bets.csv.journal` lies beside it. One event is one line: eight hexadecimal digits of CRC-32, a space, JSON, LF. An
 event counts when its line is whole on disk; lines of bets count when an event says so. The file only grows, and any
 editor can read it. The events:
 
-- `journal`: the first line; says whose file it is and in which version.
+- `journal`: the first line; says whose file it is and in which version. Once more further down: from here on the
+  version is a newer one.
 - `opened`: a program is about to write. `closed`: it has ended in good order.
-- `bets`: `bets.csv` counts up to `length` bytes; what is new belongs to `draw`; `bets` says how many of which agency.
-- `sealed`: an agency of a draw has asked for its winners.
-- `drawn`: the draw is over: its number, and the documents of each agency's winners in order. `agency` is the one that
-  asked last, sealed by this step or before.
+- `upload`: an upload with an identity was opened: for the first time where `epoch` is 1. Its `upload` number is one
+  more than that of the newest upload so far, of whichever draw.
+- `bets`: `bets.csv` counts up to `length` bytes; what is new belongs to `draw`. `runs` says whose it is, in the order
+  of the file: number of the upload, agency, bets, bytes, and the CRC-32 of the upload up to here (0 where it is
+  anonymous). A number that is new is that of an anonymous upload. Instead of `runs`, lines that another program added
+  have `bets`: how many of which agency; they belong to the agencies' anonymous uploads, and where there is none, it
+  takes the next number, in the order of `bets`.
+- `sealed`: an agency of a draw has asked for its winners, or, with `forced`, was closed by an operator.
+- `drawn`: the draw is over: its number, the documents of each agency's winners in order, how many bets took part and
+  the digest over them. `agency` is the one that asked last, and `sealed` tells whether by this step.
+- `void`: an upload counts no more, and its agency is no longer sealed.
+
+`at` is the time, for the audit. Version 1 knew neither `upload`, `runs`, `forced`, `void` nor `at`, and of a draw only
+its number and winners; its `bets` are always by agency.
 
 A last line that is not whole is the remains of a write that nobody was told about: it does not count, and the next
 event takes its place. A damaged line further up is an error.
@@ -26,10 +37,9 @@ from typing import Any, Final, TypeAlias
 from bets_protocol import StorageError
 from bets_server.store._files import GrowingFile
 
-VERSION: Final = 1
-"""Raised when a program that knows only the older events would misread the file."""
-
-_HEADER: Final = {"event": "journal", "of": "bets.csv", "version": VERSION}
+VERSION: Final = 2
+"""Raised when a program that knows only the older events would misread the file. The older versions are read too; the
+first write then adds the new one, at which older programs stop."""
 
 Event: TypeAlias = Mapping[str, Any]
 
@@ -39,6 +49,7 @@ class Journal:
 
     Attributes:
         file: the file beneath.
+        version: of the events so far; 0 where there are none.
 
     Thread: the store's lock guards every call.
     """
@@ -50,28 +61,32 @@ class Journal:
             StorageError: it cannot be opened.
         """
         self.file = GrowingFile(path, create=create)
+        self.version = 0
 
     def read(self) -> Iterator[Event]:
-        """The events so far, the header aside; after the last one, `append` goes on.
+        """The events so far, the headers aside; after the last one, `append` goes on.
 
         Raises:
             StorageError: the file is no journal, of another version, or damaged; names the line.
         """
         data = self.file.read(0, self.file.size())
-        *lines, rest = data.split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            event = _event_of(line)
-            if event is None and number == len(lines) and not rest:
-                break
-            if event is None or (number == 1) != (event["event"] == _HEADER["event"]):
-                raise StorageError(f"{self.file.path}:{number}: the line is damaged")
-            if number == 1 and event != _HEADER:
-                raise StorageError(f"{self.file.path}:1: is not a journal of version {VERSION}: {dict(event)}")
+        for line, event in _events_of(data, str(self.file.path)):
             self.file.length += len(line) + 1
-            if number > 1:
+            if event["event"] == "journal":
+                self.version = event["version"]
+            else:
                 yield event
-        if not self.file.length and not _HEADER_LINE.startswith(data.rstrip(b"\0")):
+        if not self.file.length and not any(header.startswith(data.rstrip(b"\0")) for header in _HEADER_LINES):
             raise StorageError(f"{self.file.path}: is not the journal of a store")
+
+    def read_again(self) -> Iterator[Event]:
+        """The same events, and those that were added since.
+
+        Raises:
+            StorageError: the file is damaged; names the line.
+        """
+        events = _events_of(self.file.read(0, self.file.length), str(self.file.path))
+        return (event for _, event in events if event["event"] != "journal")
 
     def append(self, *events: Event) -> None:
         """Cut off what does not count, add events, and wait for the disk.
@@ -82,13 +97,42 @@ class Journal:
         """
         if self.file.size() > self.file.length:
             self.file.cut()
-        header = b"" if self.file.length else _HEADER_LINE
-        self.file.append(header + b"".join(_line_of(event) for event in events))
+        headers = [_header(VERSION)] if self.version < VERSION else []
+        self.file.append(b"".join(_line_of(event) for event in (*headers, *events)))
+        self.version = VERSION
+
+
+def _header(version: object) -> Event:
+    return {"event": "journal", "of": "bets.csv", "version": version}
 
 
 def _line_of(event: Event) -> bytes:
     text = json.dumps(event, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _events_of(data: bytes, where: str) -> Iterator[tuple[bytes, Event]]:
+    """Each line with its event, headers included, up to a last one that is not whole."""
+    *lines, rest = data.split(b"\n")
+    version = 0
+    for number, line in enumerate(lines, start=1):
+        event = _event_of(line)
+        if event is None and number == len(lines) and not rest:
+            return
+        if event is None or (number == 1 and event["event"] != "journal"):
+            raise StorageError(f"{where}:{number}: the line is damaged")
+        if event["event"] == "journal":
+            version = _newer_version(event, version, f"{where}:{number}")
+        yield line, event
+
+
+def _newer_version(header: Event, version: int, where: str) -> int:
+    newer: Any = header.get("version")
+    if newer not in range(1, VERSION + 1) or header != _header(newer):
+        raise StorageError(f"{where}: is not a journal of version {VERSION}: {dict(header)}")
+    if newer <= version:
+        raise StorageError(f"{where}: the line is damaged")
+    return int(newer)
 
 
 def _event_of(line: bytes) -> Event | None:
@@ -100,4 +144,4 @@ def _event_of(line: bytes) -> Event | None:
     return event
 
 
-_HEADER_LINE: Final = _line_of(_HEADER)
+_HEADER_LINES: Final = tuple(_line_of(_header(version)) for version in range(1, VERSION + 1))

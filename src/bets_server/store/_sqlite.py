@@ -1,76 +1,62 @@
 """The book: a store in one SQLite file.
 
 Strategy: one connection, which keeps everybody else out; one transaction, and with it one flush, for each group of
-batches. What decides a verdict (seals, the draw, where each upload ends) is also held in memory: this process is the
-only writer, so it is read once when the store is opened, and replaced only after a commit went through. A call that
-fails in between leaves both the file and the memory as they were.
+parcels. What decides a verdict is also held in memory: this process is the only writer, so what concerns the draw and
+its agencies is read once when the store is opened, an upload when it is opened or first asked for, and all of it is
+replaced only after a commit went through. A call that fails in between leaves both the file and the memory as they
+were. Of uploads the memory holds a bounded number; the others are looked up again.
+
+The file has the last word: an upload's row moves on only where it still has the epoch and the end that the verdict went
+by, in the transaction that adds the bets. Should it not, this is no verdict but a damaged book, and the store ends.
 
 A commit that fails for another reason than lack of room is *not* "not stored": after an I/O error the rows were found
 again by the next process. So such an error ends the store, see `BetStore`.
 
-Each statement that SQLite runs gives up Python's interpreter lock, and beside a busy thread takes it back only after a
-switch interval (5 ms). So a group costs four statements however many batches it has: rows of a kind go in together.
-
-The tables and settings are in `_sqlite_schema`; nothing in here knows the layout of a bet.
+A group costs four statements however many parcels it has, see `_sqlite_file`; the draw is in `_sqlite_draw`, the tables
+and settings are in `_sqlite_schema`. Nothing in here knows the layout of a bet.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import sqlite3
-import threading
-import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
 import attrs
 
-from bets_protocol import Bet, Lot, RemoteProtocolError, StorageError, decode_bets
-from bets_server.draw import checked_agency, checked_number, missing_agencies, winners_of_lots
-from bets_server.store import _sqlite_schema as schema
-from bets_server.store._base import (
-    BetStore,
-    DrawState,
-    SealOutcome,
-    StoreFull,
-    Verdict,
-    path_of,
-    require_place,
-    verdict_on,
+from bets_protocol import Bet, RejectCode, RemoteProtocolError, StorageError, decode_bets
+from bets_server.draw import checked_agency, checked_number, missing_agencies
+from bets_server.store._base import BetStore, path_of
+from bets_server.store._rules import (
+    NO_UPLOADS,
+    AgencyUploads,
+    GroupPlan,
+    opening_code,
+    opening_of,
+    require_identity,
+    require_voidable,
+    utc_now,
 )
-from bets_server.store._files import create_file
-
-_ROWS_PER_STATEMENT: Final = 64
-"""Bounds the texts that SQLite has to keep compiled, one for each number of rows."""
+from bets_server.store._sqlite_draw import Digest, verified_digest, write_winners
+from bets_server.store._sqlite_file import BookFile
+from bets_server.store._values import (
+    AuditEntry,
+    DrawState,
+    Opening,
+    Parcel,
+    Receipt,
+    SealOutcome,
+    UploadState,
+)
 
 _BATCHES_PER_PAGE: Final = 16
 """Read at a time when bets are walked: at most 128 KB of them."""
 
-_REASONS: Final = {
-    sqlite3.SQLITE_NOTADB: "is not a SQLite database",
-    sqlite3.SQLITE_BUSY: "another server has it open",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: the file or its folder does not allow it",
-    sqlite3.SQLITE_READONLY: "cannot be written: the file or its folder does not allow it",
-    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
-}
+_MAX_UPLOADS_IN_MEMORY: Final = 2048
+"""Twice as many as a server has connections; each takes a few hundred bytes."""
 
-
-@attrs.frozen
-class _Upload:
-    """Where an upload ends: its row's id, bets stored, and the CRC-32 over their bytes."""
-
-    id: int
-    stored: int
-    crc32: int
-
-    def extended(self, lot: Lot) -> _Upload:
-        """The upload with a lot added to its end."""
-        return _Upload(self.id, self.stored + lot.count, zlib.crc32(lot.encoded, self.crc32))
+_UPLOADS: Final = "SELECT id, agency, upload_id, total, stored, crc32, epoch, voided FROM upload"
 
 
 def open_sqlite(url: str, *, draw: int, create: bool) -> SqliteStore:
@@ -81,7 +67,7 @@ def open_sqlite(url: str, *, draw: int, create: bool) -> SqliteStore:
 class SqliteStore(BetStore):
     """One draw of a book in a SQLite file.
 
-    Thread: any; a lock lets one call at a time use the connection and what is held in memory.
+    Thread: any; a lock lets one call at a time use the file and what is held in memory.
     """
 
     def __init__(self, path: Path, *, draw: int = 1, create: bool = True) -> None:
@@ -90,264 +76,309 @@ class SqliteStore(BetStore):
         Raises:
             StorageError: the file is not a book, is open elsewhere, or cannot be used; it is left as it was.
         """
-        self._path = path
         self._draw = draw
-        self._lock = threading.Lock()
-        self._failure = ""
-        self._connection = _connect(path, create=create)
+        self._file = BookFile(path, create=create)
+        self._uploads: dict[int, UploadState] = {}
         try:
-            with _opening(path):
-                self._prepare(create=create)
-                self._load()
+            self._load()
         except StorageError:
-            self._connection.close()
+            self._file.close()
             raise
 
-    def _prepare(self, *, create: bool) -> None:
-        schema.require_library(sqlite3.sqlite_version_info)
-        schema.lock(self._connection)
-        new = schema.is_new(self._connection, self._path)
-        if new and not create:
-            raise StorageError(f"{self._path}: is empty and not a store")
-        schema.apply_settings(self._connection)
-        with self._transaction():  # needed in any case: it fails now where the file cannot be written
-            if new:
-                schema.create_tables(self._connection)
-        schema.require_settings(self._connection, self._path)
-        if create:
-            schema.make_room(self._connection, self._path)
-
     def _load(self) -> None:
-        """Read what decides verdicts."""
-        execute, mine = self._connection.execute, (self._draw,)
-        row = execute("SELECT number FROM draw WHERE id = ?", mine).fetchone()
-        self._has_row = row is not None
-        self._number: int | None = row[0] if row is not None else None
-        self._sealed = frozenset(agency for (agency,) in execute("SELECT agency FROM seal WHERE draw = ?", mine))
-        rows = execute("SELECT agency, id, stored, crc32 FROM upload WHERE draw = ? AND upload_id IS NULL", mine)
-        self._uploads = {agency: _Upload(*upload) for agency, *upload in rows}
-        (self._last_upload,) = execute("SELECT coalesce(max(id), 0) FROM upload").fetchone()
+        """Read what decides verdicts, save for the uploads."""
+        read, mine = self._file.read, (self._draw,)
+        rows = read("SELECT number, bets, digest FROM draw WHERE id = ?", mine)
+        self._has_row = bool(rows)
+        self._number: int | None
+        self._number, bets, digest = rows[0] if rows else (None, None, None)
+        self._digest = Digest(bets=bets or 0, sha256=digest or "")
+        self._sealed = frozenset(agency for (agency,) in read("SELECT agency FROM seal WHERE draw = ?", mine))
+        self._by_agency = {
+            agency: AgencyUploads(anonymous=anonymous, identified=identified, unfinished=unfinished)
+            for agency, anonymous, identified, unfinished in read(
+                "SELECT agency, max(id) FILTER (WHERE upload_id IS NULL), count(upload_id),"
+                " count(*) FILTER (WHERE stored < total) FROM upload WHERE draw = ? AND NOT voided GROUP BY agency",
+                mine,
+            )
+        }
+        ((self._last_upload,),) = read("SELECT coalesce(max(id), 0) FROM upload")
 
-    def append(self, batches: Sequence[Sequence[Lot]]) -> list[Verdict]:
-        """Store a group of batches; see `BetStore.append`."""
-        with self._lock:
-            self._require_usable()
-            drawn = self._number is not None
-            verdicts = [verdict_on(batch, self._sealed, drawn=drawn) for batch in batches]
-            accepted = zip(batches, verdicts, strict=True)
-            self._store([lot for batch, verdict in accepted if verdict is Verdict.STORED for lot in batch])
-            return verdicts
+    def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
+        """Store a group of parcels; see `BetStore.commit`."""
+        with self._file.lock:
+            self._file.require_usable()
+            plan = GroupPlan(
+                drawn=self._number is not None,
+                sealed=self._sealed,
+                by_agency=self._by_agency,
+                find=self._upload,
+                next_number=self._last_upload + 1,
+            )
+            plan.add(group)
+            if plan.rows:
+                self._store(plan)
+            return plan.receipts
 
-    def _store(self, lots: Sequence[Lot]) -> None:
-        """Write lots at the end of their agencies' anonymous uploads, all of them or none."""
-        if not lots:
-            return
-        uploads: dict[int, _Upload] = {}
-        last_upload = self._last_upload
-        rows: list[tuple[int, int, int, bytes]] = []
-        for lot in lots:
-            upload = uploads.get(lot.agency) or self._uploads.get(lot.agency)
-            if upload is None:
-                last_upload += 1
-                upload = _Upload(last_upload, 0, 0)
-            rows.append((upload.id, upload.stored, lot.count, lot.encoded))
-            uploads[lot.agency] = upload.extended(lot)
-        ends = [(each.id, self._draw, agency, each.stored, each.crc32) for agency, each in uploads.items()]
-        with self._transaction():
+    def _store(self, plan: GroupPlan) -> None:
+        """Write what a plan says, all of it or nothing."""
+        new = [plan.before[number] for number in plan.new]
+        ends = [
+            (before.number, before.epoch, before.stored, after.stored, after.crc32)
+            for before, after in zip(plan.before.values(), plan.after.values(), strict=True)
+        ]
+        rows = [(upload, first_row, lot.count, lot.encoded) for upload, first_row, lot in plan.rows]
+        with self._file.transaction():
             self._insert_draw()
-            self._insert(_upload_statement, ends)
-            self._insert(_batch_statement, rows)
-        self._has_row, self._last_upload = True, last_upload
-        self._uploads.update(uploads)
+            if new:
+                write_new = self._file.write_rows
+                write_new(_anonymous_statement, [(upload.number, self._draw, upload.agency) for upload in new])
+                self._audit(*(("open", upload.agency, f"upload {upload.number}, anonymous") for upload in new))
+            if self._file.write_rows(_grow_statement, ends) != len(ends):
+                raise StorageError(f"{self._file.path}: an upload does not stand where this program left it")
+            self._file.write_rows(_batch_statement, rows)
+        self._has_row = True
+        self._last_upload += len(new)
+        for before, after in zip(plan.before.values(), plan.after.values(), strict=True):
+            self._remember(None if before.number in plan.new else before, after)
 
-    def _insert(self, statement: Callable[[int], str], rows: Sequence[tuple[object, ...]]) -> None:
-        for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-            some = rows[start : start + _ROWS_PER_STATEMENT]
-            self._connection.execute(statement(len(some)), [value for row in some for value in row])
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+        """Open an upload, new or begun; see `BetStore.open_upload`."""
+        checked_agency(agency)
+        require_identity(upload_id, total)
+        with self._file.lock:
+            self._file.require_usable()
+            known = self._find(
+                "draw = ? AND agency = ? AND upload_id = ? AND voided = 0", (self._draw, agency, upload_id)
+            )
+            code = opening_code(
+                known,
+                self._by_agency.get(agency, NO_UPLOADS),
+                total=total,
+                sealed=agency in self._sealed,
+                drawn=self._number is not None,
+                max_unfinished=self.max_unfinished_uploads,
+                max_uploads=self.max_uploads,
+            )
+            if code is not RejectCode.OK:
+                return opening_of(code, known)
+            upload = self._open_known(known) if known is not None else self._open_new(agency, upload_id, total)
+            self._remember(known, upload)
+            return opening_of(code, upload)
 
-    def _insert_draw(self) -> None:
-        if not self._has_row:
-            self._connection.execute("INSERT INTO draw (id) VALUES (?)", (self._draw,))
+    def _open_new(self, agency: int, upload_id: bytes, total: int) -> UploadState:
+        upload = UploadState(number=self._last_upload + 1, agency=agency, upload_id=upload_id, total=total, epoch=1)
+        with self._file.transaction():
+            self._insert_draw()
+            self._file.write(
+                "INSERT INTO upload (id, draw, agency, upload_id, total, epoch) VALUES (?, ?, ?, ?, ?, ?)",
+                (upload.number, self._draw, agency, upload_id, total, upload.epoch),
+            )
+            self._audit(("open", agency, f"upload {upload.number}, id {upload_id.hex()}, total {total}"))
+        self._has_row, self._last_upload = True, upload.number
+        return upload
 
-    def seal_and_draw(self, agency: int, *, expected: int, pick: Callable[[], int]) -> SealOutcome:
+    def _open_known(self, known: UploadState) -> UploadState:
+        upload = attrs.evolve(known, epoch=known.epoch + 1)
+        with self._file.transaction():
+            self._file.write("UPDATE upload SET epoch = ? WHERE id = ?", (upload.epoch, upload.number))
+            said = f"upload {upload.number}, stored {upload.stored} of {upload.total}, epoch {upload.epoch}"
+            self._audit(("reopen", upload.agency, said))
+        return upload
+
+    def seal_and_draw(
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+    ) -> SealOutcome:
         """Seal an agency and draw where it was the last; see `BetStore.seal_and_draw`."""
         sealed_by_this = frozenset({checked_agency(agency)})
-        with self._lock:
-            self._require_usable()
+        with self._file.lock:
+            self._file.require_usable()
             sealed = self._sealed | sealed_by_this
             complete = not missing_agencies(sealed, expected)
             if self._number is not None:
                 return SealOutcome(newly_sealed=False, drawn=True, drawn_now=False)
             newly_sealed = sealed != self._sealed
-            number = None
+            unfinished = self._by_agency.get(agency, NO_UPLOADS).unfinished
+            if newly_sealed and unfinished and not forced:
+                return SealOutcome(newly_sealed=False, drawn=False, drawn_now=False, incomplete=True)
+            number, digest = None, self._digest
             if newly_sealed or complete:
-                with self._transaction():
+                with self._file.transaction():
                     self._insert_draw()
                     if newly_sealed:
-                        self._connection.execute("INSERT INTO seal VALUES (?, ?)", (self._draw, agency))
+                        self._file.write("INSERT INTO seal VALUES (?, ?)", (self._draw, agency))
+                        event = "forced_close" if forced else "seal"
+                        self._audit((event, agency, f"unfinished uploads: {unfinished}"))
                     if complete:
-                        self._verify()
+                        digest = verified_digest(self._file, self._draw)
                         number = checked_number(pick())
-                        self._write_draw(number)
-                self._has_row, self._sealed, self._number = True, sealed, number
+                        self._write_draw(number, digest)
+                self._has_row, self._sealed, self._number, self._digest = True, sealed, number, digest
             return SealOutcome(newly_sealed=newly_sealed, drawn=complete, drawn_now=complete)
 
-    def _verify(self) -> None:
-        """Make sure that the book holds, byte for byte, what was acknowledged: the draw is final, so now is the time.
-
-        Raises:
-            StorageError: the batches of an upload do not add up to it: one is missing, changed or new.
-        """
-        found: dict[int, _Upload] = {}
-        for upload, agency, count, encoded in self._walk("upload.id, upload.agency, batch.count, batch.bets"):
-            end = found.get(upload) or _Upload(upload, 0, 0)
-            found[upload] = end.extended(Lot(agency=agency, count=count, encoded=encoded))
-        for agency, *upload in self._connection.execute(
-            "SELECT agency, id, stored, crc32 FROM upload WHERE draw = ?", (self._draw,)
-        ):
-            wanted = _Upload(*upload)
-            if found.get(wanted.id, _Upload(wanted.id, 0, 0)) != wanted:
-                raise StorageError(f"{self._path}: the bets of agency {agency} are not those that were stored")
-
-    def _write_draw(self, number: int) -> None:
-        """Find the winners batch by batch, write them down, then end the draw: in that order, for the triggers."""
-        positions: Counter[int] = Counter()
-        for agency, document in winners_of_lots(self._walk("upload.agency, batch.bets"), number):
-            row = (self._draw, agency, positions[agency], document)
-            self._connection.execute("INSERT INTO winner VALUES (?, ?, ?, ?)", row)
-            positions[agency] += 1
-        self._connection.execute("UPDATE draw SET number = ? WHERE id = ?", (number, self._draw))
-
-    def _walk(self, columns: str) -> sqlite3.Cursor:
-        """Each batch of the draw in the order of storing, one at a time in memory."""
-        return self._connection.execute(
-            # CROSS JOIN: walk the batches in their own order and look the uploads up; nothing is sorted.
-            f"SELECT {columns} FROM batch CROSS JOIN upload ON upload.id = batch.upload"
-            " WHERE upload.draw = ? ORDER BY batch.seq",
-            (self._draw,),
+    def _write_draw(self, number: int, digest: Digest) -> None:
+        """Write the winners, then end the draw: in that order, for the triggers."""
+        write_winners(self._file, self._draw, number)
+        self._file.write(
+            "UPDATE draw SET number = ?, bets = ?, digest = ? WHERE id = ?",
+            (number, digest.bets, digest.sha256, self._draw),
         )
+        self._audit(("draw", None, f"number {number}, bets {digest.bets}, digest {digest.sha256}"))
+
+    def void(self, number: int, *, reason: str) -> UploadState:
+        """Take an upload out of the draw; see `BetStore.void`."""
+        with self._file.lock:
+            self._file.require_usable()
+            upload = require_voidable(self._upload(number), number, drawn=self._number is not None)
+            voided = attrs.evolve(upload, voided=True)
+            with self._file.transaction():
+                self._file.write("UPDATE upload SET voided = 1 WHERE id = ?", (number,))
+                self._file.write("DELETE FROM seal WHERE draw = ? AND agency = ?", (self._draw, upload.agency))
+                self._audit(("void", upload.agency, f"upload {number}, stored {upload.stored}: {reason}"))
+            self._remember(upload, voided)
+            self._sealed -= {upload.agency}
+            return voided
 
     def winners(self, agency: int) -> tuple[str, ...] | None:
         """An agency's winners, or None before the draw; see `BetStore.winners`."""
-        with self._lock:
-            self._require_usable()
+        with self._file.lock:
+            self._file.require_usable()
             if self._number is None:
                 return None
-            rows = self._read(
+            rows = self._file.read(
                 "SELECT document FROM winner WHERE draw = ? AND agency = ? ORDER BY position", (self._draw, agency)
             )
             return tuple(document for (document,) in rows)
 
     def state(self) -> DrawState:
         """What is known of the draw; see `BetStore.state`."""
-        with self._lock:
-            self._require_usable()
-            rows = self._read(
-                "SELECT agency, sum(stored) FROM upload WHERE draw = ? AND stored > 0 GROUP BY agency", (self._draw,)
+        with self._file.lock:
+            self._file.require_usable()
+            rows = self._file.read(
+                "SELECT agency, sum(stored) FROM upload WHERE draw = ? AND stored > 0 AND NOT voided GROUP BY agency",
+                (self._draw,),
             )
-            return DrawState(draw=self._draw, number=self._number, sealed=self._sealed, bets_by_agency=dict(rows))
+            return DrawState(
+                draw=self._draw,
+                number=self._number,
+                sealed=self._sealed,
+                bets_by_agency=dict(rows),
+                bets=self._digest.bets,
+                digest=self._digest.sha256,
+            )
+
+    def uploads(self) -> list[UploadState]:
+        """Every upload of the draw; see `BetStore.uploads`."""
+        with self._file.lock:
+            self._file.require_usable()
+            return [_upload_of(row) for row in self._file.read(f"{_UPLOADS} WHERE draw = ? ORDER BY id", (self._draw,))]
+
+    def audit(self) -> list[AuditEntry]:
+        """What was done; see `BetStore.audit`."""
+        with self._file.lock:
+            self._file.require_usable()
+            rows = self._file.read("SELECT seq, at, draw, event, agency, detail FROM audit ORDER BY seq")
+        return [
+            AuditEntry(seq=seq, at=at, draw=draw, event=event, agency=agency, detail=detail)
+            for seq, at, draw, event, agency, detail in rows
+        ]
 
     def bets(self, agency: int | None = None) -> Iterator[Bet]:
         """The stored bets; see `BetStore.bets`."""
-        with self._lock:
-            self._require_usable()
-            ((last,),) = self._read("SELECT coalesce(max(seq), 0) FROM batch", ())
+        with self._file.lock:
+            self._file.require_usable()
+            ((last,),) = self._file.read("SELECT coalesce(max(seq), 0) FROM batch")
         sequence = 0
         while page := self._page(agency, sequence, last):
             for sequence, encoded in page:
                 try:
                     bets = decode_bets(encoded)
                 except RemoteProtocolError as error:
-                    raise StorageError(f"{self._path}: batch {sequence} is damaged: {error}") from error
+                    raise StorageError(f"{self._file.path}: batch {sequence} is damaged: {error}") from error
                 yield from bets
 
     def _page(self, agency: int | None, after: int, last: int) -> list[tuple[int, bytes]]:
-        with self._lock:
-            self._require_usable()
-            return self._read(
+        with self._file.lock:
+            self._file.require_usable()
+            return self._file.read(
                 "SELECT batch.seq, batch.bets FROM batch CROSS JOIN upload ON upload.id = batch.upload"
-                " WHERE batch.seq > ? AND batch.seq <= ? AND upload.draw = ? AND upload.agency = coalesce(?, agency)"
-                " ORDER BY batch.seq LIMIT ?",
+                " WHERE batch.seq > ? AND batch.seq <= ? AND upload.draw = ? AND NOT upload.voided"
+                " AND upload.agency = coalesce(?, agency) ORDER BY batch.seq LIMIT ?",
                 (after, last, self._draw, agency, _BATCHES_PER_PAGE),
             )
 
     def close(self) -> None:
-        """Close the file; see `BetStore.close`. What is in the write-ahead log goes into the database now."""
-        with self._lock:
-            self._failure = self._failure or "the store is closed"
-            self._connection.close()
+        """Close the file; see `BetStore.close`."""
+        self._file.close()
 
-    def _require_usable(self) -> None:
-        if self._failure:
-            raise StorageError(f"{self._path}: {self._failure}")
+    def _upload(self, number: int) -> UploadState | None:
+        """An upload of this draw, from memory or from the book."""
+        if not 1 <= number <= self._last_upload:
+            return None  # whoever asks may bring any number, also one that SQLite has no room for
+        known = self._uploads.get(number)
+        return known if known is not None else self._find("id = ? AND draw = ?", (number, self._draw))
 
-    def _read(self, statement: str, values: tuple[object, ...]) -> list[Any]:
-        try:
-            return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise StorageError(f"{self._path}: {_reason(error)}") from error
+    def _find(self, where: str, values: Sequence[object]) -> UploadState | None:
+        for row in self._file.read(f"{_UPLOADS} WHERE {where}", values):
+            found = _upload_of(row)
+            self._hold(found)
+            return found
+        return None
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Commit what the block writes, or roll back whatever it raises; decide whether the store may go on."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            if schema.is_full(error):
-                raise StoreFull(f"{self._path}: there is no room: {error}") from error
-            self._failure = f"the store has failed: {error}"
-            raise StorageError(f"{self._path}: {_reason(error)}") from error
-        except StorageError as error:
-            self._failure = f"the store has failed: {error}"
-            raise
+    def _remember(self, before: UploadState | None, after: UploadState) -> None:
+        """Follow a change, which is on disk, in what is held in memory."""
+        counts = self._by_agency.get(after.agency, NO_UPLOADS)
+        self._by_agency[after.agency] = counts.changed(before, after)
+        self._hold(after)
 
+    def _hold(self, upload: UploadState) -> None:
+        self._uploads.pop(upload.number, None)
+        self._uploads[upload.number] = upload
+        if len(self._uploads) > _MAX_UPLOADS_IN_MEMORY:
+            del self._uploads[next(iter(self._uploads))]
 
-def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
-    require_place(path, create=create)
-    if create:
-        descriptor = create_file(path)
-        if descriptor is not None:
-            os.close(descriptor)
-    with _opening(path):
-        return sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw",
-            uri=True,
-            timeout=0,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=2 * _ROWS_PER_STATEMENT + 32,
-        )
+    def _insert_draw(self) -> None:
+        if not self._has_row:
+            self._file.write("INSERT INTO draw (id) VALUES (?)", (self._draw,))
+
+    def _audit(self, *entries: tuple[str, int | None, str]) -> None:
+        """Write entries of (event, agency, detail), inside the transaction that does what they tell."""
+        now = utc_now()
+        self._file.write_rows(_audit_statement, [(now, self._draw, *entry) for entry in entries])
 
 
-@contextlib.contextmanager
-def _opening(path: Path) -> Iterator[None]:
-    """Say in plain words why a file cannot be opened."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise StorageError(f"{path}: {_reason(error)}") from error
+def _upload_of(row: Sequence[object]) -> UploadState:
+    names = ("number", "agency", "upload_id", "total", "stored", "crc32", "epoch")
+    return UploadState(**dict(zip(names, row, strict=False)), voided=bool(row[-1]))  # type: ignore[arg-type]
 
 
-def _reason(error: sqlite3.Error) -> str:
-    return _REASONS.get(schema.primary_code(error), f"cannot be used: {error}")
+def _rows(of: str, rows: int) -> str:
+    return ", ".join([of] * rows)
+
+
+@functools.cache
+def _anonymous_statement(rows: int) -> str:
+    return f"INSERT INTO upload (id, draw, agency) VALUES {_rows('(?, ?, ?)', rows)}"
+
+
+@functools.cache
+def _grow_statement(rows: int) -> str:
+    """Uploads move on: number, epoch, from where, to where, with which CRC-32."""
+    values = _rows("(?, ?, ?, ?, ?)", rows)
+    return (
+        # Not WITH: Python counts the changed rows only of what begins with UPDATE.
+        "UPDATE upload SET stored = growth.stop, crc32 = growth.crc32 FROM (SELECT column1 AS id, column2 AS epoch,"
+        f" column3 AS start, column4 AS stop, column5 AS crc32 FROM (VALUES {values})) AS growth"
+        " WHERE upload.id = growth.id AND upload.epoch = growth.epoch AND upload.stored = growth.start"
+        " AND NOT upload.voided AND growth.stop <= coalesce(upload.total, growth.stop)"
+    )
 
 
 @functools.cache
 def _batch_statement(rows: int) -> str:
-    return "INSERT INTO batch (upload, first_row, count, bets) VALUES " + ", ".join(["(?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO batch (upload, first_row, count, bets) VALUES {_rows('(?, ?, ?, ?)', rows)}"
 
 
 @functools.cache
-def _upload_statement(rows: int) -> str:
-    """New uploads are inserted, known ones move their end."""
-    return (
-        "INSERT INTO upload (id, draw, agency, stored, crc32) VALUES "
-        + ", ".join(["(?, ?, ?, ?, ?)"] * rows)
-        + " ON CONFLICT (id) DO UPDATE SET stored = excluded.stored, crc32 = excluded.crc32"
-    )
+def _audit_statement(rows: int) -> str:
+    return f"INSERT INTO audit (at, draw, event, agency, detail) VALUES {_rows('(?, ?, ?, ?, ?)', rows)}"

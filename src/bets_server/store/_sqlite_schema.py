@@ -3,21 +3,26 @@
 The book keeps the bytes: a row of `batch` is one run of bets of one agency, exactly as the agency sent them. No bet
 has a row of its own; the draw scans, and rows are a view that an export makes.
 
-- `draw`: one row for each draw that was ever used. A number in it means that the draw is over.
+- `draw`: one row for each draw that was ever used. A number in it means that the draw is over; `bets` and `digest` say
+  over how many bets and which bytes (NULL digest: drawn by a program that wrote version 1).
 - `upload`: what an agency sends. Bets of revisions 5 to 8 belong to the one *anonymous* upload of their draw and agency
-  (`upload_id` and `total` are NULL). `stored` and `crc32` run along with the batches, `epoch` counts openings, so that
-  uploads with an identity find their columns here.
+  (`upload_id` and `total` are NULL). `stored` and `crc32` run along with the batches, `epoch` counts openings. A
+  voided one counts nowhere, and its identity is free again.
 - `batch`: `seq` is the order of storing, across all uploads; (`upload`, `first_row`) can exist once.
 - `seal` and `winner`: the agencies that have asked, and who won, in the order in which the bets were stored.
+- `audit`: what was done, see `AuditEntry`; each row was written in the transaction that did it.
 
-Triggers keep what is final from changing, whatever the program above them does: a batch is never changed or deleted,
-and of a draw that is over nothing is changed, added or deleted. Only `upload.epoch` stays free.
+Triggers keep what is final from changing, whatever the program above them does: a batch and an audit entry are never
+changed or deleted, nor is a voided upload changed, and of a draw that is over nothing is changed, added or deleted.
+Only `upload.epoch` stays free.
 
-A change of the tables raises `SCHEMA_VERSION`.
+A change of the tables raises `SCHEMA_VERSION` and brings a step in `_MIGRATIONS`. A file of an older version goes
+through the steps that it lacks when it is opened, in one transaction; an older program then refuses it.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 from pathlib import Path
@@ -29,7 +34,7 @@ from bets_server.store._files import disk_errors
 APPLICATION_ID: Final = 0x62657473
 """Stands in the file's header and says whose database it is: "bets" in ASCII."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """`user_version` of a file with these tables."""
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
@@ -56,11 +61,24 @@ _SETTINGS: Final = (
     ("trusted_schema", "OFF", 0),
 )
 
+_AUDIT: Final = """
+    CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        draw INTEGER NOT NULL REFERENCES draw (id),
+        event TEXT NOT NULL,
+        agency INTEGER CHECK (agency BETWEEN 1 AND 255),
+        detail TEXT NOT NULL
+    ) STRICT
+    """
+
 _TABLES: Final = (
     """
     CREATE TABLE draw (
         id INTEGER PRIMARY KEY CHECK (id BETWEEN 0 AND 4294967295),
-        number INTEGER CHECK (number BETWEEN 0 AND 9999)
+        number INTEGER CHECK (number BETWEEN 0 AND 9999),
+        bets INTEGER CHECK (bets >= 0),
+        digest TEXT CHECK (length(digest) = 64)
     ) STRICT
     """,
     """
@@ -73,11 +91,10 @@ _TABLES: Final = (
         stored INTEGER NOT NULL DEFAULT 0 CHECK (stored BETWEEN 0 AND coalesce(total, stored)),
         crc32 INTEGER NOT NULL DEFAULT 0 CHECK (crc32 BETWEEN 0 AND 4294967295),
         epoch INTEGER NOT NULL DEFAULT 0,
+        voided INTEGER NOT NULL DEFAULT 0 CHECK (voided IN (0, 1)),
         CHECK ((upload_id IS NULL) = (total IS NULL))
     ) STRICT
     """,
-    "CREATE UNIQUE INDEX upload_anonymous ON upload (draw, agency) WHERE upload_id IS NULL",
-    "CREATE UNIQUE INDEX upload_identified ON upload (draw, agency, upload_id) WHERE upload_id IS NOT NULL",
     """
     CREATE TABLE batch (
         seq INTEGER PRIMARY KEY,
@@ -104,6 +121,26 @@ _TABLES: Final = (
         PRIMARY KEY (draw, agency, position)
     ) STRICT, WITHOUT ROWID
     """,
+    _AUDIT,
+)
+
+# Steps from version 1 on: the first one makes version 2, and so on. Indexes and triggers are made anew after them.
+_MIGRATIONS: Final = (
+    (
+        "ALTER TABLE draw ADD COLUMN bets INTEGER CHECK (bets >= 0)",
+        "ALTER TABLE draw ADD COLUMN digest TEXT CHECK (length(digest) = 64)",
+        "ALTER TABLE upload ADD COLUMN voided INTEGER NOT NULL DEFAULT 0 CHECK (voided IN (0, 1))",
+        # The draw has made sure of these sums, and nothing can have changed since.
+        "UPDATE draw SET bets = (SELECT coalesce(sum(stored), 0) FROM upload WHERE upload.draw = draw.id)"
+        " WHERE number IS NOT NULL",
+        _AUDIT,
+    ),
+)
+
+_INDEXES: Final = (
+    "CREATE UNIQUE INDEX upload_anonymous ON upload (draw, agency) WHERE upload_id IS NULL AND voided = 0",
+    "CREATE UNIQUE INDEX upload_identified ON upload (draw, agency, upload_id)"
+    " WHERE upload_id IS NOT NULL AND voided = 0",
 )
 
 _DRAW_OF_UPLOAD: Final = "(SELECT draw FROM upload WHERE id = {row}.upload)"
@@ -119,11 +156,11 @@ def _final(table: str, event: str, draw: str) -> str:
     """
 
 
-def _kept(event: str) -> str:
-    """A trigger that stops `event` on a stored batch, whichever its draw."""
+def _kept(table: str, event: str, what: str, *, when: str = "TRUE") -> str:
+    """A trigger that stops `event` on a row of `table` for which `when` holds, whichever its draw."""
     return f"""
-    CREATE TRIGGER batch_is_kept_on_{event.lower()} BEFORE {event} ON batch
-    BEGIN SELECT RAISE(ABORT, 'a stored batch never changes'); END
+    CREATE TRIGGER {table}_is_kept_on_{event.lower()} BEFORE {event} ON {table} WHEN {when}
+    BEGIN SELECT RAISE(ABORT, '{what} never changes'); END
     """
 
 
@@ -132,17 +169,22 @@ _TRIGGERS: Final = (
     _final("draw", "UPDATE", "OLD.id"),
     _final("draw", "DELETE", "OLD.id"),
     _final("upload", "INSERT", "NEW.draw"),
-    _final("upload", "UPDATE OF id, draw, agency, upload_id, total, stored, crc32", "OLD.draw"),
+    _final("upload", "UPDATE OF id, draw, agency, upload_id, total, stored, crc32, voided", "OLD.draw"),
     _final("upload", "DELETE", "OLD.draw"),
     _final("batch", "INSERT", _DRAW_OF_UPLOAD.format(row="NEW")),
-    _kept("UPDATE"),
-    _kept("DELETE"),
+    _kept("batch", "UPDATE", "a stored batch"),
+    _kept("batch", "DELETE", "a stored batch"),
+    _kept("upload", "UPDATE", "a voided upload", when="OLD.voided"),
     _final("seal", "INSERT", "NEW.draw"),
     _final("seal", "UPDATE", "OLD.draw"),
     _final("seal", "DELETE", "OLD.draw"),
     _final("winner", "INSERT", "NEW.draw"),
     _final("winner", "UPDATE", "OLD.draw"),
     _final("winner", "DELETE", "OLD.draw"),
+    # A program may put a row in another's place without deleting it first, as far as triggers can see.
+    _kept("audit", "INSERT", "an audit entry", when="EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq)"),
+    _kept("audit", "UPDATE", "an audit entry"),
+    _kept("audit", "DELETE", "an audit entry"),
 )
 
 
@@ -157,8 +199,8 @@ def require_library(version: tuple[int, ...]) -> None:
         raise StorageError(f"this Python has SQLite {found}; the store needs {needed} or newer")
 
 
-def is_new(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the database is still empty, once it is sure that it is nobody else's. Changes nothing.
+def version_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of the tables, 0 for an empty database, once it is sure that it is nobody else's. Changes nothing.
 
     Raises:
         StorageError: another program's database, or one of a version that this program does not know.
@@ -167,13 +209,13 @@ def is_new(connection: sqlite3.Connection, path: Path) -> bool:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if (application, version, objects) == (0, 0, 0):
-        return True
+        return 0
     if application != APPLICATION_ID:
         raise StorageError(f"{path}: is a database of another program (application id {application:#010x})")
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         reason = "was written by a newer version of this program" if version > SCHEMA_VERSION else "is damaged"
         raise StorageError(f"{path}: {reason}: its tables have version {version}, known is {SCHEMA_VERSION}")
-    return False
+    return int(version)
 
 
 def lock(connection: sqlite3.Connection) -> None:
@@ -199,9 +241,19 @@ def require_settings(connection: sqlite3.Connection, path: Path) -> None:
             raise StorageError(f"{path}: SQLite setting {pragma} is {found!r}, and must be {wanted!r}")
 
 
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Create the tables and sign the file; runs inside the caller's transaction."""
-    for statement in (*_TABLES, *_TRIGGERS):
+def bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
+    """Make the tables of `version` those of `SCHEMA_VERSION` and sign the file; runs inside the caller's transaction.
+
+    Args:
+        version: what `version_of` said.
+    """
+    if version == SCHEMA_VERSION:
+        return
+    guards = "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'index') AND sql IS NOT NULL"
+    for kind, name in connection.execute(guards).fetchall():
+        connection.execute(f"DROP {kind} {name}")
+    steps = _MIGRATIONS[version - 1 :] if version else (_TABLES,)
+    for statement in (*itertools.chain(*steps), *_INDEXES, *_TRIGGERS):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -1,4 +1,7 @@
-"""A store whose process is killed: what was acknowledged is there, and of the rest all of a group or nothing."""
+"""A store whose process is killed: what was acknowledged is there, and of the rest all of a group or nothing.
+
+A few kills, so that every run of the tests has some; thousands of them are for the session that looks for faults.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,20 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bets_protocol import encode_bets
 from bets_server.store import open_store
 from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch
-from tests.server.store.appender import group_bets
+from tests.server.store.appender import TOTAL, UPLOAD_ID, bet, group_bets
 
 PROJECT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30.0
-KILLS = 6
+KILLS = 2
 
 URLS = ["sqlite:///{}/bets.db", "csv:///{}/bets.csv"]
 
@@ -85,9 +90,33 @@ def test_a_killed_store_has_all_that_was_acknowledged(tmp_path: Path, url: str) 
 
 
 @pytest.mark.parametrize("url", URLS)
+def test_a_killed_upload_goes_on_where_it_was(tmp_path: Path, url: str) -> None:
+    """Killed at random moments: what is stored is the beginning of its file, at most one group beyond the last word."""
+    url = url.format(tmp_path)
+    moments = random.Random(5)
+    with open_store(url) as store:
+        stored = store.open_upload(9, UPLOAD_ID, total=TOTAL).stored
+    for kill in range(KILLS):
+        with appender("upload", url, 9) as process:
+            assert read_line(process) == str(stored)
+            said = [int(read_line(process)) for _ in range(moments.randint(1, 30))]
+            time.sleep(moments.uniform(0, 0.01))
+            process.kill()
+            said += [int(line) for line in lines(process)]
+        with open_store(url) as store:
+            (upload,) = store.uploads()
+            found = list(store.bets())
+            assert store.audit()[-1].event == ("reopen" if upload.epoch > 1 else "open")
+        stored = len(found)
+        assert said[-1] <= stored <= said[-1] + 3 * 40
+        assert found == [bet(row, agency=9) for row in range(stored)]
+        assert (upload.stored, upload.epoch, upload.crc32) == (stored, kill + 2, zlib.crc32(encode_bets(found)))
+
+
+@pytest.mark.parametrize("url", URLS)
 def test_a_killed_draw_took_place_or_did_not(tmp_path: Path, url: str) -> None:
     """Killed at random moments of the draw: either not even the agency is sealed, or all winners are there."""
-    rows, moments = 8_000, random.Random(11)
+    rows, moments = 4_000, random.Random(11)
     before = tmp_path / "before"
     before.mkdir()
     with open_store(url.format(before)) as store:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import StorageError
-from bets_server.store import DrawState, StoreFull, Verdict, open_store
+from bets_server.store import DrawState, Parcel, StoreFull, Verdict, open_store
 from bets_server.store._csv import CsvStore
 from bets_server.store._files import GrowingFile
 from bets_server.store.conformance import (
@@ -28,6 +30,7 @@ from bets_server.store.conformance import (
     winning,
 )
 
+PROJECT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30.0
 
 LEGACY = (
@@ -82,22 +85,34 @@ def test_the_file_is_what_the_legacy_server_wrote(path: Path, url: str, tmp_path
 
 def test_the_journal_can_be_read_by_anyone(path: Path, url: str, journal: Path) -> None:
     """Its events, one a line, in the order in which they came to pass."""
+    first, second = sample_batch([1], number=WINNING), sample_batch([2], agency=2, number=1234)
     with open_store(url, draw=3) as store:
-        store.append([sample_batch([1], number=WINNING), sample_batch([2], agency=2)])
-        length = path.stat().st_size
+        store.append([first, second, first])
         store.seal_and_draw(2, expected=2, pick=no_pick)
+        store.void(1, reason="sent twice")
+        ticket = store.open_upload(1, bytes(range(16)), total=1).ticket
+        store.commit([Parcel(ticket=ticket, lots=first)])
         store.seal_and_draw(1, expected=2, pick=winning)
-    assert journal.read_bytes() == b"".join(
-        event(text)
-        for text in [
-            b'{"event":"journal","of":"bets.csv","version":1}',
-            b'{"event":"opened"}',
-            b'{"event":"bets","draw":3,"length":%d,"bets":{"1":1,"2":1}}' % length,
-            b'{"event":"sealed","draw":3,"agency":2}',
-            b'{"event":"drawn","draw":3,"agency":1,"number":7574,"winners":{"1":["00000001"]}}',
-            b'{"event":"closed"}',
-        ]
-    )
+    size = path.stat().st_size // 4
+    digest = hashlib.sha256(second[0].encoded + first[0].encoded).hexdigest()
+    times = re.compile(rb',"at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"')
+    events = [line[9:] for line in journal.read_bytes().splitlines()]
+    assert [times.sub(b"", text) for text in events] == [
+        b'{"event":"journal","of":"bets.csv","version":2}',
+        b'{"event":"opened"}',
+        b'{"event":"bets","draw":3,"length":%d,"runs":[[1,1,1,%d,0],[2,2,1,%d,0],[1,1,1,%d,0]]}'
+        % (3 * size, size, size, size),
+        b'{"event":"sealed","draw":3,"agency":2,"forced":false}',
+        b'{"event":"void","draw":3,"upload":1,"agency":1,"stored":2,"reason":"sent twice"}',
+        b'{"event":"upload","draw":3,"upload":3,"agency":1,"id":"000102030405060708090a0b0c0d0e0f","total":1,"epoch":1}',
+        b'{"event":"bets","draw":3,"length":%d,"runs":[[3,1,1,%d,%d]]}'
+        % (4 * size, size, zlib.crc32(first[0].encoded)),
+        b'{"event":"drawn","draw":3,"agency":1,"sealed":true,"forced":false,"number":7574,'
+        b'"winners":{"1":["00000001"]},"bets":2,"digest":"%s"}' % digest.encode(),
+        b'{"event":"closed"}',
+    ]
+    assert sum(len(times.findall(text)) for text in events) == 6
+    assert journal.read_bytes() == b"".join(event(text) for text in events)
 
 
 def test_opening_writes_nothing(path: Path, url: str, journal: Path) -> None:
@@ -343,7 +358,7 @@ def test_a_last_event_that_is_not_whole_does_not_count(url: str, journal: Path) 
         (b"milk\nbread\n", "1: the line is damaged"),
         (b"milk\nbread", "1: the line is damaged"),
         (event(b'{"event":"opened"}'), "1: the line is damaged"),
-        (event(b'{"event":"journal","of":"bets.csv","version":2}'), "1: is not a journal of version 1: .*'version': 2"),
+        (event(b'{"event":"journal","of":"bets.csv","version":3}'), "1: is not a journal of version 2: .*'version': 3"),
         (event(b'{"event":"journal","of":"bets.csv","version":1}') * 2, "2: the line is damaged"),
         (
             event(b'{"event":"journal","of":"bets.csv","version":1}') + b"x\n" + event(b'{"event":"closed"}'),
@@ -366,7 +381,8 @@ def test_a_journal_that_is_none_is_left_alone(path: Path, url: str, journal: Pat
 LIMITED = """
 import resource, signal, sys
 from bets_server.store import StoreFull, open_store
-from bets_server.store.conformance import sample_batch
+from tests.server.store.appender import bet, lots_of
+sample_batch = lambda rows: lots_of(bet(row) for row in rows)
 url, limit, bets_in_batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 with open_store(url) as store:
@@ -393,7 +409,7 @@ with open_store(url) as store:
 def test_a_full_store_refuses_and_goes_on(path: Path, url: str, bets_in_batch: int, full: str) -> None:
     """Whichever of its files finds no room: nothing of the group is stored, and with room again it goes on."""
     command = [sys.executable, "-c", LIMITED, url, "20000", str(bets_in_batch)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.stderr == ""
     said, stored = done.stdout.splitlines()
     assert said == f"{path.with_name(full)}: cannot write: File too large"

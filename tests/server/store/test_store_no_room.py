@@ -66,14 +66,14 @@ FAILING = """
 import resource, sys
 from bets_protocol import StorageError
 from bets_server.store import StoreFull, open_store
-from bets_server.store.conformance import sample_batch
+from tests.server.store.appender import bet, lots_of
 store = open_store(sys.argv[1])
-print(store.append([sample_batch([1])])[0].name)
+print(store.append([lots_of([bet(1)])])[0].name)
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
 for _ in range(2):
     try:
-        store.append([sample_batch([2])])
+        store.append([lots_of([bet(2)])])
     except StoreFull as error:
         print("full", error)
     except StorageError as error:
@@ -87,7 +87,12 @@ def test_a_write_that_fails_ends_the_book(tmp_path: Path) -> None:
     the next process finds what was acknowledged."""
     url = f"sqlite:///{tmp_path}/bets.db"
     done = subprocess.run(
-        [sys.executable, "-c", FAILING, url], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        [sys.executable, "-c", FAILING, url],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
     )
     assert done.stderr == ""
     stored, first, second = done.stdout.splitlines()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -11,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import Lot, StorageError, encode_bets
-from bets_server.store import DrawState, SealOutcome, StoreFull, Verdict, _sqlite_schema, open_store
+from bets_server.store import DrawState, Parcel, SealOutcome, StoreFull, Verdict, _sqlite, _sqlite_schema, open_store
 from bets_server.store._sqlite import SqliteStore
 from bets_server.store.conformance import (
     WINNING,
     batch_of,
     documents,
     no_pick,
+    opened,
+    part,
     rows_of,
     sample_batch,
     sample_bet,
@@ -66,8 +70,8 @@ def test_the_book_keeps_the_bytes(path: Path, url: str) -> None:
     with by_hand(path) as book:
         assert book.execute("SELECT id, number FROM draw").fetchall() == [(6, None)]
         assert book.execute("SELECT * FROM upload ORDER BY id").fetchall() == [
-            (1, 6, 1, None, None, 4, zlib.crc32(encode_bets([*first, *third, *third])), 0),
-            (2, 6, 2, None, None, 1, zlib.crc32(encode_bets(second)), 0),
+            (1, 6, 1, None, None, 4, zlib.crc32(encode_bets([*first, *third, *third])), 0, 0),
+            (2, 6, 2, None, None, 1, zlib.crc32(encode_bets(second)), 0, 0),
         ]
         assert book.execute("SELECT * FROM batch ORDER BY seq").fetchall() == [
             (1, 1, 0, 2, encode_bets(first)),
@@ -79,12 +83,14 @@ def test_the_book_keeps_the_bytes(path: Path, url: str) -> None:
 
 
 def test_the_draw_is_written_with_its_winners(path: Path, url: str) -> None:
-    """The position of a winner is its place among its agency's winners."""
+    """The position of a winner is its place among its agency's winners; the digest is over the bytes that were sent."""
+    first, second = sample_batch([3, 1], number=WINNING), sample_batch([2], agency=2, number=WINNING)
     with open_store(url) as store:
-        store.append([sample_batch([3, 1], number=WINNING), sample_batch([2], agency=2, number=WINNING)])
+        store.append([first, second])
         store.seal_and_draw(1, expected=1, pick=winning)
     with by_hand(path) as book:
-        assert book.execute("SELECT * FROM draw").fetchall() == [(1, WINNING)]
+        digest = hashlib.sha256(first[0].encoded + second[0].encoded).hexdigest()
+        assert book.execute("SELECT * FROM draw").fetchall() == [(1, WINNING, 3, digest)]
         assert book.execute("SELECT * FROM winner").fetchall() == [
             (1, 1, 0, "00000003"),
             (1, 1, 1, "00000001"),
@@ -99,13 +105,13 @@ def test_the_file_says_whose_it_is(path: Path, url: str) -> None:
         assert sorted(entry.name for entry in path.parent.iterdir()) == ["bets.db", "bets.db-wal"]
     assert [entry.name for entry in path.parent.iterdir()] == ["bets.db"]
     with by_hand(path) as book:
-        assert (pragma(book, "application_id"), pragma(book, "user_version")) == (BETS, 1)
+        assert (pragma(book, "application_id"), pragma(book, "user_version")) == (BETS, 2)
         assert pragma(book, "journal_mode") == "wal"
         assert pragma(book, "integrity_check") == "ok"
         tables = book.execute(
             "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sq%'"
         )
-        assert dict(tables.fetchall()) == dict.fromkeys(["draw", "upload", "batch", "seal", "winner"], 1)
+        assert dict(tables.fetchall()) == dict.fromkeys(["draw", "upload", "batch", "seal", "winner", "audit"], 1)
 
 
 def test_the_file_and_its_log_have_room_from_the_start(path: Path, url: str) -> None:
@@ -144,7 +150,9 @@ def test_bets_with_an_identity_of_their_upload_have_room(path: Path, url: str) -
     encoded = encode_bets([sample_bet(2, number=WINNING)])
     with by_hand(path) as book:
         for upload, identity in [(7, bytes(16)), (8, bytes(15) + b"x")]:
-            book.execute("INSERT INTO upload VALUES (?, 1, 1, ?, 5, 1, ?, 3)", (upload, identity, zlib.crc32(encoded)))
+            book.execute(
+                "INSERT INTO upload VALUES (?, 1, 1, ?, 5, 1, ?, 3, 0)", (upload, identity, zlib.crc32(encoded))
+            )
             book.execute("INSERT INTO batch VALUES (NULL, ?, 0, 1, ?)", (upload, encoded))
         for bad in [
             "INSERT INTO upload (draw, agency, upload_id, total) VALUES (1, 1, zeroblob(16), 5)",  # there already
@@ -164,10 +172,9 @@ def test_bets_with_an_identity_of_their_upload_have_room(path: Path, url: str) -
                 book.execute(bad)
     with open_store(url) as store:
         assert store.state().bets_by_agency == {1: 3}
-        assert store.append([sample_batch([3])]) == [Verdict.STORED]
-        store.seal_and_draw(1, expected=1, pick=winning)
+        assert documents(store.bets(1)) == rows_of(1, 2, 2)
+        store.seal_and_draw(1, expected=1, pick=winning, forced=True)
         assert store.winners(1) == tuple(rows_of(2, 2))
-        assert documents(store.bets(1)) == rows_of(1, 2, 2, 3)
 
 
 # What it refuses to open
@@ -189,7 +196,7 @@ def test_a_file_that_is_no_database_is_left_alone(path: Path, url: str) -> None:
         ("PRAGMA application_id = 0x1234", r"is a database of another program \(application id 0x00001234\)"),
         ("CREATE TABLE bets (id)", r"is a database of another program \(application id 0x00000000\)"),
         ("PRAGMA user_version = 1", "is a database of another program"),
-        (f"PRAGMA application_id = {BETS}", "is damaged: its tables have version 0, known is 1"),
+        (f"PRAGMA application_id = {BETS}", "is damaged: its tables have version 0, known is 2"),
     ],
 )
 def test_a_database_of_another_program_is_left_alone(path: Path, url: str, statement: str, says: str) -> None:
@@ -207,8 +214,8 @@ def test_a_book_of_a_newer_version_is_left_alone(path: Path, url: str) -> None:
     """An older program must not guess what newer tables mean."""
     open_store(url).close()
     with by_hand(path) as book:
-        book.execute("PRAGMA user_version = 2")
-    with pytest.raises(StorageError, match=r"newer version of this program: its tables have version 2, known is 1"):
+        book.execute("PRAGMA user_version = 3")
+    with pytest.raises(StorageError, match=r"newer version of this program: its tables have version 3, known is 2"):
         open_store(url)
 
 
@@ -270,10 +277,13 @@ def test_what_is_final_cannot_be_changed_by_hand(path: Path, url: str) -> None:
             "UPDATE draw SET number = 1",
             "UPDATE draw SET number = NULL",
             "DELETE FROM draw",
-            "INSERT OR REPLACE INTO draw VALUES (1, NULL)",
+            "UPDATE draw SET bets = 2",
+            "UPDATE draw SET digest = NULL",
+            "INSERT OR REPLACE INTO draw VALUES (1, NULL, NULL, NULL)",
             "INSERT INTO upload (draw, agency) VALUES (1, 2)",
             "UPDATE upload SET stored = 2",
             "UPDATE upload SET agency = 2",
+            "UPDATE upload SET voided = 1",
             "DELETE FROM upload",
             "INSERT INTO batch VALUES (2, 1, 1, 1, x'00')",
             "INSERT OR REPLACE INTO batch VALUES (1, 1, 1, 1, x'00')",
@@ -285,8 +295,11 @@ def test_what_is_final_cannot_be_changed_by_hand(path: Path, url: str) -> None:
             "INSERT INTO winner VALUES (1, 1, 1, '00000002')",
             "UPDATE winner SET document = '00000002'",
             "DELETE FROM winner",
+            "INSERT OR REPLACE INTO audit SELECT * FROM audit WHERE seq = 1",
+            "UPDATE audit SET agency = 2",
+            "DELETE FROM audit",
         ]:
-            with pytest.raises(sqlite3.IntegrityError, match=r"the draw is over|a stored batch never changes"):
+            with pytest.raises(sqlite3.IntegrityError, match=r"the draw is over|(a stored batch|an audit entry) never"):
                 book.execute(statement)
         book.execute("UPDATE upload SET epoch = epoch + 1")
 
@@ -341,6 +354,15 @@ def test_a_batch_that_holds_no_bets_is_named(path: Path, url: str) -> None:
         list(store.bets())
 
 
+def test_a_book_that_lacks_a_table_is_told(path: Path, url: str) -> None:
+    """When it is opened: somebody has cleaned up too much."""
+    open_store(url).close()
+    with by_hand(path) as book:
+        book.execute("DROP TABLE seal")
+    with pytest.raises(StorageError, match=rf"^{path}: cannot be used: no such table: seal$"):
+        open_store(url)
+
+
 def test_a_book_with_damaged_pages_is_told(path: Path, url: str) -> None:
     """When it is opened, and when a disk spoils it later."""
     with open_store(url) as store:
@@ -365,7 +387,7 @@ def spoil(path: Path) -> None:
 
 def limit(store: SqliteStore, pages: int | None = None) -> None:
     """Let the database grow to so many pages only, as on a disk of that size; None: to as many as it has."""
-    store._connection.execute(f"PRAGMA max_page_count = {pages or pragma(store._connection, 'page_count')}")
+    store._file.connection.execute(f"PRAGMA max_page_count = {pages or pragma(store._file.connection, 'page_count')}")
 
 
 def fill(store: SqliteStore, group: Sequence[Sequence[Lot]]) -> str:
@@ -424,7 +446,7 @@ def test_a_store_whose_disk_fails_stops(path: Path) -> None:
     store = SqliteStore(path)
     store.append([sample_batch([1])])
     # Foreign keys are what a program's own mistake would break; for the store it is as unexpected as a broken disk.
-    store._connection.execute("INSERT INTO batch VALUES (NULL, 1, 1, 1, x'00')")
+    store._file.connection.execute("INSERT INTO batch VALUES (NULL, 1, 1, 1, x'00')")
     with pytest.raises(StorageError, match=rf"^{path}: cannot be used: UNIQUE constraint failed") as raised:
         store.append([sample_batch([2])])
     assert not isinstance(raised.value, StoreFull)
@@ -438,3 +460,105 @@ def test_a_store_whose_disk_fails_stops(path: Path) -> None:
         store.state()
     with SqliteStore(path) as store:
         assert store.state() == DrawState(draw=1, number=None, sealed=frozenset(), bets_by_agency={1: 1})
+
+
+# Uploads
+
+
+def test_a_group_costs_few_statements_however_large_it_is(path: Path) -> None:
+    """Each of them gives up the interpreter's lock: parcels of one upload and rows of one table go in together."""
+    with SqliteStore(path) as store:
+        tickets = [opened(store, total=99, agency=agency) for agency in (1, 2, 3, 4)]
+        statements: list[str] = []
+        store._file.connection.set_trace_callback(statements.append)
+        store.commit([part(ticket, [row]) for row in range(12) for ticket in tickets])
+        store._file.connection.set_trace_callback(None)
+        # A statement shows once more for each trigger that it sets off.
+        ran = [statement.split()[0] for statement, _ in itertools.groupby(statements)]
+        assert ran == ["BEGIN", "UPDATE", "INSERT", "COMMIT"]
+        assert [upload.stored for upload in store.uploads()] == [12] * 4
+
+
+def test_the_memory_holds_a_bounded_number_of_uploads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is not held is looked up in the book: its ticket is as good as any other."""
+    monkeypatch.setattr(_sqlite, "_MAX_UPLOADS_IN_MEMORY", 3)
+    with SqliteStore(path) as store:
+        tickets = [opened(store, total=4, which=which) for which in range(8)]
+        for row in range(4):
+            receipts = store.commit([part(ticket, [row]) for ticket in tickets])
+            assert [receipt.stored for receipt in receipts] == [row + 1] * 8
+            assert len(store._uploads) == 3
+        assert store.void(opened(store, total=4, which=9).upload, reason="any").voided
+        assert all(upload.finished for upload in store.uploads()[:8])
+
+
+def test_an_upload_that_was_changed_behind_the_store_ends_it(path: Path) -> None:
+    """The file has the last word: the row must stand where the verdict found it, or nothing is written."""
+    changes = ["epoch = epoch + 1", "stored = 0, crc32 = 0", "total = 2, stored = 2", "voided = 1"]
+    for number, change in enumerate(changes):
+        with SqliteStore(path, draw=number) as store:
+            ticket = opened(store, total=4)
+            store.commit([part(ticket, [0, 1])])
+            store._file.connection.execute(f"UPDATE upload SET {change} WHERE id = ?", (ticket.upload,))
+            with pytest.raises(StorageError, match="an upload does not stand where this program left it"):
+                store.commit([part(ticket, [2])])
+            with pytest.raises(StorageError, match="the store has failed"):
+                store.uploads()
+        with by_hand(path) as book:
+            assert book.execute("SELECT sum(count) FROM batch WHERE upload = ?", (ticket.upload,)).fetchone() == (2,)
+
+
+def test_a_row_of_an_upload_can_be_stored_once(path: Path) -> None:
+    """Should all else be wrong, the file refuses a second copy."""
+    with SqliteStore(path) as store:
+        ticket = opened(store, total=4)
+        store.commit([part(ticket, [0, 1])])
+        store._file.connection.execute("UPDATE upload SET stored = 0, crc32 = 0")
+        store._uploads.clear()
+        with pytest.raises(StorageError, match=r"UNIQUE constraint failed: batch\.upload, batch\.first_row"):
+            store.commit([part(ticket, [0, 1])])
+
+
+def test_a_voided_upload_cannot_be_changed_by_hand(path: Path, url: str) -> None:
+    """Not even taken back: it was audited."""
+    with open_store(url) as store:
+        store.void(opened(store, total=4).upload, reason="any")
+    with by_hand(path) as book:
+        for change in ("voided = 0", "stored = 1", "epoch = 9"):
+            with pytest.raises(sqlite3.IntegrityError, match="a voided upload never changes"):
+                book.execute(f"UPDATE upload SET {change}")
+
+
+def test_what_finds_no_room_changes_nothing(path: Path) -> None:
+    """Opening and voiding, like storing: with room again, all of it works."""
+    with SqliteStore(path) as store:
+        ticket = opened(store, total=10**9)
+        limit(store)
+        row = 0
+        with contextlib.suppress(StoreFull):
+            for row in range(0, 1_000_000, 300):
+                store.commit([part(ticket, range(row, row + 300))])
+        store.max_unfinished_uploads = 10_000
+        which = 0
+        with contextlib.suppress(StoreFull):
+            for which in range(1, 10_000):
+                opened(store, total=1, which=which)
+        before = store.uploads()
+        assert (len(before), before[0].stored) == (which, row)
+        with pytest.raises(StoreFull):
+            opened(store, total=1, which=which)
+        with pytest.raises(StoreFull):
+            store.void(ticket.upload, reason="x" * 100_000)
+        assert store.uploads() == before
+        limit(store, 1_000_000)
+        assert store.commit([part(ticket, [row])])[0].stored == row + 1
+        assert store.void(ticket.upload, reason="x" * 100_000).voided
+
+
+def test_bets_of_another_agency_belong_to_no_upload(path: Path) -> None:
+    """The handlers refuse them before; the store does not count them as the upload's either."""
+    with SqliteStore(path) as store:
+        ticket = opened(store, total=4)
+        foreign = Parcel(lots=sample_batch([0]) + sample_batch([1], agency=2), ticket=ticket)
+        assert [receipt.verdict for receipt in store.commit([foreign])] == [Verdict.FENCED]
+        assert store.state().bets_by_agency == {}

@@ -1,19 +1,16 @@
-"""Opening, closing and sharing: what a store finds again, whom it keeps out, and calls from many threads."""
+"""Opening, closing and sharing: what a store finds again, and whom it keeps out."""
 
 # ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from bets_protocol import StorageError
-from bets_server.store import DrawState, SealOutcome, Verdict, open_store
+from bets_server.store import DrawState, Verdict, open_store
 from bets_server.store.conformance._samples import (
     DRAWN_NOW,
     JUST_SEALED,
@@ -25,9 +22,6 @@ from bets_server.store.conformance._samples import (
     sample_batch,
     winning,
 )
-
-THREADS = 4
-DEADLINE_S = 60.0
 
 
 class OpeningTests(Suite):
@@ -64,6 +58,11 @@ class OpeningTests(Suite):
         calls: list[Callable[[], object]] = [
             lambda: store.append([sample_batch([1])]),
             lambda: store.append([]),
+            lambda: store.commit([]),
+            lambda: store.open_upload(1, bytes(16), total=1),
+            lambda: store.void(1, reason="closed"),
+            store.uploads,
+            store.audit,
             lambda: store.seal_and_draw(1, expected=1, pick=no_pick),
             lambda: store.winners(1),
             store.state,
@@ -98,31 +97,3 @@ class OpeningTests(Suite):
         with open_store(store_url, draw=3, create=False) as store:
             assert store.state() == DrawState(draw=3, number=None, sealed=frozenset(), bets_by_agency={})
             assert store.winners(1) is None
-
-    def test_calls_from_many_threads_are_served_one_at_a_time(self, store_url: str) -> None:
-        """Every batch is stored once, and each thread's batches keep their order."""
-        per_thread = 25
-
-        def store_all(agency: int) -> list[Verdict]:
-            return [store.append([sample_batch([row], agency=agency)])[0] for row in range(per_thread)]
-
-        with open_store(store_url) as store, ThreadPoolExecutor(THREADS) as pool:
-            work = [pool.submit(store_all, agency) for agency in range(1, THREADS + 1)]
-            for done in work:
-                assert done.result(DEADLINE_S) == [Verdict.STORED] * per_thread
-            assert store.state().bets_by_agency == dict.fromkeys(range(1, THREADS + 1), per_thread)
-            for agency in range(1, THREADS + 1):
-                assert documents(store.bets(agency)) == rows_of(*range(per_thread))
-
-    def test_agencies_that_seal_at_the_same_moment_draw_once(self, store_url: str) -> None:
-        """Exactly one of them hears that it drew, and all are sealed."""
-        gate = threading.Barrier(THREADS)
-
-        def seal(agency: int) -> SealOutcome:
-            gate.wait(DEADLINE_S)
-            return store.seal_and_draw(agency, expected=THREADS, pick=winning)
-
-        with open_store(store_url) as store, ThreadPoolExecutor(THREADS) as pool:
-            outcomes = list(pool.map(seal, range(1, THREADS + 1), timeout=DEADLINE_S))
-            assert Counter(outcomes) == {JUST_SEALED: THREADS - 1, DRAWN_NOW: 1}
-            assert store.state().sealed == set(range(1, THREADS + 1))

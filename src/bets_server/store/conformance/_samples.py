@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import abc
 import itertools
+import shutil
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from bets_protocol import Bet, Lot, encode_bets
-from bets_server.store import SealOutcome
+from bets_protocol import Bet, Lot, RejectCode, encode_bets
+from bets_server.store import BetStore, Parcel, SealOutcome, Ticket
 
 WINNING = 7574
 """The number that these tests draw."""
@@ -19,6 +21,7 @@ JUST_SEALED = SealOutcome(newly_sealed=True, drawn=False, drawn_now=False)
 NOTHING_NEW = SealOutcome(newly_sealed=False, drawn=False, drawn_now=False)
 DRAWN_NOW = SealOutcome(newly_sealed=True, drawn=True, drawn_now=True)
 DRAWN_BEFORE = SealOutcome(newly_sealed=False, drawn=True, drawn_now=False)
+INCOMPLETE = SealOutcome(newly_sealed=False, drawn=False, drawn_now=False, incomplete=True)
 
 
 class NoPickError(Exception):
@@ -58,6 +61,31 @@ def sample_batch(rows: Iterable[int], *, agency: int = 1, number: int = 1) -> tu
     return batch_of(sample_bet(row, agency=agency, number=number) for row in rows)
 
 
+def upload_id(which: int) -> bytes:
+    """The id of an upload."""
+    return which.to_bytes(16, "big")
+
+
+def opened(store: BetStore, *, total: int, agency: int = 1, which: int = 0) -> Ticket:
+    """The ticket of an upload that must open."""
+    opening = store.open_upload(agency, upload_id(which), total=total)
+    if opening.code is not RejectCode.OK or opening.ticket is None:  # pragma: no cover - the store is wrong
+        raise AssertionError(f"upload {which} of agency {agency} did not open: {opening}")
+    return opening.ticket
+
+
+def part(ticket: Ticket, rows: Iterable[int], *, number: int = 1) -> Parcel:
+    """Some rows of an upload whose file has the sample bets of all rows from 0 on."""
+    rows = list(rows)
+    batch = sample_batch(rows, agency=ticket.agency, number=number)
+    return Parcel(lots=batch, ticket=ticket, first_row=rows[0] if rows else 0)
+
+
+def crc32_of(rows: Iterable[int], *, agency: int = 1, number: int = 1) -> int:
+    """The running CRC-32 over the sample bets of some rows."""
+    return zlib.crc32(encode_bets(sample_bet(row, agency=agency, number=number) for row in rows))
+
+
 def documents(bets: Iterable[Bet]) -> list[str]:
     """What tells sample bets apart."""
     return [bet.document for bet in bets]
@@ -78,6 +106,17 @@ class Suite(abc.ABC):
         Args:
             folder: empty, and gone when the test is over.
         """
+
+    def url_after_crash(self, folder: Path, copy: Path) -> str:
+        """The URL of a store as a crash leaves it: what is on disk while `folder`'s store is open.
+
+        Args:
+            folder: was given to `new_store_url`, or is an earlier `copy`.
+            copy: does not exist yet. As the suite has it, `folder` is copied there and `new_store_url` tells the URL; a
+                store that keeps its things elsewhere says otherwise.
+        """
+        shutil.copytree(folder, copy)
+        return self.new_store_url(copy)
 
     @pytest.fixture
     def store_url(self, tmp_path: Path) -> str:

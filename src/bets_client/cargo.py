@@ -1,0 +1,117 @@
+"""What an upload of revision 9 carries: its identity and its bets, from a file or from a command line.
+
+Strategy: the identity is computed from the bytes of the input, so the same command finds the same upload again and
+nothing has to be remembered between two runs. A file is read twice: once to check and hash it, once to send it. The
+second reading is hashed as well, and the last batch is given out only when the hash is the same: so an upload never
+becomes complete with other bets than those that its identity stands for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import zlib
+from collections.abc import Iterator
+
+from bets_client.config import ClientSettings
+from bets_client.errors import FileChanged
+from bets_client.source import Source
+from bets_client.upload_machine import UploadMachine
+from bets_protocol import Bet, BetBatch, batches, encode_bets
+
+_SKIP_BETS = 1000
+"""Bets that are encoded at a time when rows are skipped."""
+
+
+def upload_id(agency: int, draw: int, label: str, digest: bytes) -> bytes:
+    """The 16 bytes that name an upload.
+
+    Args:
+        label: at most 255 bytes of UTF-8.
+        digest: SHA-256 of the input.
+
+    Source: "Exactly-once uploads" in docs/protocol.md.
+    """
+    mark = label.encode("utf-8", "surrogateescape")
+    named = b"bets-upload/1" + bytes([agency]) + draw.to_bytes(4) + bytes([len(mark)]) + mark + digest
+    return hashlib.sha256(named).digest()[:16]
+
+
+class FileCargo:
+    """The rows of a file that was checked, as the source of an upload.
+
+    Args:
+        source: read once to its end.
+        batch_max: bets in a batch at most.
+    """
+
+    def __init__(self, source: Source, batch_max: int) -> None:
+        self._source = source
+        self._batch_max = batch_max
+
+    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+        """The CRC-32 of the bets before `row`, and the batches from there on; see `BatchSource`.
+
+        Raises:
+            FileChanged: the file is not that which was checked.
+            BadInput: it cannot be read.
+        """
+        self._source.require_unchanged()
+        bets = self._source.checked_bets()
+        crc32 = skipped = 0
+        while chunk := list(itertools.islice(bets, min(_SKIP_BETS, row - skipped))):
+            crc32 = zlib.crc32(encode_bets(chunk), crc32)
+            skipped += len(chunk)
+        if skipped < row:
+            raise FileChanged(f"{self._source.name}: the file has changed: it has {skipped:,} rows instead of {row:,}")
+        return crc32, self._rest(bets)
+
+    def _rest(self, bets: Iterator[Bet]) -> Iterator[BetBatch]:
+        for batch in batches(bets, max_amount=self._batch_max, revision=9):
+            self._source.require_unchanged()
+            yield batch
+
+
+class BetCargo:
+    """One bet as the source of an upload."""
+
+    def __init__(self, bet: Bet) -> None:
+        self.encoded = encode_bets([bet])
+        self._batch = BetBatch(bets=(bet,))
+
+    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+        """As `FileCargo.resume`."""
+        return (zlib.crc32(self.encoded), iter(())) if row else (0, iter((self._batch,)))
+
+
+def upload_of_file(source: Source, total: int, settings: ClientSettings, *, ask: bool) -> UploadMachine:
+    """The upload of a file.
+
+    Args:
+        source: read to its end, so that its `digest` is there.
+        total: how many bets it holds, all of them good.
+        ask: whether to ask for the winners behind it.
+    """
+    return UploadMachine(
+        agency=source.agency,
+        draw=settings.draw,
+        total=total,
+        upload_id=upload_id(source.agency, settings.draw, settings.label, source.digest),
+        source=FileCargo(source, settings.batch_max),
+        window=settings.window,
+        ask=ask,
+    )
+
+
+def upload_of_bet(bet: Bet, settings: ClientSettings) -> UploadMachine:
+    """The upload of one bet: the bet as it is encoded stands for the file."""
+    cargo = BetCargo(bet)
+    digest = hashlib.sha256(cargo.encoded).digest()
+    return UploadMachine(
+        agency=bet.agency,
+        draw=settings.draw,
+        total=1,
+        upload_id=upload_id(bet.agency, settings.draw, settings.label, digest),
+        source=cargo,
+        ask=False,
+    )

@@ -1,0 +1,139 @@
+"""The loop of every upload: over one connection after the other, until all is done or patience ends.
+
+Strategy: one turn sends what may be sent or else waits a little, hands on what was answered, and looks at the time.
+What may be sent and what an answer means is the business of the class that fills this in: `Upload` for revisions 5 to
+8, `ExactUpload` for revision 9.
+
+Rules:
+
+1. Silence is a lost connection; a lost connection is tried again; patience is renewed by stored bets only.
+2. What is stored, refused, unknown or not sent is known at every moment, and every error says it.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TypeVar
+
+from bets_client.dialer import Dialer
+from bets_client.errors import BadInput, FileChanged, Refused, Unreachable, WrongPeer
+from bets_client.job import Job
+from bets_client.link import TICK_S, Answer, Link, wait_ready
+from bets_client.patience import Patience, now
+from bets_protocol import RemoteProtocolError, TransportError, TransportTimeout
+from bets_protocol.programs.exit_codes import ProgramError
+
+E = TypeVar("E", bound=ProgramError)
+
+_ENDS: tuple[type[ProgramError], ...] = (Unreachable, Refused, WrongPeer, FileChanged, BadInput)
+
+
+class Delivery(abc.ABC):
+    """Bets of one agency on their way to the server.
+
+    Thread: one.
+    """
+
+    def __init__(self, job: Job, agency: int) -> None:
+        self.agency = agency
+        self._job = job
+        self._link: Link | None = None
+        self._patience = Patience(job.settings.retry_for_s)
+        self._dialer = Dialer(job, agency, self._patience)
+        self._traffic = 0
+        self._moved_at = 0.0
+
+    def run(self) -> None:
+        """Send everything, until all of it is acknowledged.
+
+        Raises:
+            Refused: the server refused some of it.
+            WrongPeer: what answers breaks the protocol.
+            Unreachable: the deadline passed.
+            BadInput: a row is bad that was good before, or the input cannot be read any more.
+        """
+        try:
+            while not self._finished():
+                self._step(self._link or self._connected())
+        except RemoteProtocolError as error:
+            raise self._failed(WrongPeer, self._breach(error)) from error
+        except _ENDS as error:
+            kind = next(kind for kind in _ENDS if isinstance(error, kind))
+            raise self._failed(kind, str(error)) from error
+
+    def take_link(self) -> Link | None:
+        """The connection, if it can carry another message; it is the caller's to close from now on."""
+        link, self._link = self._link, None
+        return link
+
+    @abc.abstractmethod
+    def _finished(self) -> bool:
+        """Whether nothing is left to send or to wait for."""
+
+    @abc.abstractmethod
+    def _send_next(self, link: Link) -> bool:
+        """Queue the next message if there is one and its turn has come; say whether it was so."""
+
+    @abc.abstractmethod
+    def _heard(self, link: Link, answers: list[Answer]) -> None:
+        """Take note of what the server has answered.
+
+        Raises:
+            TransportError: this means that the connection is over.
+        """
+
+    @abc.abstractmethod
+    def _awaiting(self) -> bool:
+        """Whether an answer is due."""
+
+    @abc.abstractmethod
+    def _lost(self, link: Link, error: TransportError) -> None:
+        """Keep what the lost link left unanswered, and rest before it is tried again.
+
+        Raises:
+            Unreachable: patience is over.
+        """
+
+    @abc.abstractmethod
+    def _state(self) -> str:
+        """How things stand, for an error."""
+
+    @property
+    def _silence_limit_s(self) -> float:
+        return min(self._job.settings.idle_timeout_s, self._patience.limit_s)
+
+    def _connected(self) -> Link:
+        self._link = self._dialer.dial()
+        self._traffic, self._moved_at = 0, now()
+        return self._link
+
+    def _step(self, link: Link) -> None:
+        try:
+            if not self._send_next(link) and self._awaiting():
+                wait_ready((link,), min(TICK_S, self._silence_limit_s))
+            self._heard(link, link.advance())
+            self._check_silence(link)
+        except TransportError as error:
+            self._lost(link, error)
+        self._job.progress.tick()
+
+    def _check_silence(self, link: Link) -> None:
+        """Raise TransportTimeout when the server has been silent for too long while an answer is due."""
+        if link.traffic != self._traffic or not self._awaiting():
+            self._traffic, self._moved_at = link.traffic, now()
+        elif now() - self._moved_at >= self._silence_limit_s:
+            raise self._silent(self._silence_limit_s)
+
+    def _silent(self, limit_s: float) -> TransportError | ProgramError:
+        return TransportTimeout(f"the server has been silent for {limit_s:g} s")
+
+    def _breach(self, error: RemoteProtocolError) -> str:
+        settings = self._job.settings
+        return (
+            f"{settings.server}: the server breaks the protocol, or speaks another revision than "
+            f"{settings.revision}: {error}"
+        )
+
+    def _failed(self, kind: type[E], text: str) -> E:
+        """The error that says as well how things stand."""
+        return kind(f"{text}\n{self._state()}")

@@ -1,0 +1,133 @@
+"""The upload of one input on revision 9: every bet exactly once, whatever happens on the way.
+
+What is said and what an answer means is decided by `UploadMachine`; this module carries it over connections and tells
+the user. A server that has never answered as one of revision 9 is not tried again for ever: another first byte, or
+silence, means that it does not know the revision.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from bets_client.delivery import Delivery
+from bets_client.errors import WrongPeer
+from bets_client.job import Job
+from bets_client.link import Answer, Link
+from bets_client.upload_machine import UploadMachine, in_words
+from bets_protocol import PeerClosed, RemoteProtocolError, TransportError, UploadStatus, Winners
+from bets_protocol.programs.exit_codes import ProgramError
+
+FIRST_ANSWER_S = 10.0
+"""Seconds of silence after which a server that has not answered yet counts as one of another revision."""
+
+
+class ExactUpload(Delivery):
+    """One upload on its way to the server.
+
+    Args:
+        machine: the upload; when `run` returns all of it is stored, and the winners were not asked for yet.
+        name: of the input, for messages.
+    """
+
+    def __init__(self, job: Job, machine: UploadMachine, name: str) -> None:
+        super().__init__(job, machine.agency)
+        self.machine = machine
+        self.name = name
+        self._most_stored = 0
+
+    def _finished(self) -> bool:
+        return self.machine.uploaded
+
+    def _connected(self) -> Link:
+        link = super()._connected()
+        self.machine.connected()
+        return link
+
+    def _send_next(self, link: Link) -> bool:
+        message = self.machine.next_message()
+        if message is not None:
+            link.queue(message)
+        return message is not None
+
+    def _heard(self, link: Link, answers: list[Answer]) -> None:  # noqa: ARG002 - of the loop
+        for answer in [one for one in answers if isinstance(one, UploadStatus | Winners)]:
+            self._answered(answer)
+
+    def _answered(self, answer: UploadStatus | Winners) -> None:
+        machine = self.machine
+        before, opening = machine.stored, machine.opening
+        machine.answered(answer)
+        if machine.reconnect_for is not None:
+            raise PeerClosed(in_words(machine.reconnect_for))
+        self._job.progress.acknowledged(machine.stored - before)
+        if opening:
+            self._log_opened(before)
+        else:
+            self._job.log.success(
+                "batch_enviado", level=logging.DEBUG, client_id=self.agency, cantidad=machine.stored - before
+            )
+        if machine.stored > self._most_stored:
+            self._most_stored = machine.stored
+            self._patience.renew()
+            self._dialer.progressed()
+
+    def _log_opened(self, before: int) -> None:
+        log, machine = self._job.log, self.machine
+        if machine.stored < before:
+            log.fail(
+                "open_upload",
+                level=logging.WARNING,
+                client_id=self.agency,
+                stored=machine.stored,
+                error=f"the server had {before} bets of this upload before",
+            )
+        else:
+            log.success(
+                "open_upload",
+                level=logging.DEBUG,
+                client_id=self.agency,
+                upload=machine.upload_id.hex(),
+                stored=machine.stored,
+                total=machine.total,
+            )
+
+    def _awaiting(self) -> bool:
+        return self.machine.awaiting
+
+    def _lost(self, link: Link, error: TransportError) -> None:
+        self._link = None
+        self.machine.lost()
+        self._dialer.lost(link, error, unanswered=self.machine.unanswered)
+        self._dialer.rest()
+
+    @property
+    def _silence_limit_s(self) -> float:
+        if self.machine.answered_once:
+            return super()._silence_limit_s
+        return min(FIRST_ANSWER_S, self._patience.limit_s)
+
+    def _silent(self, limit_s: float) -> TransportError | ProgramError:
+        if not self.machine.answered_once and limit_s >= FIRST_ANSWER_S:
+            return WrongPeer(self._another_revision(f"it has been silent for {limit_s:g} s"))
+        return super()._silent(limit_s)
+
+    def _breach(self, error: RemoteProtocolError) -> str:
+        return super()._breach(error) if self.machine.answered_once else self._another_revision(str(error))
+
+    def _another_revision(self, why: str) -> str:
+        return (
+            f"{self._job.settings.server}: the server does not seem to know revision 9: {why}; an older server is "
+            "spoken to with --revision 8, which cannot promise to store every bet once only"
+        )
+
+    def _state(self) -> str:
+        machine = self.machine
+        whose = f"agency {self.agency}: {self.name}"
+        if not machine.answered_once:
+            return f"{whose}: the server has not said how many of the {machine.total:,} bets are stored"
+        parts = [f"{whose}: {machine.stored:,} of {machine.total:,} bets are stored"]
+        if machine.unanswered:
+            parts.append(f"{machine.unanswered:,} without an answer, so perhaps stored")
+        if missing := machine.total - machine.stored - machine.unanswered:
+            parts.append(f"{missing:,} are not")
+        return "; ".join(parts)

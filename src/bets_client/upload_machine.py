@@ -1,0 +1,404 @@
+"""One upload of revision 9, without sockets: what may be said next, and what an answer means.
+
+The machine knows the bets that it has to bring to the server's disk, how many of them are there, and which are on
+their way. Whoever drives it (a loop over a socket, a simulation) tells it of connections made and lost and of answers,
+asks it what to send, and does the waiting. It has no socket, no clock and no thread.
+
+Rules:
+
+1. Everything that the server says is looked up: what a code means in `CODES`, what to do about it in which phase in
+   `_STEPS`. A code at a time that the table does not name is a breach of the protocol.
+2. What is stored is what the server last said, nothing else. What was on its way when a connection was lost is kept,
+   and after the next opening the part of it that turns out to be stored is dropped; so a lost connection costs no
+   second reading, unless the server names a row that is not the end of a batch that is kept.
+3. The CRC-32 of the rows that are skipped is compared each time that an upload is opened: an upload never goes on
+   with other rows than those that it began with. That of the rows sent since is for `ClientConnection` to compare.
+4. After FENCED, and every other code that stops, nothing more is ever said.
+
+Memory: the batches on their way, at most the window.
+
+Thread: one.
+Source: "Exactly-once uploads" in docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+import enum
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+import attrs
+
+from bets_client.errors import BadInput, FileChanged, Refused, WrongPeer
+from bets_protocol import BetBatch, OpenUpload, RejectCode, UploadStatus, Winners, WinnersRequest, encode_bets, limits
+
+ASK_AGAIN_S: Final = 2.0
+"""Seconds to wait after INCOMPLETE before the winners are asked for again, on the same connection."""
+
+
+class BatchSource(Protocol):
+    """The bets of an upload, which can be read again from any row."""
+
+    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+        """The CRC-32 over the encoded bets 0 to `row` - 1, and the bets from `row` on, in batches.
+
+        What an earlier call gave is not read any more.
+
+        Raises:
+            BadInput: there are not so many rows, or they cannot be read; so may the iterator, at any batch.
+        """
+
+
+class Meaning(enum.Enum):
+    """What a code asks of the client."""
+
+    GO_ON = enum.auto()
+    ASK_LATER = enum.auto()
+    RECONNECT = enum.auto()
+    STOP = enum.auto()
+    WINNERS_FOLLOW = enum.auto()
+
+
+@attrs.frozen
+class Rule:
+    """What a code asks of the client, and what it asks of the user."""
+
+    meaning: Meaning
+    advice: str = ""
+
+
+CODES: Final[dict[RejectCode, Rule]] = {
+    RejectCode.OK: Rule(Meaning.GO_ON),
+    RejectCode.BAD_FRAME: Rule(
+        Meaning.STOP, "the server cannot read what this client sends; update the older one of the two programs"
+    ),
+    RejectCode.BAD_BET: Rule(
+        Meaning.STOP, "the server holds a bet for wrong that this client holds for good; update the older program"
+    ),
+    RejectCode.NOT_AUTHORIZED: Rule(
+        Meaning.STOP, "this client may not send bets of this agency; check --agency and the client's certificate"
+    ),
+    RejectCode.FENCED: Rule(
+        Meaning.STOP,
+        "another client has opened the same upload since then, or the operator has voided it; when no other one is "
+        "at work, run this again",
+    ),
+    RejectCode.MISMATCH: Rule(
+        Meaning.STOP, "the server knows this upload with another number of bets; --label TEXT makes it another upload"
+    ),
+    RejectCode.OVERRUN: Rule(
+        Meaning.STOP, "the server got more bets than the upload was to have; check the file and run this again"
+    ),
+    RejectCode.SEALED: Rule(
+        Meaning.STOP, "the agency has said that it has sent everything; more bets of it are for another --draw"
+    ),
+    RejectCode.DRAW_CLOSED: Rule(
+        Meaning.STOP, "the draw has taken place, so these bets come too late; --draw ID names another one"
+    ),
+    RejectCode.INCOMPLETE: Rule(
+        Meaning.ASK_LATER, "another upload of the agency is unfinished; finish it, or have the operator void it"
+    ),
+    RejectCode.BUSY: Rule(Meaning.RECONNECT, "the server is busy"),
+    RejectCode.STORE_FULL: Rule(Meaning.RECONNECT, "the server's disk is full"),
+    RejectCode.LIMIT: Rule(Meaning.RECONNECT, "the agency has too many uploads or connections"),
+    RejectCode.SHUTTING_DOWN: Rule(Meaning.RECONNECT, "the server is shutting down"),
+    RejectCode.WRONG_DRAW: Rule(Meaning.STOP, "the server takes bets for another draw; name that one by --draw ID"),
+    RejectCode.MODE_CONFLICT: Rule(
+        Meaning.STOP,
+        "the agency has sent bets for this draw in the other way, on revisions 5 to 8; go on with --revision 8, or "
+        "have the operator void those bets first",
+    ),
+    RejectCode.DRAWN: Rule(Meaning.WINNERS_FOLLOW),
+}
+"""Every code of the protocol."""
+
+
+def in_words(code: RejectCode) -> str:
+    """What `code` means for the user."""
+    return f"{CODES[code].advice} (code {code.value}, {code.name})"
+
+
+class _Phase(enum.Enum):
+    OFFLINE = enum.auto()  # no connection
+    CONNECTED = enum.auto()  # OpenUpload is to be sent
+    OPENING = enum.auto()  # its answer is due
+    SENDING = enum.auto()  # batches go, or all are stored
+    ASKING = enum.auto()  # WinnersRequest is sent, its first answer is due
+    WAITING = enum.auto()  # sealed; signs of life come until the draw
+    ASK_LATER = enum.auto()  # WinnersRequest was answered with INCOMPLETE
+    DRAWN = enum.auto()  # Winners is due
+    BROKEN_OFF = enum.auto()  # nothing more is said on this connection, another one is to be made
+    ENDED = enum.auto()  # nothing more is ever said
+
+
+class UploadMachine:
+    """One upload on its way to the server, over one connection after the other.
+
+    Args:
+        agency: whose bets, 1 to 255.
+        draw: for which draw.
+        total: how many bets the upload has, at least 1.
+        upload_id: its 16 bytes.
+        source: the bets.
+        window: how many batches may be on their way.
+        ask: whether to ask for the winners once all is stored.
+
+    Attributes:
+        stored: how many bets are on the server's disk, as it last said; 0 as long as it has said nothing.
+        already_stored: how many were when this machine first heard of it.
+        answered_once: whether the server has ever answered as one of revision 9.
+        receded: whether the server has ever said that fewer bets are stored than it had said before.
+        winners: the documents of the agency's winners; None until all of them are there.
+        reconnect_for: the code because of which this connection is over and another is to be made; else None.
+    """
+
+    def __init__(
+        self,
+        *,
+        agency: int,
+        draw: int,
+        total: int,
+        upload_id: bytes,
+        source: BatchSource,
+        window: int = 16,
+        ask: bool = True,
+    ) -> None:
+        self.agency = agency
+        self.draw = draw
+        self.total = total
+        self.upload_id = upload_id
+        self.stored = 0
+        self.already_stored = 0
+        self.answered_once = False
+        self.receded = False
+        self.winners: tuple[str, ...] | None = None
+        self.reconnect_for: RejectCode | None = None
+        self._source = source
+        self._window = window
+        self._ask = ask
+        self._phase = _Phase.OFFLINE
+        self._crc32 = 0  # over the stored bets
+        self._batches: Iterator[BetBatch] | None = None  # those behind `_read`
+        self._read = 0  # rows that are stored, in flight or to be sent again
+        self._in_flight: deque[BetBatch] = deque()
+        self._again: deque[BetBatch] = deque()  # were in flight on a connection that was lost
+        self._documents: list[str] = []
+
+    @property
+    def sent_now(self) -> int:
+        """How many bets this machine has brought to the server's disk."""
+        return self.stored - self.already_stored
+
+    @property
+    def uploaded(self) -> bool:
+        """Whether all bets are stored, as far as the server has said."""
+        return self.answered_once and self.stored == self.total
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.uploaded and (not self._ask or self.winners is not None)
+
+    @property
+    def awaiting(self) -> bool:
+        """Whether the server has to say something now: an answer, or a sign of life until the draw."""
+        return self._phase in _AWAITING or (self._phase is _Phase.SENDING and bool(self._in_flight))
+
+    @property
+    def opening(self) -> bool:
+        """Whether the answer to OpenUpload is what comes next."""
+        return self._phase is _Phase.OPENING
+
+    @property
+    def ask_again_due(self) -> bool:
+        """Whether the winners are to be asked for again: `ask_again` after `ASK_AGAIN_S`, on the same connection."""
+        return self._phase is _Phase.ASK_LATER
+
+    @property
+    def unanswered(self) -> int:
+        """Bets on their way; nobody knows yet whether they are stored."""
+        return sum(len(batch.bets) for some in (self._in_flight, self._again) for batch in some)
+
+    def connected(self) -> None:
+        """There is a new connection, and nothing was said on it yet."""
+        self.lost()
+        self.reconnect_for = None
+        self._go_to(_Phase.CONNECTED)
+
+    def lost(self) -> None:
+        """The connection is gone, and with it all answers that were due. Twice is harmless."""
+        self._in_flight.extend(self._again)
+        self._in_flight, self._again = deque(), self._in_flight
+        self._documents = []
+        self._go_to(_Phase.OFFLINE)
+
+    def ask_again(self) -> None:
+        """The rest after INCOMPLETE is over."""
+        if self.ask_again_due:
+            self._go_to(_Phase.SENDING)
+
+    def next_message(self) -> OpenUpload | BetBatch | WinnersRequest | None:
+        """What to send now; None: nothing before an answer, or at all.
+
+        Raises:
+            BadInput: the source cannot give it, for instance since the file has changed; nothing more will be sent.
+        """
+        match self._phase:
+            case _Phase.CONNECTED:
+                self._go_to(_Phase.OPENING)
+                return OpenUpload(agency=self.agency, draw=self.draw, total=self.total, upload_id=self.upload_id)
+            case _Phase.SENDING if self.stored < self.total:
+                return self._next_batch()
+            case _Phase.SENDING if self._ask and self.winners is None:
+                self._go_to(_Phase.ASKING)
+                return WinnersRequest(agency=self.agency)
+            case _:
+                return None
+
+    def answered(self, event: UploadStatus | Winners) -> None:
+        """The server has said `event`; `ClientConnection` has checked it as far as one connection goes.
+
+        After a code that asks for it `reconnect_for` is set: rest, make another connection, call `connected`.
+
+        Raises:
+            Refused: for good; the text says what to do.
+            FileChanged: the rows that are stored are not those of the source.
+            BadInput: the source could not be read again.
+            WrongPeer: the server says something at the wrong time.
+        """
+        try:
+            if isinstance(event, Winners):
+                self._winners_came(event)
+            else:
+                self._status_came(event)
+        except (Refused, BadInput, WrongPeer):
+            self._go_to(_Phase.ENDED)
+            raise
+
+    def _go_to(self, phase: _Phase) -> None:
+        if self._phase is not _Phase.ENDED:
+            self._phase = phase
+
+    def _next_batch(self) -> BetBatch | None:
+        if len(self._in_flight) >= self._window:
+            return None
+        if self._again:
+            batch = self._again.popleft()
+        elif self._read < self.total:
+            try:
+                batch = self._read_batch()
+            except BadInput:
+                self._go_to(_Phase.ENDED)
+                raise
+        else:
+            return None
+        self._in_flight.append(batch)
+        return batch
+
+    def _read_batch(self) -> BetBatch:
+        if self._batches is None:
+            _, self._batches = self._source.resume(self._read)
+        batch = next(self._batches, None)
+        if batch is None:
+            raise FileChanged(f"the input has changed: it ends after {self._read:,} bets, {self.total:,} were there")
+        if self._read + len(batch.bets) > self.total:
+            raise FileChanged(f"the input has changed: it has more than the {self.total:,} bets that were there")
+        self._read += len(batch.bets)
+        return batch
+
+    def _status_came(self, status: UploadStatus) -> None:
+        code = status.reason
+        step = _STEPS.get((self._phase, CODES[code].meaning))
+        if step is None:
+            raise WrongPeer(f"the server says {code.name} where that means nothing")
+        step(self, status)
+
+    def _opened(self, status: UploadStatus) -> None:
+        """Find the row to go on with, and compare what is before it."""
+        if status.stored > self.total:
+            raise WrongPeer(f"the server says that {status.stored:,} bets are stored, of {self.total:,}")
+        row, crc32 = self.stored, self._crc32
+        while self._again and row < status.stored:
+            batch = self._again.popleft()
+            row, crc32 = row + len(batch.bets), zlib.crc32(encode_bets(batch.bets), crc32)
+        if row != status.stored:
+            self._again.clear()
+            self._batches = None
+            crc32, self._batches = self._source.resume(status.stored)
+            self._read = status.stored
+        if crc32 != status.crc32:
+            raise FileChanged(
+                f"the input has changed since the upload began: its first {status.stored:,} bets are not those that "
+                "the server has stored; --label TEXT makes it another upload"
+            )
+        if not self.answered_once:
+            self.already_stored = status.stored
+        self.answered_once = True
+        self.receded = self.receded or status.stored < self.stored
+        self.already_stored = min(self.already_stored, status.stored)
+        self.stored, self._crc32 = status.stored, crc32
+        self._go_to(_Phase.SENDING)
+
+    def _batch_stored(self, status: UploadStatus) -> None:
+        if not self._in_flight:
+            raise WrongPeer("the server answers a batch that nobody has sent")
+        expected = self.stored + len(self._in_flight[0].bets)
+        if status.stored != expected:
+            raise WrongPeer(f"the server says that {status.stored:,} bets are stored where {expected:,} can be")
+        self._in_flight.popleft()
+        self.stored, self._crc32 = status.stored, status.crc32
+
+    def _sealed(self, _: UploadStatus) -> None:
+        self._go_to(_Phase.WAITING)
+
+    def _incomplete(self, _: UploadStatus) -> None:
+        self._go_to(_Phase.ASK_LATER)
+
+    def _drawn(self, _: UploadStatus) -> None:
+        self._go_to(_Phase.DRAWN)
+
+    def _winners_came(self, winners: Winners) -> None:
+        if self._phase is not _Phase.DRAWN:
+            raise WrongPeer("the server names winners that nobody has asked for")
+        self._documents += winners.documents
+        if len(winners.documents) < limits.MAX_WINNERS:  # a full list means that another follows
+            self.winners = tuple(self._documents)
+            self._go_to(_Phase.SENDING)
+
+    def _refused(self, status: UploadStatus) -> None:
+        if self._phase is not _Phase.OPENING:  # nothing behind a refusal is stored; before the opening nobody knows
+            self._in_flight.clear()
+            self._again.clear()
+        raise Refused(f"the server refuses: {in_words(status.reason)}", status.reason)
+
+    def _reconnect(self, status: UploadStatus) -> None:
+        self.lost()
+        self._go_to(_Phase.BROKEN_OFF)
+        self.reconnect_for = status.reason
+
+
+_AWAITING = frozenset({_Phase.OPENING, _Phase.ASKING, _Phase.WAITING, _Phase.DRAWN})
+
+_ANSWERABLE = (
+    _Phase.OPENING,
+    _Phase.SENDING,
+    _Phase.ASKING,
+    _Phase.WAITING,
+    _Phase.ASK_LATER,
+)
+"""Where a status may come, also one that nobody has asked for. Not behind DRAWN: what follows that is a Winners."""
+
+_STEPS: Final[dict[tuple[_Phase, Meaning], Callable[[UploadMachine, UploadStatus], None]]] = {
+    (_Phase.OPENING, Meaning.GO_ON): UploadMachine._opened,
+    (_Phase.SENDING, Meaning.GO_ON): UploadMachine._batch_stored,
+    (_Phase.ASKING, Meaning.GO_ON): UploadMachine._sealed,
+    (_Phase.WAITING, Meaning.GO_ON): UploadMachine._sealed,
+    (_Phase.ASKING, Meaning.ASK_LATER): UploadMachine._incomplete,
+    (_Phase.WAITING, Meaning.ASK_LATER): UploadMachine._incomplete,
+    (_Phase.ASKING, Meaning.WINNERS_FOLLOW): UploadMachine._drawn,
+    (_Phase.WAITING, Meaning.WINNERS_FOLLOW): UploadMachine._drawn,
+    **{(phase, Meaning.STOP): UploadMachine._refused for phase in _ANSWERABLE},
+    **{(phase, Meaning.RECONNECT): UploadMachine._reconnect for phase in _ANSWERABLE},
+}

@@ -1,0 +1,136 @@
+"""The control socket: where it lies, how both ends get at it, and the lines that travel on it.
+
+It is a Unix stream socket, mode 0600 from its first moment (see `bets_protocol.transports`), beside the store. A path
+may be longer than the 107 bytes that the address of such a socket takes: it is then named through an open descriptor of
+its folder.
+
+A line is one JSON object in UTF-8. The operator sends one, the request: `{"command": ..., argument: value, ...}`. Any
+number of `{"rows": [...]}` come back, and last `{"ok": true}` or `{"error": text, "exit_code": number}`. What ends
+without a last line was cut off. One request a connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from bets_protocol import ConfigError, ConnectError, TransportError
+from bets_protocol.transports import Listener, Stream, Url, connect, listen
+from bets_server.store import path_of
+
+MAX_REQUEST_BYTES: Final = 65_536
+"""The longest is a void with 500 characters of reason: 3 KB, if each was escaped."""
+
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""Of one line: 256 bets take 300 KB at most; 255 agencies in a status 60 KB."""
+
+NO_CONTROL: Final = "none"
+"""What the setting says where there is to be no socket."""
+
+SUFFIX: Final = ".control"
+
+_ADDRESS_BYTES: Final = 107
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+
+
+def control_path(control: str, store: str) -> Path | None:
+    """Where the control socket lies.
+
+    Args:
+        control: the setting: a path, `NO_CONTROL`, or empty for beside the store.
+        store: the store's URL.
+
+    Returns:
+        None where there is none: it is switched off, or the store is not a file that it could lie beside.
+
+    Raises:
+        ConfigError: the path cannot be one.
+    """
+    if control == NO_CONTROL:
+        return None
+    if control:
+        if not control.isprintable():
+            raise ConfigError(f"--control: {control!r}: expected a path or {NO_CONTROL!r}")
+        return Path(control)
+    try:
+        path = path_of(store)
+    except ConfigError:
+        return None
+    return path.with_name(path.name + SUFFIX)
+
+
+@contextlib.contextmanager
+def listening(path: Path) -> Iterator[Listener]:
+    """A listener at `path`; it replaces the file of a dead server, and takes its own along at the end.
+
+    Raises:
+        ConfigError: the path makes no sense for a socket.
+        ConnectError: it is in use, or no socket can be there.
+    """
+    with _address(path, f"cannot listen at {path}") as address:
+        with _told_of(path, address):
+            listener = listen(Url(scheme="unix", path=address))
+        with listener:  # its file goes by the same address, so that must live as long
+            yield listener
+
+
+def connected(path: Path, timeout_s: float) -> Stream:
+    """A connection to the server that listens at `path`.
+
+    Raises:
+        ConfigError: the path makes no sense for a socket.
+        ConnectError: no server is there, or it may not be asked.
+    """
+    with _address(path, f"cannot connect to {path}") as address, _told_of(path, address):
+        return connect(Url(scheme="unix", path=address), timeout_s=timeout_s)
+
+
+@contextlib.contextmanager
+def _address(path: Path, doing: str) -> Iterator[str]:
+    """A name of `path` that fits into the address of a socket, good for as long as the block lasts."""
+    whole = os.path.abspath(path)
+    if len(os.fsencode(whole)) <= _ADDRESS_BYTES or not _DESCRIPTORS.is_dir():
+        yield whole
+        return
+    try:
+        folder = os.open(os.path.dirname(whole), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConnectError(f"{doing}: {error.strerror}") from error
+    try:
+        yield str(_DESCRIPTORS / str(folder) / os.path.basename(whole))
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _told_of(path: Path, address: str) -> Iterator[None]:
+    """Has errors name the path as it was given, and not the address that stands for it."""
+    try:
+        yield
+    except (ConfigError, TransportError) as error:
+        raise type(error)(str(error).replace(f"unix://{address}", str(path))) from error
+
+
+def line_of(message: Mapping[str, Any]) -> bytes:
+    """One line, its end included."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def message_of(line: bytes) -> dict[str, Any]:
+    """What a line says.
+
+    Raises:
+        ValueError: it is no JSON object.
+    """
+    try:
+        message = json.loads(line.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("too many brackets") from error
+    if not isinstance(message, dict):
+        raise ValueError("expected a JSON object")
+    return message

@@ -1,0 +1,308 @@
+"""What an operator may ask, and what is answered: the same of a server that runs as of a store that none has open.
+
+A command goes to a `Desk`: the running server's, or a `StoreDesk` over a store. Its answer is a list of rows (plain
+data that JSON can carry), given a piece at a time, so that a book of any size is exported while the server goes on.
+
+Nothing in here knows a socket or how a row looks to people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from operator import attrgetter
+from typing import Any, Final, Protocol, TypedDict
+
+import attrs
+
+from bets_protocol import Bet, ConfigError, StorageError
+from bets_protocol.programs.exit_codes import ExitCode, ProgramError
+from bets_server.store import BetStore, NotVoidable, SealOutcome, StoreFull, UploadState
+
+MAX_REASON_CHARACTERS: Final = 500
+"""For the reason of a change, which goes into the audit and on one line of the log."""
+
+_ROWS_PER_PIECE: Final = 256
+"""Bounds a piece to 300 KB: a bet takes 1.1 KB at most, when each letter of its names is a quotation mark."""
+
+_MAX_AGENCY: Final = 255
+_MAX_NUMBER: Final = 2**63 - 1
+
+Row = Any
+"""An object with the columns of its command; for `export` the plain list of a bet's fields."""
+
+
+class Refused(ProgramError):
+    """What is asked for cannot be done as things stand; nothing was changed."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class NotDrawn(ProgramError):
+    """Winners were asked for before the draw."""
+
+    exit_code = ExitCode.NOT_DRAWN
+
+
+class NeedsServer(ProgramError):
+    """A command that only a running server can carry out."""
+
+    exit_code = ExitCode.UNREACHABLE
+
+
+class AgencySeen(TypedDict):
+    """What a running server has seen of one agency.
+
+    `connections`: how many it has open now. `silent_s`: seconds since the last message of it; None: none was answered.
+    """
+
+    connections: int
+    silent_s: float | None
+
+
+class LiveStatus(TypedDict):
+    """What only a running server knows.
+
+    `agencies`: the draw waits for 1 to this. `connections`: open ones, those included that nobody knows the agency of.
+    `seen`: the agencies that have sent a message since the server was started, or are connected.
+    """
+
+    agencies: int
+    connections: int
+    seen: dict[int, AgencySeen]
+
+
+class Desk(Protocol):
+    """Where operators' commands arrive.
+
+    Thread: any; commands come one at a time, from a thread of their own.
+    """
+
+    @property
+    def store(self) -> BetStore:
+        """The store; only calls that read are made of it."""
+        ...
+
+    def status(self) -> LiveStatus | None:
+        """What only a running server knows; None: there is none."""
+        ...
+
+    def close_without(self, agency: int, reason: str) -> SealOutcome:
+        """Seal an agency by force, and draw where it was the last one missing; whoever waits is told.
+
+        Raises:
+            NeedsServer: no server runs.
+            StoreFull: nothing changed.
+            StorageError: what is on disk is unknown.
+        """
+        ...
+
+    def void(self, number: int, reason: str) -> UploadState:
+        """Void an upload; see `BetStore.void`."""
+        ...
+
+    def failed(self, error: StorageError) -> None:
+        """The store failed: what is on disk is unknown, the server must end. Comes at most once for each command."""
+        ...
+
+
+class StoreDesk:
+    """The desk of a store that no server has open."""
+
+    def __init__(self, store: BetStore) -> None:
+        self.store = store
+
+    def status(self) -> LiveStatus | None:
+        """Nothing."""
+        return None
+
+    def close_without(self, agency: int, reason: str) -> SealOutcome:  # noqa: ARG002 - the same for all
+        """Not without a server, which knows how many agencies take part and has the others waiting."""
+        raise NeedsServer("close: needs a server that runs")
+
+    def void(self, number: int, reason: str) -> UploadState:
+        """Void an upload in the store."""
+        return self.store.void(number, reason=reason)
+
+    def failed(self, error: StorageError) -> None:
+        """The command's own error says it all."""
+
+
+def answer(desk: Desk, command: str, arguments: Mapping[str, Any]) -> Iterator[list[Row]]:
+    """Carry out a command; gives its rows in pieces. Nothing happens before the first one is asked for.
+
+    Args:
+        command: one of `COMMANDS`.
+        arguments: each command has its own; besides, `draw` says which draw is meant, and None whichever it is.
+
+    Raises:
+        ConfigError: no such command, or an argument that it does not have or cannot use.
+        Refused: as things stand; nothing was changed.
+        NotDrawn: winners, before the draw.
+        NeedsServer: there is none.
+        StorageError: as the store says.
+    """
+    if command not in _COMMANDS:
+        raise ConfigError(f"no command {command[:50]!r}; expected one of {', '.join(COMMANDS)}")
+    run, parameters = _COMMANDS[command]
+    unknown = sorted(set(arguments) - set(parameters) - {"draw"})
+    if unknown:
+        raise ConfigError(f"{command}: {unknown[0][:50]!r}: no such argument")
+    values = {name: check(command, name, arguments.get(name)) for name, check in parameters.items()}
+    try:
+        draw = _optional(_whole_number(0, 2**32 - 1))(command, "draw", arguments.get("draw"))
+        if draw is not None and draw != desk.store.state().draw:
+            raise ConfigError(f"--draw {draw}: the server has draw {desk.store.state().draw} open")
+        rows = iter(run(desk, **values))
+        while piece := list(islice(rows, _ROWS_PER_PIECE)):
+            yield piece
+    except NotVoidable as error:
+        raise Refused(str(error)) from error
+    except StoreFull as error:
+        raise Refused(f"nothing was changed: {error}") from error
+
+
+# -- the commands
+
+
+def _uploads(desk: Desk) -> Iterator[Row]:
+    for upload in desk.store.uploads():
+        yield _upload_row(upload)
+
+
+def _upload_row(upload: UploadState) -> Row:
+    return {
+        "number": upload.number,
+        "agency": upload.agency,
+        "upload_id": upload.upload_id.hex() if upload.upload_id is not None else None,
+        "total": upload.total,
+        "stored": upload.stored,
+        "crc32": f"{upload.crc32:08x}",
+        "epoch": upload.epoch,
+        "voided": upload.voided,
+        "finished": upload.finished,
+    }
+
+
+def _audit(desk: Desk) -> Iterator[Row]:
+    for entry in desk.store.audit():
+        yield attrs.asdict(entry)
+
+
+def _status(desk: Desk) -> Iterator[Row]:
+    live = desk.status()
+    state = desk.store.state()
+    uploads: dict[int, list[UploadState]] = {}
+    for upload in desk.store.uploads():
+        if not upload.voided:
+            uploads.setdefault(upload.agency, []).append(upload)
+    expected = set(range(1, live["agencies"] + 1)) if live is not None else set()
+    seen = live["seen"] if live is not None else {}
+    yield {
+        "server": live is not None,
+        "draw": state.draw,
+        "drawn": state.drawn,
+        "winning_number": state.number,
+        "bets": state.bets if state.drawn else sum(state.bets_by_agency.values()),
+        "digest": state.digest or None,
+        "agencies": len(expected) if live is not None else None,
+        "missing": sorted(expected - state.sealed) if live is not None and not state.drawn else [],
+        "connections": live["connections"] if live is not None else None,
+        "by_agency": [
+            {
+                "agency": agency,
+                **_intake(uploads.get(agency, [])),
+                "bets": state.bets_by_agency.get(agency, 0),
+                "sealed": agency in state.sealed,
+                "connections": None if live is None else seen[agency]["connections"] if agency in seen else 0,
+                "silent_s": seen[agency]["silent_s"] if agency in seen else None,
+            }
+            for agency in sorted({*expected, *state.sealed, *state.bets_by_agency, *uploads, *seen})
+        ],
+    }
+
+
+def _intake(uploads: list[UploadState]) -> dict[str, Any]:
+    """How an agency sends, and whether all of it has come; anonymous uploads have no end that could be known."""
+    identified = [upload for upload in uploads if upload.upload_id is not None]
+    return {
+        "mode": "upload" if identified else "anonymous" if uploads else None,
+        "uploads": len(identified),
+        "finished": all(upload.finished for upload in identified) if identified else None,
+    }
+
+
+def _winners(desk: Desk, agency: int | None) -> Iterator[Row]:
+    state = desk.store.state()
+    if not state.drawn:
+        raise NotDrawn("the draw has not taken place")
+    for number in sorted(state.bets_by_agency) if agency is None else [agency]:
+        for document in desk.store.winners(number) or ():
+            yield {"agency": number, "document": document}
+
+
+def _export(desk: Desk, agency: int | None) -> Iterator[Row]:
+    return map(_fields_of, desk.store.bets(agency))
+
+
+_fields_of = attrgetter(*(field.name for field in attrs.fields(Bet)))
+
+
+def _void(desk: Desk, number: int, reason: str) -> Iterator[Row]:
+    yield _upload_row(desk.void(number, reason))
+
+
+def _close(desk: Desk, without: int, reason: str | None) -> Iterator[Row]:
+    live = desk.status()
+    if live is not None and without > live["agencies"]:
+        raise Refused(f"close: agency {without}: the draw waits for agencies 1 to {live['agencies']}")
+    outcome = desk.close_without(without, reason or "")
+    yield {
+        "agency": without,
+        "newly_sealed": outcome.newly_sealed,
+        "drawn": outcome.drawn,
+        "drawn_now": outcome.drawn_now,
+    }
+
+
+# -- their arguments
+
+_Check = Callable[[str, str, Any], Any]
+
+
+def _whole_number(low: int, high: int) -> _Check:
+    def check(command: str, name: str, value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ConfigError(f"{command}: {name}: expected a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _optional(check: _Check) -> _Check:
+    return lambda command, name, value: None if value is None else check(command, name, value)
+
+
+def _reason(command: str, name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > MAX_REASON_CHARACTERS:
+        raise ConfigError(f"{command}: {name}: expected 1 to {MAX_REASON_CHARACTERS} printable characters")
+    return value.strip()
+
+
+_AGENCY = _whole_number(1, _MAX_AGENCY)
+
+_COMMANDS: Mapping[str, tuple[Callable[..., Iterable[Row]], Mapping[str, _Check]]] = {
+    "status": (_status, {}),
+    "uploads": (_uploads, {}),
+    "audit": (_audit, {}),
+    "winners": (_winners, {"agency": _optional(_AGENCY)}),
+    "export": (_export, {"agency": _optional(_AGENCY)}),
+    "void": (_void, {"number": _whole_number(1, _MAX_NUMBER), "reason": _reason}),
+    "close": (_close, {"without": _AGENCY, "reason": _optional(_reason)}),
+}
+
+COMMANDS: Final = tuple(_COMMANDS)
+"""The names of the commands."""
+
+CHANGES: Final = frozenset({"void", "close"})
+"""Those that change something."""

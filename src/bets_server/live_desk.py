@@ -1,0 +1,57 @@
+"""The desk of a server that runs: operators' commands reach its store, its handlers and its reactor.
+
+Commands come from the control socket's thread. Nothing in here touches a session: what a command changes for those who
+wait is told to the reactor, which acts on it in its own round.
+"""
+
+from __future__ import annotations
+
+from bets_protocol import StorageError
+from bets_server.desk import AgencySeen, LiveStatus
+from bets_server.handlers import Handlers
+from bets_server.reactor import Reactor
+from bets_server.store import BetStore, SealOutcome, UploadState
+
+
+class LiveDesk:
+    """A `Desk` over a running server.
+
+    Thread: any, one command at a time.
+    """
+
+    def __init__(self, handlers: Handlers, reactor: Reactor) -> None:
+        self._handlers = handlers
+        self._reactor = reactor
+
+    @property
+    def store(self) -> BetStore:
+        """The server's store; only calls that read are made of it."""
+        return self._handlers.store
+
+    def status(self) -> LiveStatus | None:
+        """What the server has seen."""
+        agencies = self._reactor.connections()
+        seen = {
+            agency: AgencySeen(connections=agencies.count(agency), silent_s=silent_s)
+            for agency, silent_s in self._reactor.silences().items()
+        }
+        return LiveStatus(agencies=self._handlers.agencies, connections=len(agencies), seen=seen)
+
+    def close_without(self, agency: int, reason: str) -> SealOutcome:  # noqa: ARG002 - the log of commands has it
+        """Seal an agency by force; if it was the last one missing, whoever waits is answered.
+
+        Raises:
+            StorageError: what is on disk is unknown; `StoreFull`: nothing changed.
+        """
+        outcome = self._handlers.close_without(agency)
+        if outcome.drawn_now:
+            self._reactor.draw_took_place()
+        return outcome
+
+    def void(self, number: int, reason: str) -> UploadState:
+        """Void an upload; a client that is at it is refused with its next batch."""
+        return self._handlers.store.void(number, reason=reason)
+
+    def failed(self, error: StorageError) -> None:
+        """Have the server end."""
+        self._reactor.fail(error)

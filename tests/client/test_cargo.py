@@ -1,0 +1,204 @@
+"""What an upload carries: an identity from the bytes of its input, and its bets again from any row."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bets_client.cargo import BetCargo, FileCargo, upload_id, upload_of_bet, upload_of_file
+from bets_client.check import require_good
+from bets_client.config import load_settings
+from bets_client.errors import BadInput, FileChanged
+from bets_client.source import Source
+from bets_protocol import Bet, BetBatch, OpenUpload, encode_bets
+
+ROWS = [f"Ana,Paz,{30_000_000 + number},1999-03-17,{number}\n" for number in range(10)]
+TEXT = "".join(ROWS)
+SETTINGS = load_settings({"batch_max": "3"}, {})
+
+
+def bet(number: int) -> Bet:
+    return Bet(
+        agency=1,
+        first_name="Ana",
+        last_name="Paz",
+        document=str(30_000_000 + number),
+        birthdate="1999-03-17",
+        number=number,
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of ten rows."""
+    path = tmp_path / "agency-1.csv"
+    path.write_text("".join(ROWS))
+    return path
+
+
+@pytest.fixture
+def source(path: Path) -> Iterator[Source]:
+    """That file, checked."""
+    source = Source(str(path), 1)
+    assert require_good(source) == 10
+    yield source
+    source.close()
+
+
+def opening(source: Source, **options: str) -> OpenUpload:
+    upload = upload_of_file(source, 10, load_settings(options, {}), ask=True)
+    upload.connected()
+    message = upload.next_message()
+    assert isinstance(message, OpenUpload)
+    return message
+
+
+def test_the_identity_is_that_of_the_contract() -> None:
+    named = b"bets-upload/1" + b"\x03" + b"\x00\x00\x01\x00" + b"\x03" + "é!".encode() + b"\xab" * 32
+    assert upload_id(3, 256, "é!", b"\xab" * 32) == hashlib.sha256(named).digest()[:16]
+
+
+def test_a_file_is_named_by_its_bytes_and_by_what_it_is_sent_for(source: Source, path: Path) -> None:
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    assert source.digest == digest
+    assert opening(source) == OpenUpload(agency=1, draw=1, total=10, upload_id=upload_id(1, 1, "", digest))
+    different = {
+        opening(source).upload_id,
+        opening(source, label="again").upload_id,
+        opening(source, draw="2").upload_id,
+        upload_id(2, 1, "", digest),
+    }
+    assert len(different) == 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["\ufeff" + "".join(ROWS), "".join(ROWS).replace("\n", "\r\n"), "".join(ROWS) + "\n\n", "".join(ROWS)[:-1]],
+)
+def test_every_byte_counts_also_where_the_rows_are_the_same(tmp_path: Path, source: Source, content: str) -> None:
+    other = tmp_path / "other.csv"
+    other.write_bytes(content.encode())
+    copy = Source(str(other), 1)
+    assert require_good(copy) == 10
+    assert copy.digest == hashlib.sha256(content.encode()).digest()
+    assert [*copy.checked_bets()] == [*source.checked_bets()]
+    copy.close()
+
+
+def test_standard_input_is_named_by_its_bytes_too(source: Source, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+        copy = Source("-", 1)
+    assert require_good(copy) == 10
+    assert opening(copy) == opening(source)
+    assert FileCargo(copy, 3).resume(10)[0] == FileCargo(source, 3).resume(10)[0]
+    copy.close()
+
+
+@pytest.mark.parametrize("row", range(11))
+def test_a_file_goes_on_at_any_row(source: Source, row: int) -> None:
+    crc32, rest = FileCargo(source, 3).resume(row)
+    batches = [batch.bets for batch in rest]
+    assert crc32 == zlib.crc32(encode_bets(bet(number) for number in range(row)))
+    assert [one for batch in batches for one in batch] == [bet(number) for number in range(row, 10)]
+    assert [len(batch) for batch in batches] == [3] * ((10 - row) // 3) + [(10 - row) % 3] * bool((10 - row) % 3)
+
+
+def test_more_rows_than_are_skipped_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "agency-1.csv"
+    path.write_text("".join(ROWS) * 250)
+    source = Source(str(path), 1)
+    require_good(source)
+    crc32, rest = FileCargo(source, 255).resume(2499)
+    encoded = encode_bets(bet(number) for number in range(10)) * 250
+    assert crc32 == zlib.crc32(encoded[: -len(encode_bets([bet(9)]))])
+    assert [*rest] == [BetBatch(bets=(bet(9),))]
+    source.close()
+
+
+def test_a_file_is_short_of_rows_that_the_server_has(source: Source) -> None:
+    with pytest.raises(FileChanged, match="it has 10 rows instead of 11"):
+        FileCargo(source, 3).resume(11)
+
+
+def replace_a_row(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(len("".join(ROWS[:8])) + len("Ana,Paz,3000000"))
+        file.write(b"9")
+
+
+def add_a_row(path: Path) -> None:
+    with path.open("a") as file:
+        file.write(ROWS[0])
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, len("".join(ROWS[:8])))
+
+
+def spoil(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(len("".join(ROWS[:8])) + 1)
+        file.write(b"\x01")
+
+
+CHANGES = [replace_a_row, add_a_row, truncate, spoil]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_is_written_to_gives_no_further_batch(path: Path, change: Callable[[Path], None]) -> None:
+    """Its time of writing tells; also after it was read into memory."""
+    os.utime(path, ns=(0, 0))
+    cargo = FileCargo(fresh := Source(str(path), 1), 3)
+    require_good(fresh)
+    _, rest = cargo.resume(0)
+    assert len(next(rest).bets) == 3
+    change(path)
+    with pytest.raises(FileChanged, match=f"{path}: the file has changed since it was checked: it was written to"):
+        next(rest)
+    with pytest.raises(FileChanged, match="it was written to"):
+        cargo.resume(0)
+    fresh.close()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_no_time_tells_costs_the_last_batch_at_least(
+    path: Path, source: Source, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    """The second reading is hashed as well, so an upload of changed bytes is never complete."""
+    monkeypatch.setattr(Source, "require_unchanged", lambda _: None)
+    change(path)
+    _, rest = FileCargo(source, 3).resume(0)
+    given: list[BetBatch] = []
+    with pytest.raises(FileChanged, match=r"the file has changed since it was checked: (its bytes|9: first_name)"):
+        given.extend(rest)
+    assert len(given) == (3 if change in (replace_a_row, add_a_row) else 2)
+
+
+def test_a_file_that_the_system_does_not_know_any_more_is_bad_input(source: Source) -> None:
+    descriptor = source._file.fileno()
+    spare = os.dup(descriptor)
+    os.close(descriptor)
+    with pytest.raises(BadInput, match="cannot read it: Bad file descriptor"):
+        FileCargo(source, 3).resume(0)
+    os.dup2(spare, descriptor, inheritable=False)
+    os.close(spare)
+
+
+def test_one_bet_is_named_by_what_it_says() -> None:
+    one = bet(7)
+    upload = upload_of_bet(one, SETTINGS)
+    upload.connected()
+    digest = hashlib.sha256(encode_bets([one])).digest()
+    expected = OpenUpload(agency=1, draw=1, total=1, upload_id=upload_id(1, 1, "", digest))
+    assert upload.next_message() == expected
+    assert BetCargo(one).resume(0)[0] == 0
+    assert [*BetCargo(one).resume(0)[1]] == [BetBatch(bets=(one,))]
+    assert (BetCargo(one).resume(1)[0], [*BetCargo(one).resume(1)[1]]) == (zlib.crc32(encode_bets([one])), [])

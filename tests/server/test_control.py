@@ -1,0 +1,401 @@
+"""The control socket: who gets at it, what it answers, and what it does not let happen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bets_protocol import ConfigError, ConnectError, StorageError
+from bets_server import control as control_module
+from bets_server.control import MAX_CONNECTIONS, ControlServer
+from bets_server.control_socket import MAX_REQUEST_BYTES, connected, control_path, listening
+from bets_server.logs import ServerLog
+from bets_server.store import StoreFull, open_store
+from bets_server.store.conformance import batch_of
+from tests.server.operating import Control, LiveDesk, Operator, a_bet, controlled
+from tests.server.serving import DEADLINE_S, captured_log, wait_until
+
+BETS = [a_bet(1, 1), a_bet(2, 2, 7574), a_bet(3, 1, 7574)]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[LiveDesk]:
+    """A desk over a store with three bets of the agencies 1 and 2."""
+    with open_store(f"csv:///{tmp_path}/bets.csv") as store:
+        store.append([batch_of(BETS)])
+        yield LiveDesk(store)
+
+
+@pytest.fixture
+def control(tmp_path: Path, desk: LiveDesk) -> Iterator[Control]:
+    """A control socket that is served."""
+    with controlled(tmp_path / "control", desk) as control:
+        yield control
+
+
+# -- the socket
+
+
+@pytest.mark.parametrize(
+    ("setting", "store", "path"),
+    [
+        ("", "sqlite:///bets.db", "bets.db.control"),
+        ("", "csv:////data/bets.csv", "/data/bets.csv.control"),
+        ("", "ledger://host/name", None),
+        ("none", "sqlite:///bets.db", None),
+        ("run/x", "sqlite:///bets.db", "run/x"),
+    ],
+)
+def test_where_it_lies(setting: str, store: str, path: str | None) -> None:
+    """Beside the store, where the setting says, or nowhere; a store that is no file has nothing to lie beside."""
+    assert control_path(setting, store) == (None if path is None else Path(path))
+
+
+def test_path_that_cannot_be_one() -> None:
+    """A control character is refused where it stands."""
+    with pytest.raises(ConfigError, match="--control"):
+        control_path("a\nb", "sqlite:///bets.db")
+
+
+def test_only_its_owner_gets_at_it(control: Control) -> None:
+    """Mode 0600, whatever the umask of the process is."""
+    found = os.lstat(control.path).st_mode
+    assert stat.S_ISSOCK(found)
+    assert stat.S_IMODE(found) == 0o600
+
+
+def test_mode_does_not_hang_on_the_umask(tmp_path: Path, desk: LiveDesk) -> None:
+    """Even a umask of 0 opens it to nobody."""
+    before = os.umask(0)
+    try:
+        with controlled(tmp_path / "control", desk) as control:
+            assert stat.S_IMODE(os.lstat(control.path).st_mode) == 0o600
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("folder_bytes", [20, 107, 150, 3000])
+def test_path_of_any_length(tmp_path: Path, desk: LiveDesk, folder_bytes: int) -> None:
+    """A path longer than the address of a Unix socket serves as well, on both ends."""
+    folder = tmp_path
+    while len(str(folder)) < folder_bytes:
+        folder /= "f" * 50
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "bets.db.control"
+    log, _ = captured_log()
+    with ControlServer(path, desk, ServerLog(log)), connected(path, DEADLINE_S) as stream:
+        stream.set_timeout(DEADLINE_S)
+        stream.send_all(b'{"command": "status"}\n')
+        assert json.loads((stream.receive() or b"").splitlines()[0])["rows"][0]["bets"] == 3
+    assert not path.exists()
+
+
+def test_errors_name_the_path_as_it_was_given(tmp_path: Path) -> None:
+    """Also where another name stands for it towards the system."""
+    folder = tmp_path / ("f" * 120)
+    folder.mkdir()
+    path = folder / "x.control"
+    with pytest.raises(ConnectError) as error:
+        connected(path, 1)
+    assert str(error.value) == f"cannot connect to {path}: no such file or directory"
+    with pytest.raises(ConnectError) as error:
+        connected(folder / "no" / "x.control", 1)
+    assert str(error.value) == f"cannot connect to {folder}/no/x.control: No such file or directory"
+    path.write_text("a file")
+    with pytest.raises(ConnectError) as error, listening(path):
+        pass
+    assert str(error.value) == f"cannot listen on {path}: the path exists and is not a socket"
+    with pytest.raises(ConfigError) as refused, listening(folder / ("n" * 120)):
+        pass
+    assert str(folder / ("n" * 120)) in str(refused.value)
+
+
+def test_file_of_a_killed_server_is_replaced(tmp_path: Path, desk: LiveDesk) -> None:
+    """Nobody serves it, so it is in nobody's way."""
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with controlled(path, desk) as control:
+        assert control.ask(command="status")[-1] == {"ok": True}
+    assert not path.exists()
+
+
+def test_file_of_a_live_server_is_not(control: Control, desk: LiveDesk) -> None:
+    """A second server does not come about, and the first goes on."""
+    log, _ = captured_log()
+    with (
+        pytest.raises(ConfigError, match=r"--control: .*: address already in use"),
+        ControlServer(control.path, desk, ServerLog(log)),
+    ):
+        pass
+    assert control.ask(command="status")[-1] == {"ok": True}
+
+
+def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, desk: LiveDesk) -> None:
+    """Where it lies by default and cannot, the server says so and goes on without."""
+    path = tmp_path / "control"
+    path.write_text("a file")
+    with controlled(path, desk, required=False) as control:
+        pass
+    assert control.lines == [
+        f"open_control | result: fail | error: cannot listen on {path}: the path exists and is not a socket"
+    ]
+    assert path.read_text() == "a file"
+
+
+def test_no_socket(desk: LiveDesk) -> None:
+    """Without a path there is nothing to open and nothing to close."""
+    log, output = captured_log()
+    with ControlServer(None, desk, ServerLog(log)) as server:
+        assert not server.store_in_use
+    assert output.getvalue() == ""
+
+
+# -- what it answers
+
+
+def test_answer(control: Control) -> None:
+    """Lines of rows, and last that it is all of them; then the server closes."""
+    assert control.ask(command="export") == [
+        {
+            "rows": [
+                [1, "Ana", "Peña", "00000001", "1999-03-17", 1],
+                [2, "Ana", "Peña", "00000002", "1999-03-17", 7574],
+                [1, "Ana", "Peña", "00000003", "1999-03-17", 7574],
+            ]
+        },
+        {"ok": True},
+    ]
+    assert control.ask(command="export", agency=3) == [{"ok": True}]
+
+
+def test_request_that_ends_with_the_stream(control: Control) -> None:
+    """A line feed is not needed where nothing follows."""
+    operator = control.operator()
+    operator.socket.sendall(b'{"command": "uploads", "draw": 1}')
+    operator.socket.shutdown(socket.SHUT_WR)
+    assert operator.answer[-1] == {"ok": True}
+
+
+def test_request_in_pieces(control: Control) -> None:
+    """However it is cut."""
+    operator = control.operator()
+    for byte in b'{"command": "export", "agency": 2}\n':
+        operator.socket.sendall(bytes([byte]))
+    assert [line.get("rows") for line in operator.answer] == [
+        [[2, "Ana", "Peña", "00000002", "1999-03-17", 7574]],
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_line", "error"),
+    [
+        (b"\n", "the request is not a JSON object on one line"),
+        (b"status\n", "the request is not a JSON object on one line"),
+        (b"\xff\n", "the request is not a JSON object on one line"),
+        (b"[]\n", "the request is not a JSON object on one line: expected a JSON object"),
+        (b"[" * 60_000 + b"\n", "the request is not a JSON object on one line"),
+        (b"1" * 60_000 + b"\n", "the request is not a JSON object on one line"),
+        (b"{}\n", 'the request has no "command"'),
+        (b'{"command": 7}\n', 'the request has no "command"'),
+        (b'{"command": "\\ud800"}\n', "no command '\\ud800'; expected one of status, "),
+        (b'{"command": "drop"}\n', "no command 'drop'; expected one of status, "),
+        (b'{"command": "status", "level": 1}\n', "status: 'level': no such argument"),
+        (b'{"command": "export", "agency": 0}\n', "export: agency: expected a whole number from 1 to 255"),
+        (b'{"command": "export", "agency": true}\n', "export: agency: expected a whole number"),
+        (b'{"command": "winners", "agency": "1"}\n', "winners: agency: expected a whole number"),
+        (b'{"command": "void", "number": 1}\n', "void: reason: expected 1 to 500 printable characters"),
+        (b'{"command": "void", "number": 1, "reason": " "}\n', "void: reason: expected"),
+        (b'{"command": "void", "number": 1, "reason": "a\\nb"}\n', "void: reason: expected"),
+        (b'{"command": "void", "reason": "a"}\n', "void: number: expected a whole number"),
+        (b'{"command": "close"}\n', "close: without: expected a whole number from 1 to 255"),
+        (b'{"command": "status", "draw": 2}\n', "--draw 2: the server has draw 1 open"),
+        (b'{"command": "status", "draw": "1"}\n', "status: draw: expected a whole number"),
+        (b" " * (MAX_REQUEST_BYTES + 1), f"the request is longer than {MAX_REQUEST_BYTES} bytes"),
+    ],
+    ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else "",
+)
+def test_bad_request(control: Control, request_line: bytes, error: str) -> None:
+    """It is told what is wrong, with the exit code for wrong usage; the log has one line; the next one is served."""
+    operator = control.operator()
+    with contextlib.suppress(OSError):
+        operator.socket.sendall(request_line)
+    (answer,) = operator.answer
+    assert answer.keys() == {"error", "exit_code"}
+    assert answer["error"].startswith(error)
+    assert answer["exit_code"] == 2
+    assert control.ask(command="status")[-1] == {"ok": True}
+
+
+def test_winners_before_the_draw(control: Control) -> None:
+    """The exit code is the one for it, and the server goes on."""
+    assert control.ask(command="winners") == [{"error": "the draw has not taken place", "exit_code": 7}]
+
+
+def test_commands_are_logged(control: Control) -> None:
+    """What an operator did and what came of it; values of theirs cannot break the line."""
+    control.ask(command="close", without=9, reason="a | b")
+    control.ask(command="status")
+    assert control.lines == [
+        'operator | result: fail | command: close | arguments: {"without": 9, "reason": "a \\x7c b"} | '
+        "error: close: agency 9: the draw waits for agencies 1 to 3",
+        "operator | result: success | command: status | arguments: {}",
+    ]
+
+
+def test_change_is_logged_though_nobody_waits(control: Control) -> None:
+    """An operator that has left has changed what it asked for all the same."""
+    operator = control.operator()
+    operator.send(command="close", without=3)
+    operator.close()
+    line = 'operator | result: success | command: close | arguments: {"without": 3}'
+    wait_until(lambda: line in control.lines, "the change is logged")
+    assert control.desk.store.state().sealed == {3}
+
+
+# -- what it does not let happen
+
+
+def test_failure_of_the_store_ends_the_server(control: Control) -> None:
+    """The desk is told before the operator is, and the exit code says it."""
+    control.desk.failure = StorageError("the disk is gone")
+    assert control.ask(command="close", without=3) == [{"error": "the disk is gone", "exit_code": 8}]
+    assert str(control.desk.failed_with) == "the disk is gone"
+
+
+def test_full_store_is_a_refusal(control: Control) -> None:
+    """Nothing was changed, so the server goes on."""
+    control.desk.failure = StoreFull("no room")
+    assert control.ask(command="close", without=3) == [{"error": "nothing was changed: no room", "exit_code": 6}]
+    assert control.desk.failed_with is None
+
+
+def test_bug_in_a_command(control: Control) -> None:
+    """Is told as one, and harms no other command."""
+    control.desk.failure = KeyError("x")
+    (answer,) = control.ask(command="close", without=3)
+    assert answer == {"error": "this is a bug of the server: KeyError: 'x'", "exit_code": 1}
+    assert control.ask(command="status")[-1] == {"ok": True}
+
+
+def test_slow_reader_holds_up_nobody(tmp_path: Path) -> None:
+    """An export that is not read holds a piece of it and nothing of the store; others are answered, bets are stored."""
+    long = '"' * 255  # a piece with such names does not go out at once
+    bets = [a_bet(row, 1, first_name=long, last_name=long) for row in range(150)]
+    with open_store(f"sqlite:///{tmp_path}/bets.db") as store:
+        store.append([batch_of(bets)] * 20)
+        with controlled(tmp_path / "control", LiveDesk(store)) as control:
+            slow = control.operator()
+            slow.send(command="export")
+            slow.socket.recv(1)  # it has begun
+            store.append([batch_of(bets)])
+            assert control.ask(command="status")[0]["rows"][0]["bets"] == 150 * 21
+            *pieces, last = [json.loads(line) for line in (b"{" + slow.read_to_end()).splitlines()]
+    assert last == {"ok": True}
+    assert max(len(piece["rows"]) for piece in pieces) == 256
+    documents = [row[3] for piece in pieces for row in piece["rows"]]
+    assert documents == [bet.document for bet in bets] * 20
+
+
+def test_reader_that_leaves(control: Control) -> None:
+    """In the middle of an answer, or before the request: nobody else notices."""
+    Operator(control.path).close()
+    early = control.operator()
+    early.send(command="export")
+    early.close()
+    assert control.ask(command="status")[-1] == {"ok": True}
+
+
+def test_more_connections_than_are_served(control: Control) -> None:
+    """Others wait until one has ended, and are then answered."""
+    idle = [control.operator() for _ in range(MAX_CONNECTIONS)]
+    late = control.operator()
+    late.send(command="status")
+    late.socket.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        late.socket.recv(1)
+    idle[3].close()
+    late.socket.settimeout(DEADLINE_S)
+    assert late.answer[-1] == {"ok": True}
+
+
+def test_deadlines(tmp_path: Path, desk: LiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not ask, or does not take the answer, is cut off."""
+    monkeypatch.setattr(control_module, "REQUEST_S", 0.05)
+    monkeypatch.setattr(control_module, "ANSWER_S", 0.05)
+    desk.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
+    with controlled(tmp_path / "control", desk) as control:
+        silent, greedy = control.operator(), control.operator()
+        greedy.send(command="export")
+        assert silent.read_to_end() == b""
+        _wait_for_the_end(greedy)
+        assert b'"ok"' not in greedy.read_to_end()
+
+
+def _wait_for_the_end(operator: Operator) -> None:
+    """Waits until the server has closed, without reading."""
+    poll = select.poll()
+    poll.register(operator.socket, 0)
+    assert poll.poll(DEADLINE_S * 1000), "the server did not close"
+
+
+def test_stop_in_the_middle_of_an_answer(tmp_path: Path, desk: LiveDesk) -> None:
+    """The server does not wait for who reads; the answer has no last line, so nobody takes it for whole."""
+    desk.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
+    with controlled(tmp_path / "control", desk) as control:
+        operator = control.operator()
+        operator.send(command="export")
+        operator.socket.recv(1)
+        control.server.__exit__(None, None, None)
+        assert b'"ok"' not in operator.read_to_end()
+    assert control.lines[-1] == "close_control | result: success"
+
+
+def test_stop_while_a_command_runs(tmp_path: Path, desk: LiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server does not wait for ever, and says that the store is in use."""
+    monkeypatch.setattr(control_module, "CLOSE_S", 0.05)
+    desk.gate.clear()
+    with controlled(tmp_path / "control", desk) as control:
+        control.operator().send(command="status")
+        assert desk.asked.wait(DEADLINE_S)
+        control.server.__exit__(None, None, None)
+        assert control.server.store_in_use
+        desk.gate.set()
+        wait_until(lambda: not control.server.store_in_use, "the command has ended")
+    assert [line for line in control.lines if line.startswith("close")] == [
+        "close_control | result: fail | error: a command still runs",
+        "close_control | result: success",
+    ]
+
+
+def test_descriptors_run_out(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cannot be accepted waits, and is answered when there is a descriptor again."""
+    monkeypatch.setattr(control_module, "_REST_S", 0.05)
+    with contextlib.ExitStack() as parts:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        parts.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        late = parts.enter_context(socket.socket(socket.AF_UNIX))
+        late.settimeout(0.2)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_lowest_free(), limits[1]))
+        late.connect(str(control.path))
+        late.sendall(b'{"command": "status"}\n')
+        with pytest.raises(TimeoutError):
+            late.recv(1)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        late.settimeout(DEADLINE_S)
+        assert late.recv(1) == b"{"
+
+
+def _lowest_free() -> int:
+    with open(os.devnull) as lowest:
+        return lowest.fileno()
