@@ -143,6 +143,20 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Kill, cut off and mislead real programs: `nox -s faults -- --trials 200 --seed 7`, `-- --replay KIND:SEED`."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Seed eight bugs, one at a time: each must be caught, for the right reason."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.faults.mutants", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Five agencies, 100,000 made-up bets, one server, one draw: the whole job on this machine."""
     _install(session)

@@ -137,7 +137,7 @@ from bets_server.store import open_store, register_store
 
 def open_stuck(url, *, draw, create):
     store = open_store(url.replace("stuck", "csv", 1), draw=draw, create=create)
-    store.append = lambda batches: print("in", flush=True) or threading.Event().wait()
+    store.commit = lambda parcels: print("in", flush=True) or threading.Event().wait()
     store.close = threading.Event().wait
     return store
 
@@ -157,8 +157,9 @@ def test_server_whose_store_does_not_come_back(programs: Programs) -> None:
         server.wait_for_text("in\n")
         server.stop(code=8)
         assert client.recv(1) == b""
-    assert server.lines[-3:] == [
+    assert server.lines[-4:] == [
         "close_workers | result: fail | error: a job still runs",
+        "close_control | result: success",
         "close_store | result: fail | error: a call of it still runs",
         SHUTDOWN,
     ]

@@ -100,7 +100,7 @@ def no_room_for_a_while(folder: Path, seed: int) -> int:
     with Stage(folder, seed, bets=300).opened() as stage:
         stage.start(*ONE_WORKER)
         first = nth_call(seed)
-        fault = f"inject=pwrite64:error=ENOSPC:when={first}..{first + stage.random.randrange(8)}"
+        fault = f"inject=pwrite64:error=ENOSPC:when={first}..{first + stage.random.randrange(3)}"
         with attached(stage.server, folder, "-e", fault, "-e", "trace=pwrite64") as log:
             client = stage.send(1, *ONE_BY_ONE).expect()
             codes = {status.code for talk in stage.witness.talks for status in talk.statuses}

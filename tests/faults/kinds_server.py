@@ -15,12 +15,14 @@ from bets_server.store import BetStore, SealOutcome, open_store
 from tests.e2e.processes import wait_until
 from tests.faults.kinds import Kind
 from tests.faults.kinds_client import SMALL_BATCHES
+from tests.faults.model import document_of, number_of
 from tests.faults.raw_agency import RawAgency, upload_id_of
 from tests.faults.stage import Stage
 from tests.faults.witness import OK
 
 PAUSE_S = 1.0
 BARRIERS = 10
+RACES = 10
 CLOCK_SHIM = Path(__file__).with_name("clock_shim.c")
 
 
@@ -118,6 +120,41 @@ def sealed_at_once(folder: Path, seed: int) -> int:
     return 1
 
 
+def batch_races_the_seal(folder: Path, seed: int) -> int:
+    """Old clients that still send while their agency is sealed: what is acknowledged is in the draw, no more."""
+    with Stage(folder, seed, agencies=RACES, bets=60).opened() as stage:
+        server = stage.serve()
+        pauses = {agency: stage.random.uniform(0, 0.02) for agency in stage.files}
+        acknowledged, told = dict.fromkeys(stage.files, 0), dict[int, list[str]]()
+
+        def send(agency: int) -> None:
+            bets = stage.files[agency].bets
+            with RawAgency(server.port, agency) as client:
+                for start in range(0, len(bets), 3):
+                    count = client.plain_store(bets[start : start + 3])
+                    assert count in (0, 3), f"an Ack of {count} for 3 bets"
+                    if not count:
+                        return
+                    acknowledged[agency] += count
+
+        def ask(agency: int) -> None:
+            time.sleep(pauses[agency])  # so that the seal falls anywhere among the batches
+            with RawAgency(server.port, agency) as client:
+                told[agency] = client.plain_winners()
+
+        everybody(lambda each: send(each) if each > 0 else ask(-each), [*stage.files, *(-each for each in stage.files)])
+        book = stage.stop_server()
+        stored = {agency: sum(len(upload.bets) for upload in book.of_agency(agency)) for agency in stage.files}
+        assert stored == acknowledged, f"I1: acknowledged {acknowledged}, in the draw {stored}"
+        model = {
+            agency: [document_of(bet) for bet in file.bets[: stored[agency]] if number_of(bet) == stage.number]
+            for agency, file in stage.files.items()
+        }
+        assert told == model, f"I5: told {told}, not {model}"
+        stage.check_outputs()
+    return RACES
+
+
 def barrier_of_the_store(folder: Path, seed: int) -> int:
     """Five threads seal in the store itself at the same instant: the last one draws, in each of ten draws."""
     for draw in range(1, BARRIERS + 1):
@@ -188,7 +225,8 @@ KINDS = (
     Kind(name="server-kill", row="9", trials=50, run=server_killed),
     Kind(name="server-stop", row="18", trials=12, run=server_stopped),
     Kind(name="server-pause", row="18", trials=6, run=server_paused),
-    Kind(name="seal-at-once", row="16", trials=30, run=sealed_at_once),
+    Kind(name="seal-at-once", row="16", trials=50, run=sealed_at_once),
+    Kind(name="race-seal", row="17", trials=50, run=batch_races_the_seal, per_seed=RACES),
     Kind(name="store-barrier", row="16", trials=50, run=barrier_of_the_store, per_seed=BARRIERS),
     Kind(name="clock", row="19", trials=5, run=clock_steps, obstacle=compiler_missing),
 )

@@ -94,6 +94,19 @@ class RawAgency:
         self.send(ask_message(self.agency))
         while (status := self.status()).code != DRAWN:
             assert status.code == OK, f"waiting for the draw, agency {self.agency} is told {status}"
+        return self._documents()
+
+    def plain_store(self, bets: Sequence[bytes]) -> int:
+        """Sends one batch on revision 8; gives the Ack."""
+        self.send(batch_message(bets))
+        return self._exactly(1)[0]
+
+    def plain_winners(self) -> list[str]:
+        """Asks for the winners on revision 8, and waits."""
+        self.send(ask_message(self.agency))
+        return self._documents()
+
+    def _documents(self) -> list[str]:
         count = int.from_bytes(self._exactly(2), "big")
         found = self._exactly(8 * count)
         return [found[start : start + 8].decode("ascii") for start in range(0, len(found), 8)]

@@ -227,3 +227,13 @@ def test_every_mutant_says_what_it_is_and_still_applies(tmp_path: Path) -> None:
         tree = tmp_path / mutant.name
         shutil.copytree(mutants.PROJECT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         mutants.apply(mutant.path, tree)
+
+
+def test_a_mutant_that_cannot_be_tried_says_so(tmp_path: Path) -> None:
+    """A header that lacks something, a patch that no longer applies."""
+    patch = tmp_path / "old.patch"
+    patch.write_text("breaks: nothing\ncatch: python -V\n--- a/src/x.py\n+++ b/src/x.py\n@@ -1 +1 @@\n-a\n+b\n")
+    with pytest.raises(mutants.MutantError, match="must have breaks, catch and says"):
+        mutants.read_mutant(patch)
+    with pytest.raises(mutants.MutantError, match="no longer applies"):
+        mutants.apply(patch, tmp_path)

@@ -55,6 +55,7 @@ def as_json(value: Any) -> Any:
 def test_the_folder_holds_these_files_and_no_others() -> None:
     """Every case has its two files, and no file lies there that no test reads."""
     found = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file()}
+    found = {name for name in found if not name.startswith("transcripts/")}  # replayed by the tests of the server
     assert {"README.md", *(f"{name}{suffix}" for name in NAMES for suffix in (".bin", ".json"))} == found
 
 

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_protocol import BetBatch, DecodeError, EncodedBatch, InvalidFrame, InvalidValue, Lot, StorageError
+from bets_protocol import (
+    BetBatch,
+    DecodeError,
+    EncodedBatch,
+    InvalidFrame,
+    InvalidValue,
+    Lot,
+    OpenUpload,
+    StorageError,
+)
 from bets_protocol import WinnersRequest as Ask
 from bets_server.logs import ServerLog
 from tests.log_reader import LogLine, read_line, read_log
@@ -109,6 +118,14 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
             "WARNING  action: consulta_ganadores | result: success | agencia: 9"
             " | warning: the draw waits for agencies 1 to 5"
         ],
+    ),
+    (
+        lambda log: log.opened(IP, OpenUpload(agency=1, draw=1, total=9, upload_id=bytes(16)), 3, ""),
+        ["INFO     action: open_upload | result: success | ip: 1.2.3.4 | agencia: 1 | total: 9 | stored: 3"],
+    ),
+    (
+        lambda log: log.opened(IP, OpenUpload(agency=1, draw=1, total=9, upload_id=bytes(16)), 0, "no"),
+        ["ERROR    action: open_upload | result: fail | ip: 1.2.3.4 | agencia: 1 | total: 9 | error: no"],
     ),
     (lambda log: log.drawn(), ["INFO     action: sorteo | result: success"]),
     (lambda log: log.closed_connection(IP), ["DEBUG    action: close_connection | result: success | ip: 1.2.3.4"]),
