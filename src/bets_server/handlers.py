@@ -11,7 +11,6 @@ what the client has sent behind it was sent in the belief that it would be store
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
@@ -179,7 +178,6 @@ class Handlers:
         self.agencies = agencies
         self._pick = pick
         self._draw = draw
-        self._sealing = threading.Lock()  # the reactor must hear of the draw from one side only
         self._drawn_now = False
 
     def answer_group(self, group: Sequence[Work]) -> GroupOutcome:
@@ -206,8 +204,7 @@ class Handlers:
             StoreFull: nothing changed.
             StorageError: what is on disk is unknown.
         """
-        with self._sealing:
-            return self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick, forced=True)
+        return self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick, forced=True)
 
     def _commit(self, group: Sequence[Work]) -> list[Iterator[Receipt | None]]:
         """Store every batch of the group; gives each session what became of its own; None: there was no room."""
@@ -302,8 +299,7 @@ class Handlers:
         documents = self.store.winners(agency)
         if documents is not None:
             return documents
-        with self._sealing:
-            outcome = self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick)
+        outcome = self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick)
         if outcome.incomplete:
             return RejectCode.INCOMPLETE
         self._drawn_now = self._drawn_now or outcome.drawn_now

@@ -21,7 +21,7 @@ import select
 import selectors
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bets_protocol import (
     OpenUpload,
@@ -379,6 +379,8 @@ class Reactor:
                 answered.append(session)
         if outcome.value.drawn_now:
             self._begin_answering_the_draw()
+        elif self._drawn_here:
+            self._ask_again(answered)  # who of them was told "not yet" while somebody else made the draw
         for session in answered:
             self._advance(session, now)
             self._fence(session, now)
@@ -394,7 +396,11 @@ class Reactor:
         """The draw has taken place: everyone that waits for it asks again."""
         self._drawn_here = True
         self._log.drawn()
-        self._group += [again for s in self._sessions.values() if (again := s.ask_again()) is not None]
+        self._ask_again(self._sessions.values())
+
+    def _ask_again(self, sessions: Iterable[Session]) -> None:
+        """Those of `sessions` that wait for the draw ask again."""
+        self._group += [again for session in sessions if (again := session.ask_again()) is not None]
 
     def _give_up(self, error: StorageError) -> None:
         """What is on disk is unknown: nobody is answered, and the server ends."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import pytest
 
 from bets_protocol import OpenUpload, RejectCode, UploadStatus, encode
-from bets_server.store import StoreFull
+from bets_server.store import SealOutcome, StoreFull
 from tests.server.raw_bytes import WINNING, ask, batch, bet, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
 
@@ -250,3 +251,23 @@ def test_what_an_operator_closes_is_drawn(serve: Servers) -> None:
     assert server.handlers.close_without(2).drawn_now
     server.reactor.draw_took_place()
     assert client.read(STATUS_BYTES + 2) == status(16, bet(0)) + winners()
+
+
+def test_a_draw_between_an_ask_and_its_answer_is_not_missed(serve: Servers) -> None:
+    """An operator brings it about while the answer "not yet" is on its way: who asked is answered all the same."""
+    server = serve(agencies=2)
+    client = opened(server, 1)
+    seal = server.store.seal_and_draw
+
+    def seal_and_be_overtaken(agency: int, **options: Any) -> SealOutcome:
+        outcome = seal(agency, **options)
+        if not options.get("forced"):
+            assert server.handlers.close_without(2).drawn_now
+            server.reactor.draw_took_place()
+            wait_until(lambda: server.logged("sorteo") == 1, "the reactor has heard of the draw")
+        return outcome
+
+    server.store.seal_and_draw = seal_and_be_overtaken  # type: ignore[method-assign]  # to be in between
+    client.send(batch(bet(0)), ask(1))
+    end = status(16, bet(0)) + winners()
+    assert client.read(2 * STATUS_BYTES + len(end)) == status(0, bet(0)) * 2 + end
