@@ -29,6 +29,7 @@ from bets_server.store.conformance import (
     sample_bet,
     winning,
 )
+from tests.server.store.csv_files import event
 
 PROJECT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30.0
@@ -38,29 +39,6 @@ LEGACY = (
     b'2,"Ana ""la flaca""","P\xc3\xa1ez, h.",00000002,2000-02-29,0\r\n'
     b"1,Tiago Nicol\xc3\xa1s,Rivera,34407251,2001-08-29,1033\r\n"
 )
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the file of a test lives."""
-    return tmp_path / "bets.csv"
-
-
-@pytest.fixture
-def url(path: Path) -> str:
-    """The same as a URL."""
-    return f"csv:///{path}"
-
-
-@pytest.fixture
-def journal(path: Path) -> Path:
-    """What lies beside it."""
-    return path.with_name("bets.csv.journal")
-
-
-def event(text: bytes) -> bytes:
-    """A line of the journal."""
-    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 # The bytes of the file

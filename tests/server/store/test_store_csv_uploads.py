@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import zlib
 from pathlib import Path
 
 import pytest
@@ -22,33 +21,11 @@ from bets_server.store.conformance import (
     upload_id,
     winning,
 )
+from tests.server.store.csv_files import event
 
 LEGACY = (
     b"1,Ana,Paz,30904465,1999-03-17,7574\r\n2,Ana,Paz,00000002,2000-02-29,0\r\n1,Ana,Paz,34407251,2001-08-29,1033\r\n"
 )
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the file of a test lives."""
-    return tmp_path / "bets.csv"
-
-
-@pytest.fixture
-def url(path: Path) -> str:
-    """The same as a URL."""
-    return f"csv:///{path}"
-
-
-@pytest.fixture
-def journal(path: Path) -> Path:
-    """What lies beside it."""
-    return path.with_name("bets.csv.journal")
-
-
-def event(text: bytes) -> bytes:
-    """A line of the journal."""
-    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 # Whose line is whose
