@@ -20,6 +20,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "bets_protocol" / "_native.c"
@@ -78,7 +79,18 @@ def replay(extension: Path, frames: Path) -> None:
         except BetsError:
             refused += 1
         _scan_in_pieces(getattr(module, f"scan_{name}"), data)
+        _cut_and_search(module, data)
     print(f"{count} frames, {refused} of them refused")
+
+
+def _cut_and_search(module: ModuleType, data: bytes) -> None:
+    """As bets, which most of it is not: from each place at which a batch may begin them, and from wrong ones."""
+    for start in (-1, 0, 1, 2, len(data) - 1, len(data), len(data) + 1):
+        module.split_bets(data, start)
+    bets = data[2:]  # bytes of their own, so that reading behind them shows
+    for number in (0, 1, 7574, int.from_bytes(data[-2:], "big"), 2**64):
+        module.find_bets(data, number)
+        module.find_bets(bets, number)
 
 
 def _scan_in_pieces(scanner: Callable[[bytearray], Iterator[int]], data: bytes) -> None:

@@ -3,20 +3,27 @@
 A store keeps the exact bytes that an agency sent. What must be known of a bet without decoding it (where it ends,
 whose it is, its number) is read at places that are computed from the layout of a bet, once, when this module is
 imported; no offset is written down here.
+
+Splitting and searching have native twins, made from the same layouts. These take sound bytes only and give None for
+all others, so what is damaged is always judged by the functions here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from bets_protocol import _generated_layouts as layouts
 from bets_protocol import _ir as ir
 from bets_protocol._codec import CODECS
+from bets_protocol._implementation import native_module
 from bets_protocol._messages import Bet, EncodedBatch, Lot
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_ORDERS = {"little": "<", "big": ">"}
 
 
 def _order(node: ir.Node) -> Literal["little", "big"]:
@@ -30,11 +37,11 @@ def _head_of_bet() -> Struct:
     offset, agency = ir.field_offset(layouts.BET_RECORD, "agency")
     if not isinstance(agency, ir.Int):  # pragma: no cover - the schema has an integer there
         raise TypeError("the agency of a bet must be an integer")
-    order = "<" if prefix.little else ">"
-    return Struct(f"{order}{_CODES[prefix.size]}{offset}x{_CODES[agency.size]}")
+    return Struct(f"{_ORDERS[_order(prefix)]}{_CODES[prefix.size]}{offset}x{_CODES[agency.size]}")
 
 
 _HEAD = _head_of_bet()
+_LENGTH = Struct(f"{_ORDERS[_order(layouts.BET_FRAME.prefix)]}{_CODES[layouts.BET_FRAME.prefix.size]}")
 _PREFIX_SIZE = layouts.BET_FRAME.prefix.size
 _PREFIX_ORDER = _order(layouts.BET_FRAME.prefix)
 _NUMBER_BACK, _NUMBER = ir.field_offset_from_end(layouts.BET_RECORD, "number")
@@ -43,6 +50,10 @@ _NUMBER_SIZE = ir.size_bounds(_NUMBER)[0]
 _NUMBER_ORDER = _order(_NUMBER)
 _DOCUMENT_SIZE = ir.size_bounds(_DOCUMENT)[0]
 _BET_FRAME = CODECS["bet_frame"]
+_NATIVE = native_module()
+
+_ATTEMPTS = 4
+"""A batch of 130 bets has a byte that stands in their numbers only about every other time."""
 
 
 def _count_extent(batch: ir.Node) -> tuple[int, int]:
@@ -67,24 +78,35 @@ def bet_count(frame: bytes, batch: ir.Node) -> int:
     return int.from_bytes(frame[start:end], "big")
 
 
+_Runs: TypeAlias = list[tuple[int, int, bytes]]
+"""Agency, how many bets, and their bytes, of each lot."""
+
+
 def split_lots(frame: bytes, start: int) -> EncodedBatch:
     """The bets of a checked `frame`, from byte `start` on, as runs of one agency each."""
-    lots: list[Lot] = []
+    runs: _Runs | None = None if _NATIVE is None else _NATIVE.split_bets(frame, start)
+    if runs is None:
+        runs = _split(frame, start)
+    lots = tuple([Lot(agency=agency, count=count, encoded=encoded) for agency, count, encoded in runs])
+    return EncodedBatch(count=sum([lot.count for lot in lots]), lots=lots)
+
+
+def _split(frame: bytes, start: int) -> _Runs:
+    runs: _Runs = []
     end = len(frame)
     unpack = _HEAD.unpack_from
     position = run_start = start
-    run_agency = count = total = 0
+    run_agency = count = 0
     while position < end:
         length, agency = unpack(frame, position)
         if agency != run_agency:
             if count:
-                lots.append(Lot(agency=run_agency, count=count, encoded=frame[run_start:position]))
-            total += count
+                runs.append((run_agency, count, frame[run_start:position]))
             run_agency, run_start, count = agency, position, 0
         count += 1
         position += _PREFIX_SIZE + length
-    lots.append(Lot(agency=run_agency, count=count, encoded=frame[run_start:]))
-    return EncodedBatch(count=total + count, lots=tuple(lots))
+    runs.append((run_agency, count, frame[run_start:]))
+    return runs
 
 
 def encode_bets(bets: Iterable[Bet]) -> bytes:
@@ -105,17 +127,49 @@ def decode_bets(encoded: bytes) -> list[Bet]:
 def documents_with_number(encoded: bytes, number: int) -> list[str]:
     """The documents of the bets in `encoded` on `number`, in order.
 
-    The bytes must have been checked before. A batch without the number's bytes is passed over at the speed of a
-    byte search.
+    The bytes must have been checked before. Bets without the number's bytes are passed over at the speed of a byte
+    search.
+    """
+    documents: list[str] | None = None if _NATIVE is None else _NATIVE.find_bets(encoded, number)
+    return _find(encoded, number) if documents is None else documents
+
+
+def _find(encoded: bytes, number: int) -> list[str]:
+    if not _searcher(number)(encoded):
+        return []
+    documents = []
+    needle = number.to_bytes(_NUMBER_SIZE, _NUMBER_ORDER)
+    unpack, back, size = _LENGTH.unpack_from, _NUMBER_BACK, _NUMBER_SIZE
+    end, last = 0, len(encoded) - _PREFIX_SIZE
+    while end <= last:
+        end += _PREFIX_SIZE + unpack(encoded, end)[0]
+        if encoded[end - back : end - back + size] == needle:
+            documents.append(encoded[end - _DOCUMENT_BACK : end - _DOCUMENT_BACK + _DOCUMENT_SIZE].decode("ascii"))
+    return documents
+
+
+@functools.lru_cache(maxsize=16)
+def _searcher(number: int) -> Callable[[bytes], bool]:
+    """Tells whether the bytes of a number stand anywhere in given bytes.
+
+    Its last byte alone is found many times faster, but most bets hold some bytes several times, which takes longer than
+    to look for both: so a few attempts, then an expression, which takes less than half the time of `in`.
     """
     needle = number.to_bytes(_NUMBER_SIZE, _NUMBER_ORDER)
-    if needle not in encoded:
-        return []
-    return [
-        encoded[end - _DOCUMENT_BACK : end - _DOCUMENT_BACK + _DOCUMENT_SIZE].decode("ascii")
-        for _, end in _extents(encoded)
-        if encoded[end - _NUMBER_BACK : end - _NUMBER_BACK + _NUMBER_SIZE] == needle
-    ]
+    last, before = needle[-1:], _NUMBER_SIZE - 1
+    search = re.compile(re.escape(needle)).search
+
+    def stands_in(encoded: bytes) -> bool:
+        at = encoded.find(last)
+        for _ in range(_ATTEMPTS):
+            if at < 0:
+                return False
+            if encoded[max(at - before, 0) : at + 1] == needle:
+                return True
+            at = encoded.find(last, at + 1)
+        return search(encoded) is not None
+
+    return stands_in
 
 
 def _extents(encoded: bytes) -> Iterator[tuple[int, int]]:

@@ -313,6 +313,25 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
     return PyErr_Format(PyExc_RuntimeError, "the native codec refused what the pure one takes");
 }
 
+/* -- lots: bytes that are cut or searched without making messages */
+
+/* Records with a key that are found before objects are made of them. */
+#define ENDS_AT_ONCE 64
+
+/* Whether there are bytes and an integer; for anything else the caller gives None, and the pure function answers. */
+static int bytes_and_integer(PyObject *const *arguments, Py_ssize_t count)
+{
+    return count == 2 && PyBytes_Check(arguments[0]) && PyLong_Check(arguments[1]);
+}
+
+static int add_lot(PyObject *lots, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
+{
+    PyObject *lot = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, (Py_ssize_t)(to - from));
+    int added = lot ? PyList_Append(lots, lot) : -1;
+    Py_XDECREF(lot);
+    return added == 0;
+}
+
 /* -- scanners: iterators that give how many bytes they need, and return the size of the frame */
 
 /* SCAN_VARIABLES is defined in front: as many as the deepest layout of the module needs. */
@@ -2099,6 +2118,92 @@ static PyObject *py_scan_upload_status(PyObject *module, PyObject *data)
 }
 
 
+/* The size of the record at p, its length included; 0 where it does not fit what is left up to e. */
+static inline Py_ssize_t next_bets(const u8 *p, const u8 *e)
+{
+    if (e - p < 2) return 0;
+    uint64_t length = ((uint32_t)p[0] << 8 | p[1]);
+    return length < 25ULL || length > 533ULL || (uint64_t)(e - p - 2) < length
+        ? 0 : 2 + (Py_ssize_t)length;
+}
+
+static PyObject *py_split_bets(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    (void)module;
+    if (!bytes_and_integer(arguments, count)) Py_RETURN_NONE;
+    Py_ssize_t start = PyLong_AsSsize_t(arguments[1]);
+    if (start == -1 && PyErr_Occurred()) { PyErr_Clear(); Py_RETURN_NONE; }
+    const u8 *d = (const u8 *)PyBytes_AS_STRING(arguments[0]), *e = d + PyBytes_GET_SIZE(arguments[0]);
+    if (start < 0 || start >= e - d) Py_RETURN_NONE;
+    const u8 *p = d + start, *first = p;
+    PyObject *lots = PyList_New(0);
+    if (!lots) return NULL;
+    uint64_t owner = 0;
+    Py_ssize_t records = 0;
+    while (p < e) {
+        Py_ssize_t size = next_bets(p, e);
+        if (!size) { Py_DECREF(lots); Py_RETURN_NONE; }
+        uint64_t whose = (p + 2)[0];
+        if (records && whose != owner) {
+            if (!add_lot(lots, owner, records, first, p)) { Py_DECREF(lots); return NULL; }
+            first = p;
+            records = 0;
+        }
+        owner = whose;
+        records++;
+        p += size;
+    }
+    if (!add_lot(lots, owner, records, first, p)) Py_CLEAR(lots);
+    return lots;
+}
+
+/* The ends of up to `room` records with the key, from *at on, which moves behind what was looked at; -1: unsound. */
+static int ends_bets(const u8 **at, const u8 *e, uint64_t key, const u8 **ends, int room)
+{
+    int found = 0;
+    const u8 *p = *at;
+    while (p < e && found < room) {
+        Py_ssize_t size = next_bets(p, e);
+        if (!size) return -1;
+        p += size;
+        if (((uint32_t)(p - 2)[0] << 8 | (p - 2)[1]) == key) ends[found++] = p;
+    }
+    *at = p;
+    return found;
+}
+
+static PyObject *py_find_bets(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    (void)module;
+    if (!bytes_and_integer(arguments, count)) Py_RETURN_NONE;
+    uint64_t key;
+    if (!get_u64(arguments[1], 0, 65535ULL, &key)) Py_RETURN_NONE;
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(arguments[0]), *e = p + PyBytes_GET_SIZE(arguments[0]);
+    const u8 *ends[ENDS_AT_ONCE];
+    PyObject *values = PyList_New(0);
+    if (!values) return NULL;
+    while (p < e) {
+        int found;
+        if (e - p >= RELEASE_BYTES) {
+            Py_BEGIN_ALLOW_THREADS
+            found = ends_bets(&p, e, key, ends, ENDS_AT_ONCE);
+            Py_END_ALLOW_THREADS
+        } else
+            found = ends_bets(&p, e, key, ends, ENDS_AT_ONCE);
+        for (int i = 0; i < found; i++) {
+            const u8 *s = ends[i] - 20;
+            if (!all_ascii(s, 8)) { found = -1; break; }
+            PyObject *value = new_text(s, 8, TEXT_ASCII);
+            int added = value ? PyList_Append(values, value) : -1;
+            Py_XDECREF(value);
+            if (added < 0) { Py_DECREF(values); return NULL; }
+        }
+        if (found < 0) { Py_DECREF(values); Py_RETURN_NONE; }
+    }
+    return values;
+}
+
+
 static PyObject *py_bind(PyObject *module, PyObject *args)
 {
     PyObject *classes, *pure;
@@ -2188,6 +2293,8 @@ static PyMethodDef methods[] = {
     {"decode_upload_status", py_decode_upload_status, METH_O, NULL},
     {"encode_upload_status", py_encode_upload_status, METH_O, NULL},
     {"scan_upload_status", py_scan_upload_status, METH_O, NULL},
+    {"split_bets", (PyCFunction)(void (*)(void))py_split_bets, METH_FASTCALL, NULL},
+    {"find_bets", (PyCFunction)(void (*)(void))py_find_bets, METH_FASTCALL, NULL},
     {"bind", py_bind, METH_VARARGS, "Give the codec its message classes and the pure functions."},
     {NULL, NULL, 0, NULL}};
 
@@ -2200,6 +2307,6 @@ PyMODINIT_FUNC PyInit__native(void)
     if (!int_type_from_bytes
         && !(int_type_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return NULL;
     PyObject *made = PyModule_Create(&definition);
-    if (made && PyModule_AddStringConstant(made, "DIGEST", "9fc71f31eac16e7a") < 0) Py_CLEAR(made);
+    if (made && PyModule_AddStringConstant(made, "DIGEST", "44e36a2eb5c479ea") < 0) Py_CLEAR(made);
     return made;
 }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from itertools import pairwise
+from struct import error as StructError
+from typing import Any
 
 import attrs
 import pytest
@@ -24,7 +28,12 @@ from bets_protocol import (
 )
 from bets_protocol import _generated_layouts as layouts
 from bets_protocol import _ir as ir
+from bets_protocol import _lots as lots
+from bets_protocol._implementation import native_module
 from bets_protocol._lots import bet_count, header_size, split_lots
+from bets_protocol.compiler._c_lots import LotsOf, emit_lots
+from bets_protocol.compiler._module import emit_native_module
+from bets_protocol.schema import FRAMES
 from tests.effort import examples
 from tests.protocol.frames import ANA, JOSE, bet
 from tests.strategies import bets, messages
@@ -64,12 +73,16 @@ def test_documents_are_those_of_the_bets_with_the_number(given_bets: list[Bet], 
     assert expected == documents_with_number(encode_bets(given_bets), number)
 
 
-def test_the_bytes_of_a_number_elsewhere_are_no_hit() -> None:
-    """Number 8224 has the bytes of two spaces, which a name may hold."""
+@pytest.mark.parametrize("find", [documents_with_number, lots._find])
+def test_the_bytes_of_a_number_elsewhere_are_no_hit(find: Callable[[bytes, int], list[str]]) -> None:
+    """Number 8224 has the bytes of two spaces, which a name may hold; a space may stand alone any number of times."""
     with_look_alike = attrs.evolve(ANA, first_name="\x20\x20" * 3, number=1)
-    assert documents_with_number(encode_bets([with_look_alike]), 0x2020) == []
+    assert find(encode_bets([with_look_alike]), 0x2020) == []
     hit = attrs.evolve(with_look_alike, number=0x2020, document="11111111")
-    assert documents_with_number(encode_bets([with_look_alike, hit]), 0x2020) == ["11111111"]
+    assert find(encode_bets([with_look_alike, hit]), 0x2020) == ["11111111"]
+    apart = attrs.evolve(ANA, first_name="A B C D E F G", number=1)
+    assert find(encode_bets([apart]), 0x2020) == []
+    assert find(encode_bets([apart, attrs.evolve(apart, number=0x2020)]), 0x2020) == [ANA.document]
 
 
 def test_two_agencies_by_turns_make_a_lot_a_turn() -> None:
@@ -126,3 +139,116 @@ def test_only_bets_can_be_encoded() -> None:
     """Another object is refused by its kind."""
     with pytest.raises(InvalidMessage, match="expected a Bet"):
         encode_bets([ANA, "JOSE"])  # type: ignore[list-item]  # what no type checker lets pass
+
+
+# Native and pure
+
+
+NATIVE = native_module()
+needs_native = pytest.mark.skipif(NATIVE is None, reason="the pure codec runs")
+
+
+def outcome(function: Callable[..., object], *arguments: object) -> object:
+    """What a function gives, or the kind of error that it raises."""
+    try:
+        return function(*arguments)
+    except (StructError, ValueError, OverflowError) as error:
+        return type(error)
+
+
+def mutated(data: bytes, chooser: random.Random) -> bytes:
+    """`data` with a piece cut off, put in or changed."""
+    at = chooser.randrange(len(data) + 1)
+    return chooser.choice(
+        (
+            data[:at],
+            data[:at] + chooser.randbytes(chooser.randrange(1, 4)) + data[at:],
+            data[:at] + chooser.randbytes(chooser.randrange(1, 4)) + data[at + 2 :],
+            data[:at] + data[at + chooser.randrange(1, 60) :],
+        )
+    )
+
+
+@needs_native
+@settings(max_examples=examples(60))
+@given(st.lists(bets(), min_size=1, max_size=12), st.integers(0, 9999), st.randoms(use_true_random=False))
+def test_native_is_pure_on_sound_bytes_and_leaves_damaged_ones_to_it(
+    given_bets: list[Bet], number: int, chooser: random.Random
+) -> None:
+    """On bets both give the same. On bytes that are changed, cut or foreign, native gives the same or no answer."""
+    assert NATIVE is not None
+    given_bets = [*given_bets, *(attrs.evolve(found, number=number) for found in given_bets[::2])]
+    sound = encode_bets(given_bets)
+    assert NATIVE.split_bets(sound, 0) == lots._split(sound, 0)
+    assert NATIVE.find_bets(sound, number) == lots._find(sound, number)
+    for data in (*(mutated(sound, chooser) for _ in range(20)), chooser.randbytes(60), b""):
+        for start in (0, 1, 2, len(data), len(data) + 1, -1):
+            assert NATIVE.split_bets(data, start) in (None, outcome(lots._split, data, start))
+        for key in (number, 0, 0x3030, 65535):
+            assert NATIVE.find_bets(data, key) in (None, outcome(lots._find, data, key))
+
+
+@needs_native
+@pytest.mark.parametrize("arguments", [(b"", -1), (b"", 2**70), (b"", 65536), ("text", 1), (b"", None), (b"",), ()])
+def test_native_has_no_answer_to_what_cannot_be_asked(arguments: tuple[object, ...]) -> None:
+    """The pure function is asked then, and says what is wrong."""
+    assert NATIVE is not None
+    assert NATIVE.split_bets(*arguments) is None
+    assert NATIVE.find_bets(*arguments) is None
+
+
+@needs_native
+def test_native_finds_many_in_much() -> None:
+    """More hits than are kept at once, in more bytes than are searched under the interpreter's lock."""
+    assert NATIVE is not None
+    much = [attrs.evolve(ANA, document=f"{at:08}", number=at % 3) for at in range(3000)]
+    encoded = encode_bets(much)
+    assert NATIVE.find_bets(encoded, 1) == lots._find(encoded, 1) == [f"{at:08}" for at in range(1, 3000, 3)]
+    assert NATIVE.find_bets(encoded + b"\x00", 1) is None
+
+
+def test_damaged_bytes_are_judged_by_the_pure_functions() -> None:
+    """A length that is wrong, and a document that is no text, whichever codec runs."""
+    encoded = encode_bets([ANA, ANA])
+    assert documents_with_number(b"\x00" + encoded, 7) == lots._find(b"\x00" + encoded, 7)
+    with pytest.raises(UnicodeDecodeError):
+        documents_with_number(bet(document=b"\xff" * 8, number=7), 7)
+    with pytest.raises(OverflowError):
+        documents_with_number(encoded, -1)
+    assert split_lots(encoded[:-1], 0) == EncodedBatch(count=2, lots=(Lot(agency=1, count=2, encoded=encoded[:-1]),))
+
+
+def test_the_pure_functions_do_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no native codec, lots and documents are the same."""
+    frame = encode(BetBatch(bets=[ANA, JOSE]))
+    expected = split_lots(frame, 2), documents_with_number(frame[2:], JOSE.number)
+    monkeypatch.setattr(lots, "_NATIVE", None)
+    assert expected == (split_lots(frame, 2), documents_with_number(frame[2:], JOSE.number))
+
+
+BETS_AS_LOTS = LotsOf(name="bets", frame=layouts.BET_FRAME, owner="agency", key="number", value="document")
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"owner": "first_name"}, TypeError),
+        ({"owner": "last_name"}, LookupError),
+        ({"key": "birthdate"}, TypeError),
+        ({"key": "agency"}, LookupError),
+        ({"value": "number"}, TypeError),
+        ({"value": "name"}, LookupError),
+        ({"frame": ir.Region(ir.Int(1), ir.Int(1))}, TypeError),
+        ({"frame": ir.Region(ir.Int(2, signed=True), layouts.BET_RECORD)}, TypeError),
+    ],
+)
+def test_native_functions_are_made_only_of_fields_that_fit(changed: dict[str, Any], error: type[Exception]) -> None:
+    """The owner and the key must be integers, the value text, all in places that do not vary."""
+    with pytest.raises(error):
+        emit_lots(attrs.evolve(BETS_AS_LOTS, **changed))
+
+
+def test_a_module_without_bets_has_nothing_to_cut() -> None:
+    """The native functions on lots are there exactly where the declarations have bets."""
+    assert "split_bets" in emit_native_module()
+    assert "split_bets" not in emit_native_module([frame for frame in FRAMES if frame.name == "ack"])

@@ -1,5 +1,7 @@
 """Emits C from the intermediate form: the same `check`, `decode`, `encode` and `scan` as `_python`, on pointers.
 
+Besides, for records that are kept as bytes, `split` and `find`: see `_c_lots`.
+
 Strategy: a frame's functions are straight-line C in which every read is preceded by a comparison with the end of what
 surrounds it: fields of fixed size that follow each other share one comparison. `check` and `scan` touch no Python
 object. `decode` makes objects as it goes and drops them all when anything is wrong; who is wrong and where is left to
@@ -11,11 +13,12 @@ every variable that lives across such a place lives in its state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from bets_protocol import _ir as ir
+from bets_protocol.compiler._c_lots import LotsOf, emit_lots, lots_methods
 from bets_protocol.compiler._c_reading import Checking, Decoding
 from bets_protocol.compiler._c_scanning import Scanning
 from bets_protocol.compiler._c_source import Texts
@@ -27,13 +30,18 @@ RUNTIME: Final = Path(__file__).with_name("runtime.h")
 
 
 def emit_c_module(
-    module: str, frames: Mapping[str, ir.Node], *, digest: str = "", heading: str = "A native codec."
+    module: str,
+    frames: Mapping[str, ir.Node],
+    *,
+    lots: Iterable[LotsOf] = (),
+    digest: str = "",
+    heading: str = "A native codec.",
 ) -> str:
     """The C source of an extension module `module` with the functions of all `frames`, by their names.
 
     The module has `bind(classes, pure)`: `classes` maps record names to frozen slots classes, `pure` maps function
     names (``decode_<frame>``) to the pure functions, which are asked when something is wrong. `digest` names the
-    layouts that it was made from.
+    layouts that it was made from. `lots` are the records that can also be cut and searched as bytes.
 
     Raises:
         TypeError: a layout that cannot be emitted.
@@ -57,6 +65,9 @@ def emit_c_module(
         out.append(Encoding(name, node, texts).emit())
         out.append(scans[name])
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]
+    for records_as_bytes in lots:
+        out.append(emit_lots(records_as_bytes))
+        methods.append(lots_methods(records_as_bytes))
     out.append(_module_end(module, frames, records, methods, digest))
     return "\n".join(out)
 

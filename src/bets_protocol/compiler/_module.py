@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from bets_protocol import _ir as ir
 from bets_protocol.compiler._c import emit_c_module
+from bets_protocol.compiler._c_lots import LotsOf
 from bets_protocol.compiler._construct import UnsupportedConstruct, read_construct
 from bets_protocol.compiler._python import classes, emit_codec, emit_values
 from bets_protocol.compiler._shape import walk
@@ -135,12 +136,20 @@ def emit_native_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     """The source of `_native.c`: the same functions as in `_generated_codec`."""
     nodes = read_frames(frames)
     heading = "The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit."
-    return emit_c_module("_native", nodes, digest=native_digest(nodes), heading=heading)
+    return emit_c_module("_native", nodes, lots=_lots(nodes), digest=native_digest(nodes), heading=heading)
 
 
 def native_digest(nodes: Mapping[str, ir.Node]) -> str:
     """What tells one native codec from another: a digest of its source."""
-    return hashlib.sha256(emit_c_module("_native", nodes).encode()).hexdigest()[:16]
+    return hashlib.sha256(emit_c_module("_native", nodes, lots=_lots(nodes)).encode()).hexdigest()[:16]
+
+
+def _lots(nodes: Mapping[str, ir.Node]) -> list[LotsOf]:
+    """What is cut and searched as bytes: bets, where there are any."""
+    frame = nodes.get("bet_frame")
+    if not isinstance(frame, ir.Region):
+        return []
+    return [LotsOf(name="bets", frame=frame, owner="agency", key="number", value="document")]
 
 
 def fill_protocol_page(page: str, frames: Iterable[FrameSchema] = FRAMES) -> str:

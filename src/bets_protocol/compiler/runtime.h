@@ -310,6 +310,25 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
     return PyErr_Format(PyExc_RuntimeError, "the native codec refused what the pure one takes");
 }
 
+/* -- lots: bytes that are cut or searched without making messages */
+
+/* Records with a key that are found before objects are made of them. */
+#define ENDS_AT_ONCE 64
+
+/* Whether there are bytes and an integer; for anything else the caller gives None, and the pure function answers. */
+static int bytes_and_integer(PyObject *const *arguments, Py_ssize_t count)
+{
+    return count == 2 && PyBytes_Check(arguments[0]) && PyLong_Check(arguments[1]);
+}
+
+static int add_lot(PyObject *lots, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
+{
+    PyObject *lot = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, (Py_ssize_t)(to - from));
+    int added = lot ? PyList_Append(lots, lot) : -1;
+    Py_XDECREF(lot);
+    return added == 0;
+}
+
 /* -- scanners: iterators that give how many bytes they need, and return the size of the frame */
 
 /* SCAN_VARIABLES is defined in front: as many as the deepest layout of the module needs. */

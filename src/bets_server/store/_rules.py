@@ -58,6 +58,8 @@ class AgencyUploads:
 
     def changed(self, before: UploadState | None, after: UploadState) -> AgencyUploads:
         """The same after an upload has changed, or has come, where there was none before."""
+        if before is not None and (before.unfinished, before.voided) == (after.unfinished, after.voided):
+            return self  # as after almost every batch
         counts = self._without(before) if before is not None and not before.voided else self
         return counts if after.voided else counts._with(after)
 
@@ -243,6 +245,6 @@ class GroupPlan:
     def _grow(self, upload: UploadState, lot: Lot) -> UploadState:
         self.before.setdefault(upload.number, upload)
         self.rows.append((upload.number, upload.stored, lot))
-        grown = attrs.evolve(upload, stored=upload.stored + lot.count, crc32=zlib.crc32(lot.encoded, upload.crc32))
+        grown = upload.grown(lot.count, zlib.crc32(lot.encoded, upload.crc32))
         self.after[upload.number] = grown
         return grown

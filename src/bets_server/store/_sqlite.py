@@ -38,7 +38,7 @@ from bets_server.store._rules import (
     require_voidable,
     utc_now,
 )
-from bets_server.store._sqlite_draw import Digest, verified_digest, write_winners
+from bets_server.store._sqlite_draw import Digest, RunningDigest, draw_over
 from bets_server.store._sqlite_file import BookFile
 from bets_server.store._values import (
     AuditEntry,
@@ -103,6 +103,9 @@ class SqliteStore(BetStore):
             )
         }
         ((self._last_upload,),) = read("SELECT coalesce(max(id), 0) FROM upload")
+        ((bets,),) = read("SELECT coalesce(sum(stored), 0) FROM upload WHERE draw = ? AND NOT voided", mine)
+        # Over every bet of the draw as it was stored, which only who was there from the first one on can have.
+        self._running = None if bets else RunningDigest()
 
     def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
         """Store a group of parcels; see `BetStore.commit`."""
@@ -141,6 +144,9 @@ class SqliteStore(BetStore):
         self._last_upload += len(new)
         for before, after in zip(plan.before.values(), plan.after.values(), strict=True):
             self._remember(None if before.number in plan.new else before, after)
+        if self._running is not None:
+            for _, _, lot in plan.rows:
+                self._running.add(lot.encoded)
 
     def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
         """Open an upload, new or begun; see `BetStore.open_upload`."""
@@ -210,15 +216,14 @@ class SqliteStore(BetStore):
                         event = "forced_close" if forced else "seal"
                         self._audit((event, agency, f"unfinished uploads: {unfinished}"))
                     if complete:
-                        digest = verified_digest(self._file, self._draw)
                         number = checked_number(pick())
+                        digest = draw_over(self._file, self._draw, number, self._running)
                         self._write_draw(number, digest)
                 self._has_row, self._sealed, self._number, self._digest = True, sealed, number, digest
             return SealOutcome(newly_sealed=newly_sealed, drawn=complete, drawn_now=complete)
 
     def _write_draw(self, number: int, digest: Digest) -> None:
-        """Write the winners, then end the draw: in that order, for the triggers."""
-        write_winners(self._file, self._draw, number)
+        """End the draw, whose winners are written: in that order, for the triggers."""
         self._file.write(
             "UPDATE draw SET number = ?, bets = ?, digest = ? WHERE id = ?",
             (number, digest.bets, digest.sha256, self._draw),
@@ -237,6 +242,8 @@ class SqliteStore(BetStore):
                 self._audit(("void", upload.agency, f"upload {number}, stored {upload.stored}: {reason}"))
             self._remember(upload, voided)
             self._sealed -= {upload.agency}
+            if voided.stored:
+                self._running = None
             return voided
 
     def winners(self, agency: int) -> tuple[str, ...] | None:

@@ -154,6 +154,19 @@ class UploadState:
         """The one that is good now."""
         return Ticket(agency=self.agency, upload=self.number, epoch=self.epoch)
 
+    def grown(self, bets: int, crc32: int) -> UploadState:
+        """The upload with so many bets more, and the CRC-32 over all of them."""
+        return UploadState(  # field by field: `evolve` takes three times as long, and this runs once a batch
+            number=self.number,
+            agency=self.agency,
+            upload_id=self.upload_id,
+            total=self.total,
+            stored=self.stored + bets,
+            crc32=crc32,
+            epoch=self.epoch,
+            voided=self.voided,
+        )
+
 
 @attrs.frozen(kw_only=True)
 class AuditEntry:

@@ -326,7 +326,7 @@ def test_a_stored_batch_cannot_be_changed_before_the_draw(path: Path, url: str) 
     ],
 )
 def test_no_draw_over_a_book_that_is_not_what_was_stored(path: Path, url: str, damage: str) -> None:
-    """Bets that are missing, changed or new are noticed before a number is chosen, and nothing is drawn."""
+    """Bets that are missing, changed or new are noticed, and nothing is drawn: no number, no winner, no seal."""
     with open_store(url) as store:
         store.append([sample_batch([1, 2]), sample_batch([2]), sample_batch([3]), sample_batch([4], agency=2)])
     with by_hand(path) as book:
@@ -336,12 +336,49 @@ def test_no_draw_over_a_book_that_is_not_what_was_stored(path: Path, url: str, d
         assert book.total_changes == 1
     with open_store(url) as store:
         with pytest.raises(StorageError, match=rf"^{path}: the bets of agency \d are not those that were stored$"):
-            store.seal_and_draw(1, expected=1, pick=no_pick)
+            store.seal_and_draw(1, expected=1, pick=winning)
         with pytest.raises(StorageError, match="the store has failed"):
             store.state()
     with open_store(url) as store:
         assert not store.state().drawn
         assert store.state().sealed == frozenset()
+
+
+def test_damage_in_a_winning_bet_is_no_traceback(path: Path, url: str) -> None:
+    """A document that is no text any more is met before the sums are compared; it ends the same way."""
+    with open_store(url) as store:
+        store.append([sample_batch([1, 2], number=WINNING)])
+    with by_hand(path) as book:
+        book.execute("DROP TRIGGER batch_is_kept_on_update")
+        book.execute("UPDATE batch SET bets = CAST(replace(CAST(bets AS TEXT), '00000002', ?) AS BLOB)", (b"\xff" * 8,))
+        assert book.total_changes == 1
+    with (
+        open_store(url) as store,
+        pytest.raises(StorageError, match=rf"^{path}: the bets of agency 1 are not those that were stored$"),
+    ):
+        store.seal_and_draw(1, expected=1, pick=winning)
+
+
+@pytest.mark.parametrize("way", ["as they came", "some by an earlier process", "some voided", "the first ones voided"])
+def test_a_draw_is_signed_alike_however_its_bets_were_hashed(path: Path, way: str) -> None:
+    """As they are stored where this process has stored all of them, else from the book; voided ones never count."""
+    first, second = sample_batch(range(2000)), sample_batch(range(2000, 4000))
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(SqliteStore(path))
+        if way == "the first ones voided":
+            store.append([sample_batch([1])])
+            store.void(1, reason="a test")
+        store.append([first])
+        if way == "some voided":
+            store.void(1, reason="a test")
+            store.append([first])
+        if way == "some by an earlier process":
+            store.close()
+            store = stack.enter_context(SqliteStore(path))
+        store.append([second])
+        store.seal_and_draw(1, expected=1, pick=winning)
+        digest = hashlib.sha256(b"".join(lot.encoded for lot in (*first, *second))).hexdigest()
+        assert (store.state().bets, store.state().digest) == (4000, digest)
 
 
 def test_a_batch_that_holds_no_bets_is_named(path: Path, url: str) -> None:
