@@ -78,6 +78,10 @@ SETTINGS = (
     Setting(name="progress", env=("BETS_PROGRESS",), parse=boolean, option="--progress/--no-progress"),
     Setting(name="format", env=("BETS_FORMAT",), parse=one_of("text", "json"), default="text"),
     Setting(name="quiet", env=("BETS_QUIET",), parse=boolean, default=False),
+    Setting(name="tls_cert", env=("BETS_TLS_CERT",), key="tls.cert", default=""),
+    Setting(name="tls_key", env=("BETS_TLS_KEY",), key="tls.key", default=""),
+    Setting(name="tls_ca", env=("BETS_TLS_CA",), key="tls.ca", default=""),
+    Setting(name="tls_min", env=("BETS_TLS_MIN",), key="tls.min", parse=one_of("1.2", "1.3"), default="1.3"),
     Setting(name="first_name", env=("NOMBRE",)),
     Setting(name="last_name", env=("APELLIDO",)),
     Setting(name="document", env=("DOCUMENTO",)),
@@ -89,6 +93,9 @@ SETTINGS = (
     Setting(name="seed", env=("BETS_SEED",), parse=whole_number(0, 2**63 - 1), default=1),
     Setting(name="overwrite", env=("BETS_OVERWRITE",), parse=boolean, default=False),
 )
+
+TLS_NAMES = ("tls_cert", "tls_key", "tls_ca", "tls_min")
+"""The settings that only an encrypted connection has a use for."""
 
 BET_FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
 """The settings of one bet, in the order of its fields."""
@@ -107,6 +114,9 @@ class ClientSettings:
         idle_timeout_s: seconds without a byte from the server after which a connection counts as lost.
         progress: None where it depends on the terminal.
         format: `text` or `json`.
+        tls_cert: the file of this client's certificate, empty where none is given; its key and the authority likewise.
+        tls_min: the oldest version of TLS.
+        tls_origin: where the first of the four stands; None: nowhere.
         bet: the five values of one bet as they were given, None for what is missing.
         bet_origins: where each of them stands.
         file: the data file of `run`; None where nothing names it.
@@ -129,6 +139,11 @@ class ClientSettings:
     progress: bool | None
     format: str
     quiet: bool
+    tls_cert: str
+    tls_key: str
+    tls_ca: str
+    tls_min: str
+    tls_origin: str | None
     bet: Mapping[str, str | None]
     bet_origins: Mapping[str, str | None]
     file: str | None
@@ -173,6 +188,7 @@ def load_settings(
         period_s=found["period"],
         retry_for_s=retry_for_s if found["retry_for"] is None else found["retry_for"],
         idle_timeout_s=found["idle_timeout"],
+        tls_origin=next((origin for name in TLS_NAMES if (origin := found.origin(name)) is not None), None),
         bet={name: found[name] for name in BET_FIELDS},
         bet_origins={name: found.origin(name) for name in BET_FIELDS},
         **_same_named(found),

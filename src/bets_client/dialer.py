@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import logging
 
-from bets_client.errors import Unreachable
+from bets_client.errors import Refused, Unreachable, WrongPeer
 from bets_client.job import Job
 from bets_client.link import Link, wait_ready
 from bets_client.patience import Backoff, Patience
 from bets_protocol import ConnectError, TransportError
+from bets_protocol.transports import AuthenticationError, HandshakeError
+
+
+def raise_if_final(server: str, error: TransportError) -> None:
+    """Raise what `error` means where trying again is of no use.
+
+    Raises:
+        Refused: one of the two has not proved who it is. With TLS 1.3 that may come with the first answer only.
+        WrongPeer: what is there does not speak TLS, or no version of it in common.
+    """
+    if isinstance(error, HandshakeError):
+        kind = Refused if isinstance(error, AuthenticationError) else WrongPeer
+        raise kind(str(error) if server in str(error) else f"{server}: {error}") from error
 
 
 class Dialer:
@@ -36,13 +49,20 @@ class Dialer:
 
         Raises:
             ConnectError: it did not work; logged. `rest_s` says when to try again.
+            Refused, WrongPeer: as `raise_if_final`; logged.
         """
         settings = self._job.settings
         try:
-            link = Link.open(settings.server, self._revision, timeout_s=self._patience.connect_timeout_s)
+            link = Link.open(
+                settings.server,
+                self._revision,
+                timeout_s=self._patience.connect_timeout_s,
+                transports=self._job.transports,
+            )
         except ConnectError as error:
             self.last_error = error
             self._job.log.fail("connect", level=logging.WARNING, client_id=self._agency, error=error)
+            raise_if_final(settings.server, error)
             raise
         self._job.opened.add("connection", link, client_id=self._agency)
         self._job.log.success("connect", level=logging.DEBUG, client_id=self._agency)
@@ -53,6 +73,7 @@ class Dialer:
 
         Raises:
             Unreachable: it is over.
+            Refused, WrongPeer: as `raise_if_final`.
         """
         while True:
             try:
@@ -77,12 +98,17 @@ class Dialer:
         return self._backoff.next_s()
 
     def lost(self, link: Link, error: TransportError, *, unanswered: int) -> None:
-        """Close a link that broke, and log it."""
+        """Close a link that broke, and log it.
+
+        Raises:
+            Refused, WrongPeer: as `raise_if_final`.
+        """
         self.last_error = error
         self._job.opened.close(link)
         self._job.log.fail(
             "connection", level=logging.WARNING, client_id=self._agency, unanswered=unanswered, error=error
         )
+        raise_if_final(self._job.settings.server, error)
 
     def progressed(self) -> None:
         """The server answered: rests begin short again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -19,6 +19,8 @@ from bets_client.progress import Progress
 from bets_protocol.programs.loglines import SILENT, EventLog, setup_logging
 from bets_protocol.programs.settings import format_duration
 from bets_protocol.programs.stopping import Stopped, deferred_stops
+from bets_protocol.programs.tls import client_transports
+from bets_protocol.transports import Transport
 
 
 class Closable(Protocol):
@@ -55,12 +57,17 @@ class OpenThings:
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """One run of a command."""
+    """One run of a command.
+
+    Attributes:
+        transports: what the settings say of how to connect, for `connect`.
+    """
 
     settings: ClientSettings
     log: EventLog
     opened: OpenThings
     progress: Progress
+    transports: Mapping[str, Transport]
 
     def log_config(self, agencies: Sequence[int], *, amount: int | None = None) -> None:
         """Log the line that a client starts with; `amount` is that of the probes where the settings leave it open."""
@@ -81,8 +88,17 @@ def working(settings: ClientSettings) -> Iterator[Job]:
     """Set the log up and close at the end what the block left open.
 
     Raises:
+        ConfigError: the settings lack what an encrypted connection needs, or have it without need.
         Stopped: as it came, when everything is closed.
     """
+    transports = client_transports(
+        settings.server,
+        cert=settings.tls_cert,
+        key=settings.tls_key,
+        ca=settings.tls_ca,
+        minimum=settings.tls_min,
+        given_by=settings.tls_origin,
+    )
     logger = setup_logging(
         SILENT if settings.quiet else settings.log_level, sys.stderr if settings.format == "json" else None
     )
@@ -92,7 +108,7 @@ def working(settings: ClientSettings) -> Iterator[Job]:
     opened = OpenThings(log)
     with deferred_stops():
         try:
-            yield Job(settings=settings, log=log, opened=opened, progress=progress)
+            yield Job(settings=settings, log=log, opened=opened, progress=progress, transports=transports)
         except Stopped:
             progress.finish()
             opened.close_all(level=logging.INFO)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import selectors
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bets_protocol import (
     CLOSED,
@@ -30,7 +30,7 @@ from bets_protocol import (
     WinnersRequest,
 )
 from bets_protocol.programs.stopping import interruptible, raise_if_stopped
-from bets_protocol.transports import Stream, connect
+from bets_protocol.transports import Stream, Transport, connect
 
 Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload
 TICK_S = 1.0
@@ -62,8 +62,13 @@ class Link:
         stream.set_timeout(0)
 
     @classmethod
-    def open(cls, url: str, revision: int, *, timeout_s: float) -> Link:
+    def open(
+        cls, url: str, revision: int, *, timeout_s: float, transports: Mapping[str, Transport] | None = None
+    ) -> Link:
         """Connect to `url`.
+
+        Args:
+            transports: as `connect` takes them.
 
         Raises:
             ConnectError: nobody there, or not in time.
@@ -71,7 +76,7 @@ class Link:
             Stopped: the program was asked to stop.
         """
         with interruptible():
-            stream = connect(url, timeout_s=timeout_s)
+            stream = connect(url, timeout_s=timeout_s, transports=transports)
         try:
             return cls(stream, revision)
         except BaseException:

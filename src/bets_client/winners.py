@@ -170,6 +170,9 @@ class WinnersDesk:
         except ConnectError:
             asking.retry_at = now() + asking.dialer.rest_s()
             return
+        except (Refused, WrongPeer) as error:
+            self._failed(error)
+            raise
         asking.moved_at = asking.ask_at = None
         asking.talk.connected()
         self._advance(asking)
@@ -192,7 +195,11 @@ class WinnersDesk:
                 self._say(asking, link)
             self._check_silence(asking, link)
         except TransportError as error:
-            self._lost(asking, link, error)
+            try:
+                self._lost(asking, link, error)
+            except (Refused, WrongPeer) as final:
+                self._failed(final)
+                raise
         except RemoteProtocolError as error:
             self._failed(error)
             raise WrongPeer(

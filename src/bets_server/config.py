@@ -7,11 +7,11 @@ the option's name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
-from bets_protocol import limits
+from bets_protocol import limits as wire_limits
 from bets_protocol.programs.settings import (
     Resolved,
     Setting,
@@ -23,10 +23,11 @@ from bets_protocol.programs.settings import (
     resolve,
     whole_number,
 )
+from bets_server.limits import LIMIT_OPTIONS, LimitOption, Limits
 
 DEFAULT_PORT = 12345
 DEFAULT_STORE = "sqlite:///bets.db"
-DEFAULT_BACKLOG = 128
+DEFAULT_BACKLOG = 1024
 DEFAULT_WINNING_NUMBER = 7574
 TYPED_REVISION = 9
 """What `--revision` calls the family of typed messages, which the first byte tells apart: 7, 8 and 9."""
@@ -38,9 +39,15 @@ def _winning_number(text: str) -> int | None:
     if text == _RANDOM:
         return None
     try:
-        return whole_number(0, limits.MAX_BETTING_NUMBER)(text)
+        return whole_number(0, wire_limits.MAX_BETTING_NUMBER)(text)
     except ValueError as error:
         raise ValueError(f"{error}, or {_RANDOM!r}") from None
+
+
+def _limit_setting(option: LimitOption) -> Setting:
+    name = option.name.upper()
+    parse = whole_number(int(option.low), int(option.high)) if option.whole else decimal_number(option.low, option.high)
+    return Setting(name=option.name, env=(f"BETS_{name}",), key=name, parse=parse, default=option.default)
 
 
 SETTINGS = (
@@ -76,6 +83,12 @@ SETTINGS = (
     Setting(name="exit_after_draw", env=("BETS_EXIT_AFTER_DRAW",), parse=boolean, default=False),
     Setting(name="control", env=("BETS_CONTROL",), key="CONTROL", default=""),
     Setting(name="grace", env=("BETS_GRACE",), parse=decimal_number(0, 3600), default=8.0),
+    Setting(name="tls_cert", env=("BETS_TLS_CERT",), key="TLS_CERT", default=""),
+    Setting(name="tls_key", env=("BETS_TLS_KEY",), key="TLS_KEY", default=""),
+    Setting(name="tls_ca", env=("BETS_TLS_CA",), key="TLS_CA", default=""),
+    Setting(name="tls_min", env=("BETS_TLS_MIN",), key="TLS_MIN", parse=one_of("1.2", "1.3"), default="1.3"),
+    Setting(name="tls_pins", env=("BETS_TLS_PINS",), key="TLS_PINS", default=""),
+    *map(_limit_setting, LIMIT_OPTIONS),
 )
 
 DEFAULT_AGENCIES = 5
@@ -94,6 +107,12 @@ class ServerSettings:
         revision: 9 for the typed messages of 7, 8 and 9, else 6 or 5: what `ServerConnection` takes.
         grace_s: seconds that a stop may take.
         control: where operators ask: a path, `none`, or empty for beside the store; see `control_socket`.
+        tls_cert: file of the server's certificate chain, for `tls://` listeners; empty: none.
+        tls_key: file of its key.
+        tls_ca: file of the CA that signs the agencies' certificates.
+        tls_min: the oldest TLS that is spoken.
+        tls_pins: file of the certificates that may speak for an agency; empty: all of the CA.
+        limits: what peers may cost.
     """
 
     listen: tuple[str, ...]
@@ -108,6 +127,17 @@ class ServerSettings:
     exit_after_draw: bool = False
     grace_s: float = 8.0
     control: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    tls_min: Literal["1.2", "1.3"] = "1.3"
+    tls_pins: str = ""
+    limits: Limits = attrs.field(factory=Limits)
+
+    @property
+    def tls(self) -> bool:
+        """Whether a listener is encrypted."""
+        return any(url.lower().startswith("tls://") for url in self.listen)
 
 
 def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSettings:
@@ -131,6 +161,12 @@ def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> Ser
         exit_after_draw=values["exit_after_draw"],
         grace_s=values["grace"],
         control=values["control"],
+        tls_cert=values["tls_cert"],
+        tls_key=values["tls_key"],
+        tls_ca=values["tls_ca"],
+        tls_min=values["tls_min"],
+        tls_pins=values["tls_pins"],
+        limits=Limits(**{option.field: values[option.name] for option in LIMIT_OPTIONS}),
     )
 
 

@@ -30,6 +30,7 @@ from bets_protocol import (
     WinnersRequest,
     limits,
 )
+from bets_server.identity import Holder
 from bets_server.store import BetStore, Parcel, Receipt, SealOutcome, StoreFull, Ticket, Verdict
 
 Request = EncodedBatch | WinnersRequest | OpenUpload | InvalidFrame | Probe
@@ -105,12 +106,17 @@ class Answer:
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """The requests of one session, in order; its peer, for the log; and its upload, where it has one."""
+    """The requests of one session, in order; its peer, for the log; its upload, where it has one.
+
+    Attributes:
+        holder: whom its certificate speaks for; None: nothing is known of that, and it may speak for anybody.
+    """
 
     session: int
     peer: str
     requests: tuple[Request, ...]
     binding: Binding | None = None
+    holder: Holder | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -129,7 +135,9 @@ def random_number() -> int:
     return secrets.randbelow(limits.MAX_BETTING_NUMBER + 1)
 
 
-def answer_without_store(request: Request, binding: Binding | None = None) -> Answer | None:
+def answer_without_store(
+    request: Request, binding: Binding | None = None, holder: Holder | None = None
+) -> Answer | None:
     """The answer to a request that needs no store and so no worker; None for the others."""
     match request:
         case InvalidFrame(error=error, kind=kind) if binding is not None or kind is OpenUpload:
@@ -140,15 +148,39 @@ def answer_without_store(request: Request, binding: Binding | None = None) -> An
             return Answer(reply=Ack(count=0), error=error.summary)
         case Probe():
             return Answer(reply=request)
+        case _ if holder is not None and not _may_ask(request, holder):
+            return _not_authorized(request, binding, holder)
         case _:
             return None
+
+
+def _may_ask(request: Request, holder: Holder) -> bool:
+    """Whether everything that the request is about is of the agency that its sender has proved to be."""
+    match request:
+        case OpenUpload(agency=agency) | WinnersRequest(agency=agency):
+            return agency == holder.agency
+        case EncodedBatch(lots=lots):
+            return all(lot.agency == holder.agency for lot in lots)
+        case _:
+            return True
+
+
+def _not_authorized(request: Request, binding: Binding | None, holder: Holder) -> Answer:
+    whom = "no agency" if holder.agency is None else f"agency {holder.agency} only"
+    error = f"the certificate speaks for {whom}"
+    if binding is not None:
+        return attrs.evolve(_refused(RejectCode.NOT_AUTHORIZED, binding), error=error)
+    if isinstance(request, OpenUpload):
+        return attrs.evolve(_not_opened(RejectCode.NOT_AUTHORIZED, request.draw), error=error)
+    # Revisions 5 to 8 have no word for it: a batch is refused, and who asks for winners is let go.
+    return Answer(reply=Ack(count=0) if isinstance(request, EncodedBatch) else None, error=error)
 
 
 def answer_at_once(work: Work) -> tuple[Answer, ...] | None:
     """The answers to work that needs no store, up to the one that ends an upload; None: it needs one."""
     answers: list[Answer] = []
     for request in work.requests:
-        answer = answer_without_store(request, work.binding)
+        answer = answer_without_store(request, work.binding, work.holder)
         if answer is None:
             return None
         answers.append(answer)
@@ -197,14 +229,17 @@ class Handlers:
         """Whether the draw waits for `agency`."""
         return 1 <= agency <= self.agencies
 
-    def close_without(self, agency: int) -> SealOutcome:
+    def close_without(self, agency: int, reason: str = "") -> SealOutcome:
         """Seal an agency that will not come, unfinished uploads or not, and draw where it was the last one missing.
+
+        Args:
+            reason: why, for the audit.
 
         Raises:
             StoreFull: nothing changed.
             StorageError: what is on disk is unknown.
         """
-        return self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick, forced=True)
+        return self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick, forced=True, note=reason)
 
     def _commit(self, group: Sequence[Work]) -> list[Iterator[Receipt | None]]:
         """Store every batch of the group; gives each session what became of its own; None: there was no room."""
@@ -222,19 +257,21 @@ class Handlers:
         """The answers to one session, up to the one that ends its upload."""
         binding = work.binding
         for request in work.requests:
-            answer = answer_without_store(request, binding)
+            answer = answer_without_store(request, binding, work.holder)
             if answer is None:
-                answer = self._answer(request, binding, receipts)
+                answer = self._answer(request, binding, receipts, work.holder)
             yield answer
             if answer.ends_upload:
                 return  # what was sent behind it did not go to the store, or has been refused as it no longer fits
             binding = answer.binding or binding
 
-    def _answer(self, request: Request, binding: Binding | None, receipts: Iterator[Receipt | None]) -> Answer:
+    def _answer(
+        self, request: Request, binding: Binding | None, receipts: Iterator[Receipt | None], holder: Holder | None
+    ) -> Answer:
         if isinstance(request, OpenUpload):
-            return self._open(request)
+            return self._open(request, holder)
         if isinstance(request, WinnersRequest):
-            return self._winners(request.agency) if binding is None else self._upload_winners(request.agency, binding)
+            return self._winners(request, holder) if binding is None else self._upload_winners(request, binding, holder)
         if not isinstance(request, EncodedBatch):  # pragma: no cover - answered without the store
             raise TypeError(f"no answer to a {type(request).__name__}")
         if binding is None:
@@ -243,11 +280,11 @@ class Handlers:
             return _refused(RejectCode.NOT_AUTHORIZED, binding)
         return _upload_answer(next(receipts), binding)
 
-    def _open(self, request: OpenUpload) -> Answer:
+    def _open(self, request: OpenUpload, holder: Holder | None) -> Answer:
         if request.draw != self._draw:
             return _not_opened(RejectCode.WRONG_DRAW, self._draw)
         try:
-            opening = self.store.open_upload(request.agency, request.upload_id, total=request.total)
+            opening = self.store.open_upload(request.agency, request.upload_id, total=request.total, note=_who(holder))
         except StoreFull:
             return _not_opened(RejectCode.STORE_FULL, self._draw)
         status = UploadStatus(code=opening.code, draw=self._draw, stored=opening.stored, crc32=opening.crc32)
@@ -256,10 +293,10 @@ class Handlers:
         binding = Binding(ticket=opening.ticket, draw=self._draw, stored=opening.stored, crc32=opening.crc32)
         return Answer(reply=status, binding=binding)
 
-    def _winners(self, agency: int) -> Answer:
+    def _winners(self, request: WinnersRequest, holder: Holder | None) -> Answer:
         """The answer on revisions 7 and 8."""
         try:
-            documents = self._documents(agency)
+            documents = self._documents(request.agency, holder)
         except StoreFull:
             return Answer(reply=None, error=REASONS[RejectCode.STORE_FULL])
         if isinstance(documents, RejectCode):
@@ -271,12 +308,12 @@ class Handlers:
             return Answer(reply=None, error=f"{len(documents)} winners, a reply holds {limits.MAX_WINNERS}")
         return Answer(reply=Winners(documents=documents))
 
-    def _upload_winners(self, agency: int, binding: Binding) -> Answer:
+    def _upload_winners(self, request: WinnersRequest, binding: Binding, holder: Holder | None) -> Answer:
         """The answer on revision 9."""
-        if agency != binding.ticket.agency:
+        if request.agency != binding.ticket.agency:
             return _refused(RejectCode.NOT_AUTHORIZED, binding)
         try:
-            documents = self._documents(agency)
+            documents = self._documents(request.agency, holder)
         except StoreFull:
             return _refused(RejectCode.STORE_FULL, binding)
         if isinstance(documents, RejectCode):
@@ -290,7 +327,7 @@ class Handlers:
         winners = tuple(Winners(documents=page) for page in pages)
         return Answer(reply=binding.status(RejectCode.DRAWN), more=winners, binding=binding)
 
-    def _documents(self, agency: int) -> tuple[str, ...] | RejectCode | None:
+    def _documents(self, agency: int, holder: Holder | None) -> tuple[str, ...] | RejectCode | None:
         """An agency's winners; None: it is sealed now and waits for the draw; or why it cannot be sealed.
 
         Raises:
@@ -299,11 +336,16 @@ class Handlers:
         documents = self.store.winners(agency)
         if documents is not None:
             return documents
-        outcome = self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick)
+        outcome = self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick, note=_who(holder))
         if outcome.incomplete:
             return RejectCode.INCOMPLETE
         self._drawn_now = self._drawn_now or outcome.drawn_now
         return (self.store.winners(agency) or ()) if outcome.drawn else None
+
+
+def _who(holder: Holder | None) -> str:
+    """Who asks, for the audit; empty where nobody has proved anything."""
+    return "" if holder is None else f"certificate {holder.fingerprint}"
 
 
 def _is_of(batch: EncodedBatch, binding: Binding) -> bool:
@@ -316,7 +358,7 @@ def _parcels(work: Work) -> Iterator[Parcel]:
     row = 0 if work.binding is None else work.binding.stored
     for request in work.requests:
         if work.binding is None:
-            if isinstance(request, EncodedBatch):
+            if isinstance(request, EncodedBatch) and (work.holder is None or _may_ask(request, work.holder)):
                 yield Parcel(lots=request.lots)
         elif not isinstance(request, EncodedBatch) or not _is_of(request, work.binding):
             return

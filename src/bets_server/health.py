@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 
 from bets_protocol import Ack, Probe, TransportError, encode
-from bets_protocol.transports import connect
+from bets_protocol.transports import Transport, connect
 
 _REFUSED = encode(Ack(count=0))
 
 
-def is_healthy(url: str, *, timeout_s: float = 5.0) -> tuple[bool, str]:
-    """Whether the server at `url` answers a probe within `timeout_s` seconds, and what was wrong if not."""
+def is_healthy(
+    url: str, *, timeout_s: float = 5.0, transports: Mapping[str, Transport] | None = None
+) -> tuple[bool, str]:
+    """Whether the server at `url` answers a probe within `timeout_s` seconds, and what was wrong if not.
+
+    Args:
+        transports: as `connect` takes them.
+    """
     deadline = time.monotonic() + timeout_s
     # It begins with a letter that revisions 5 and 6 take for the start of a frame which is too long to be one.
     line = encode(Probe(line=f"zzzz health {secrets.token_hex(8)}\n".encode()))
     answer = b""
     try:
-        with connect(url, timeout_s=timeout_s) as stream:
+        with connect(url, timeout_s=timeout_s, transports=transports) as stream:
             stream.set_timeout(timeout_s)
             stream.send_all(line)
             while len(answer) < len(line):

@@ -37,13 +37,13 @@ class LiveDesk:
         }
         return LiveStatus(agencies=self._handlers.agencies, connections=len(agencies), seen=seen)
 
-    def close_without(self, agency: int, reason: str) -> SealOutcome:  # noqa: ARG002 - the log of commands has it
+    def close_without(self, agency: int, reason: str) -> SealOutcome:
         """Seal an agency by force; if it was the last one missing, whoever waits is answered.
 
         Raises:
             StorageError: what is on disk is unknown; `StoreFull`: nothing changed.
         """
-        outcome = self._handlers.close_without(agency)
+        outcome = self._handlers.close_without(agency, reason)
         if outcome.drawn_now:
             self._reactor.draw_took_place()
         return outcome

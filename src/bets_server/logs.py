@@ -52,6 +52,19 @@ class ServerLog:
         """A new connection."""
         self._events.success("accept_connections", ip=ip)
 
+    def refused(self, action: str, ip: str, error: str, *, repeated: int = 0) -> None:
+        """A peer was not let in, or cut; or, with `repeated`, was so for so many times more."""
+        fields: dict[str, object] = {"repeated": repeated} if repeated else {}
+        self._events.fail(action, level=logging.WARNING, ip=ip, error=error, **fields)
+
+    def hold(self) -> None:
+        """Keep lines back until `write_held`: nobody waits for a line, but peers wait for their answers."""
+        self._events.hold()
+
+    def write_held(self) -> None:
+        """Write the lines that were kept back, and the next ones at once."""
+        self._events.write_held()
+
     def accept_failed(self, error: Exception) -> None:
         """No connection can be accepted for now."""
         self._events.fail("accept_connections", error=error)
@@ -121,6 +134,14 @@ class ServerLog:
     def drawn(self) -> None:
         """The draw has taken place."""
         self._events.success("sorteo")
+
+    def reloaded(self) -> None:
+        """The certificates were read anew."""
+        self._events.success("reload_certificates")
+
+    def failed_to_reload(self, error: Exception) -> None:
+        """They cannot be used; the server goes on with those that it has."""
+        self._events.fail("reload_certificates", error=error)
 
     def closed_connection(self, ip: str, *, level: int = logging.DEBUG) -> None:
         """A connection was given up."""

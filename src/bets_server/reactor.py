@@ -8,51 +8,41 @@ Rules:
 
 1. Only this thread touches sessions and streams. Workers get `Work`, which is plain data, and give `GroupOutcome`.
 2. A session that waits for the draw holds no thread and costs a descriptor and a few hundred bytes.
-3. Time is read here, once a round, and passed on.
+3. Time is read here, once a round, and passed on. Every session has a deadline, save those that wait for the store or
+   the draw.
 4. An error of one stream closes that stream. An error of the store ends the process: nobody can know what is on disk.
 5. A stop has a deadline. What still runs then, a call of the store included, is left behind.
+6. No session keeps the others waiting: of each, a round takes one reading and one unit of requests, and a job of the
+   store a few of what costs it a flush to disk of its own.
+7. Log lines are written at the end of a round, after the answers have left.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import select
 import selectors
-import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from bets_protocol import (
-    OpenUpload,
-    Probe,
-    RejectCode,
-    StorageError,
-    TransportError,
-    TruncatedFrame,
-    UploadStatus,
-    WinnersRequest,
-)
+from bets_protocol import RejectCode, StorageError, TransportError, TruncatedFrame
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.transports import Listener
-from bets_server.handlers import Answer, GroupOutcome, Handlers, Work, answer_at_once
+from bets_server.admission import Admission, Complaints
+from bets_server.answer_log import AnswerLog
+from bets_server.deadlines import Deadlines
+from bets_server.handlers import Answer, Handlers, Work, answer_at_once
+from bets_server.handshakes import Handshakes
+from bets_server.identity import holder_of
+from bets_server.limits import Limits
 from bets_server.listeners import Listeners
 from bets_server.logs import ServerLog
+from bets_server.outbox import SharedAnswers
 from bets_server.owners import Owners
+from bets_server.poller import Poller
 from bets_server.session import LINGER_BYTES, Session
-from bets_server.workers import Outcome, WorkerPool
-
-DRAIN_S = 10.0
-"""Seconds that a peer may take to read its last answer."""
-
-LINGER_S = 1.0
-"""Seconds that a peer may still send after its last answer, so that no reset overtakes it."""
-
-STOP_LINGER_S = 0.3
-"""The same while the server stops: shorter, since a stop must be quick."""
-
-SWEEP_S = 30.0
-"""Seconds between looks at the peers that wait for the draw: are they still there, and do they know that we are?"""
+from bets_server.store_jobs import StoreJobs
 
 
 class Reactor:
@@ -63,9 +53,13 @@ class Reactor:
         handlers: what answers; called by one worker at a time.
         log: where events go.
         revision: as for `ServerConnection`.
+        limits: what peers may cost.
         workers: threads of the pool.
         grace_s: seconds that a stop may take before connections are cut.
         exit_after_draw: stop once the draw was made and everyone that waited has the answer.
+
+    Attributes:
+        pins: the certificates that speak for an agency, see `identity`; None: all of the CA. May be set at any time.
 
     Thread: `run` belongs to one thread; `stop` may be called from any, and from a signal handler.
     """
@@ -77,49 +71,51 @@ class Reactor:
         log: ServerLog,
         *,
         revision: int = 9,
+        limits: Limits | None = None,
         workers: int = 4,
         grace_s: float = 8.0,
         exit_after_draw: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._handlers = handlers
+        self.pins: Mapping[str, int] | None = None
         self._log = log
         self._revision = revision
+        self._limits = limits = limits or Limits()
         self._grace_s = grace_s
         self._exit_after_draw = exit_after_draw
         self._clock = clock
-        self._selector = selectors.DefaultSelector()
-        self._listeners = Listeners(listeners, self._selector, log)
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ)
-        self._pool: WorkerPool[GroupOutcome] = WorkerPool(workers, self.wake)
+        self._poller = Poller()
+        self.wake = self._poller.wake
+        self._listeners = Listeners(listeners, self._poller.selector, log)
+        self._jobs = StoreJobs(handlers, workers=workers, wake=self.wake)
         self._sessions: dict[int, Session] = {}
-        self._interest: dict[int, int] = {}
-        self._lingering: dict[int, Session] = {}
+        self._unfinished: dict[int, Session] = {}  # to be gone on with in the next round, whatever the poller says
+        self._deadlines = Deadlines(self._sessions)
+        self._admission = Admission(limits)
+        self._handshakes = Handshakes(limits)
+        self._complaints = Complaints(limits, log)
+        self._answer_log = AnswerLog(log, self._complaints, handlers, revision=revision)
+        self._shared = SharedAnswers()
         self._owners = Owners()
         self._seen: dict[int, float] = {}  # by agency: when a message of it was answered last
         self._next_number = 0
         self._next_sweep = 0.0
-        self._group: list[Work] = []
-        self._in_work: list[Work] = []  # the group that the store's job has; empty: there is no job
         self._drawn_here = False
         self._drawn_elsewhere = False  # set by other threads: the draw took place, and the reactor has not heard of it
         self._failure: StorageError | None = None  # likewise: of a call of the store that was not the reactor's
+        self._actions: deque[Callable[[], None]] = deque()
         self._stop_asked = False
         self._stop_deadline: float | None = None
         self._failed = False
 
-    def wake(self) -> None:
-        """Ends the wait of the current round. Thread: any."""
-        # Full of wake-ups that were not taken yet, of which one is enough; or closed, since the reactor has ended.
-        with contextlib.suppress(OSError):
-            self._wake_writer.send(b"\0")
-
     def stop(self) -> None:
         """Asks for a stop: what was read is stored and answered, then everything closes. Thread: any; signal-safe."""
         self._stop_asked = True
+        self.wake()
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Has the loop do `action` between two sessions. Thread: any; signal-safe."""
+        self._actions.append(action)
         self.wake()
 
     def draw_took_place(self) -> None:
@@ -144,7 +140,7 @@ class Reactor:
     @property
     def store_in_use(self) -> bool:
         """Whether a call of the store is running; after `run`, one that did not come back before the deadline."""
-        return bool(self._in_work)
+        return self._jobs.running
 
     def run(self) -> ExitCode:
         """Serves until `stop`, the end after the draw, or a failure of the store.
@@ -152,12 +148,13 @@ class Reactor:
         Returns:
             `DONE`, or `STORE_FAILED`.
         """
-        self._next_sweep = self._clock() + SWEEP_S
+        self._next_sweep = self._clock() + self._limits.heartbeat_s
         try:
             self._listeners.resume()
             while not self._round():
-                pass
+                self._log.write_held()
         finally:
+            self._log.write_held()
             self._close_all()
         return ExitCode.STORE_FAILED if self._failed or self.store_in_use else ExitCode.DONE
 
@@ -165,54 +162,60 @@ class Reactor:
 
     def _round(self) -> bool:
         """One turn of the loop; returns whether it was the last."""
-        ready = self._selector.select(self._timeout())
+        ready = self._poller.wait(self._timeout())
         now = self._clock()
+        self._log.hold()
+        self._go_on(now)
         for key, mask in ready:
-            if key.data is None:
-                self._drain_wake_ups()
-            elif isinstance(key.data, Session):
+            if isinstance(key.data, Session):
                 self._serve(key.data, mask, now)
-            else:
+        for key, _ in ready:
+            if not isinstance(key.data, Session):
                 self._accept(key.data, now)
-        for outcome in self._pool.outcomes():
-            self._finish_group(outcome, now)
+        try:
+            for answered, drawn_now in self._jobs.finished():
+                self._take_group(answered, now, drawn_now=drawn_now)
+        except StorageError as error:
+            self._failure = error
         if self._failure is not None:
-            self._give_up(self._failure)
-        if self._failed:
+            self._failed = True  # what is on disk is unknown: nobody is answered any more
+            self._log.store_failed(self._failure)
             return True
         if self._drawn_elsewhere:
             self._drawn_elsewhere = False
             self._begin_answering_the_draw()
+        while self._actions:
+            self._actions.popleft()()
         self._tick(now)
-        self._start_group()
+        self._jobs.start()
         if self._stop_deadline is None or self._sessions:
             return False
-        return not self._in_work or now >= self._stop_deadline
+        return not self._jobs.running or now >= self._stop_deadline
 
     def _timeout(self) -> float:
-        times = [self._next_sweep]
+        if self._unfinished:
+            return 0.0
+        now = self._clock()
+        times = [self._next_sweep, self._deadlines.next_at, self._complaints.next_at, self._handshakes.next_at(now)]
         times += [at for at in (self._listeners.again_at, self._stop_deadline) if at is not None]
-        times += [session.linger_until for session in self._lingering.values()]
-        return max(0.0, min(times) - self._clock())
-
-    def _drain_wake_ups(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._wake_reader.recv(65_536)  # what is left keeps it readable
+        return max(0.0, min(times) - now)
 
     def _tick(self, now: float) -> None:
         if self._listeners.again_at is not None and now >= self._listeners.again_at:
             self._listeners.resume()
-        for session in [s for s in self._lingering.values() if now >= s.linger_until]:
-            self._drop(session)
+        for session in self._deadlines.passed(now):
+            self._expire(session, now)
+        self._admit_handshakes(now)
+        self._complaints.tick(now)
         if now >= self._next_sweep:
-            self._next_sweep = now + SWEEP_S
+            self._next_sweep = now + self._limits.heartbeat_s
             self._sweep(now)
         if self._exit_after_draw and self._drawn_here:
             self._stop_asked = True  # who waited asks again by now, and is answered first
         if self._stop_asked and self._stop_deadline is None:
             self._begin_stop(now)
         if self._stop_deadline is not None and now >= self._stop_deadline:
-            self._group.clear()
+            self._jobs.forget()
             for session in list(self._sessions.values()):
                 self._drop(session)
 
@@ -242,44 +245,105 @@ class Reactor:
 
     def _accept(self, listener: Listener, now: float) -> None:
         for stream in self._listeners.accept(listener, now):
+            refusal = self._admission.refusal(stream.peer)
+            if refusal:
+                stream.close()
+                self._complaints.refuse(stream.peer, "accept_connections", refusal, now)
+                continue
             self._next_number += 1
-            session = Session(self._next_number, stream, revision=self._revision)
+            session = Session(self._next_number, stream, revision=self._revision, opened_at=now, shared=self._shared)
             self._sessions[session.number] = session
-            self._log.accepted(stream.peer)
-            self._update(session)
+            self._admission.enter(session)
+            if self._complaints.misbehaves(stream.peer):
+                session.held, session.held_until = True, now + self._limits.penalty_s
+            else:
+                self._log.accepted(stream.peer)
+            self._update(session, now)
 
     def _serve(self, session: Session, mask: int, now: float) -> None:
+        if session.number not in self._sessions:  # dropped earlier in this round
+            return
         if not mask & selectors.EVENT_READ and not session.stream.needs_write:
             self._advance(session, now)
+        elif not session.stream.handshaking or self._handshakes.admit(session, now):
+            self._take_in(session, now)
         else:
-            self._take_in(session, session.throw_away if session.closing else session.read, now)
+            self._update(session, now)
 
-    def _take_in(self, session: Session, read: Callable[[], None], now: float) -> None:
+    def _take_in(self, session: Session, now: float) -> None:
         """Has bytes of the session's stream read, then does what follows from them."""
+        handshaking = session.stream.handshaking
         try:
-            read()
-        except TransportError:
+            if session.closing:
+                session.throw_away()
+            else:
+                session.read()
+        except TransportError as error:
+            if handshaking:
+                self._complaints.refuse(session.stream.peer, "accept_connections", str(error), now)
             self._drop(session)
-        else:
+            return
+        if handshaking and not session.stream.handshaking:
+            self._handshakes.leave(session)
+            if session.stream.certificate is not None:
+                session.holder = holder_of(session.stream.certificate, self.pins)
+        self._advance(session, now)
+
+    def _go_on(self, now: float) -> None:
+        """Goes on with those of which the last round has left something: bytes or requests."""
+        unfinished, self._unfinished = self._unfinished, {}
+        for session in unfinished.values():
+            if session.number not in self._sessions:
+                continue
+            if session.cut_short and session.wants_read:
+                self._take_in(session, now)
+            else:
+                self._advance(session, now)
+
+    def _admit_handshakes(self, now: float) -> None:
+        """Lets those go on that had to wait, as far as there is room."""
+        while (overstaying := self._handshakes.overstaying(now)) is not None:
+            self._cut(overstaying, "its handshake was slow, and others waited", now)
+        while (session := self._handshakes.next_admitted(now)) is not None:
+            self._take_in(session, now)
+
+    def _expire(self, session: Session, now: float) -> None:
+        """The deadline of `session` has passed."""
+        _, reason = session.due(self._limits)
+        if reason:
+            self._cut(session, reason, now)
+        elif session.held:
+            session.held, session.held_until = False, float("inf")
             self._advance(session, now)
+        else:
+            self._drop(session)
+
+    def _cut(self, session: Session, reason: str, now: float) -> None:
+        """Closes the connection of a peer that costs too much."""
+        self._complaints.refuse(session.stream.peer, "close_connection", reason, now)
+        self._drop(session)
 
     def _advance(self, session: Session, now: float) -> None:
         """Moves a session as far as it goes: the outbox, requests, answers that need no store, the end."""
         try:
             session.flush()
-            while (work := session.next_work()) is not None:
+            work = session.next_work()
+            if work is not None:
+                refusal = self._admission.claim_agency(session)
+                if refusal:
+                    self._cut(session, refusal, now)
+                    return
                 answers = answer_at_once(work)
                 if answers is None:
-                    self._group.append(work)
-                    break
-                self._log_answers(work, answers)
-                session.take_answers(answers)
-                session.flush()
+                    self._jobs.add([work])
+                else:
+                    self._take_answers(session, work, answers, now)
+                    self._unfinished[session.number] = session
             if session.refused is not None and session.closing and not session.refusal_logged:
                 session.refusal_logged = True
                 if not isinstance(session.refused, TruncatedFrame):
-                    self._log.bad_frame(session.stream.peer, session.refused)
-            if self._stop_deadline is not None:
+                    self._answer_log.write_bad_frame(session.stream.peer, session.refused, now)
+            if self._stop_deadline is not None and session.number not in self._unfinished:
                 self._let_go(session)
             session.flush()
             if session.closing:
@@ -287,7 +351,14 @@ class Reactor:
         except TransportError:
             self._drop(session)
         if session.number in self._sessions:
-            self._update(session)
+            self._update(session, now)
+
+    def _take_answers(self, session: Session, work: Work, answers: Sequence[Answer], now: float) -> None:
+        """Gives a session its answers; where they are one refusal after the other, the next have to wait."""
+        self._answer_log.write(work, answers, now)
+        session.take_answers(answers)
+        if answers[-1].error and self._complaints.misbehaves(work.peer):
+            session.held, session.held_until = True, now + self._limits.penalty_s
 
     def _let_go(self, session: Session) -> None:
         """Ends a session because the server stops, once everything that was read of it is answered.
@@ -311,42 +382,37 @@ class Reactor:
         Raises:
             WriteError: the connection broke.
         """
-        if session.outbox:
-            if session.number not in self._lingering:
-                session.linger_until = now + DRAIN_S
-                self._lingering[session.number] = session
-        elif not session.lingering or session.ended or session.drained_bytes > LINGER_BYTES:
+        if not session.has_said_all:
+            return
+        if not session.lingering or session.ended or session.drained_bytes > LINGER_BYTES:
             self._drop(session)
         elif not session.half_closed:
             session.half_closed = True
             session.stream.close_writing()
-            session.linger_until = now + (LINGER_S if self._stop_deadline is None else STOP_LINGER_S)
-            self._lingering[session.number] = session
+            stopping = self._stop_deadline is not None
+            limits = self._limits
+            session.linger_until = now + (limits.stop_linger_timeout_s if stopping else limits.linger_timeout_s)
 
-    def _update(self, session: Session) -> None:
-        """Tells the selector what the session waits for now."""
+    def _update(self, session: Session, now: float) -> None:
+        """Tells the selector what the session waits for now, and the deadlines until when."""
         stream = session.stream
         reads = session.wants_read and (session.closing or self._stop_deadline is None)
-        wanted = selectors.EVENT_READ if reads or stream.needs_read else 0
+        if reads and session.cut_short and not session.closing:
+            self._unfinished[session.number] = session
+        session.note(now, self._limits)
+        self._deadlines.set(session, session.due(self._limits)[0])
+        wanted = selectors.EVENT_READ if reads or (stream.needs_read and not session.held) else 0
         wanted |= selectors.EVENT_WRITE if session.wants_write or stream.needs_write else 0
-        known = self._interest.get(session.number, 0)
-        if wanted == known:
-            return
-        if not known:
-            self._selector.register(stream.fileno(), wanted, session)
-        elif not wanted:
-            self._selector.unregister(stream.fileno())
-        else:
-            self._selector.modify(stream.fileno(), wanted, session)
-        self._interest[session.number] = wanted
+        self._poller.watch(session, wanted)
 
     def _drop(self, session: Session) -> None:
         """Closes the session's stream and forgets it; an answer that is still in work finds nobody."""
-        self._sessions.pop(session.number, None)
-        self._lingering.pop(session.number, None)
+        if self._sessions.pop(session.number, None) is not None:
+            self._admission.leave(session)
+        self._unfinished.pop(session.number, None)
+        self._handshakes.leave(session)
         self._owners.forget(session)
-        if self._interest.pop(session.number, 0):
-            self._selector.unregister(session.stream.fileno())
+        self._poller.forget(session)
         session.stream.close()
         on_the_way_out = self._stop_deadline is not None or self._failed
         self._log.closed_connection(session.stream.peer, level=logging.INFO if on_the_way_out else logging.DEBUG)
@@ -355,29 +421,19 @@ class Reactor:
 
     # -- the store's job
 
-    def _start_group(self) -> None:
-        if self._group and not self._in_work:
-            group, self._group = self._group, []
-            self._in_work = group
-            self._pool.submit(lambda: self._handlers.answer_group(group))
-
-    def _finish_group(self, outcome: Outcome[GroupOutcome], now: float) -> None:
-        group, self._in_work = self._in_work, []
-        if isinstance(outcome.error, StorageError):
-            self._give_up(outcome.error)
-            return
-        if outcome.value is None:
-            raise outcome.error or RuntimeError("a job ended with neither a value nor an error")
+    def _take_group(self, group: Sequence[tuple[Work, Sequence[Answer]]], now: float, *, drawn_now: bool) -> None:
+        """Gives each session its answers of a job that has ended."""
         answered: list[Session] = []
-        for work, (number, answers) in zip(group, outcome.value.answers, strict=True):
-            self._log_answers(work, answers)  # what is stored is stored, whether or not the peer is still there
-            session = self._sessions.get(number)
-            if session is not None:
-                session.take_answers(answers)
+        for work, answers in group:
+            session = self._sessions.get(work.session)
+            if session is None:
+                self._answer_log.write(work, answers, now)  # what is stored is stored, whether or not the peer is there
+            else:
+                self._take_answers(session, work, answers, now)
                 if session.agency is not None:
                     self._seen[session.agency] = now
                 answered.append(session)
-        if outcome.value.drawn_now:
+        if drawn_now:
             self._begin_answering_the_draw()
         elif self._drawn_here:
             self._ask_again(answered)  # who of them was told "not yet" while somebody else made the draw
@@ -400,39 +456,18 @@ class Reactor:
 
     def _ask_again(self, sessions: Iterable[Session]) -> None:
         """Those of `sessions` that wait for the draw ask again."""
-        self._group += [again for session in sessions if (again := session.ask_again()) is not None]
-
-    def _give_up(self, error: StorageError) -> None:
-        """What is on disk is unknown: nobody is answered, and the server ends."""
-        self._failed = True
-        self._log.store_failed(error)
-
-    def _log_answers(self, work: Work, answers: Sequence[Answer]) -> None:
-        for request, answer in zip(work.requests, answers, strict=False):  # fewer where one of them ends the upload
-            if isinstance(request, Probe):
-                self._log.probed(work.peer, request.line)
-                continue
-            if isinstance(request, OpenUpload):
-                stored = answer.reply.stored if isinstance(answer.reply, UploadStatus) else 0
-                self._log.opened(work.peer, request, stored, answer.error)
-                continue
-            early = isinstance(answer.reply, UploadStatus) and answer.reply.code == RejectCode.INCOMPLETE
-            level = logging.DEBUG if early else logging.ERROR  # it asks again every two seconds, as it should
-            self._log.answered(work.peer, request, answer.error, revision=self._revision, level=level)
-            if answer.waits and isinstance(request, WinnersRequest) and not self._handlers.expects(request.agency):
-                self._log.sealed_in_vain(request.agency, expected=self._handlers.agencies)
+        self._jobs.add([again for session in sessions if (again := session.ask_again()) is not None])
 
     # -- the end
 
     def _close_all(self) -> None:
         """Gives back every descriptor and thread, whatever happened before."""
+        self._complaints.close()
         self._listeners.close()
         for session in list(self._sessions.values()):
             self._drop(session)
-        if self._pool.close(0.0 if self.store_in_use else self._grace_s):
+        if self._jobs.close(self._grace_s):
             self._log.closed("workers")
         else:
             self._log.failed_to_close("workers", "a job still runs")
-        self._selector.close()
-        self._wake_reader.close()
-        self._wake_writer.close()
+        self._poller.close()

@@ -1,9 +1,9 @@
 """One peer, seen from the server: its stream, its side of the protocol, and what is due to it.
 
-Nothing in here selects, waits or reads a clock: the reactor says when bytes may move and hands out requests and
-answers. The rules that a session keeps are those of back-pressure: it is not read while it owes too much or holds
-enough, and what it holds is not answered while it owes too much; so a peer that sends without end or never reads only
-fills its own buffers.
+Nothing in here selects, waits or reads a clock: the reactor says when bytes may move and what time it is, and hands out
+requests and answers. The rules that a session keeps are those of back-pressure: it is not read while it owes too much
+or holds enough, and what it holds is not answered while it owes too much; so a peer that sends without end or never
+reads only fills its own buffers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ from bets_protocol import (
 )
 from bets_protocol.transports import Stream
 from bets_server.handlers import Answer, Binding, Request, Work
+from bets_server.identity import Holder
+from bets_server.limits import Limits
+from bets_server.outbox import Outbox, SharedAnswers
+
+_NEVER = float("inf")
 
 READ_AHEAD_BYTES = 65_536
 """Bytes of a peer that are held before they are answered: eight of the largest frames."""
@@ -40,23 +45,83 @@ UNIT_REQUESTS = 32
 class Session:
     """The server's side of one connection.
 
-    Attributes:
+    Args:
         number: names it inside this process.
+        stream: to the peer.
+        revision: as for `ServerConnection`.
+        opened_at: when it was accepted.
+        shared: where long answers are kept once for all; None: it keeps its own.
+
+    Attributes:
+        holder: whom the peer's certificate speaks for; None: it was asked for none.
+        held: the peer is left unread for now, until `held_until` where that is set.
         busy: a unit of its requests is in work.
         waiting: the request for winners that waits for the draw, or None.
         closing: nothing more is read; closed once `outbox` is empty.
         lingering: `closing`, and the peer may still be sending: its bytes are thrown away until it ends.
         half_closed: `lingering`, and the peer was told that nothing more comes from here.
         ended: the peer has ended its side.
+        cut_short: the last `read` ended for want of room, so there may be bytes that no selector knows of.
         agency: whose bets come from here, as far as the peer has said so.
         binding: its upload as it stood after the last answer; None: there is none.
+        resuming: it has opened an upload of which something is stored, and not yet gone on with it.
+        shaking_since: when the handshake began; when it was accepted, until then.
+        due_at, looked_at_by: belong to `Deadlines`.
     """
 
-    def __init__(self, number: int, stream: Stream, *, revision: int) -> None:
+    __slots__ = (
+        "_answered",
+        "_exhausted",
+        "_noted",
+        "_shared",
+        "_taken",
+        "_taken_noted",
+        "agency",
+        "binding",
+        "busy",
+        "closing",
+        "connection",
+        "cut_short",
+        "drain_until",
+        "drained_bytes",
+        "due_at",
+        "ended",
+        "frame_since",
+        "half_closed",
+        "held",
+        "held_until",
+        "holder",
+        "in_work",
+        "linger_until",
+        "lingering",
+        "looked_at_by",
+        "number",
+        "opened_at",
+        "outbox",
+        "quiet_since",
+        "refusal_logged",
+        "refused",
+        "resuming",
+        "shaking_since",
+        "stream",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        stream: Stream,
+        *,
+        revision: int,
+        opened_at: float = 0.0,
+        shared: SharedAnswers | None = None,
+    ) -> None:
         self.number = number
         self.stream = stream
         self.connection = ServerConnection(revision=revision, encoded=True)
-        self.outbox = bytearray()
+        self.outbox = Outbox()
+        self.holder: Holder | None = None
+        self.held = False
         self.busy = False
         self.waiting: WinnersRequest | None = None
         self.agency: int | None = None
@@ -65,16 +130,26 @@ class Session:
         self.lingering = False
         self.half_closed = False
         self.ended = False
+        self.cut_short = False
+        self.resuming = False
         self.drained_bytes = 0
-        self.linger_until = 0.0
         self.in_work: tuple[Request, ...] = ()
         self.refused: RemoteProtocolError | None = None
         self.refusal_logged = False
+        self.opened_at = self.shaking_since = self.quiet_since = opened_at
+        self.frame_since: float | None = None
+        self.held_until = self.drain_until = self.linger_until = _NEVER
+        self.due_at = self.looked_at_by = _NEVER
+        self._shared = shared or SharedAnswers()
         self._exhausted = False  # the protocol gives nothing more
+        self._answered = self._noted = 0  # messages taken and answered / as of the last `note`
+        self._taken = self._taken_noted = 0  # bytes of answers that have left / likewise
 
     @property
     def wants_read(self) -> bool:
         """Whether bytes of the peer are welcome."""
+        if self.held:
+            return False
         if self.closing:
             return self.lingering and not self.ended and self.drained_bytes <= LINGER_BYTES
         return not (self.ended or self.connection.buffered >= READ_AHEAD_BYTES or self.choked)
@@ -82,12 +157,17 @@ class Session:
     @property
     def wants_write(self) -> bool:
         """Whether something is due to the peer."""
-        return bool(self.outbox)
+        return self.outbox.size > 0
+
+    @property
+    def has_said_all(self) -> bool:
+        """Whether every answer has left, for the system to deliver."""
+        return not (self.outbox.size or self.stream.needs_write)
 
     @property
     def choked(self) -> bool:
         """Whether the peer leaves so many answers unread that it gets no more for now."""
-        return len(self.outbox) >= OUTBOX_BYTES
+        return self.outbox.size >= OUTBOX_BYTES
 
     def read(self) -> None:
         """Takes what has come in, as far as there is room.
@@ -95,7 +175,12 @@ class Session:
         Raises:
             ReadError: the connection broke.
         """
-        while not self.ended and (room := READ_AHEAD_BYTES - self.connection.buffered) > 0:
+        self.cut_short = False
+        while not self.ended:
+            room = READ_AHEAD_BYTES - self.connection.buffered
+            if room <= 0:
+                self.cut_short = True
+                return
             data = self.stream.receive(room)
             if data is None:
                 return
@@ -117,7 +202,7 @@ class Session:
 
         Once the peer has nothing more to say and everything is answered, it sets `closing`.
         """
-        if self.busy or self.waiting is not None or self.closing or self.choked:
+        if self.busy or self.waiting is not None or self.closing or self.choked or self.held:
             return None
         requests = self._next_requests()
         if not requests:
@@ -128,7 +213,9 @@ class Session:
     def _work(self, *requests: Request) -> Work:
         self.busy = True
         self.in_work = requests
-        return Work(session=self.number, peer=self.stream.peer, requests=requests, binding=self.binding)
+        return Work(
+            session=self.number, peer=self.stream.peer, requests=requests, binding=self.binding, holder=self.holder
+        )
 
     def _next_requests(self) -> list[Request]:
         requests: list[Request] = []
@@ -146,6 +233,7 @@ class Session:
             if isinstance(event, BetBatch) or not isinstance(event, Request):  # pragma: no cover - not asked for
                 raise TypeError(f"an encoded connection gave a {type(event).__name__}")
             requests.append(event)
+            self._answered += 1
             if isinstance(event, WinnersRequest | OpenUpload):
                 self.agency = event.agency
                 break  # what may follow depends on the answer
@@ -157,7 +245,7 @@ class Session:
         if self.connection.finished:  # the last word is said, also where what came behind it breaks the protocol
             self.closing = self.lingering = True
         elif self.refused is not None:
-            self.outbox += self.connection.refuse()
+            self.outbox.append(self.connection.refuse())
             self.closing = self.lingering = True
         elif self._exhausted:
             self.closing = True
@@ -165,12 +253,14 @@ class Session:
     def take_answers(self, answers: Sequence[Answer]) -> None:
         """Puts the replies to the unit in work into the outbox; parks or closes where an answer says so."""
         self.busy = False
+        self._answered += 1
         for request, answer in zip(self.in_work, answers, strict=False):  # fewer where one of them ends the upload
             self.binding = answer.binding or self.binding
+            self.resuming = isinstance(request, OpenUpload) and self.binding is not None and self.binding.stored > 0
             if answer.reply is not None:
-                self.outbox += self.connection.send(answer.reply)
+                self.outbox.append(self._shared.of(self.connection.send(answer.reply)))
             for reply in answer.more:
-                self.outbox += self.connection.send(reply)
+                self.outbox.append(self._shared.of(self.connection.send(reply)))
             if answer.waits and isinstance(request, WinnersRequest):
                 self.waiting = request
             elif answer.reply is None:
@@ -180,14 +270,14 @@ class Session:
     def end_upload(self, code: RejectCode) -> None:
         """Tells the peer that its upload is over on this connection, and reads nothing more of it."""
         if self.binding is not None and not self.connection.finished:
-            self.outbox += self.connection.send(self.binding.status(code))
+            self.outbox.append(self.connection.send(self.binding.status(code)))
         self.waiting = None
         self.closing = self.lingering = True
 
     def beat(self) -> None:
         """Tells a peer that waits for the draw that the server is still there, where it understands that."""
         if self.waiting is not None and self.binding is not None and not self.outbox:
-            self.outbox += self.connection.send(self.binding.status(RejectCode.OK))
+            self.outbox.append(self.connection.send(self.binding.status(RejectCode.OK)))
 
     def ask_again(self) -> Work | None:
         """The request that waits for the draw, as a new unit."""
@@ -202,8 +292,52 @@ class Session:
         Raises:
             WriteError: the connection broke.
         """
-        while self.outbox:
-            sent = self.stream.send(self.outbox)
+        for part in self.outbox.parts():
+            sent = self.stream.send(part)
             if not sent:
                 return
-            del self.outbox[:sent]
+            self._taken += sent
+            self.outbox.taken(sent)
+        if self.stream.needs_write:
+            self.stream.send(b"")  # what the stream itself has taken and not got rid of
+
+    # -- how long it may go on so
+
+    def note(self, now: float, limits: Limits) -> None:
+        """Notes since when the peer has been quiet, in the middle of a message, or leaving its answers unread."""
+        if self._answered != self._noted:
+            self._noted, self.quiet_since = self._answered, now
+            self.frame_since = now if self.connection.buffered else None
+        elif not self.connection.buffered:
+            self.frame_since = None
+        elif self.frame_since is None:
+            self.frame_since = now
+        if self.has_said_all:
+            self.drain_until = _NEVER
+        elif self.drain_until == _NEVER:
+            self.drain_until = now + limits.drain_timeout_s
+        else:
+            more_s = (self._taken - self._taken_noted) / limits.min_rate
+            self.drain_until = min(now + limits.drain_timeout_s, self.drain_until + more_s)
+        self._taken_noted = self._taken
+
+    def due(self, limits: Limits) -> tuple[float, str]:
+        """Until when the peer may go on as it does, infinity: for ever; and what it is cut for then, empty: nothing."""
+        if self.held and self.held_until != _NEVER:
+            return self.held_until, ""
+        if self.stream.handshaking:
+            if self.held:
+                return self.opened_at + limits.first_message_timeout_s, "no room for its handshake in time"
+            return self.shaking_since + limits.handshake_timeout_s, "the handshake was not done in time"
+        if not self.has_said_all:
+            return self.drain_until, "it leaves its answers unread"
+        if self.half_closed:
+            return self.linger_until, ""
+        if self.closing or self.busy or self.waiting is not None:
+            return _NEVER, ""
+        if not self._answered:
+            return self.opened_at + limits.first_message_timeout_s, "its first message was not whole in time"
+        if self.frame_since is not None:
+            return self.frame_since + limits.frame_timeout_s, "its message was not whole in time"
+        idle_s = limits.resume_timeout_s if self.resuming else limits.idle_timeout_s
+        return self.quiet_since + idle_s, "it said nothing for too long"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import zlib
@@ -97,17 +98,21 @@ Script = Callable[[Peer], None]
 class ScriptedServer:
     """Listens on a free port; the n-th connection runs the n-th script, later ones the last.
 
+    Args:
+        tls: the server's side of TLS; None: plain TCP. A client that is refused gets no script.
+
     Attributes:
         url: where it listens.
         accepted: how many connections came.
     """
 
-    def __init__(self, *scripts: Script) -> None:
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None) -> None:
         self._scripts = scripts
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self.port: int = self._listener.getsockname()[1]
-        self.url = f"tcp://127.0.0.1:{self.port}"
+        self.url = f"{'tls' if tls else 'tcp'}://127.0.0.1:{self.port}"
         self.accepted = 0
         self.failures: list[BaseException] = []
         self._closing = threading.Event()
@@ -129,6 +134,12 @@ class ScriptedServer:
 
     def _run(self, script: Script, stream: socket.socket) -> None:
         try:
+            if self._tls is not None:
+                stream.settimeout(DEADLINE_S)
+                with contextlib.suppress(ssl.SSLError):
+                    stream = self._tls.wrap_socket(stream, server_side=True)
+                    script(Peer(stream))
+                return
             script(Peer(stream))
         except Exception as error:  # noqa: BLE001 - it is raised again in the test
             if not self._closing.is_set():

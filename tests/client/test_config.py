@@ -118,7 +118,8 @@ def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
         load_settings({"config": str(path)}, {})
     assert str(caught.value) == (
         f"{path}: batch.maxAmont: '3': unknown key; expected one of "
-        "batch.maxAmount, id, log.level, loop.amount, loop.period, server.address"
+        "batch.maxAmount, id, log.level, loop.amount, loop.period, server.address, tls.ca, tls.cert, "
+        "tls.key, tls.min"
     )
 
 

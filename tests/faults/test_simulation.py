@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from bets_server.handlers import Handlers
+from bets_server.identity import Holder
 from bets_server.store import Opening, Parcel
 from tests.effort import examples
 from tests.faults import simulation
@@ -55,9 +56,9 @@ def _lose_the_last_batch(store: MemoryStore, parcel: Parcel) -> Any:
     return receipt
 
 
-def _seal_at_once(handlers: Handlers, agency: int) -> Any:
+def _seal_at_once(handlers: Handlers, agency: int, holder: Holder | None) -> Any:
     handlers.close_without(agency)
-    return _DOCUMENTS(handlers, agency)
+    return _DOCUMENTS(handlers, agency, holder)
 
 
 _TAKE, _OPEN, _DOCUMENTS = MemoryStore._take, MemoryStore.open_upload, Handlers._documents

@@ -41,6 +41,14 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize("text", ["1000000.1s", "278h", "9" * 320 + "h"])
+def test_what_no_wait_takes_is_refused(text: str) -> None:
+    """The longest one is taken."""
+    assert parse_duration("277h46m40s") == 1_000_000
+    with pytest.raises(ValueError, match=r"expected a duration such as .* of at most 277h46m40s"):
+        parse_duration(text)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

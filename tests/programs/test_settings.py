@@ -52,6 +52,7 @@ def test_the_first_place_that_has_a_value_wins(
         ({}, {"CLI_ID": "x"}, {}, "environment CLI_ID: 'x': expected a whole number from 1 to 255"),
         ({}, {}, {"id": "1_0"}, "client.yaml: id: '1_0': expected a whole number from 1 to 255"),
         ({}, {}, {"idd": "1"}, "client.yaml: idd: '1': unknown key; expected one of LISTEN, id"),
+        ({}, {}, {"i\nd": "1"}, "client.yaml: i\\x0ad: '1': unknown key; expected one of LISTEN, id"),
         ({}, {}, {"id": "1", "Id": "2"}, "client.yaml: Id: '2': expected each key once; see id"),
     ],
 )

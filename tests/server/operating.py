@@ -57,9 +57,9 @@ class LiveDesk:
         assert self.gate.wait(DEADLINE_S)
         return LiveStatus(agencies=self.agencies, connections=4, seen=self.seen)
 
-    def close_without(self, agency: int, reason: str) -> SealOutcome:  # noqa: ARG002 - the log has it
+    def close_without(self, agency: int, reason: str) -> SealOutcome:
         self._fail()
-        return self.store.seal_and_draw(agency, expected=self.agencies, pick=lambda: WINNING, forced=True)
+        return self.store.seal_and_draw(agency, expected=self.agencies, pick=lambda: WINNING, forced=True, note=reason)
 
     def void(self, number: int, reason: str) -> UploadState:
         self._fail()

@@ -21,8 +21,9 @@ from typing import Any
 from bets_protocol import Bet, ReadError
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.programs.loglines import EventLog, LineHandler
-from bets_protocol.transports import Stream, connect, listen
+from bets_protocol.transports import Stream, TlsFiles, TlsTransport, connect, listen
 from bets_server.handlers import Handlers
+from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.reactor import Reactor
 from bets_server.store import (
@@ -40,6 +41,9 @@ from tests.log_reader import read_log
 from tests.server.raw_bytes import WINNING
 
 DEADLINE_S = 20.0
+
+ROOMY = Limits(max_per_agency=1000, max_per_address=1000, complaints_per_minute=100_000)
+"""For tests that are about something else: all their clients have one address, and most are of one agency."""
 
 
 def wait_until(holds: Callable[[], object], what: str) -> None:
@@ -65,8 +69,9 @@ class RawClient:
         stream: connected, with a timeout.
     """
 
-    def __init__(self, url: str) -> None:
-        self.stream: Stream = connect(url, timeout_s=DEADLINE_S)
+    def __init__(self, url: str, files: TlsFiles | None = None) -> None:
+        transports = {} if files is None else {"tls": TlsTransport(files)}
+        self.stream: Stream = connect(url, timeout_s=DEADLINE_S, transports=transports)
         self.stream.set_timeout(DEADLINE_S)
 
     def send(self, *data: bytes) -> None:
@@ -161,20 +166,20 @@ class WatchedStore(BetStore):
             raise failure
         return self._store.commit(group)
 
-    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
         failure, self.open_failure = self.open_failure, None
         if failure is not None:
             raise failure
         self._store.max_uploads, self._store.max_unfinished_uploads = self.max_uploads, self.max_unfinished_uploads
-        return self._store.open_upload(agency, upload_id, total=total)
+        return self._store.open_upload(agency, upload_id, total=total, note=note)
 
     def seal_and_draw(
-        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
         failure, self.seal_failure = self.seal_failure, None
         if failure is not None:
             raise failure
-        return self._store.seal_and_draw(agency, expected=expected, pick=pick, forced=forced)
+        return self._store.seal_and_draw(agency, expected=expected, pick=pick, forced=forced, note=note)
 
     def void(self, number: int, *, reason: str) -> UploadState:
         return self._store.void(number, reason=reason)
@@ -204,12 +209,14 @@ class Server:
 
     Args:
         folder: where its store and its socket lie.
-        scheme: of its listener: tcp, unix or memory.
+        scheme: of its listener: tcp, unix, memory, or tls with `files`.
+        files: what the server proves itself with.
         store: scheme of its store. CSV opens a hundred times faster than SQLite, and is as durable.
         options: for the reactor; and `agencies`, `pick` for its handlers.
 
     Attributes:
         url: where it listens.
+        tls: what it encrypts with, if it does.
         store: what it stores in.
         handlers: what answers.
         code: what `Reactor.run` has returned; None while it runs.
@@ -223,22 +230,27 @@ class Server:
         store: str = "csv",
         agencies: int = 1,
         pick: Callable[[], int] = lambda: WINNING,
+        files: TlsFiles | None = None,
         **options: Any,
     ) -> None:
         self.code: ExitCode | None = None
         self.error: BaseException | None = None
         self._clients: list[RawClient] = []
-        log, self._output = captured_log()
+        self._log, self._output = captured_log()
         self.store = WatchedStore(open_store(f"{store}:///{folder}/bets"))
         where = {
             "tcp": "tcp://127.0.0.1:0",
+            "tls": "tls://127.0.0.1:0",
             "unix": f"unix://{folder}/socket",
             "memory": f"memory://{folder.parent.name}-{folder.name}",
         }
-        listener = listen(where[scheme], backlog=512)
+        self.tls = None if files is None else TlsTransport(files)
+        listener = listen(where[scheme], backlog=512, transports={} if self.tls is None else {"tls": self.tls})
         self.url = listener.url
         self.handlers = Handlers(self.store, agencies=agencies, pick=pick)
-        self.reactor = Reactor([listener], self.handlers, ServerLog(log), **{"workers": 1, **options})
+        self.reactor = Reactor(
+            [listener], self.handlers, ServerLog(self._log), **{"workers": 1, "limits": ROOMY, **options}
+        )
         self._thread = threading.Thread(target=self._run, name="reactor")
         self._thread.start()
 
@@ -248,16 +260,16 @@ class Server:
         except BaseException as error:  # noqa: BLE001 - `finished` raises it again
             self.error = error
 
-    def client(self) -> RawClient:
-        """A new connection to the server; closed at the end of the test."""
-        client = RawClient(self.url)
+    def client(self, files: TlsFiles | None = None) -> RawClient:
+        """A new connection to the server, over TLS with `files`; closed at the end of the test."""
+        client = RawClient(self.url, files)
         self._clients.append(client)
         return client
 
     @property
     def lines(self) -> list[str]:
-        """What it has logged, each line from `action:` on."""
-        return [line.partition("action: ")[2] for line in self._output.getvalue().splitlines()]
+        """What it has logged, each line from `action:` on; the lines of the round that goes on included."""
+        return [line.partition("action: ")[2] for line in self.raw_log.splitlines()]
 
     def logged(self, text: str) -> int:
         """How many lines begin with `text`."""
@@ -266,6 +278,7 @@ class Server:
     @property
     def raw_log(self) -> str:
         """All of the log, as it was written."""
+        wait_until(lambda: not self._log.holding, "the round of the reactor ends")
         return self._output.getvalue()
 
     @property

@@ -10,6 +10,7 @@ import pytest
 
 from bets_protocol import ConfigError
 from bets_server.config import ServerSettings, load_settings
+from bets_server.limits import Limits
 
 DEFAULTS = ServerSettings(listen=("tcp://127.0.0.1:12345",))
 
@@ -29,6 +30,11 @@ PLACES: list[tuple[str, str | None, str | None, str, Any]] = [
     ("exit_after_draw", "BETS_EXIT_AFTER_DRAW", None, "yes", True),
     ("grace", "BETS_GRACE", None, "2.5", 2.5),
     ("control", "BETS_CONTROL", "CONTROL", "/run/bets.control", "/run/bets.control"),
+    ("tls_cert", "BETS_TLS_CERT", "TLS_CERT", "cert.pem", "cert.pem"),
+    ("tls_key", "BETS_TLS_KEY", "TLS_KEY", "key.pem", "key.pem"),
+    ("tls_ca", "BETS_TLS_CA", "TLS_CA", "ca.pem", "ca.pem"),
+    ("tls_min", "BETS_TLS_MIN", "TLS_MIN", "1.2", "1.2"),
+    ("tls_pins", "BETS_TLS_PINS", "TLS_PINS", "pins", "pins"),
 ]
 _FIELDS = {"grace": "grace_s"}
 _IDS = [f"{name}={text}" for name, _, _, text, _ in PLACES]
@@ -51,9 +57,9 @@ def _value(settings: ServerSettings, name: str) -> object:
 def test_defaults() -> None:
     """Nothing is set anywhere."""
     assert _load() == DEFAULTS
-    assert attrs.asdict(DEFAULTS) == {
+    assert attrs.asdict(DEFAULTS, recurse=False) == {
         "listen": ("tcp://127.0.0.1:12345",),
-        "backlog": 128,
+        "backlog": 1024,
         "agencies": 5,
         "log_level": "INFO",
         "store": "sqlite:///bets.db",
@@ -64,6 +70,12 @@ def test_defaults() -> None:
         "exit_after_draw": False,
         "grace_s": 8.0,
         "control": "",
+        "tls_cert": "",
+        "tls_key": "",
+        "tls_ca": "",
+        "tls_min": "1.3",
+        "tls_pins": "",
+        "limits": Limits(),
     }
 
 

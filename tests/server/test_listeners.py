@@ -62,7 +62,7 @@ class Door:
 
 @contextlib.contextmanager
 def _door(*, broken: bool = False) -> Iterator[Door]:
-    with listen("memory://one", backlog=200) as one, listen("memory://two") as two:
+    with listen("memory://one", backlog=512) as one, listen("memory://two") as two:
         door = Door(_Broken(one) if broken else one, two)
         try:
             yield door

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bets_protocol import (
     BetBatch,
+    ConfigError,
     DecodeError,
     EncodedBatch,
     InvalidFrame,
@@ -162,20 +163,50 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
         lambda log: log.commanded("status", "{}", change=False),
         ["DEBUG    action: operator | result: success | command: status | arguments: {}"],
     ),
+    (
+        lambda log: log.refused("accept_connections", IP, "1.2.3.4 has 64 connections"),
+        ["WARNING  action: accept_connections | result: fail | ip: 1.2.3.4 | error: 1.2.3.4 has 64 connections"],
+    ),
+    (
+        lambda log: log.refused("close_connection", IP, "it said nothing for too long", repeated=7),
+        [
+            "WARNING  action: close_connection | result: fail | ip: 1.2.3.4 | error: it said nothing for too long"
+            " | repeated: 7"
+        ],
+    ),
+    (lambda log: log.reloaded(), ["INFO     action: reload_certificates | result: success"]),
+    (
+        lambda log: log.failed_to_reload(ConfigError("ca.pem: no such file")),
+        ["ERROR    action: reload_certificates | result: fail | error: ca.pem: no such file"],
+    ),
     (lambda log: log.shut_down(), ["INFO     action: shutdown | result: success"]),
 ]
 
 
-@pytest.mark.parametrize(("call", "lines"), LINES, ids=[" ".join(lines)[9:50] for _, lines in LINES])
+@pytest.mark.parametrize(("call", "lines"), LINES, ids=[" ".join(lines)[9:50] or "none" for _, lines in LINES])
 def test_lines(call: Callable[[ServerLog], None], lines: list[str]) -> None:
     """Each event has the line that scripts expect."""
     assert _logged(call) == lines
 
 
+def test_lines_may_be_held_back() -> None:
+    """They come later, in their order; what follows comes at once again."""
+    log, output = captured_log()
+    server_log = ServerLog(log)
+    server_log.hold()
+    server_log.drawn()
+    server_log.closed("store")
+    assert output.getvalue() == ""
+    server_log.write_held()
+    server_log.shut_down()
+    server_log.write_held()
+    assert [line.action for line in read_log(output.getvalue())] == ["sorteo", "close_store", "shutdown"]
+
+
 def test_every_event_is_listed_here() -> None:
     """No line of the server is untested."""
     names = {name for name in vars(ServerLog) if not name.startswith("_")}
-    used = {name for call, _ in LINES for name in call.__code__.co_names}
+    used = {name for call, _ in LINES for name in call.__code__.co_names} | {"hold", "write_held"}
     assert names <= used
 
 

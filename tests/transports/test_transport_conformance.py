@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bets_protocol.testing.transports import TransportConformance
+from bets_protocol.transports import TlsTransport, register_transport
+from tests.certificates import Authority
 
 
 def ipv6_loopback() -> bool:
@@ -43,3 +45,18 @@ class TestMemory(TransportConformance):
     @pytest.fixture
     def listen_url(self) -> str:
         return "memory://conformance"
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> TlsTransport:
+    """One for all tests: they change nothing about it."""
+    return Authority(tmp_path_factory.mktemp("tls")).both_ends()
+
+
+class TestTls(TransportConformance):
+    connections = 50  # each shakes hands twice over, here
+
+    @pytest.fixture
+    def listen_url(self, tls: TlsTransport) -> str:
+        register_transport("tls", tls, replace=True)
+        return "tls://127.0.0.1:0"

@@ -69,15 +69,34 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def test_the_built_in_schemes_are_known() -> None:
-    """Sorted, and `tls` is not among them."""
-    assert transport_schemes() == ("memory", "tcp", "unix")
+    """Sorted."""
+    assert transport_schemes() == ("memory", "tcp", "tls", "unix")
 
 
 @pytest.mark.parametrize("door", [connect, listen])
 def test_an_unknown_scheme_names_the_known_ones(door: Callable[[str], Stream | Listener]) -> None:
-    """So does `tls`, which has no transport yet."""
-    with pytest.raises(ConfigError, match=r"url 'tls://h:1': unknown scheme 'tls'; known are memory, tcp, unix"):
-        door("tls://h:1")
+    """In one line, sorted."""
+    with pytest.raises(ConfigError, match=r"url 'quic://h:1': unknown scheme 'quic'; known are memory, tcp, tls, unix"):
+        door("quic://h:1")
+
+
+@pytest.mark.parametrize("door", [connect, listen])
+def test_tls_asks_for_its_files(door: Callable[[str], Stream | Listener]) -> None:
+    """It is known without any setting, and says what it lacks."""
+    with pytest.raises(ConfigError, match="TLS: not given: cert, key, ca: a server needs its certificate"):
+        door("tls://127.0.0.1:1")
+
+
+def test_a_call_may_bring_its_own_transports() -> None:
+    """They come before the table, for that call alone; other schemes are looked up as ever."""
+    mine = {"carrier": MemoryTransport(), "memory": MemoryTransport()}
+    with listen("memory://x", transports=mine), listen("memory://x"), listen("carrier://y", transports=mine):
+        with connect("carrier://y", transports=mine), connect("memory://x", transports=mine), connect("memory://x"):
+            pass
+        with pytest.raises(ConfigError, match="unknown scheme 'carrier'"):
+            connect("carrier://y")
+        with listen("tcp://127.0.0.1:0", transports=mine) as listener:
+            assert listener.url.startswith("tcp://")
 
 
 @pytest.mark.parametrize("door", [connect, listen])
@@ -176,7 +195,7 @@ def test_a_plugin_is_loaded_when_its_scheme_is_used(install: Install) -> None:
     """Not before, not by listing the schemes, and once."""
     install("carrier", GOOD_PLUGIN, "carrier", "carrier_plugin:Carrier")
     with listen("memory://x"):
-        assert transport_schemes() == ("carrier", "memory", "tcp", "unix")
+        assert transport_schemes() == ("carrier", "memory", "tcp", "tls", "unix")
     assert "carrier_plugin" not in sys.modules
     for _ in range(2):
         listen("carrier://x").close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bets_client.config import load_settings
-from bets_client.dialer import Dialer
+from bets_client.dialer import Dialer, raise_if_final
 from bets_client.errors import Unreachable, WrongPeer
 from bets_client.job import Job, working
 from bets_client.link import Link, wait_ready
@@ -44,6 +44,7 @@ def probes(job: Job, amount: int) -> Iterator[int]:
     Raises:
         Unreachable: the server could not be reached, or did not answer in time.
         WrongPeer: what came back is not what was sent.
+        Refused: the server lets this client not in.
     """
     client_id = job.settings.agency if job.settings.agency is not None else 0
     for number in range(1, amount + 1):
@@ -69,6 +70,7 @@ def _probe(job: Job, probe: Probe) -> None:
     except RemoteProtocolError as error:
         raise WrongPeer(f"{job.settings.server}: the server sent back something else: {error}") from error
     except TransportError as error:
+        raise_if_final(job.settings.server, error)
         raise Unreachable(f"{job.settings.server}: no echo: {error}") from error
     finally:
         job.opened.close(link)

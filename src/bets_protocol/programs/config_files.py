@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bets_protocol._errors import ConfigError
+from bets_protocol.programs.loglines import one_line
 
 if TYPE_CHECKING:
     import yaml
@@ -35,7 +36,7 @@ def read_ini(path: str) -> dict[str, str]:
     except configparser.Error as error:
         raise ConfigError(" ".join(str(error).split())) from error
     for section in parser.sections():
-        raise ConfigError(f"{path}: section [{section}]: expected no section but [DEFAULT]")
+        raise ConfigError(f"{path}: section [{one_line(section)}]: expected no section but [DEFAULT]")
     return dict(parser.defaults())
 
 
@@ -54,6 +55,8 @@ def read_yaml(path: str) -> dict[str, str]:
         document = yaml.compose(_text_of(path), Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    except RecursionError as error:  # PyYAML goes down as deep as the file does
+        raise ConfigError(f"{path}: expected keys with values, found more levels than any setting has") from error
     keys: dict[str, str] = {}
     if document is not None:
         _flatten(path, document, "", keys, depth=0)
@@ -64,24 +67,25 @@ def _flatten(path: str, node: yaml.Node, key: str, keys: dict[str, str], *, dept
     import yaml
 
     where = f"{path}:{node.start_mark.line + 1}"
+    shown = one_line(key)
     if isinstance(node, yaml.ScalarNode):
         if not key and node.tag == _NULL:  # a document that holds nothing
             return
         if not key:
             raise ConfigError(f"{where}: expected keys with values, found {node.value!r}")
         if node.tag == _NULL:
-            raise ConfigError(f"{where}: {key}: {node.value!r}: expected a value")
+            raise ConfigError(f"{where}: {shown}: {node.value!r}: expected a value")
         if key in keys:
-            raise ConfigError(f"{where}: {key}: {node.value!r}: expected each key once; it already is {keys[key]!r}")
+            raise ConfigError(f"{where}: {shown}: {node.value!r}: expected each key once; it already is {keys[key]!r}")
         keys[key] = node.value
     elif isinstance(node, yaml.MappingNode) and depth < _MAX_DEPTH:
         for name, value in node.value:
             if not isinstance(name, yaml.ScalarNode):
-                raise ConfigError(f"{where}: {key or 'the file'}: expected keys that are plain text")
+                raise ConfigError(f"{where}: {shown or 'the file'}: expected keys that are plain text")
             _flatten(path, value, f"{key}.{name.value}" if key else name.value, keys, depth=depth + 1)
     else:
         what = "a list" if isinstance(node, yaml.SequenceNode) else "more levels than any setting has"
-        raise ConfigError(f"{where}: {key or 'the file'}: expected keys with values, found {what}")
+        raise ConfigError(f"{where}: {shown or 'the file'}: expected keys with values, found {what}")
 
 
 def _text_of(path: str) -> str:

@@ -1,6 +1,6 @@
 """Durations as the legacy configuration files write them: `5s`, `150ms`, `1m30s`, `1.5h`.
 
-Rule: a number without a unit is refused, save `0`: nobody can tell seconds from nanoseconds.
+Rule: a number without a unit is refused, save `0`: nobody can tell seconds from nanoseconds. So is what no wait takes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1
 _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _WHOLE = re.compile(rf"\+?(?:{_PART.pattern})+")
 
+MAX_DURATION_S = 1_000_000
+"""Seconds of the longest duration that is taken, more than eleven days: the system's calls cannot wait for ever."""
+
 EXPECTED = "expected a duration such as 5s, 150ms or 1m30s"
 
 
@@ -18,13 +21,16 @@ def parse_duration(text: str) -> float:
     """Seconds in `text`.
 
     Raises:
-        ValueError: `text` is no duration, or a negative one.
+        ValueError: `text` is no duration, or a negative one, or longer than `MAX_DURATION_S`.
     """
     if text == "0":
         return 0.0
     if _WHOLE.fullmatch(text) is None:
         raise ValueError(EXPECTED)
-    return sum(float(amount) * _UNITS_S[unit] for amount, unit in _PART.findall(text))
+    seconds = sum(float(amount) * _UNITS_S[unit] for amount, unit in _PART.findall(text))
+    if seconds > MAX_DURATION_S:
+        raise ValueError(f"{EXPECTED}, of at most {format_duration(MAX_DURATION_S)}")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

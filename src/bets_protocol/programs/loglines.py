@@ -8,10 +8,12 @@ so splitting a line at `` | `` and each part at its first ``: `` always gives th
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO
 
 from bets_protocol.programs import output
@@ -92,17 +94,38 @@ class LineHandler(logging.Handler):
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
         self._stream = stream
+        self._gathered: list[str] | None = None  # lines that are written together; None: each is written at once
         self.before_line: Callable[[], None] | None = None
         self.setFormatter(LineFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record) + "\n"
+        if self._gathered is None:
+            self._write(line)
+        else:
+            self._gathered.append(line)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """The lines of the body are written at its end, in one piece: each writing lets other threads in between."""
+        with self.lock or contextlib.nullcontext():
+            self._gathered = []
+        try:
+            yield
+        finally:
+            with self.lock or contextlib.nullcontext():
+                lines, self._gathered = self._gathered, None
+                if lines:
+                    self._write("".join(lines))
+
+    def _write(self, text: str) -> None:
         stream = self._stream
         if stream is None:
             return
         if self.before_line is not None:
             self.before_line()
         try:
-            stream.write(self.format(record) + "\n")
+            stream.write(text)
             stream.flush()
         except BrokenPipeError:
             self._stream = None
@@ -137,11 +160,33 @@ def line_handler(logger: logging.Logger) -> LineHandler | None:
 class EventLog:
     """Logs events as lines, one method for each result.
 
-    Thread: any.
+    Attributes:
+        logger: where they go.
+        holding: whether lines are kept back, see `hold`.
+
+    Thread: any; `hold` and `write_held` one only.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
         self.logger = logger
+        self.holding = False
+        self._held: list[tuple[int, str, str, Mapping[str, object]]] = []
+        self._lock = threading.Lock()  # guards the two above
+
+    def hold(self) -> None:
+        """Keep lines back, neither formatted nor written, until `write_held`."""
+        self.holding = True
+
+    def write_held(self) -> None:
+        """Write the lines that were kept back, in their order; from then on lines are written at once."""
+        while self.holding:
+            with self._lock:
+                held, self._held = self._held, []
+                self.holding = bool(held)
+            handler = line_handler(self.logger)
+            with contextlib.nullcontext() if handler is None else handler.together():
+                for line in held:
+                    self._write(*line)
 
     def success(self, action: str, /, *, level: int = logging.INFO, **fields: object) -> None:
         """Log that `action` is done."""
@@ -156,5 +201,14 @@ class EventLog:
         self._log(level, action, "in_progress", fields)
 
     def _log(self, level: int, action: str, result: str, fields: Mapping[str, object]) -> None:
-        if self.logger.isEnabledFor(level):
-            self.logger.log(level, "%s", log_line(action, result, **fields))
+        if not self.logger.isEnabledFor(level):
+            return
+        if self.holding:
+            with self._lock:
+                if self.holding:
+                    self._held.append((level, action, result, fields))
+                    return
+        self._write(level, action, result, fields)
+
+    def _write(self, level: int, action: str, result: str, fields: Mapping[str, object]) -> None:
+        self.logger.log(level, "%s", log_line(action, result, **fields))

@@ -18,7 +18,7 @@ import attrs
 from bets_protocol._errors import ConfigError
 from bets_protocol.programs.config_files import read_ini, read_yaml
 from bets_protocol.programs.durations import format_duration, parse_duration
-from bets_protocol.programs.loglines import LEVELS
+from bets_protocol.programs.loglines import LEVELS, one_line
 
 __all__ = [
     "Resolved",
@@ -118,9 +118,8 @@ def _known_keys(settings: Sequence[Setting], file: Mapping[str, str], file_name:
     for key, value in file.items():
         folded = key.casefold()
         if folded not in known:
-            raise ConfigError(
-                f"{file_name}: {key}: {value!r}: unknown key; expected one of {', '.join(sorted(known.values()))}"
-            )
+            expected = ", ".join(sorted(known.values()))
+            raise ConfigError(f"{file_name}: {one_line(key)}: {value!r}: unknown key; expected one of {expected}")
         if folded in found:
             raise ConfigError(f"{file_name}: {key}: {value!r}: expected each key once; see {found[folded][0]}")
         found[folded] = (key, value)

@@ -2,6 +2,7 @@
 
     ========================  ======================================================
     ``tcp://host:port``       TCP; also a bare ``host:port``; ``[::1]:port`` for IPv6
+    ``tls://host:port``       TLS over TCP; both ends show a certificate; see `TlsTransport`
     ``unix:///path``          a socket in the file system, mode 0600
     ``memory://name``         inside this process
     ========================  ======================================================
@@ -14,15 +15,31 @@ This package knows bytes only: it never imports the codec, nor the codec it.
 
 from __future__ import annotations
 
-from bets_protocol.transports._base import ConnectTimeout, Listener, OutOfDescriptors, Stream, Transport, Url
+from bets_protocol.transports._base import (
+    AuthenticationError,
+    ConnectTimeout,
+    HandshakeError,
+    Listener,
+    OutOfDescriptors,
+    PeerCertificate,
+    Stream,
+    Transport,
+    Url,
+)
 from bets_protocol.transports._registry import connect, listen, register_transport, transport_schemes
+from bets_protocol.transports._tls import TlsFiles, TlsTransport
 from bets_protocol.transports._url import parse_url
 
 __all__ = [
+    "AuthenticationError",
     "ConnectTimeout",
+    "HandshakeError",
     "Listener",
     "OutOfDescriptors",
+    "PeerCertificate",
     "Stream",
+    "TlsFiles",
+    "TlsTransport",
     "Transport",
     "Url",
     "connect",

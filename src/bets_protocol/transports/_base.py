@@ -9,7 +9,8 @@ Rules of the contract:
 2. Read until it would block. A selector sees the descriptor, not what a stream has already taken from it (an encrypted
    stream decrypts whole records), so on a non-blocking stream a ready descriptor means: call `receive` until it returns
    None. Who stops earlier, because enough is enough for now, calls `receive` again before it trusts the selector again.
-3. A stream may need the other direction: `needs_read` and `needs_write` say what the stream itself waits for.
+3. A stream may need the other direction: `needs_read` and `needs_write` say what the stream itself waits for. An
+   encrypted one whose `needs_write` is true may hold the last of what it has taken: who closes it then loses that.
 4. Only errors of the `TransportError` tree come out, save `ValueError` for an argument that no caller should pass, and
    whatever a signal handler raises.
 5. Streams and listeners belong to one thread at a time; only `connect` and `listen` may be called from any.
@@ -23,7 +24,7 @@ from typing import Protocol, Self, runtime_checkable
 
 import attrs
 
-from bets_protocol._errors import ConnectError, TransportError, TransportTimeout
+from bets_protocol._errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
 
 DEFAULT_RECEIVE_BYTES = 65_536
 """Bytes that one `receive` takes at most, unless told otherwise: eight of the largest frames."""
@@ -31,6 +32,22 @@ DEFAULT_RECEIVE_BYTES = 65_536
 
 class ConnectTimeout(ConnectError, TransportTimeout):
     """The deadline passed before a connection came about: a `ConnectError` and a `TransportTimeout` at once."""
+
+
+class HandshakeError(ConnectError, ReadError, WriteError):
+    """The two ends could not agree on how to talk: no TLS at the other end, no version of it in common.
+
+    It comes from `connect`, or from the `receive` or `send` in which the handshake goes on, and so is an error of each.
+    Trying again does not help.
+    """
+
+
+class AuthenticationError(HandshakeError):
+    """One end has not proved who it is, or the other does not take the proof: certificates, and nothing else.
+
+    A client may hear of it at its first `receive` only: with TLS 1.3 its own handshake is over before the server has
+    looked at its certificate.
+    """
 
 
 class OutOfDescriptors(TransportError):
@@ -63,6 +80,21 @@ class Url:
         return f"{self.scheme}://{host}{port}{self.path}"
 
 
+@attrs.frozen(kw_only=True)
+class PeerCertificate:
+    """What the other end of a stream has proved of itself.
+
+    Args:
+        uris: the URIs among its subject's alternative names, in their order.
+        fingerprint: SHA-256 of the certificate (its DER form), 64 lower-case hexadecimal digits.
+        not_after: when it expires, ISO 8601 in UTC, as in ``2027-01-31T12:00:00Z``.
+    """
+
+    uris: tuple[str, ...]
+    fingerprint: str
+    not_after: str
+
+
 class Stream(ABC):
     """Bytes in and out, between two ends.
 
@@ -89,9 +121,25 @@ class Stream(ABC):
     def needs_write(self) -> bool:
         """Whether the stream itself waits for its descriptor to be writable, beyond what its user wants to send.
 
-        The mirror image of `needs_read`: when the descriptor is writable, repeat the `receive` that would block.
+        The mirror image of `needs_read`: when the descriptor is writable, repeat the `receive` that would block, or
+        `send` nothing (``b""``) where nothing is to be received. An encrypted stream may so hold the last of what it
+        has taken; until this is false again, closing loses that.
         """
         return False
+
+    @property
+    def handshaking(self) -> bool:
+        """Whether the two ends still agree on how to talk: until then nothing of the user's goes in or out.
+
+        The handshake goes on inside `receive` and `send`, which on a non-blocking stream give None and 0 meanwhile. A
+        server gives it a deadline. Plain streams have none, and a stream that `connect` gave is through with it.
+        """
+        return False
+
+    @property
+    def certificate(self) -> PeerCertificate | None:
+        """What the peer has proved of itself; None while `handshaking`, and on streams without certificates."""
+        return None
 
     @abstractmethod
     def fileno(self) -> int:
@@ -166,6 +214,7 @@ class Stream(ABC):
 
         What was sent still travels, unless bytes that came in were never received: then the peer may get a reset that
         overtakes it. Who needs the last bytes to arrive ends its side with `close_writing` and receives until ``b""``.
+        A non-blocking stream whose `needs_write` is true still holds some of it.
         """
 
     def __enter__(self) -> Self:

@@ -3,7 +3,7 @@
 A scheme is looked up in the table first; the built-in ones and those of `register_transport` stand there. Only for one
 that does not, the installed distributions are asked for an entry point of that name in the group
 `bets_protocol.transports`, and what it loads joins the table. So a plug-in costs nothing until its scheme is used, and
-cannot take the place of another.
+cannot take the place of another. A call may bring transports of its own, which come before the table.
 
 Foreign code is loaded here: whatever it raises becomes a `ConfigError` that names the distribution and the scheme.
 """
@@ -11,6 +11,7 @@ Foreign code is loaded here: whatever it raises becomes a `ConfigError` that nam
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from bets_protocol._errors import ConfigError
@@ -18,6 +19,7 @@ from bets_protocol.transports._base import Listener, Stream, Transport, Url
 from bets_protocol.transports._memory import MemoryTransport
 from bets_protocol.transports._sockets import MAX_TIMEOUT_S
 from bets_protocol.transports._tcp import TcpTransport
+from bets_protocol.transports._tls import TlsFiles, TlsTransport
 from bets_protocol.transports._unix import UnixTransport
 from bets_protocol.transports._url import parse_url, valid_scheme
 
@@ -33,16 +35,28 @@ MAX_BACKLOG: Final = 65_535
 # Guards the table, never held while foreign code is loaded: a module that registers itself would wait for us while we
 # wait for its import.
 _lock = threading.Lock()
-_table: dict[str, Transport] = {"tcp": TcpTransport(), "unix": UnixTransport(), "memory": MemoryTransport()}
+_table: dict[str, Transport] = {
+    "tcp": TcpTransport(),
+    # It has no files, and asks for them.
+    "tls": TlsTransport(TlsFiles()),
+    "unix": UnixTransport(),
+    "memory": MemoryTransport(),
+}
 
 
-def connect(url: str | Url, *, timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S) -> Stream:
+def connect(
+    url: str | Url,
+    *,
+    timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
+    transports: Mapping[str, Transport] | None = None,
+) -> Stream:
     """Connects as a client.
 
     Args:
         url: as in `parse_url`.
         timeout_s: more than 0; one deadline for all that connecting takes, and then the timeout of the stream
             (`Stream.set_timeout` changes it).
+        transports: by scheme, for this call alone; they come before all others.
 
     Raises:
         ConfigError: the url, its scheme or the timeout cannot be used; it says what was expected.
@@ -54,7 +68,7 @@ def connect(url: str | Url, *, timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S) -> 
     if not 0 < timeout_s <= MAX_TIMEOUT_S:
         raise ConfigError(f"timeout_s: expected more than 0 and at most {MAX_TIMEOUT_S} seconds, not {timeout_s}")
     parsed = parse_url(str(url))
-    stream = _transport_for(parsed).connect(parsed, timeout_s)
+    stream = _transport_for(parsed, transports).connect(parsed, timeout_s)
     try:
         stream.set_timeout(timeout_s)
     except BaseException:
@@ -63,12 +77,15 @@ def connect(url: str | Url, *, timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S) -> 
     return stream
 
 
-def listen(url: str | Url, *, backlog: int = DEFAULT_BACKLOG) -> Listener:
+def listen(
+    url: str | Url, *, backlog: int = DEFAULT_BACKLOG, transports: Mapping[str, Transport] | None = None
+) -> Listener:
     """Listens as a server.
 
     Args:
         url: as in `parse_url`; port 0 takes a free port, `Listener.url` says which.
         backlog: 1 to 65535; connections that may wait to be accepted. The system may allow fewer.
+        transports: as in `connect`.
 
     Raises:
         ConfigError: the url, its scheme or the backlog cannot be used; it says what was expected.
@@ -79,7 +96,7 @@ def listen(url: str | Url, *, backlog: int = DEFAULT_BACKLOG) -> Listener:
     if not 1 <= backlog <= MAX_BACKLOG:
         raise ConfigError(f"backlog: expected 1 to {MAX_BACKLOG}, not {backlog}")
     parsed = parse_url(str(url))
-    return _transport_for(parsed).listen(parsed, backlog)
+    return _transport_for(parsed, transports).listen(parsed, backlog)
 
 
 def register_transport(scheme: str, transport: Transport, *, replace: bool = False) -> None:
@@ -111,7 +128,9 @@ def transport_schemes() -> tuple[str, ...]:
         return tuple(sorted(installed | set(_table)))
 
 
-def _transport_for(url: Url) -> Transport:
+def _transport_for(url: Url, transports: Mapping[str, Transport] | None) -> Transport:
+    if transports is not None and url.scheme in transports:
+        return transports[url.scheme]
     with _lock:
         transport = _table.get(url.scheme)
     if transport is not None:

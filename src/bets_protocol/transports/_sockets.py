@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -86,6 +87,13 @@ def os_errors_as(kind: type[TransportError], doing: str) -> Iterator[None]:
         raise transport_error(kind, doing, error) from error
 
 
+def check_timeout(timeout_s: float | None) -> None:
+    """Raises `ValueError` for what `Stream.set_timeout` refuses."""
+    # Written so that a NaN fails, too.
+    if timeout_s is not None and not 0 <= timeout_s <= MAX_TIMEOUT_S:
+        raise ValueError(f"timeout_s must be None or 0 to {MAX_TIMEOUT_S} seconds, not {timeout_s}")
+
+
 class SocketStream(Stream):
     """A connected socket that keeps the contract; takes the socket over.
 
@@ -104,9 +112,7 @@ class SocketStream(Stream):
         return self._socket.fileno()
 
     def set_timeout(self, timeout_s: float | None) -> None:
-        # Written so that a NaN fails, too.
-        if timeout_s is not None and not 0 <= timeout_s <= MAX_TIMEOUT_S:
-            raise ValueError(f"timeout_s must be None or 0 to {MAX_TIMEOUT_S} seconds, not {timeout_s}")
+        check_timeout(timeout_s)
         try:
             self._socket.settimeout(timeout_s)
         except OSError as error:
@@ -162,6 +168,13 @@ class SocketStream(Stream):
         # The descriptor is given back even where close(2) reports that earlier bytes were lost.
         with contextlib.suppress(OSError):
             self._socket.close()
+
+    def close_with_reset(self) -> None:
+        """Closes so that the peer gets a reset: an end that nobody takes for an orderly one. Never raises."""
+        with contextlib.suppress(OSError):
+            # Seconds for what was not sent yet: none.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     @property
     def _closed(self) -> bool:

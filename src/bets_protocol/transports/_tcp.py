@@ -82,7 +82,7 @@ class TcpTransport:
     def __init__(self, *, resolver: Resolver = system_resolver) -> None:
         self._resolver = resolver
 
-    def connect(self, url: Url, timeout_s: float) -> Stream:
+    def connect(self, url: Url, timeout_s: float) -> SocketStream:
         deadline = time.monotonic() + timeout_s
         doing = f"cannot connect to {url}"
         if not url.port:
@@ -104,6 +104,10 @@ class TcpTransport:
         raise kind(f"{doing}: {', '.join(reasons)}") from last
 
     def listen(self, url: Url, backlog: int) -> Listener:
+        return self.listen_with(url, backlog, lambda stream: stream)
+
+    def listen_with(self, url: Url, backlog: int, wrap: Callable[[SocketStream], Stream]) -> Listener:
+        """Listens, and has `wrap` take over each stream that was accepted, for a transport on top of this one."""
         doing = f"cannot listen on {url}"
         addresses = self._resolve(url, doing, LISTEN_RESOLVE_S)
         # Peers that know the name try all its addresses; those that know 127.0.0.1 only would not find ::1.
@@ -117,7 +121,8 @@ class TcpTransport:
                 sock.bind(address)
                 sock.listen(backlog)
                 host, port = sock.getsockname()[:2]
-                return SocketListener(sock, str(Url(scheme="tcp", host=host, port=port)), _make_stream)
+                where = str(Url(scheme=url.scheme, host=host, port=port))
+                return SocketListener(sock, where, lambda sock, address: wrap(_make_stream(sock, address)))
 
     def _resolve(self, url: Url, doing: str, timeout_s: float) -> Sequence[SocketAddress]:
         host, port = url.host, url.port or 0
@@ -154,7 +159,7 @@ def _is_address(host: str) -> bool:
     return False
 
 
-def _connect_one(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: float) -> Stream:
+def _connect_one(family: socket.AddressFamily, address: tuple[Any, ...], timeout_s: float) -> SocketStream:
     sock = socket.socket(family, socket.SOCK_STREAM)
     with closed_on_error(sock):
         sock.settimeout(timeout_s)
@@ -169,7 +174,7 @@ def refuse_self_connection(sock: socket.socket) -> None:
         raise ConnectionRefusedError("connection refused (the port led back to itself)")
 
 
-def _make_stream(sock: socket.socket, address: tuple[Any, ...]) -> Stream:
+def _make_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _VIGILANCE:

@@ -121,7 +121,6 @@ def _check_name(url: str, parsed: Url) -> None:
         _refuse(url, f"expected {parsed.scheme}://name (letters, digits, . _ -)")
 
 
-# `tls` has no transport yet; its urls have the shape of tcp's.
 _SHAPES: Final[dict[str, Callable[[str, Url], None]]] = {
     "tcp": _check_host_and_port,
     "tls": _check_host_and_port,

@@ -102,7 +102,7 @@ class BetStore(abc.ABC):
         return [receipt.verdict for receipt in self.commit([Parcel(lots=tuple(batch)) for batch in batches])]
 
     @abc.abstractmethod
-    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
         """Open an upload, new or begun, and fence whoever had it: earlier tickets are worthless when this returns.
 
         In this order: MISMATCH where the upload is there with another total; OK where it is finished, whatever came
@@ -113,6 +113,7 @@ class BetStore(abc.ABC):
             agency: whose upload it is.
             upload_id: its 16 bytes.
             total: how many bets it has in all.
+            note: who opens it, for the audit.
 
         Raises:
             InvalidMessage: a value that cannot be one; nothing changed.
@@ -122,7 +123,7 @@ class BetStore(abc.ABC):
 
     @abc.abstractmethod
     def seal_and_draw(
-        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
         """Seal an agency and, where it was the last one missing, draw: all in one transaction.
 
@@ -136,6 +137,7 @@ class BetStore(abc.ABC):
             pick: gives the winning number. Called only when every expected agency is sealed, and at most once.
             forced: an operator closes the agency without what is missing. Unfinished uploads stay as they are, and
                 their bets take part.
+            note: who asks, or why it is closed, for the audit.
 
         Raises:
             ConfigError: `expected`, or the number that `pick` gave, is out of its range; nothing changed. Whatever

@@ -192,7 +192,7 @@ class CsvStore(BetStore):
                 raise
             self._follow(event)
 
-    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
         """Open an upload, new or begun; see `BetStore.open_upload`."""
         checked_agency(agency)
         require_identity(upload_id, total)
@@ -219,12 +219,13 @@ class CsvStore(BetStore):
                     id=upload_id.hex(),
                     total=total,
                     epoch=(upload or new).epoch + 1,
+                    **_said(note),
                 )
                 upload = register.uploads[number]
             return opening_of(code, upload)
 
     def seal_and_draw(
-        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
         """Seal an agency and draw where it was the last; see `BetStore.seal_and_draw`."""
         sealed_by_this = frozenset({checked_agency(agency)})
@@ -239,12 +240,12 @@ class CsvStore(BetStore):
             if newly_sealed and not forced and register.by_agency.get(agency, NO_UPLOADS).unfinished:
                 return SealOutcome(newly_sealed=False, drawn=False, drawn_now=False, incomplete=True)
             if complete:
-                self._record_draw(agency, pick, sealed=newly_sealed, forced=forced)
+                self._record_draw(agency, pick, sealed=newly_sealed, forced=forced, note=note)
             elif newly_sealed:
-                self._record("sealed", agency=agency, forced=forced)
+                self._record("sealed", agency=agency, forced=forced, **_said(note))
             return SealOutcome(newly_sealed=newly_sealed, drawn=complete, drawn_now=complete)
 
-    def _record_draw(self, agency: int, pick: Callable[[], int], *, sealed: bool, forced: bool) -> None:
+    def _record_draw(self, agency: int, pick: Callable[[], int], *, sealed: bool, forced: bool, note: str) -> None:
         with self._writing():
             number = checked_number(pick())
             winners: dict[str, list[str]] = {}
@@ -261,6 +262,7 @@ class CsvStore(BetStore):
                 agency=agency,
                 sealed=sealed,
                 forced=forced,
+                **_said(note),
                 number=number,
                 winners=winners,
                 bets=count,
@@ -411,3 +413,8 @@ class CsvStore(BetStore):
             self._rows.cut()
             self._begun = True
         return self._journal
+
+
+def _said(note: str) -> dict[str, str]:
+    """The `note` of an event; nothing where there is none."""
+    return {"note": note} if note else {}

@@ -19,7 +19,8 @@ editor can read it. The events:
   the digest over them. `agency` is the one that asked last, and `sealed` tells whether by this step.
 - `void`: an upload counts no more, and its agency is no longer sealed.
 
-`at` is the time, for the audit. Version 1 knew neither `upload`, `runs`, `forced`, `void` nor `at`, and of a draw only
+`at` is the time, and the `note` of an `upload`, a `sealed` or a `drawn` says who it was or why, both for the audit.
+Version 1 knew neither `upload`, `runs`, `forced`, `void` nor `at`, and of a draw only
 its number and winners; its `bets` are always by agency.
 
 A last line that is not whole is the remains of a write that nobody was told about: it does not count, and the next

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import attrs
 
 from bets_server.store._csv_journal import Event
-from bets_server.store._rules import NO_UPLOADS, AgencyUploads
+from bets_server.store._rules import NO_UPLOADS, AgencyUploads, noted
 from bets_server.store._values import UploadState
 
 Entry: TypeAlias = tuple[str, int | None, str]
@@ -154,13 +154,14 @@ class Register:
             upload = before or UploadState(number=number, agency=agency, upload_id=identity, total=event["total"])
             self._change(before, attrs.evolve(upload, epoch=epoch))
         said = f"upload {number}, id {event['id']}, total {event['total']}, epoch {epoch}"
+        said = noted(said, event.get("note", ""))
         return [("open" if epoch == 1 else "reopen", agency, said)]
 
     def _seal_or_draw(self, event: Event) -> list[Entry]:
         drawn, agency = event["event"] == "drawn", event["agency"]
         entries: list[Entry] = []
         if event.get("sealed", not drawn):
-            entries.append(("forced_close" if event.get("forced") else "seal", agency, ""))
+            entries.append(("forced_close" if event.get("forced") else "seal", agency, event.get("note", "")))
         if event["draw"] == self._draw:
             self.sealed |= {agency}
             if drawn:

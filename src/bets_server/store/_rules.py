@@ -30,6 +30,11 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def noted(detail: str, note: str) -> str:
+    """The detail of an audit entry, with what the caller has to add to it."""
+    return f"{detail}; {note}" if note else detail
+
+
 def require_identity(upload_id: bytes, total: int) -> None:
     """Check what an upload is opened with.
 

@@ -32,6 +32,7 @@ from bets_server.store._rules import (
     NO_UPLOADS,
     AgencyUploads,
     GroupPlan,
+    noted,
     opening_code,
     opening_of,
     require_identity,
@@ -148,7 +149,7 @@ class SqliteStore(BetStore):
             for _, _, lot in plan.rows:
                 self._running.add(lot.encoded)
 
-    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
         """Open an upload, new or begun; see `BetStore.open_upload`."""
         checked_agency(agency)
         require_identity(upload_id, total)
@@ -168,11 +169,11 @@ class SqliteStore(BetStore):
             )
             if code is not RejectCode.OK:
                 return opening_of(code, known)
-            upload = self._open_known(known) if known is not None else self._open_new(agency, upload_id, total)
+            upload = self._open_new(agency, upload_id, total, note) if known is None else self._open_known(known, note)
             self._remember(known, upload)
             return opening_of(code, upload)
 
-    def _open_new(self, agency: int, upload_id: bytes, total: int) -> UploadState:
+    def _open_new(self, agency: int, upload_id: bytes, total: int, note: str) -> UploadState:
         upload = UploadState(number=self._last_upload + 1, agency=agency, upload_id=upload_id, total=total, epoch=1)
         with self._file.transaction():
             self._insert_draw()
@@ -180,20 +181,21 @@ class SqliteStore(BetStore):
                 "INSERT INTO upload (id, draw, agency, upload_id, total, epoch) VALUES (?, ?, ?, ?, ?, ?)",
                 (upload.number, self._draw, agency, upload_id, total, upload.epoch),
             )
-            self._audit(("open", agency, f"upload {upload.number}, id {upload_id.hex()}, total {total}"))
+            said = f"upload {upload.number}, id {upload_id.hex()}, total {total}"
+            self._audit(("open", agency, noted(said, note)))
         self._has_row, self._last_upload = True, upload.number
         return upload
 
-    def _open_known(self, known: UploadState) -> UploadState:
+    def _open_known(self, known: UploadState, note: str) -> UploadState:
         upload = attrs.evolve(known, epoch=known.epoch + 1)
         with self._file.transaction():
             self._file.write("UPDATE upload SET epoch = ? WHERE id = ?", (upload.epoch, upload.number))
             said = f"upload {upload.number}, stored {upload.stored} of {upload.total}, epoch {upload.epoch}"
-            self._audit(("reopen", upload.agency, said))
+            self._audit(("reopen", upload.agency, noted(said, note)))
         return upload
 
     def seal_and_draw(
-        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
         """Seal an agency and draw where it was the last; see `BetStore.seal_and_draw`."""
         sealed_by_this = frozenset({checked_agency(agency)})
@@ -214,7 +216,7 @@ class SqliteStore(BetStore):
                     if newly_sealed:
                         self._file.write("INSERT INTO seal VALUES (?, ?)", (self._draw, agency))
                         event = "forced_close" if forced else "seal"
-                        self._audit((event, agency, f"unfinished uploads: {unfinished}"))
+                        self._audit((event, agency, noted(f"unfinished uploads: {unfinished}", note)))
                     if complete:
                         number = checked_number(pick())
                         digest = draw_over(self._file, self._draw, number, self._running)

@@ -156,7 +156,7 @@ class FolderStore(BetStore):
         upload["stored"] += count
         upload["crc32"] = zlib.crc32(encoded, upload["crc32"])
 
-    def open_upload(self, agency: int, upload_id: bytes, *, total: int) -> Opening:
+    def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
         """Open an upload."""
         with self._lock:
             mine = self._mine
@@ -182,7 +182,7 @@ class FolderStore(BetStore):
             if code is not RejectCode.OK:
                 stored, crc32 = (known["stored"], known["crc32"]) if known is not None else (0, 0)
                 return Opening(code=code, stored=stored, crc32=crc32)
-            self._tell("open" if known is None else "reopen", agency, upload_id.hex())
+            self._tell("open" if known is None else "reopen", agency, f"{upload_id.hex()} {note}")
             upload = known or self._new_upload(agency, upload_id.hex(), total)
             upload["epoch"] += 1
             self._save()
@@ -190,7 +190,7 @@ class FolderStore(BetStore):
             return Opening(code=code, stored=upload["stored"], crc32=upload["crc32"], ticket=ticket)
 
     def seal_and_draw(
-        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False
+        self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
         """Seal an agency and draw where it was the last."""
         with self._lock:
@@ -213,7 +213,7 @@ class FolderStore(BetStore):
             if number is not None and not 0 <= number <= 9999:
                 raise ConfigError(f"{number} cannot win")
             if newly_sealed:
-                self._tell("forced_close" if forced else "seal", agency, "")
+                self._tell("forced_close" if forced else "seal", agency, note)
             if complete:
                 lots = [encoded for _, encoded in self._lots()]
                 mine["bets"] = sum(len(decode_bets(encoded)) for encoded in lots)

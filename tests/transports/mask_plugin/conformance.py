@@ -23,4 +23,4 @@ class TestMask(TransportConformance):
 
     def test_the_scheme_is_listed(self) -> None:
         """As installed, whether it was used before or not."""
-        assert transport_schemes() == ("mask", "memory", "tcp", "unix")
+        assert transport_schemes() == ("mask", "memory", "tcp", "tls", "unix")

@@ -244,9 +244,9 @@ class AuditTests(Suite):
         with open_store(store_url, draw=2) as store:
             store.seal_and_draw(1, expected=1, pick=winning)
         with open_store(store_url) as store:
-            store.seal_and_draw(3, expected=3, pick=no_pick, forced=True)
-            store.seal_and_draw(2, expected=3, pick=winning)
-            opened(store, total=1)
+            store.seal_and_draw(3, expected=3, pick=no_pick, forced=True, note="they have closed")
+            store.seal_and_draw(2, expected=3, pick=winning, note="certificate 22")
+            store.open_upload(1, upload_id(0), total=1, note="certificate 11")
             entries = store.audit()
             assert [(entry.draw, entry.event, entry.agency) for entry in entries] == [
                 (1, "open", 1),
@@ -263,6 +263,9 @@ class AuditTests(Suite):
             ]
             assert [entry.seq for entry in entries] == list(range(1, 12))
             assert "sent by mistake" in entries[3].detail
+            assert "they have closed" in entries[7].detail
+            assert "certificate 22" in entries[8].detail
+            assert "certificate 11" in entries[10].detail
             assert store.state().digest in entries[9].detail
             assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry.at) for entry in entries)
         for draw in (1, 3):

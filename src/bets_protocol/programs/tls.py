@@ -1,0 +1,46 @@
+"""The files of TLS in the settings of a program that connects: all that are needed, and none without TLS.
+
+Who names a certificate means the connection to be encrypted. So certificates beside an url that is not encrypted are an
+error, and not left aside: they would be the only sign that the ``tls://`` was forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bets_protocol._errors import ConfigError
+from bets_protocol.transports import TlsFiles, TlsTransport, Transport
+
+SCHEME = "tls://"
+
+
+def client_transports(
+    url: str, *, cert: str = "", key: str = "", ca: str = "", minimum: str = "1.3", given_by: str | None = None
+) -> Mapping[str, Transport]:
+    """What a program's connections to `url` go over, for `connect`; nothing for an url without TLS.
+
+    Args:
+        cert: file of this end's certificate; empty: not given.
+        key: file of its private key.
+        ca: file of the authority that the server's certificate is of.
+        minimum: the oldest version of TLS.
+        given_by: where one of these was set, for an url that has no use for them; None: nowhere, or it does not matter.
+
+    Raises:
+        ConfigError: a file is not given, or one is and the url is not encrypted.
+    """
+    if not url.lower().startswith(SCHEME):
+        if given_by is not None:
+            raise ConfigError(
+                f"{url}: the connection would not be encrypted, although {given_by} is set; "
+                f"write {SCHEME}HOST:PORT, or leave the certificates away"
+            )
+        return {}
+    missing = [f"--tls-{name}" for name, path in (("cert", cert), ("key", key), ("ca", ca)) if not path]
+    if missing:
+        raise ConfigError(
+            f"{url}: TLS needs {' and '.join(missing)}: the certificate of this client, its key, and the authority "
+            "that the server's certificate is of"
+        )
+    return {"tls": TlsTransport(TlsFiles(cert=Path(cert), key=Path(key), ca=Path(ca)), minimum=minimum)}

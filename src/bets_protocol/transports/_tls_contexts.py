@@ -1,0 +1,109 @@
+"""Reads certificates and keys, and sets the rules of TLS for one side.
+
+Each file is opened here first, since OpenSSL's errors name none.
+"""
+
+from __future__ import annotations
+
+import ssl
+import stat
+from pathlib import Path
+from typing import Final, NoReturn
+
+from bets_protocol._errors import ConfigError
+from bets_protocol.transports._sockets import reason_of
+from bets_protocol.transports._tls import TlsFiles
+
+_VERSIONS: Final[dict[str, ssl.TLSVersion]] = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+_CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2 only those that authenticate what they encrypt, with keys that a stolen certificate does not open."""
+
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def load_context(files: TlsFiles, *, minimum: str, server: bool) -> ssl.SSLContext:
+    """The rules for one side, with its certificate.
+
+    Raises:
+        ConfigError: a file is missing, cannot be read or used, or does not go with the others; it names the file.
+    """
+    _check_complete(files, server=server)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _VERSIONS[minimum]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.set_ciphers(_CIPHERS_1_2)
+    context.check_hostname = not server
+    context.verify_mode = ssl.CERT_REQUIRED
+    if server:
+        context.num_tickets = 0
+    else:
+        context.hostname_checks_common_name = False
+    if files.ca is not None:
+        _load_authority(context, files.ca)
+    if files.cert is not None and files.key is not None:
+        _load_own(context, files.cert, files.key)
+    return context
+
+
+def _check_complete(files: TlsFiles, *, server: bool) -> None:
+    missing = [name for name in ("cert", "key", "ca") if getattr(files, name) is None]
+    if files.ca is None or (server and missing):
+        raise ConfigError(
+            f"TLS: not given: {', '.join(missing)}: a server needs its certificate (cert), its private key (key) and "
+            "the certificate of the authority that those of its clients are of (ca); a client needs the last at least"
+        )
+    if (files.cert is None) != (files.key is None):
+        raise ConfigError(f"TLS: not given: {missing[0]}: a certificate and its key go together")
+
+
+def _load_authority(context: ssl.SSLContext, path: Path) -> None:
+    text = _text_of(path, "certificate of an authority")
+    try:
+        context.load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"TLS: {path}: holds no certificate of an authority in PEM form") from error
+    if not context.cert_store_stats()["x509_ca"]:
+        raise ConfigError(f"TLS: {path}: holds no certificate of an authority, only of others (basicConstraints CA)")
+
+
+def _load_own(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    _check_private(key)
+    if "BEGIN CERTIFICATE" not in _text_of(cert, "certificate"):
+        raise ConfigError(f"TLS: {cert}: holds no certificate in PEM form")
+    if "PRIVATE KEY" not in _text_of(key, "private key"):
+        raise ConfigError(f"TLS: {key}: holds no private key in PEM form")
+
+    def refuse() -> NoReturn:
+        raise ConfigError(f"TLS: {key}: the private key has a passphrase, which nobody is there to type")
+
+    try:
+        context.load_cert_chain(cert, key, password=refuse)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigError(f"TLS: {key}: is not the private key of the certificate in {cert}") from error
+        raise ConfigError(
+            f"TLS: {cert} and {key}: cannot be used: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"TLS: {cert} and {key}: cannot be read: {reason_of(error)}") from error
+
+
+def _check_private(key: Path) -> None:
+    try:
+        mode = key.stat().st_mode
+    except OSError as error:
+        raise ConfigError(f"TLS: {key}: cannot read the private key: {reason_of(error)}") from error
+    if mode & _OTHERS:
+        raise ConfigError(
+            f"TLS: {key}: others than its owner can use this private key (mode {stat.S_IMODE(mode):04o}): "
+            f"chmod 600 {key}"
+        )
+
+
+def _text_of(path: Path, what: str) -> str:
+    try:
+        # PEM files may say anything around what counts.
+        return path.read_text(encoding="ascii", errors="ignore")
+    except OSError as error:
+        raise ConfigError(f"TLS: {path}: cannot read the {what}: {reason_of(error)}") from error

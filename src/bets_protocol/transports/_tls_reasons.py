@@ -1,0 +1,103 @@
+"""What OpenSSL says when TLS goes wrong, in words that help whoever has to mend it.
+
+Rules:
+
+1. `AuthenticationError` is what concerns who somebody is: a certificate that is missing, unknown, out of date, of
+   somebody else. Trying again cannot help. It may come at any time: with TLS 1.3 a client hears only behind its own
+   handshake that the server does not want it.
+2. `HandshakeError` is everything else that keeps the two ends from talking: no TLS at all, no version in common.
+3. Whatever breaks a connection on which both ends had agreed is an ordinary break.
+
+Sentences speak of the peer: "it".
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+from bets_protocol._errors import TransportError
+from bets_protocol.transports._base import AuthenticationError, HandshakeError
+
+# Of what the peer has shown; the numbers are X509_V_ERR_* of OpenSSL.
+_CERTIFICATES: Final = {
+    7: "its certificate is not signed by the authority that it names",
+    9: "its certificate is not valid yet",
+    10: "its certificate has expired",
+    18: "its certificate is self-signed, not of our authority (unknown CA)",
+    19: "its certificate is of another authority than ours (unknown CA)",
+    20: "its certificate is of another authority than ours (unknown CA)",
+    21: "its certificate is of another authority than ours (unknown CA)",
+    26: "its certificate is not meant for this side of a connection (extended key usage)",
+    62: "its certificate is for another name",
+    64: "its certificate is for another address",
+}
+
+_TOLD: Final = _CERTIFICATES.keys() - {62, 64}
+
+# What the peer says of us, in its last words.
+_REFUSALS: Final = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it lets nobody in without a certificate, and we show none",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority of our certificate (unknown CA)",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has expired, or is not valid yet",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it says that our certificate was revoked",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it refuses our certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refuses our certificate",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it says that our certificate is not meant for this side of a connection",
+    "SSLV3_ALERT_NO_CERTIFICATE": "it lets nobody in without a certificate, and we show none",
+    "TLSV1_ALERT_ACCESS_DENIED": "it does not let us in",
+    "TLSV1_ALERT_DECRYPT_ERROR": "it says that our certificate and our key do not go together",
+}
+
+_PLAIN: Final = "it does not speak TLS: plain bytes, or another protocol"
+_TOO_OLD: Final = "its version of TLS is too old"
+_DISAGREEMENTS: Final = {
+    "HTTP_REQUEST": _PLAIN,
+    "HTTPS_PROXY_REQUEST": _PLAIN,
+    "WRONG_VERSION_NUMBER": _PLAIN,
+    "PACKET_LENGTH_TOO_LONG": _PLAIN,
+    "RECORD_LAYER_FAILURE": _PLAIN,
+    "UNKNOWN_PROTOCOL": _PLAIN,
+    "UNSUPPORTED_PROTOCOL": _TOO_OLD,
+    "VERSION_TOO_LOW": _TOO_OLD,
+    "WRONG_SSL_VERSION": _TOO_OLD,
+    "NO_SHARED_CIPHER": "it knows no cipher that we know",
+    "NO_SUITABLE_KEY_SHARE": "it knows no curve that we know",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it wants another version of TLS than we do",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it finds nothing that both ends know, or misses a certificate of ours",
+}
+
+
+def tls_error(
+    error: ssl.SSLError, kind: type[TransportError], doing: str, *, handshaking: bool
+) -> tuple[type[TransportError], str]:
+    """What to raise for `error`.
+
+    Args:
+        kind: the class of an ordinary break.
+        doing: what failed, with the name of the peer.
+        handshaking: whether the two ends had not agreed yet.
+
+    Returns:
+        The class and the text.
+    """
+    # The stub says that there always is one; an error that OpenSSL has no name for has none.
+    reason: str | None = error.reason
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = _CERTIFICATES.get(error.verify_code, "its certificate cannot be verified")
+        if error.verify_code not in _TOLD:
+            # Which name it should be for, or what we have no words for.
+            words = f"{words}: {_lower(error.verify_message)}"
+        return AuthenticationError, f"{doing}: {words}"
+    if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return AuthenticationError, f"{doing}: it shows no certificate"
+    if reason in _REFUSALS:
+        return AuthenticationError, f"{doing}: {_REFUSALS[reason]}"
+    words = _DISAGREEMENTS.get(reason or "", "TLS broke")
+    told = (reason or str(error) or "no reason given").replace("_", " ").lower()
+    return HandshakeError if handshaking else kind, f"{doing}: {words} ({told})"
+
+
+def _lower(text: str) -> str:
+    text = text.rstrip(".")
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

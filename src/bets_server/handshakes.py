@@ -1,0 +1,87 @@
+"""Which encrypted connections may agree on keys now, and which have to wait.
+
+A handshake costs a core some 2 ms, a thousand times what it costs to ask for one. So only so many may be under way, and
+only so many may begin each second.
+
+Rules:
+
+1. A connection that has sent nothing costs nothing and waits outside, under its deadline.
+2. The newest of those that wait goes first: who has waited longest has most likely given up, or never meant it.
+3. Where all places are taken, one that has held its place for long gives it up: an honest handshake takes two trips
+   through the network, so one that takes much longer is the likeliest to be no handshake at all.
+"""
+
+from __future__ import annotations
+
+from bets_server.limits import Limits
+from bets_server.session import Session
+
+PATIENCE_S = 1.0
+"""Seconds after which a handshake may lose its place to another."""
+
+
+class Handshakes:
+    """The handshakes that are under way, and those that wait.
+
+    Thread: reactor.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._under_way: dict[int, Session] = {}  # the oldest first
+        self._waiting: dict[int, Session] = {}  # likewise
+        self._tokens = float(limits.handshakes_per_second)
+        self._counted_at = float("-inf")
+
+    def admit(self, session: Session, now: float) -> bool:
+        """Whether `session`, of which bytes have come, may go on; else it waits until `next_admitted` gives it."""
+        if session.number in self._under_way:
+            return True
+        if not self._waiting and self._take_place(now):
+            self._begin(session, now)
+            return True
+        self._waiting[session.number] = session
+        session.held = True
+        return False
+
+    def next_admitted(self, now: float) -> Session | None:
+        """One that has waited and may go on now."""
+        if not self._waiting or not self._take_place(now):
+            return None
+        _, session = self._waiting.popitem()
+        session.held = False
+        self._begin(session, now)
+        return session
+
+    def overstaying(self, now: float) -> Session | None:
+        """One that has to give its place to those that wait, if there is one."""
+        if not self._waiting or len(self._under_way) < self._limits.max_handshakes:
+            return None
+        oldest = next(iter(self._under_way.values()))
+        return oldest if now - oldest.shaking_since >= PATIENCE_S else None
+
+    def next_at(self, now: float) -> float:
+        """When one of those that wait may go on at the earliest; infinity: none waits."""
+        if not self._waiting:
+            return float("inf")
+        if len(self._under_way) >= self._limits.max_handshakes:
+            return next(iter(self._under_way.values())).shaking_since + PATIENCE_S
+        return now + max(0.0, 1.0 - self._tokens) / self._limits.handshakes_per_second
+
+    def leave(self, session: Session) -> None:
+        """The handshake of `session` has ended, in whatever way; harmless where there was none."""
+        self._under_way.pop(session.number, None)
+        self._waiting.pop(session.number, None)
+
+    def _begin(self, session: Session, now: float) -> None:
+        session.shaking_since = now
+        self._under_way[session.number] = session
+
+    def _take_place(self, now: float) -> bool:
+        rate = self._limits.handshakes_per_second
+        self._tokens = min(float(rate), self._tokens + (now - self._counted_at) * rate)
+        self._counted_at = now
+        if self._tokens < 1 or len(self._under_way) >= self._limits.max_handshakes:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,80 @@
+"""Whom a certificate speaks for.
+
+An agency's certificate names it in exactly one URI, `urn:bets:agency:N`. One that names none, or several, lets its
+holder probe the server and nothing else. What is held against it is the agency that stands in the messages: of an
+upload, of a question for winners, and of every bet.
+
+A list of pins narrows that: where there is one, only the certificates on it speak for their agency. Taking one off the
+list and sending SIGHUP revokes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from bets_protocol import ConfigError
+
+if TYPE_CHECKING:
+    from bets_protocol.transports import PeerCertificate
+
+_AGENCY = re.compile(r"urn:bets:agency:([1-9][0-9]{0,2})", re.ASCII)
+_PIN = re.compile(r"([0-9a-f]{64})\s+([1-9][0-9]{0,2})", re.ASCII)
+_MAX_AGENCY = 255
+
+
+@attrs.frozen(kw_only=True)
+class Holder:
+    """Who is at the other end, as a certificate proves it.
+
+    Attributes:
+        agency: the only one it may speak for; None: none.
+        fingerprint: of the certificate, SHA-256, lower hexadecimal.
+    """
+
+    agency: int | None
+    fingerprint: str
+
+
+def holder_of(certificate: PeerCertificate, pins: Mapping[str, int] | None = None) -> Holder:
+    """The holder of a certificate whose signature was checked.
+
+    Args:
+        pins: as from `read_pins`; None: every certificate of the CA is good.
+    """
+    named = [int(found[1]) for uri in certificate.uris if (found := _AGENCY.fullmatch(uri))]
+    agency = named[0] if len(named) == 1 == len(certificate.uris) and named[0] <= _MAX_AGENCY else None
+    if pins is not None and pins.get(certificate.fingerprint) != agency:
+        agency = None
+    return Holder(agency=agency, fingerprint=certificate.fingerprint)
+
+
+def read_pins(path: Path) -> dict[str, int]:
+    """The pins of a file: on each line a fingerprint (SHA-256, hexadecimal, colons allowed) and an agency.
+
+    Empty lines and those that begin with `#` are passed over.
+
+    Raises:
+        ConfigError: it cannot be read, or a line is not so; names the file and the line.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path}: {reason}") from error
+    pins: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip().lower()
+        if not text or text.startswith("#"):
+            continue
+        found = _PIN.fullmatch(text.replace(":", ""))
+        if found is None or int(found[2]) > _MAX_AGENCY:
+            raise ConfigError(f"{path}:{number}: expected 64 hexadecimal digits and an agency, 1 to {_MAX_AGENCY}")
+        if found[1] in pins:
+            raise ConfigError(f"{path}:{number}: the fingerprint stands there twice")
+        pins[found[1]] = int(found[2])
+    return pins

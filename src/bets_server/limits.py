@@ -1,0 +1,105 @@
+"""What one peer, or many, may cost: every bound of the server, with its unit, its default and its reason.
+
+The table below is the only one. The options of `bets-server serve`, their environment names, the keys of the INI file
+and the table of docs/operations.md are made from it. The bounds of one connection's buffers are not settable and stand
+in `session`; those of the wire stand in `bets_protocol.limits`.
+
+The defaults bound the worst case: 1,024 connections with at most 64 KB in work, 64 KB read ahead and 64 KB of unread
+answers each, and 37 KB more for one that is encrypted, make less than 240 MB.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+
+def _bound(default: float, low: float, high: float, text: str, *, option: bool = True) -> Any:
+    return attrs.field(default=default, metadata={"low": low, "high": high, "text": text, "option": option})
+
+
+def _seconds(default: float, text: str, *, option: bool = True) -> Any:
+    return _bound(default, 0.1, 86_400, text, option=option)
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The bounds. Names that end in `_s` are seconds, all of them absolute: a byte now and then buys no time.
+
+    Attributes:
+        max_connections: how many peers may be connected; more are let in and closed at once, so that they know.
+        max_per_agency: of those, how many may speak for one agency.
+        max_per_address: of those, how many may come from one address (of IPv6: from one /64, which one peer has).
+        max_handshakes: encrypted connections that may agree on keys at the same time; each holds about 28 KB.
+        handshakes_per_second: how many of them may begin each second; each costs a core some 2 ms.
+        handshake_timeout_s: from the first byte to the last of that.
+        first_message_timeout_s: until a peer has said its first whole message.
+        frame_timeout_s: from the first byte of a message to its last: 8 KB in 10 s is the slowest line that is served.
+        idle_timeout_s: between two messages. Who waits for the draw is not idle.
+        resume_timeout_s: the same behind the opening of an upload of which something is stored: the client reads its
+            file up to there, which of a gigabyte takes minutes.
+        drain_timeout_s: how long a peer may take nothing of its answers; with `min_rate`.
+        min_rate: bytes a second that a peer must take of its answers, on the whole, once it has taken none for a while.
+        linger_timeout_s: how long a peer may still send after its last answer, so that no reset overtakes it.
+        stop_linger_timeout_s: the same while the server stops: shorter, since a stop must be quick.
+        heartbeat_s: between two signs of life to those that wait for the draw, and two looks whether they are there.
+        complaints_per_minute: errors of one peer that are logged each minute; what is beyond is counted.
+        penalty_s: how long the connections of a peer beyond that wait before they are served.
+    """
+
+    max_connections: int = _bound(1024, 1, 1_000_000, "connections in all")
+    max_per_agency: int = _bound(16, 1, 1_000_000, "connections of one agency")
+    max_per_address: int = _bound(64, 1, 1_000_000, "connections from one address")
+    max_handshakes: int = _bound(64, 1, 1_000_000, "TLS handshakes at the same time")
+    handshakes_per_second: int = _bound(50, 1, 1_000_000, "TLS handshakes begun each second")
+    handshake_timeout_s: float = _seconds(5.0, "for a TLS handshake")
+    first_message_timeout_s: float = _seconds(10.0, "until the first message is whole")
+    frame_timeout_s: float = _seconds(10.0, "from the first byte of a message to its last")
+    idle_timeout_s: float = _seconds(60.0, "between two messages")
+    resume_timeout_s: float = _seconds(600.0, "until the first batch of an upload that goes on")
+    drain_timeout_s: float = _seconds(10.0, "that a peer may leave its answers unread")
+    min_rate: int = _bound(1000, 1, 1_000_000_000, "bytes a second that a peer must take of its answers")
+    linger_timeout_s: float = _seconds(1.0, "after the last answer", option=False)
+    stop_linger_timeout_s: float = _seconds(0.3, "after the last answer while the server stops", option=False)
+    heartbeat_s: float = _seconds(30.0, "between two signs of life", option=False)
+    complaints_per_minute: int = _bound(60, 1, 1_000_000, "errors of one peer logged a minute", option=False)
+    penalty_s: float = _seconds(1.0, "that connections of a peer beyond that wait", option=False)
+
+
+@attrs.frozen(kw_only=True)
+class LimitOption:
+    """One bound as a user sets it.
+
+    Attributes:
+        field: its name in `Limits`.
+        name: of the option, with underscores.
+        whole: it is a number of things, else of seconds.
+        low: the least that is taken.
+        high: the most.
+        text: what it bounds, in a few words.
+    """
+
+    field: str
+    name: str
+    default: float
+    whole: bool
+    low: float
+    high: float
+    text: str
+
+
+LIMIT_OPTIONS = tuple(
+    LimitOption(
+        field=field.name,
+        name=field.name.removesuffix("_s"),
+        default=getattr(Limits(), field.name),
+        whole=not field.name.endswith("_s"),
+        low=field.metadata["low"],
+        high=field.metadata["high"],
+        text=field.metadata["text"],
+    )
+    for field in attrs.fields(Limits)
+    if field.metadata["option"]
+)
+"""The bounds that have an option, in order."""

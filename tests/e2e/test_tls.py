@@ -1,0 +1,114 @@
+"""The main job over TLS with real processes and with the certificates that `bets-server certs` makes."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from bets_protocol.programs.exit_codes import ExitCode
+from tests.e2e.processes import Program, Programs, ServerProgram
+
+ROWS = [f"Ana,Páez,3090446{row},1999-03-17,{7574 if row == 4 else row}" for row in range(10)]
+
+
+@pytest.fixture(autouse=True)
+def _certificates(programs: Programs) -> None:
+    """An authority, the server's certificate, and those of agencies 1 and 2."""
+    programs.run("bets-server", "certs", "init", "certs")
+    for agency in (1, 2):
+        made = programs.run("bets-server", "certs", "agency", str(agency), "--dir", "certs")
+        with (programs.folder / "pins").open("a") as pins:
+            pins.write("".join(f"{line}\n" for line in made.results))
+        (programs.folder / f"agency-{agency}.csv").write_text("\n".join(ROWS), encoding="utf-8")
+
+
+def _server(programs: Programs, *arguments: str) -> ServerProgram:
+    files = ("--tls-cert", "certs/server.pem", "--tls-key", "certs/server.key", "--tls-ca", "certs/ca.pem")
+    return programs.server("--agencies", "2", *files, *arguments, listen="tls://127.0.0.1:0")
+
+
+def _client(programs: Programs, server: ServerProgram, agency: int, *arguments: str, holder: int = 0) -> Program:
+    name = f"certs/agency-{holder or agency}"
+    files = ("--tls-cert", f"{name}.pem", "--tls-key", f"{name}.key", "--tls-ca", "certs/ca.pem")
+    return programs.client(*arguments, "--agency", str(agency), "--server", server.url, *files)
+
+
+def test_main_job(programs: Programs) -> None:
+    """Two agencies, one draw, each gets its own winners; a health check with the server's own certificate."""
+    server = _server(programs, "--tls-pins", "pins")
+    own = ("--tls-cert", "certs/server.pem", "--tls-key", "certs/server.key", "--tls-ca", "certs/ca.pem")
+    programs.run("bets-server", "health", server.url, *own)
+    clients = [_client(programs, server, agency, "send", f"agency-{agency}.csv") for agency in (1, 2)]
+    assert [client.expect().results for client in clients] == [["30904464"], ["30904464"]]
+    server.stop()
+
+
+@pytest.mark.parametrize("revision", ["9", "8", "7"])
+def test_certificate_of_another_agency(programs: Programs, revision: str) -> None:
+    """The client ends at once and says that it was refused; nothing is stored, and nobody is sealed."""
+    server = _server(programs)
+    thief = _client(programs, server, 2, "send", "agency-2.csv", "--revision", revision, holder=1)
+    thief.expect(ExitCode.REFUSED)
+    server.stop()
+    assert "the certificate speaks for agency 1 only" in server.out
+    assert programs.run("bets-server", "export", "all.csv").expect().err == ""
+    assert (programs.folder / "all.csv").read_text() == ""
+    assert "close_connection | result: fail" not in server.out
+
+
+def test_strangers(programs: Programs) -> None:
+    """With a certificate of another authority, without one, and without TLS: no way in, and no second try."""
+    server = _server(programs)
+    programs.run("bets-server", "certs", "init", "other")
+    programs.run("bets-server", "certs", "agency", "1", "--dir", "other")
+    command = ["send", "agency-1.csv", "--server", server.url, "--tls-ca", "certs/ca.pem"]
+    refused = programs.client(*command, "--tls-cert", "other/agency-1.pem", "--tls-key", "other/agency-1.key")
+    assert "it does not know the authority of our certificate" in refused.expect(ExitCode.REFUSED).err.splitlines()[0]
+    assert "TLS needs --tls-cert and --tls-key" in programs.client(*command).expect(ExitCode.USAGE).err
+    plain = server.url.replace("tls://", "tcp://")
+    programs.client("send", "agency-1.csv", "--server", plain, "--retry-for", "0.5").finished()
+    assert server.logged("open_upload") == 0
+    server.stop()
+
+
+def test_reload(programs: Programs) -> None:
+    """SIGHUP revokes a certificate that was taken off the list; a list that cannot be read changes nothing."""
+    server = _server(programs, "--tls-pins", "pins")
+    _client(programs, server, 1, "send", "agency-1.csv", "--no-winners").expect()
+    pins = programs.folder / "pins"
+    good = pins.read_text()
+    pins.write_text("nonsense\n")
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_line("reload_certificates | result: fail | error: pins:1: expected 64 hexadecimal digits")
+    _client(programs, server, 2, "send", "agency-2.csv", "--no-winners").expect()
+    pins.write_text(good.splitlines()[0])
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_line("reload_certificates | result: success")
+    _client(programs, server, 2, "send", "agency-2.csv").expect(ExitCode.REFUSED)
+    _client(programs, server, 1, "send", "agency-1.csv", "--no-winners").expect()
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (
+            ["--listen", "tls://127.0.0.1:0", "--tls-ca", "certs/ca.pem"],
+            "a tls:// listener needs --tls-cert and --tls-key; see `bets-server certs`",
+        ),
+        (["--tls-cert", "certs/server.pem"], "there are certificates, and no tls:// listener that would use them"),
+        (
+            [
+                *("--listen", "tls://127.0.0.1:0", "--tls-ca", "certs/ca.pem"),
+                *("--tls-cert", "certs/server.pem", "--tls-key", "certs/ca.key"),
+            ],
+            "certs/ca.key",
+        ),
+    ],
+)
+def test_wrong_settings(programs: Programs, arguments: list[str], error: str) -> None:
+    """The error says what is missing, or which file is wrong."""
+    failed = programs.run("bets-server", "serve", *arguments, code=ExitCode.USAGE)
+    assert error in failed.err
+    assert len(failed.err.splitlines()) == 1

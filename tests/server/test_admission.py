@@ -1,0 +1,247 @@
+"""Who gets in, how often one is complained about, until when one may go on, and whose handshake is next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bets_protocol.transports import Stream, connect, listen
+from bets_server.admission import MAX_PEERS, WINDOW_S, Admission, Complaints, origin_of
+from bets_server.deadlines import Deadlines
+from bets_server.handshakes import PATIENCE_S, Handshakes
+from bets_server.limits import Limits
+from bets_server.logs import ServerLog
+from bets_server.session import Session
+from tests.server.serving import captured_log, wait_until
+
+
+class Crowd:
+    """Sessions that nobody serves, from whatever address a test says."""
+
+    def __init__(self) -> None:
+        self._listener = listen("memory://crowd")
+        self._ends: list[Stream] = []
+        self.sessions: dict[int, Session] = {}
+
+    def one(self, peer: str = "1.2.3.4", agency: int | None = None) -> Session:
+        """A new session."""
+        self._ends.append(connect("memory://crowd"))
+        stream: Stream | None = None
+
+        def accepted() -> bool:
+            nonlocal stream
+            stream = self._listener.accept()
+            return stream is not None
+
+        wait_until(accepted, "the connection")
+        assert stream is not None
+        stream.peer = peer
+        self._ends.append(stream)
+        session = Session(len(self.sessions) + 1, stream, revision=9)
+        session.agency = agency
+        self.sessions[session.number] = session
+        return session
+
+    def close(self) -> None:
+        """Closes every end."""
+        for end in self._ends:
+            end.close()
+        self._listener.close()
+
+
+@pytest.fixture
+def crowd() -> Iterator[Crowd]:
+    """Sessions; closed at the end."""
+    crowd = Crowd()
+    try:
+        yield crowd
+    finally:
+        crowd.close()
+
+
+@pytest.mark.parametrize(
+    ("peer", "origin"),
+    [
+        ("1.2.3.4", "1.2.3.4"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("unix", ""),
+        ("memory", ""),
+    ],
+)
+def test_what_a_peer_is_counted_by(peer: str, origin: str) -> None:
+    """An IPv6 peer has a whole /64 to itself; those of this machine have no address."""
+    assert origin_of(peer) == origin
+
+
+def test_connections_are_counted_by_address(crowd: Crowd) -> None:
+    """So many from one, so many in all; who leaves makes room."""
+    admission = Admission(Limits(max_connections=3, max_per_address=2))
+    inside = [crowd.one() for _ in range(2)]
+    for session in inside:
+        assert admission.refusal("1.2.3.4") == ""
+        admission.enter(session)
+    assert admission.refusal("1.2.3.4") == "1.2.3.4 has 2 connections"
+    assert admission.refusal("unix") == ""
+    admission.enter(crowd.one("1.2.3.5"))
+    assert admission.refusal("unix") == "the server has 3 connections"
+    admission.leave(inside[0])
+    assert admission.refusal("1.2.3.4") == ""
+
+
+def test_peers_without_an_address_are_not_counted_by_it(crowd: Crowd) -> None:
+    """Programs of this machine share no address with anybody."""
+    admission = Admission(Limits(max_per_address=1))
+    for _ in range(5):
+        assert admission.refusal("unix") == ""
+        admission.enter(crowd.one("unix"))
+
+
+def test_connections_are_counted_by_agency(crowd: Crowd) -> None:
+    """As soon as they say whom they speak for; one that speaks for another counts there from then on."""
+    admission = Admission(Limits(max_per_agency=2))
+    one, two, three = (crowd.one(agency=7) for _ in range(3))
+    nobody = crowd.one()
+    for session in (one, two, three, nobody):
+        admission.enter(session)
+    assert [admission.claim_agency(session) for session in (one, two, one, nobody)] == [""] * 4
+    assert admission.claim_agency(three) == "agency 7 has 2 connections"
+    one.agency = 8
+    assert admission.claim_agency(one) == ""
+    assert admission.claim_agency(three) == ""
+    admission.leave(one)
+    admission.leave(two)
+    assert admission.claim_agency(crowd.one(agency=7)) == ""
+
+
+class Grumbler:
+    """Complaints, and what they have written."""
+
+    def __init__(self, **limits: int) -> None:
+        log, self._output = captured_log()
+        self.complaints = Complaints(Limits(**limits), ServerLog(log))
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines from their result on."""
+        return [line.partition("action: ")[2] for line in self._output.getvalue().splitlines()]
+
+
+def test_refusals_are_written_once_a_minute() -> None:
+    """The first one at once, the others as a number when the minute is over; then it begins anew."""
+    grumbler = Grumbler()
+    assert grumbler.complaints.next_at == float("inf")
+    for second in range(5):
+        grumbler.complaints.refuse("1.2.3.4", "close_connection", f"reason {second}", float(second))
+    grumbler.complaints.refuse("1.2.3.5", "accept_connections", "full", 5.0)
+    first = "close_connection | result: fail | ip: 1.2.3.4 | error: reason 0"
+    other = "accept_connections | result: fail | ip: 1.2.3.5 | error: full"
+    assert grumbler.lines == [first, other]
+    assert grumbler.complaints.next_at == WINDOW_S
+    grumbler.complaints.tick(WINDOW_S - 1)
+    assert len(grumbler.lines) == 2
+    grumbler.complaints.tick(WINDOW_S)
+    assert grumbler.lines[2:] == ["close_connection | result: fail | ip: 1.2.3.4 | error: reason 4 | repeated: 4"]
+    grumbler.complaints.tick(2 * WINDOW_S)
+    assert len(grumbler.lines) == 3
+    grumbler.complaints.refuse("1.2.3.4", "close_connection", "again", 3 * WINDOW_S)
+    assert grumbler.lines[3:] == ["close_connection | result: fail | ip: 1.2.3.4 | error: again"]
+
+
+def test_errors_are_written_up_to_a_number() -> None:
+    """What is beyond is counted, also at the end; and such a peer has to wait."""
+    grumbler = Grumbler(complaints_per_minute=3)
+    complaints = grumbler.complaints
+    allowed = [complaints.allows_error("1.2.3.4", "bad frame", 0.0) for _ in range(3)]
+    assert (allowed, complaints.misbehaves("1.2.3.4")) == ([True] * 3, False)
+    assert [complaints.allows_error("1.2.3.4", "bad frame", 0.0) for _ in range(2)] == [False] * 2
+    assert (complaints.misbehaves("1.2.3.4"), complaints.misbehaves("1.2.3.5")) == (True, False)
+    assert grumbler.lines == []
+    complaints.close()
+    assert grumbler.lines == ["receive_message | result: fail | ip: 1.2.3.4 | error: bad frame | repeated: 2"]
+
+
+def test_peers_without_number_are_counted_together() -> None:
+    """A flood from ever new addresses fills neither the memory nor the log."""
+    grumbler = Grumbler()
+    for number in range(MAX_PEERS + 50):
+        grumbler.complaints.refuse(f"peer {number}", "accept_connections", "full", 0.0)
+    assert len(grumbler.lines) == MAX_PEERS + 1
+    assert grumbler.lines[-1] == f"accept_connections | result: fail | ip: peer {MAX_PEERS} | error: full"
+    grumbler.complaints.tick(WINDOW_S)
+    assert grumbler.lines[MAX_PEERS + 1 :] == [
+        "accept_connections | result: fail | ip: others | error: full | repeated: 49"
+    ]
+
+
+def test_deadlines_pass_once_each(crowd: Crowd) -> None:
+    """In their order; one that was moved is looked at when it is due and not before."""
+    deadlines = Deadlines(crowd.sessions)
+    soon, late, never, moved = (crowd.one() for _ in range(4))
+    assert deadlines.next_at == float("inf")
+    deadlines.set(late, 20.0)
+    deadlines.set(soon, 10.0)
+    deadlines.set(never, float("inf"))
+    deadlines.set(moved, 5.0)
+    for at in (30.0, 40.0, 15.0):
+        deadlines.set(moved, at)
+    assert deadlines.next_at == 5.0
+    assert list(deadlines.passed(9.0)) == []
+    assert list(deadlines.passed(12.0)) == [soon]
+    assert list(deadlines.passed(20.0)) == [moved, late]
+    assert list(deadlines.passed(1e9)) == []
+
+
+def test_deadline_that_comes_nearer(crowd: Crowd) -> None:
+    """It is kept, and the old one does not come up again."""
+    deadlines = Deadlines(crowd.sessions)
+    session = crowd.one()
+    deadlines.set(session, 60.0)
+    deadlines.set(session, 10.0)
+    assert list(deadlines.passed(10.0)) == [session]
+    assert list(deadlines.passed(60.0)) == []
+
+
+def test_deadline_of_a_session_that_is_gone(crowd: Crowd) -> None:
+    """It passes without anybody."""
+    deadlines = Deadlines(crowd.sessions)
+    session = crowd.one()
+    deadlines.set(session, 10.0)
+    del crowd.sessions[session.number]
+    assert list(deadlines.passed(10.0)) == []
+
+
+def test_handshakes_begin_at_a_rate(crowd: Crowd) -> None:
+    """A second's worth at once, then one for each share of a second, the newest first."""
+    handshakes = Handshakes(Limits(handshakes_per_second=2))
+    sessions = [crowd.one() for _ in range(5)]
+    assert [handshakes.admit(session, 0.0) for session in sessions] == [True, True, False, False, False]
+    assert [session.held for session in sessions] == [False, False, True, True, True]
+    assert handshakes.admit(sessions[0], 0.0)
+    assert handshakes.next_admitted(0.1) is None
+    assert handshakes.next_at(0.1) == pytest.approx(0.5)
+    assert handshakes.next_admitted(0.5) is sessions[4]
+    assert (sessions[4].held, sessions[4].shaking_since) == (False, 0.5)
+    assert not handshakes.admit(crowd.one(), 0.9)
+    handshakes.leave(sessions[3])
+    assert handshakes.next_admitted(10.0) is crowd.sessions[6]
+    assert handshakes.next_admitted(10.0) is sessions[2]
+    assert handshakes.next_admitted(10.0) is None
+    assert handshakes.next_at(10.0) == float("inf")
+
+
+def test_slow_handshake_gives_its_place_up(crowd: Crowd) -> None:
+    """Only where others wait, only the oldest, and only after a while."""
+    handshakes = Handshakes(Limits(max_handshakes=2))
+    slow, quick, next_one = (crowd.one() for _ in range(3))
+    assert handshakes.admit(slow, 0.0)
+    assert handshakes.admit(quick, 0.5)
+    assert handshakes.overstaying(100.0) is None
+    assert not handshakes.admit(next_one, 0.6)
+    assert handshakes.overstaying(0.6) is None
+    assert handshakes.next_at(0.6) == PATIENCE_S
+    assert handshakes.overstaying(PATIENCE_S) is slow
+    handshakes.leave(slow)
+    assert handshakes.overstaying(PATIENCE_S) is None
+    assert handshakes.next_admitted(PATIENCE_S) is next_one
