@@ -10,7 +10,9 @@ from collections.abc import Callable
 import attrs
 
 from bets_client.errors import BadInput, BadRow
+from bets_client.kept import Keeper, KeptBets
 from bets_client.source import Source
+from bets_protocol import Bet
 
 SHOWN_ROWS = 10
 """Bad rows that an error quotes; `check` shows them all."""
@@ -29,8 +31,8 @@ class Checked:
     bad: int
 
 
-def check(source: Source, on_bad: Callable[[BadRow], None]) -> Checked:
-    """Read all of `source`; tell `on_bad` of each bad row.
+def check(source: Source, on_bad: Callable[[BadRow], None], on_good: Callable[[Bet], None] = lambda _: None) -> Checked:
+    """Read all of `source`; tell `on_bad` of each bad row, and `on_good` of each bet.
 
     Raises:
         BadInput: it holds no row, or reading failed.
@@ -42,13 +44,17 @@ def check(source: Source, on_bad: Callable[[BadRow], None]) -> Checked:
             on_bad(row)
         else:
             good += 1
+            on_good(row)
     if not good and not bad:
         raise source.empty()
     return Checked(good=good, bad=bad)
 
 
-def require_good(source: Source) -> int:
+def require_good(source: Source, keeper: Keeper | None = None) -> int:
     """How many bets `source` holds, all of its rows being good.
+
+    Args:
+        keeper: where the source may keep its bets for `Source.checked_bets`; None: it reads its file again.
 
     Raises:
         BadInput: some row is bad; the text has the first ones, a line each. Or it holds no row.
@@ -59,10 +65,14 @@ def require_good(source: Source) -> int:
         if len(first) < SHOWN_ROWS:
             first.append(row)
 
-    found = check(source, keep)
+    kept = KeptBets(keeper or Keeper(room=0))
+    found = check(source, keep, kept.add)
     if found.bad:
         text = "\n".join(str(row) for row in first)
         if found.bad > len(first):
             text += f"\n{source.name}: {found.bad - len(first)} more bad rows; bets-client check shows them all"
         raise BadInput(f"{text}\n{source.name}: nothing was sent")
+    if keeper is not None:
+        kept.pack()
+        source.kept = kept
     return found.good

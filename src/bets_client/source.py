@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from typing import IO, Any, BinaryIO
 
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
+from bets_client.kept import KeptBets
 from bets_protocol import Bet, ConfigError, InvalidMessage
 from bets_protocol.programs.stopping import interruptible, raise_if_stopped
 
@@ -52,6 +53,7 @@ class Source:
     Attributes:
         name: for messages.
         digest: SHA-256 of all of its bytes, as the first reading that came to the end found them; b"" before that.
+        kept: its bets as they were checked, or as many of them as there was room for; None: none.
 
     Raises:
         BadInput: it cannot be opened.
@@ -64,6 +66,7 @@ class Source:
         self.name = "<stdin>" if path == STDIN else path
         self.agency = agency
         self.digest = b""
+        self.kept: KeptBets | None = None
         self._last_digest = b""  # of the last reading that came to the end
         self._file = _open_seekable(path, self.name)
         self._written = self._last_written()
@@ -100,12 +103,15 @@ class Source:
             raise self.empty()
 
     def checked_bets(self) -> Iterator[Bet]:
-        """Every row as a bet, of the bytes that gave `digest`.
+        """Every row as a bet, of the bytes that gave `digest`; from memory where all of them were kept.
 
         Raises:
             FileChanged: at the first row that is not a bet any more, or at the end, where these were other bytes.
             BadInput: reading failed.
         """
+        if self.kept is not None and self.kept.complete:
+            yield from self.kept
+            return
         for row in self.rows():
             if isinstance(row, BadRow):
                 raise self._changed(f"{row.line}: {row.field}: {row.reason}")
@@ -138,7 +144,9 @@ class Source:
         return BadInput(f"{self.name}: the file is empty: expected rows of {','.join(FIELDS)}")
 
     def close(self) -> None:
-        """Close the file. Twice is harmless."""
+        """Close the file and forget its bets. Twice is harmless."""
+        if self.kept is not None:
+            self.kept.drop()
         self._file.close()
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:

@@ -19,6 +19,7 @@ from bets_client.check import require_good
 from bets_client.config import load_settings
 from bets_client.exact_uploader import ExactUpload
 from bets_client.job import Job, working
+from bets_client.kept import Keeper
 from bets_client.link import Link
 from bets_client.report import AgencyReport, Report
 from bets_client.shipment import shipments
@@ -67,10 +68,11 @@ def send(job: Job, by_agency: Mapping[int, Sequence[str]]) -> None:
     with report.written():
         sources = {agency: _opened(job, agency, files) for agency, files in by_agency.items()}
         totals: dict[int, list[int]] = {}
+        keeper = Keeper() if settings.exactly_once else None
         for agency, files in by_agency.items():
             part = AgencyReport(agency=agency, files=list(files), already_stored=0 if settings.exactly_once else None)
             report.agencies.append(part)
-            totals[agency] = [require_good(source) for source in sources[agency]]
+            totals[agency] = [require_good(source, keeper) for source in sources[agency]]
             part.bets = sum(totals[agency])
         desk = WinnersDesk(job)
         job.progress.start("sending", sum(part.bets for part in report.agencies))

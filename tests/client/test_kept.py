@@ -1,0 +1,96 @@
+"""Bets that are kept from the check to the sending: the same bets, within bounds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bets_client.cargo import FileCargo
+from bets_client.check import require_good
+from bets_client.errors import BadInput, FileChanged
+from bets_client.kept import KEPT_BYTES, Keeper
+from bets_client.source import Source
+from bets_protocol import encode_bets
+
+ROWS = [f"Ana,Páez,{30_000_000 + number},1999-03-17,{number}\n" for number in range(1234)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of more rows than are packed at a time."""
+    path = tmp_path / "agency-1.csv"
+    path.write_text("".join(ROWS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def source(path: Path) -> Iterator[Source]:
+    """That file, not yet checked."""
+    source = Source(str(path), 1)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def test_what_is_kept_is_what_the_file_holds(source: Source, path: Path) -> None:
+    """The same bets, any number of times, whatever becomes of the file; and the room is given back."""
+    keeper = Keeper()
+    assert require_good(source, keeper) == len(ROWS)
+    read = list(source.bets())
+    stat = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"Ana", b"Eva"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert [list(source.checked_bets()) for _ in range(2)] == [read] * 2
+    assert KEPT_BYTES - keeper.room == len(encode_bets(read))
+    source.close()
+    assert keeper.room == KEPT_BYTES
+
+
+@pytest.mark.parametrize("row", [0, 1, 500, 777, 1233, 1234])
+def test_an_upload_goes_on_at_any_row(source: Source, path: Path, row: int) -> None:
+    """As from the file itself."""
+    require_good(source, Keeper())
+    other = Source(str(path), 1)
+    require_good(other)
+    crc32, batches = FileCargo(source, 130).resume(row)
+    expected_crc32, expected = FileCargo(other, 130).resume(row)
+    assert (crc32, list(batches)) == (expected_crc32, list(expected))
+    other.close()
+
+
+def test_a_file_that_was_written_to_is_not_sent(source: Source, path: Path) -> None:
+    """Although its bets are there: whoever writes to it means something else by it."""
+    require_good(source, Keeper())
+    path.write_text("".join(ROWS[:7]), encoding="utf-8")
+    with pytest.raises(FileChanged):
+        FileCargo(source, 130).resume(0)
+
+
+def test_there_is_only_so_much_room(source: Source, path: Path) -> None:
+    """Files share it; one that does not fit is read again, and takes nothing from the others."""
+    size = len(encode_bets(list(source.bets())))
+    keeper = Keeper(room=size + 100)
+    require_good(source, keeper)
+    second = Source(str(path), 1)
+    require_good(second, keeper)
+    assert source.kept is not None
+    assert second.kept is not None
+    assert (source.kept.complete, second.kept.complete) == (True, False)
+    assert keeper.room == 100
+    assert list(second.checked_bets()) == list(source.checked_bets())
+    second.close()
+
+
+def test_a_bad_file_is_not_kept(tmp_path: Path) -> None:
+    """Nothing of it is sent."""
+    path = tmp_path / "bad.csv"
+    path.write_text(ROWS[0] + "bad\n", encoding="utf-8")
+    source = Source(str(path), 1)
+    with pytest.raises(BadInput):
+        require_good(source, Keeper())
+    assert source.kept is None
+    source.close()
