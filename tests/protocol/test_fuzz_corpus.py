@@ -2,82 +2,55 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz.__main__ import CORPUS, corpus_of, inputs, main, run_round
-from fuzz.targets import TARGETS
+from fuzz.engines import strategy
+from fuzz.inputs import CORPUS, MAX_KEPT, MAX_KEPT_BYTES, corpus_of, known_inputs
+from fuzz.targets import NATIVE, SEEDS, TARGETS
 from tests.effort import examples
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
-KEPT = [(name, path.name) for name in TARGETS for path in corpus_of(name)]
+KEPT = [path.relative_to(CORPUS) for name in TARGETS for path in corpus_of(name)]
+SLOW = {"sessions": 5, "damage": 15}
+"""Examples of those whose inputs take long; 25 of the others."""
 
 
-@pytest.mark.parametrize(("target", "name"), KEPT)
-def test_kept_inputs_break_nothing(target: str, name: str) -> None:
+@pytest.mark.parametrize("kept", KEPT, ids=str)
+def test_kept_inputs_break_nothing(kept: Path) -> None:
     """What once broke something does not do it again."""
-    TARGETS[target]((CORPUS / target / name).read_bytes())
+    TARGETS[kept.parent.name]((CORPUS / kept).read_bytes())
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=examples(25))
-@given(data=st.data())
-def test_new_inputs_break_nothing(target: str, data: st.DataObject) -> None:
+def test_new_inputs_break_nothing(target: str) -> None:
     """Damaged and joined inputs of the corpus, and random bytes."""
-    TARGETS[target](data.draw(inputs(target)))
+    inputs: st.SearchStrategy[bytes] = strategy(known_inputs([target, *SEEDS.get(target, ())]))
+
+    @settings(max_examples=examples(SLOW.get(target, 25)))
+    @given(inputs)
+    def hold(data: bytes) -> None:
+        TARGETS[target](data)
+
+    hold()
 
 
 def test_every_target_has_inputs_to_begin_with() -> None:
-    """An empty corpus would leave the fuzzer with random bytes."""
-    assert [name for name in TARGETS if not corpus_of(name)] == []
+    """Few and small ones, so that this test can replay all of them; without any the fuzzer would have random bytes."""
+    assert {name for name in TARGETS if not 1 <= len(corpus_of(name)) <= MAX_KEPT} == set()
+    assert [path for path in KEPT if (CORPUS / path).stat().st_size > MAX_KEPT_BYTES] == []
 
 
-def test_the_fuzzer_says_what_it_did() -> None:
-    """Seed, engine, inputs; exit code 0 where nothing was found."""
-    run = subprocess.run(
-        [sys.executable, "-m", "fuzz", "--seconds", "0", "--target", "lots", "--seed", "7"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=PROJECT,
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    first, second = run.stdout.splitlines()
-    assert first.startswith("hypothesis ")
-    assert ", seed 7, corpus " in first
-    assert second.startswith("lots: 200 inputs in ")
+def test_the_corpus_holds_inputs_of_targets_only() -> None:
+    """An input that no target reads would test nothing."""
+    assert {path.relative_to(CORPUS).parts[0] for path in CORPUS.rglob("*.bin")} == set(TARGETS)
+    assert NATIVE | set(SEEDS) <= set(TARGETS)
 
 
-def test_the_fuzzer_keeps_what_it_finds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The smallest input that fails is written into the corpus, and the exit code is 1."""
-
-    def no_x(data: bytes) -> None:
-        """No input has an x."""
-        assert b"x" not in data
-
-    (tmp_path / "no_x").mkdir()
-    (tmp_path / "no_x" / "seed.bin").write_bytes(b"abcxyz")
-    assert main(["--seconds", "0", "--seed", "1"], targets={"no_x": no_x}, corpus=tmp_path) == 1
-    (found,) = (tmp_path / "no_x").glob("found-*.bin")
-    assert b"x" in found.read_bytes()
-    printed = capsys.readouterr().out
-    assert "no_x: broken by" in printed
-    assert str(found) in printed
-
-
-def test_the_same_seed_makes_the_same_inputs(tmp_path: Path) -> None:
-    """So what was found once can be found again."""
-
-    def inputs_of(seed: int) -> list[bytes]:
-        seen: list[bytes] = []
-        assert run_round("lots", seen.append, seed) is None
-        return seen
-
-    assert inputs_of(3) == inputs_of(3) != inputs_of(4)
-    assert run_round("lots", lambda _: None, 3, tmp_path) is None  # an empty corpus will do
+def test_every_target_is_explained() -> None:
+    """In the table for those who work on the project."""
+    rows = re.findall(r"^\| (`[a-z`, ]+`) \| ", (CORPUS.parent.parent / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert [name for row in rows for name in re.findall("`([a-z]+)`", row)] == list(TARGETS)

@@ -99,6 +99,8 @@ class BookFile:
             yield
         except sqlite3.Error as error:
             raise StorageError(f"{self.path}: {_reason(error)}") from error
+        except UnicodeDecodeError as error:  # of a text in the file, or of SQLite's own words about one
+            raise StorageError(f"{self.path}: the file is damaged: {error}") from error
 
     def read(self, statement: str, values: Values = ()) -> list[Any]:
         """All rows of a question.
@@ -137,6 +139,9 @@ class BookFile:
                 raise StoreFull(f"{self.path}: there is no room: {error}") from error
             self._failure = f"the store has failed: {error}"
             raise StorageError(f"{self.path}: {_reason(error)}") from error
+        except UnicodeDecodeError as error:
+            self._failure = f"the store has failed: {error}"
+            raise StorageError(f"{self.path}: the file is damaged: {error}") from error
         except StorageError as error:
             self._failure = f"the store has failed: {error}"
             raise
