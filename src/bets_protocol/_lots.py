@@ -58,6 +58,11 @@ _ATTEMPTS = 4
 
 def _count_extent(batch: ir.Node) -> tuple[int, int]:
     """Where the count of bets starts and ends in a frame of layout `batch`."""
+    known = _COUNT_EXTENTS.get(id(batch))
+    return _find_count(batch) if known is None else known
+
+
+def _find_count(batch: ir.Node) -> tuple[int, int]:
     record = ir.unwrap(batch)
     if not isinstance(record, ir.Record):
         raise TypeError("a batch must be a record")
@@ -65,6 +70,10 @@ def _count_extent(batch: ir.Node) -> tuple[int, int]:
     if not isinstance(array, ir.Array) or not isinstance(array.count, ir.Int):
         raise TypeError("the bets of a batch must be counted")
     return offset, offset + array.count.size
+
+
+_COUNT_EXTENTS = {id(batch): _find_count(batch) for batch in (layouts.BET_BATCH, layouts.UNTYPED_BATCH)}
+"""Those of our own batches, by the identity of their layout: to look one up costs less than to walk through it."""
 
 
 def header_size(batch: ir.Node) -> int:

@@ -186,6 +186,8 @@ class Session:
                 return
             self.connection.receive_data(data)
             self.ended = not data
+            if 0 < len(data) < room and not self.stream.hides_bytes:
+                return  # another call would say that nothing is left
 
     def throw_away(self) -> None:
         """Takes what the peer still sends after its last answer, up to a bound, and forgets it.

@@ -13,7 +13,8 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import TextIO
 
 from bets_protocol.programs import output
@@ -32,6 +33,8 @@ LEVELS: Mapping[str, int] = {
     "FATAL": logging.CRITICAL,
 }
 """The names of log levels that the legacy programs take, and what they mean here."""
+
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 SILENT = logging.CRITICAL + 10
 """A level above every line."""
@@ -76,7 +79,7 @@ class LineFormatter(logging.Formatter):
     """Time, level, message; always one line, so an exception is no more than its own words."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-8s %(message)s", "%Y-%m-%d %H:%M:%S")
+        super().__init__("%(asctime)s %(levelname)-8s %(message)s", _TIME_FORMAT)
 
     def format(self, record: logging.LogRecord) -> str:
         record.message = record.getMessage()
@@ -94,29 +97,22 @@ class LineHandler(logging.Handler):
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
         self._stream = stream
-        self._gathered: list[str] | None = None  # lines that are written together; None: each is written at once
         self.before_line: Callable[[], None] | None = None
         self.setFormatter(LineFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = self.format(record) + "\n"
-        if self._gathered is None:
-            self._write(line)
-        else:
-            self._gathered.append(line)
+        self._write(self.format(record) + "\n")
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """The lines of the body are written at its end, in one piece: each writing lets other threads in between."""
-        with self.lock or contextlib.nullcontext():
-            self._gathered = []
-        try:
-            yield
-        finally:
+    def write_events(self, events: Iterable[tuple[int, str, str, Mapping[str, object]]]) -> None:
+        """Writes events (level, action, result, fields) in one piece: each writing lets other threads in between."""
+        now = time.strftime(_TIME_FORMAT)
+        lines = [
+            one_line(f"{now} {logging.getLevelName(level):<8} {log_line(action, result, **fields)}")
+            for level, action, result, fields in events
+        ]
+        if lines:
             with self.lock or contextlib.nullcontext():
-                lines, self._gathered = self._gathered, None
-                if lines:
-                    self._write("".join(lines))
+                self._write("\n".join(lines) + "\n")
 
     def _write(self, text: str) -> None:
         stream = self._stream
@@ -184,9 +180,11 @@ class EventLog:
                 held, self._held = self._held, []
                 self.holding = bool(held)
             handler = line_handler(self.logger)
-            with contextlib.nullcontext() if handler is None else handler.together():
-                for line in held:
-                    self._write(*line)
+            if handler is not None:
+                handler.write_events(held)
+                continue
+            for line in held:
+                self._write(*line)
 
     def success(self, action: str, /, *, level: int = logging.INFO, **fields: object) -> None:
         """Log that `action` is done."""

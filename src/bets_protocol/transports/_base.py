@@ -128,6 +128,15 @@ class Stream(ABC):
         return False
 
     @property
+    def hides_bytes(self) -> bool:
+        """Whether the stream may hold bytes to receive that a selector does not see.
+
+        Where it does not, a `receive` that gives less than it was asked for has drained the stream for now, and the
+        selector tells when more is there; the call that would give None can be saved.
+        """
+        return True
+
+    @property
     def handshaking(self) -> bool:
         """Whether the two ends still agree on how to talk: until then nothing of the user's goes in or out.
 

@@ -108,6 +108,10 @@ class SocketStream(Stream):
         self._broken = False
         self._writing_closed = False
 
+    @property
+    def hides_bytes(self) -> bool:
+        return False
+
     def fileno(self) -> int:
         return self._socket.fileno()
 
