@@ -19,6 +19,7 @@ import msgspec
 from benchmarks import codec_peers as peers
 from benchmarks.data import bets_for_benchmarks
 from benchmarks.measure import Contender, Measurement, machine, measure, versions
+from benchmarks.peers.messages import protobuf_class
 from benchmarks.report import Row, markdown_table, write_bars
 from bets_protocol import Bet, BetBatch, batches
 from bets_protocol import _generated_codec as pure
@@ -46,7 +47,7 @@ def contenders(work: Sequence[BetBatch]) -> dict[str, dict[str, Contender]]:
     plain_decoder = msgspec.msgpack.Decoder(list[peers.MsgspecBet])
     checked_decoder = msgspec.msgpack.Decoder(list[peers.CheckedMsgspecBet])
 
-    proto_class = peers.protobuf_class()
+    proto_class = protobuf_class()
     proto_frames = [_protobuf(proto_class, batch).SerializeToString() for batch in work]
     compiled = peers.compiled_construct()
 
@@ -163,7 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--bets", type=int, default=20_000)
+    parser.add_argument("--quick", action="store_true", help="one round with few bets; writes no results")
     options = parser.parse_args(arguments)
+    if options.quick:
+        options.rounds, options.bets = 2, 2_000
     bets, source = bets_for_benchmarks(options.bets)
     work = list(batches(bets))
     sections = contenders(work)
@@ -173,13 +177,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for kind, group in measured.items()
     }
     text = _page(rows, measured, f"{len(bets)} {source} in {len(work)} batches, {options.rounds} interleaved rounds")
+    print(text)
+    if options.quick:
+        return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "codec.md").write_text(text, encoding="utf-8")
     raw = {kind: {name: [m.low, m.median, m.high] for name, m in group.items()} for kind, group in measured.items()}
     (RESULTS / "codec.json").write_text(json.dumps({"machine": machine(), "us_per_bet": raw}, indent=1) + "\n")
     for path in (RESULTS / "codec.png", DOCS / "codec.png"):
         write_bars(path, {kind: rows[kind] for kind in ("decode", "encode", "check")}, "microseconds a bet")
-    print(text)
 
 
 def _page(rows: dict[str, list[Row]], measured: dict[str, dict[str, Measurement]], setting: str) -> str:

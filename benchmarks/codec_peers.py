@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import attrs
 import msgspec
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from bets_protocol import Bet, BetBatch
 from bets_protocol._rules import CalendarDate, printable_name
@@ -157,21 +156,3 @@ class CheckedMsgspecBet(msgspec.Struct, frozen=True, array_like=True):
     document: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{8}\Z")]
     birthdate: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
     number: Annotated[int, msgspec.Meta(ge=0, le=9999)]
-
-
-# -- protobuf
-
-
-def protobuf_class() -> Any:
-    """A message class `Batch { repeated Bet bets }`, made without a compiler of .proto files."""
-    file = descriptor_pb2.FileDescriptorProto(name="bets_benchmark.proto", package="bench", syntax="proto3")
-    bet = file.message_type.add(name="Bet")
-    kinds = {int: descriptor_pb2.FieldDescriptorProto.TYPE_UINT32, str: descriptor_pb2.FieldDescriptorProto.TYPE_STRING}
-    numbers = ("agency", "number")
-    for index, name in enumerate(FIELDS, 1):
-        bet.field.add(name=name, number=index, type=kinds[int if name in numbers else str], label=1)
-    batch = file.message_type.add(name="Batch")
-    batch.field.add(name="bets", number=1, type=11, label=3, type_name=".bench.Bet")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("bench.Batch"))

@@ -13,8 +13,10 @@ import os
 import platform
 import random
 import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -38,17 +40,23 @@ class Contender:
 
 @attrs.frozen
 class Measurement:
-    """Microseconds of a unit: the median over the rounds, and the quartiles."""
+    """The median over the rounds, and the quartiles; of the codec in microseconds of a unit."""
 
     median: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, samples: list[float]) -> Measurement:
-        """The measurement of at least two samples."""
-        low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
+    def of(cls, samples: Sequence[float]) -> Measurement:
+        """The measurement of samples; one alone is all three."""
+        several = samples if len(samples) > 1 else [*samples, *samples]
+        low, median, high = statistics.quantiles(several, n=4, method="inclusive")
         return cls(median, low, high)
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value that `share` (0 to 1) of the ascending values do not exceed; 0 where there are none."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def measure(contenders: Mapping[str, Contender], *, rounds: int, seed: int = 1) -> dict[str, Measurement]:
@@ -77,6 +85,37 @@ def machine() -> str:
     )
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return f"{model}, {len(os.sched_getaffinity(0))} cores; Linux {platform.release().split('-')[0]}; {python}"
+
+
+def disk(folder: Path) -> str:
+    """What `folder` lies on, and how long a flush of 8 KB takes there, in a file that has its size already."""
+    found = ""
+    for line in _lines("/proc/mounts"):
+        _, place, kind, *_ = line.split()
+        if folder.resolve().is_relative_to(place) and len(place) >= len(found.partition(" ")[0]):
+            found = f"{place} {kind}"
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(1 << 20))
+        os.fsync(file.fileno())
+        times = []
+        for index in range(101):
+            os.pwrite(file.fileno(), b"x" * 8192, 8192 * index)
+            start = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - start)
+    kind = found.rpartition(" ")[2] or "a file system"
+    low, median, high = statistics.quantiles(times, n=4)
+    return f"{kind}, fdatasync of 8 KB {1000 * median:.2f} ms ({1000 * low:.2f} to {1000 * high:.2f})"
+
+
+def say(text: str) -> None:
+    """Tells whoever watches how far a measurement is."""
+    print(f"[{text}]", file=sys.stderr, flush=True)
+
+
+def load_average() -> str:
+    """What else the machine did in the last minute, in processes that wanted to run."""
+    return f"load average {os.getloadavg()[0]:.1f}"
 
 
 def versions(*distributions: str) -> str:

@@ -46,18 +46,18 @@ def write_bars(path: Path, groups: Mapping[str, Sequence[Row]], axis: str) -> No
             [row.found.median - row.found.low for row in ordered],
             [row.found.high - row.found.median for row in ordered],
         ]
-        ours = {"native", "pure Python"}
+        ours = {"native", "pure Python", "bets-server", "bets-server, pure"}
         colours = ["tab:blue" if row.name in ours else "tab:gray" for row in ordered]
         panel.barh([row.name for row in ordered], medians, xerr=whiskers, color=colours)
         panel.set_xscale("log")
         panel.set_title(title, loc="left")
-        for index, median in enumerate(medians):
+        for index, row in enumerate(ordered):
             panel.annotate(
-                f" {median:.2g}",
-                (medians[index], index),
+                f"{row.found.median:.2g}",
+                (row.found.high, index),
                 va="center",
                 fontsize=8,
-                xytext=(8, 0),
+                xytext=(4, 0),
                 textcoords="offset points",
             )
         panel.margins(x=0.15)

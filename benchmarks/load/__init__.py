@@ -1,0 +1,1 @@
+"""The load generator: several processes that send frames made beforehand and wait for each answer."""
