@@ -52,6 +52,9 @@ REASONS: Final = {
 }
 """Why something was refused, for the log."""
 
+MAX_DOCUMENTS_KEPT = 524_288
+"""Winners that are kept in memory for the next one that asks: some 30 MB."""
+
 _GOING_ON: Final = (RejectCode.OK, RejectCode.INCOMPLETE, RejectCode.DRAWN)
 
 
@@ -211,6 +214,7 @@ class Handlers:
         self._pick = pick
         self._draw = draw
         self._drawn_now = False
+        self._final: dict[int, tuple[Winners, ...]] = {}  # by agency; who was asked for last stands at the end
 
     def answer_group(self, group: Sequence[Work]) -> GroupOutcome:
         """The answers to `group`; what they say is on disk when this returns.
@@ -296,36 +300,58 @@ class Handlers:
     def _winners(self, request: WinnersRequest, holder: Holder | None) -> Answer:
         """The answer on revisions 7 and 8."""
         try:
-            documents = self._documents(request.agency, holder)
+            pages = self._pages(request.agency, holder)
         except StoreFull:
             return Answer(reply=None, error=REASONS[RejectCode.STORE_FULL])
-        if isinstance(documents, RejectCode):
+        if isinstance(pages, RejectCode):
             # These revisions have no word for it: the client is let go and asks again, as after any lost connection.
-            return Answer(reply=None, error=REASONS[documents])
-        if documents is None:
+            return Answer(reply=None, error=REASONS[pages])
+        if pages is None:
             return Answer(reply=None)
-        if len(documents) > limits.MAX_WINNERS:
-            return Answer(reply=None, error=f"{len(documents)} winners, a reply holds {limits.MAX_WINNERS}")
-        return Answer(reply=Winners(documents=documents))
+        count = sum(len(page.documents) for page in pages)
+        if count > limits.MAX_WINNERS:
+            return Answer(reply=None, error=f"{count} winners, a reply holds {limits.MAX_WINNERS}")
+        return Answer(reply=pages[0])
 
     def _upload_winners(self, request: WinnersRequest, binding: Binding, holder: Holder | None) -> Answer:
         """The answer on revision 9."""
         if request.agency != binding.ticket.agency:
             return _refused(RejectCode.NOT_AUTHORIZED, binding)
         try:
-            documents = self._documents(request.agency, holder)
+            pages = self._pages(request.agency, holder)
         except StoreFull:
             return _refused(RejectCode.STORE_FULL, binding)
-        if isinstance(documents, RejectCode):
-            return _refused(documents, binding)
-        if documents is None:
+        if isinstance(pages, RejectCode):
+            return _refused(pages, binding)
+        if pages is None:
             return Answer(reply=binding.status(RejectCode.OK), parked=True, binding=binding)
-        full = limits.MAX_WINNERS
-        pages = [documents[start : start + full] for start in range(0, len(documents), full)]
-        if not pages or len(pages[-1]) == full:
-            pages.append(())  # a full list says that another one follows
-        winners = tuple(Winners(documents=page) for page in pages)
-        return Answer(reply=binding.status(RejectCode.DRAWN), more=winners, binding=binding)
+        return Answer(reply=binding.status(RejectCode.DRAWN), more=pages, binding=binding)
+
+    def _pages(self, agency: int, holder: Holder | None) -> tuple[Winners, ...] | RejectCode | None:
+        """An agency's winners, as many in each message as it holds; None: it is sealed now and waits for the draw; or
+        why it cannot be sealed.
+
+        After the draw they never change, and to read half a megabyte of them takes longer than a commit. So what was
+        asked for lately is kept, once for all that ask.
+
+        Raises:
+            StoreFull: nothing changed.
+        """
+        pages = self._final.pop(agency, None)
+        if pages is None:
+            documents = self._documents(agency, holder)
+            if documents is None or isinstance(documents, RejectCode):
+                return documents
+            full = limits.MAX_WINNERS  # one that is full says that another one follows
+            starts = range(0, len(documents) + 1, full)
+            pages = tuple(Winners(documents=documents[start : start + full]) for start in starts)
+        self._final[agency] = pages
+        while len(self._final) > 1 and self._kept() > MAX_DOCUMENTS_KEPT:
+            del self._final[next(iter(self._final))]
+        return pages
+
+    def _kept(self) -> int:
+        return sum(len(page.documents) for pages in self._final.values() for page in pages)
 
     def _documents(self, agency: int, holder: Holder | None) -> tuple[str, ...] | RejectCode | None:
         """An agency's winners; None: it is sealed now and waits for the draw; or why it cannot be sealed.

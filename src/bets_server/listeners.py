@@ -18,7 +18,7 @@ from bets_protocol import TransportError
 from bets_protocol.transports import Listener, OutOfDescriptors, Stream
 from bets_server.logs import ServerLog
 
-ACCEPTS_A_ROUND = 32
+ACCEPTS_A_ROUND = 16
 """Connections taken from one listener before the others have their turn."""
 
 PAUSE_S = 1.0

@@ -44,6 +44,11 @@ from bets_server.poller import Poller
 from bets_server.session import LINGER_BYTES, Session
 from bets_server.store_jobs import StoreJobs
 
+NEWCOMERS_A_ROUND = 16
+"""Peers that have not said whom they work for, and listeners, that are served in one round."""
+
+Ready = list[tuple[selectors.SelectorKey, int]]
+
 
 class Reactor:
     """Serves listeners until it is told to stop.
@@ -99,6 +104,7 @@ class Reactor:
         self._owners = Owners()
         self._seen: dict[int, float] = {}  # by agency: when a message of it was answered last
         self._next_number = 0
+        self._turn = 0  # of those that work for no agency yet: whose comes next
         self._next_sweep = 0.0
         self._drawn_here = False
         self._drawn_elsewhere = False  # set by other threads: the draw took place, and the reactor has not heard of it
@@ -166,11 +172,10 @@ class Reactor:
         now = self._clock()
         self._log.hold()
         self._go_on(now)
-        for key, mask in ready:
+        for key, mask in self._in_turn(ready):
             if isinstance(key.data, Session):
                 self._serve(key.data, mask, now)
-        for key, _ in ready:
-            if not isinstance(key.data, Session):
+            else:
                 self._accept(key.data, now)
         try:
             for answered, drawn_now in self._jobs.finished():
@@ -191,6 +196,22 @@ class Reactor:
         if self._stop_deadline is None or self._sessions:
             return False
         return not self._jobs.running or now >= self._stop_deadline
+
+    def _in_turn(self, ready: Ready) -> Ready:
+        """Those of `ready` that have their turn in this round: all that work for an agency, and some of the others.
+
+        A round must be short: answers wait for its end. What has no turn stays ready, and has it soon.
+        """
+        if len(ready) <= NEWCOMERS_A_ROUND:
+            return ready
+        known: Ready = []
+        others: Ready = []
+        for each in ready:
+            peer = each[0].data
+            (known if isinstance(peer, Session) and peer.agency is not None else others).append(each)
+        start = self._turn % max(1, len(others))
+        self._turn += NEWCOMERS_A_ROUND
+        return known + (others[start:] + others[:start])[:NEWCOMERS_A_ROUND]
 
     def _timeout(self) -> float:
         if self._unfinished:
@@ -321,7 +342,7 @@ class Reactor:
     def _cut(self, session: Session, reason: str, now: float) -> None:
         """Closes the connection of a peer that costs too much."""
         self._complaints.refuse(session.stream.peer, "close_connection", reason, now)
-        self._drop(session)
+        self._drop(session, abort=not session.has_said_all)
 
     def _advance(self, session: Session, now: float) -> None:
         """Moves a session as far as it goes: the outbox, requests, answers that need no store, the end."""
@@ -405,7 +426,7 @@ class Reactor:
         wanted |= selectors.EVENT_WRITE if session.wants_write or stream.needs_write else 0
         self._poller.watch(session, wanted)
 
-    def _drop(self, session: Session) -> None:
+    def _drop(self, session: Session, *, abort: bool = False) -> None:
         """Closes the session's stream and forgets it; an answer that is still in work finds nobody."""
         if self._sessions.pop(session.number, None) is not None:
             self._admission.leave(session)
@@ -413,7 +434,10 @@ class Reactor:
         self._handshakes.leave(session)
         self._owners.forget(session)
         self._poller.forget(session)
-        session.stream.close()
+        if abort:
+            session.stream.abort()
+        else:
+            session.stream.close()
         on_the_way_out = self._stop_deadline is not None or self._failed
         self._log.closed_connection(session.stream.peer, level=logging.INFO if on_the_way_out else logging.DEBUG)
         if self._listeners.again_at is not None:

@@ -330,7 +330,9 @@ class Session:
         if self.stream.handshaking:
             if self.held:
                 return self.opened_at + limits.first_message_timeout_s, "no room for its handshake in time"
-            return self.shaking_since + limits.handshake_timeout_s, "the handshake was not done in time"
+            # Whoever had to wait for a place must still come to its first message in time.
+            until = self.opened_at + limits.first_message_timeout_s
+            return min(self.shaking_since + limits.handshake_timeout_s, until), "the handshake was not done in time"
         if not self.has_said_all:
             return self.drain_until, "it leaves its answers unread"
         if self.half_closed:

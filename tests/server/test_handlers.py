@@ -160,3 +160,18 @@ def test_random_number() -> None:
     numbers = [random_number() for _ in range(200)]
     assert all(0 <= number <= 9999 for number in numbers)
     assert len(set(numbers)) > 100
+
+
+def test_only_so_many_winners_are_kept(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who asked last have theirs in memory; who asked before them is answered from the store, and as well."""
+    monkeypatch.setattr("bets_server.handlers.MAX_DOCUMENTS_KEPT", 3)
+    handlers = _handlers(store, agencies=3)
+    handlers.answer_group([_work(agency, _batch(agency, agency + 10, agency=agency)) for agency in (1, 2, 3)])
+    asked = [_work(agency, Ask(agency=agency)) for agency in (1, 2, 3)]
+    for _ in range(2):
+        handlers.answer_group(asked)
+    before = store.asked
+    for agency, read in ((3, 0), (2, 1), (2, 1), (1, 2), (2, 3)):
+        (answer,) = _answers(handlers.answer_group([asked[agency - 1]]))[agency]
+        assert answer.reply == Winners(documents=(document(agency), document(agency + 10)))
+        assert store.asked - before == read

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from bets_server.limits import Limits
+from bets_server.reactor import NEWCOMERS_A_ROUND
 from bets_server.session import UNIT_REQUESTS
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
@@ -268,3 +269,16 @@ def test_client_that_reads_its_file_up_to_where_it_was(serve: Servers) -> None:
     assert again.exchange(batch(bet(1)), size=STATUS_BYTES) == status(0, bet(0), bet(1))
     timed.ping()
     timed.cut_after(again, 60, "it said nothing for too long")
+
+
+def test_crowd_of_newcomers_has_its_turns(serve: Servers) -> None:
+    """More than a round serves are all answered, and those that work for an agency in between."""
+    server = serve(scheme="unix")
+    known = server.client()
+    assert known.exchange(batch(bet(0))) == b"\x01"
+    crowd = [server.client() for _ in range(5 * NEWCOMERS_A_ROUND)]
+    wait_until(lambda: len(server.reactor.connections()) == 1 + len(crowd), "all are in")
+    for number, client in enumerate(crowd):
+        client.send(f"probe {number}\n".encode())
+    assert known.exchange(batch(bet(1))) == b"\x01"
+    assert [client.read_to_end() for client in crowd] == [f"probe {number}\n".encode() for number in range(len(crowd))]

@@ -237,3 +237,15 @@ def test_exit_after_draw(serve: Servers) -> None:
     assert second.read_to_end() == winners()
     assert server.finished() == ExitCode.DONE
     assert idle.read_to_end() == b""
+
+
+def test_winners_are_read_once(serve: Servers) -> None:
+    """After the draw they never change: whoever asks again is told what was told before."""
+    server = serve()
+    client = server.client()
+    assert client.exchange(batch(bet(1, number=WINNING))) == b"\x01"
+    assert client.exchange(ask(1), size=10) == winners(document(1))
+    asked = server.store.asked
+    for _ in range(5):
+        assert client.exchange(ask(1), size=10) == winners(document(1))
+    assert server.store.asked == asked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import contextlib
 import selectors
 from collections.abc import Callable
 from typing import ClassVar
@@ -225,6 +226,18 @@ class StreamConformance(Wiring):
                 client.close_writing()
             with pytest.raises(TransportError):
                 client.set_timeout(1)
+
+    def test_a_stream_can_be_given_up(self, listen_url: str) -> None:
+        """It is closed at once, twice is harmless; the peer comes to an end, orderly or not, and to no more bytes."""
+        with self.pair(listen_url) as (client, server):
+            client.send_all(b"taken")
+            self.expect(server, b"taken")
+            client.abort()
+            client.abort()
+            check_same(-1, client.fileno(), "descriptor")
+            server.set_timeout(self.deadline_s)
+            with contextlib.suppress(ReadError):
+                check_same(b"", server.receive(), "received after the end")
 
     def test_a_stream_is_ready_when_bytes_are_there(self, listen_url: str) -> None:
         """Its descriptor becomes readable with the first byte and with the end, and is writable while there is room."""

@@ -226,6 +226,14 @@ class Stream(ABC):
         A non-blocking stream whose `needs_write` is true still holds some of it.
         """
 
+    def abort(self) -> None:
+        """Gives the descriptor back at once and, where the transport can, drops what the peer has not taken yet.
+
+        For a peer that does not read: after `close` the system would hold its answers for a minute or more. Twice is
+        harmless, and it never raises.
+        """
+        self.close()
+
     def __enter__(self) -> Self:
         return self
 

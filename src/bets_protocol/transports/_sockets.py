@@ -173,7 +173,7 @@ class SocketStream(Stream):
         with contextlib.suppress(OSError):
             self._socket.close()
 
-    def close_with_reset(self) -> None:
+    def abort(self) -> None:
         """Closes so that the peer gets a reset: an end that nobody takes for an orderly one. Never raises."""
         with contextlib.suppress(OSError):
             # Seconds for what was not sent yet: none.

@@ -72,6 +72,10 @@ def system_resolver(host: str, port: int) -> Sequence[SocketAddress]:
     return [(family, address) for family, _, _, _, address in found]
 
 
+ANSWERS_BYTES: Final = 65_536
+"""Bytes of a listener's streams that the system holds for a peer that does not read, twice that with its own needs."""
+
+
 class TcpTransport:
     """The `Transport` of the scheme ``tcp``.
 
@@ -118,6 +122,8 @@ class TcpTransport:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                # Inherited by what is accepted. Else the system holds 4 MB of answers for each peer that reads none.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWERS_BYTES)
                 sock.bind(address)
                 sock.listen(backlog)
                 host, port = sock.getsockname()[:2]

@@ -182,11 +182,14 @@ class TlsStream(Stream):
         if self._shaken and self._failure is None:
             with contextlib.suppress(TransportError):
                 if self._unread():
-                    self._plain.close_with_reset()
+                    self._plain.abort()
                     return
                 self._wants_end = True
                 self._finish_writing()
         self._plain.close()
+
+    def abort(self) -> None:
+        self._plain.abort()
 
     # -- one attempt at each, without a wait
 

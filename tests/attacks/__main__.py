@@ -1,0 +1,46 @@
+"""Attacks on a real server, while an honest client works: what they cost it, and that they end.
+
+Usage: ``python -m tests.attacks [--only ROW-or-NAME,...] [--seconds N] [--keep DIR] [--minutes N]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tests.attacks.campaign import ATTACKS, chosen, run_campaign
+from tests.attacks.soak import run_soak
+
+
+def say(text: str) -> None:
+    """Prints at once: a campaign takes minutes."""
+    print(text, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The program; gives its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.attacks", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    names = ", ".join(f"{attack.name} ({attack.row})" for attack in ATTACKS.values())
+    parser.add_argument("--only", default="", help=f"rows or names, comma-separated, of: {names}")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="that the honest client is measured before and after (default 3)"
+    )
+    parser.add_argument("--keep", metavar="DIR", type=Path, help="keep the folders of failing attacks in DIR")
+    parser.add_argument("--minutes", type=float, help="instead of all that: a soak of attacks, drawn at random")
+    parser.add_argument("--seed", type=int, default=1, help="of the soak (default 1)")
+    options = parser.parse_args(arguments)
+    if options.minutes is not None:
+        return 0 if run_soak(options.minutes * 60, seed=options.seed, keep=options.keep, say=say) else 1
+    try:
+        attacks = chosen([each for each in options.only.split(",") if each])
+    except KeyError as error:
+        parser.error(f"there is no attack {error}; there are {names}")
+    good = run_campaign(attacks, seconds=options.seconds, keep=options.keep, say=say)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
