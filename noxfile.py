@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -129,17 +130,19 @@ def sanitize(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the codec against its peers, and the whole job; writes benchmarks/results/ and the plot of the docs."""
+    """Measure codec, intake, windows and scale against their peers: `nox -s bench -- intake`, `-- --quick`."""
     _install(session, "bench", "test")
-    session.run("python", "-m", "benchmarks.codec", *session.posargs)
-    session.run("python", "-m", "benchmarks.end_to_end", *session.posargs)
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Replay the corpus and try new bytes for a while: `nox -s fuzz -- --seconds 60`."""
+    """Try new bytes on whatever reads bytes of others: `nox -s fuzz -- --seconds 60`, `-- --target T --seed S`."""
     _install(session, "test")
-    session.run("python", "-m", "fuzz", *(session.posargs or ("--seconds", "10")))
+    # What follows coverage. It has wheels for some Pythons only; without it hypothesis makes the inputs, and says so.
+    session.install("--only-binary", "atheris", "atheris>=3.0", success_codes=[0, 1, 2])
+    session.run("python", "-m", "pytest", "-q", "tests/fuzzing")
+    session.run("python", "-m", "fuzz", *session.posargs)
 
 
 @nox.session
@@ -150,10 +153,28 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def attacks(session: nox.Session) -> None:
+    """Attack a real server while an honest client works: `nox -s attacks -- --only 20`, `-- --minutes 120` soaks it."""
+    _install(session, "test")
+    session.run("python", "-m", "tests.attacks", *session.posargs)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Seed eight bugs, one at a time: each must be caught, for the right reason."""
     _install(session, "test")
     session.run("python", "-m", "tests.faults.mutants", *session.posargs)
+
+
+@nox.session
+def compose(session: nox.Session) -> None:
+    """Do the eight steps in containers: `nox -s compose -- --only NAME`; left out where no Docker engine answers."""
+    docker = shutil.which("docker")
+    for command in ("info",), ("compose", "version"):
+        if docker is None or subprocess.run([docker, *command], capture_output=True, check=False).returncode:
+            session.skip(f"no Docker engine answers: `docker {' '.join(command)}` fails")
+    _install(session, "test")
+    session.run("python", "-m", "tests.containers", *session.posargs)
 
 
 @nox.session

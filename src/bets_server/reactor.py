@@ -476,6 +476,10 @@ class Reactor:
         """The draw has taken place: everyone that waits for it asks again."""
         self._drawn_here = True
         self._log.drawn()
+        # Who reads the logs of both ends must see the draw before the winners. What gathers logs takes its time, and a
+        # draw comes once.
+        self._log.write_held()
+        time.sleep(0.01)
         self._ask_again(self._sessions.values())
 
     def _ask_again(self, sessions: Iterable[Session]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -627,11 +628,17 @@ def test_run_warns_of_a_bet_that_lacks_parts(files: list[str]) -> None:
     ) in lines(result.stdout)
 
 
-def test_run_without_anything_to_send_is_done_after_its_probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("there", [None, Path.touch, Path.mkdir])
+def test_run_without_anything_to_send_is_done_after_its_probes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: Callable[[Path], None] | None
+) -> None:
+    """No file, an empty one, or the folder that Docker makes in the place of a missing one."""
     monkeypatch.chdir(tmp_path)
+    if there is not None:
+        there(tmp_path / "agency.csv")
     with ScriptedServer(echo) as server:
         result = run("run", "--server", server.url, "--amount", "1")
-    assert result.exit_code == 0
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,11 @@ def _work(job: Job, *, probed: bool) -> None:
     file = job.settings.file
     if file is None:
         file = DEFAULT_DATA_FILE
-        if probed and not Path(file).exists():
+        if probed and not _holds_something(Path(file)):
             return  # a client that only probes, as the oldest ones did
     send.send(job, send.files_by_agency(job, [file]))
+
+
+def _holds_something(file: Path) -> bool:
+    """Whether the file is there and not empty; where a container mounts one that is missing, Docker makes a folder."""
+    return file.exists() and not file.is_dir() and not (file.is_file() and file.stat().st_size == 0)

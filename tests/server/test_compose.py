@@ -1,0 +1,241 @@
+"""The Compose file: what it holds for any number of agencies, and that a bad request changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from bets_server.compose import MAX_CLIENTS, compose_file, run
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+SCHEMA = PROJECT / "tests" / "containers" / "compose-spec.json"
+DEADLINE_S = 30
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with what the script needs of the project."""
+    folder = tmp_path / "project"
+    for name in ("generar-compose.sh", "src/bets_server/compose.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(PROJECT / name, folder / name)
+    return folder
+
+
+def environment_of(service: dict[str, Any]) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in service["environment"])
+
+
+@pytest.mark.parametrize("clients", [0, 3])
+def test_a_file_is_as_the_specification_has_it(clients: int) -> None:
+    """It fits the schema, and repeats itself without aliases, which not every reader knows."""
+    text = yaml.safe_dump(compose_file(clients, draw=7), sort_keys=False)
+    jsonschema.validate(yaml.safe_load(text), json.loads(SCHEMA.read_text(encoding="utf-8")))
+    assert "&id" not in text
+
+
+@pytest.mark.parametrize("clients", [0, 1, MAX_CLIENTS])
+def test_every_agency_has_its_service(clients: int) -> None:
+    """Services and containers are named and numbered, and each agency has its own file and a healthy server."""
+    services = compose_file(clients, draw=7)["services"]
+    names = ["server", *(f"client{number}" for number in range(1, clients + 1))]
+    assert names == list(services)
+    assert names == [service["container_name"] for service in services.values()]
+    for number, name in enumerate(names[1:], 1):
+        environment = environment_of(services[name])
+        found = [environment[key] for key in ("CLI_ID", "AGENCIA", "BETS_DRAW")]
+        assert found == [str(number), str(number), "7"]
+        volumes = ["./client/config.yaml:/config.yaml:ro", f"./.data/agency-{number}.csv:/agency.csv:ro"]
+        assert volumes == services[name]["volumes"]
+        assert services[name]["depends_on"] == {"server": {"condition": "service_healthy"}}
+
+
+def test_what_the_legacy_users_rely_on() -> None:
+    """Project, network, images and the server's environment have the names of old, and nothing counts to 0."""
+    found = compose_file(0, draw=7)
+    assert (found["name"], list(found["services"])) == ("tp0", ["server"])
+    subnet = {"ipam": {"driver": "default", "config": [{"subnet": "172.25.125.0/24"}]}}
+    assert {"testing_net": subnet} == found["networks"]
+    server = found["services"]["server"]
+    assert environment_of(server) == {
+        "PYTHONUNBUFFERED": "1",
+        "EXPECTED_CLIENTS": "1",
+        "SERVER_LISTEN_BACKLOG": "1",
+        "BETS_DRAW": "7",
+    }
+    found = compose_file(3, draw=7)
+    assert environment_of(found["services"]["server"])["EXPECTED_CLIENTS"] == "3"
+    assert ["server:latest", *["client:latest"] * 3] == [service["image"] for service in found["services"].values()]
+
+
+def test_nothing_may_write_or_gain_rights() -> None:
+    """The containers' files are read-only but for the book, and no process gets more rights than it has."""
+    for name, service in compose_file(1, draw=7)["services"].items():
+        assert (
+            service["read_only"],
+            service["cap_drop"],
+            service["security_opt"],
+        ) == (True, ["ALL"], ["no-new-privileges:true"])
+        writable = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
+        assert writable == (["book:/book"] if name == "server" else [])
+
+
+def test_writing_makes_empty_data_files_and_keeps_full_ones(project: Path) -> None:
+    """Every agency has a data file afterwards: Docker would make a folder in the place of a missing one."""
+    (project / ".data").mkdir()
+    (project / ".data" / "agency-2.csv").write_text("Ana,Paz,30904465,1999-03-17,7574\n")
+    file = project / "docker-compose-dev.yaml"
+    assert run([str(file), "3"], {"BETS_DRAW": "4294967295"}, project) == 0
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert list(found["services"]) == ["server", "client1", "client2", "client3"]
+    assert environment_of(found["services"]["client3"])["BETS_DRAW"] == "4294967295"
+    sizes = {path.name: path.stat().st_size for path in (project / ".data").iterdir()}
+    assert sizes == {"agency-1.csv": 0, "agency-2.csv": 33, "agency-3.csv": 0}
+
+
+def test_a_file_elsewhere_finds_its_way_back(project: Path) -> None:
+    """The paths lead from the file's folder to the project, and a rewritten file keeps its mode."""
+    file = project / "deploy" / "compose.yaml"
+    file.parent.mkdir()
+    file.write_text("old")
+    file.chmod(0o640)
+    link = project / "link.yaml"
+    link.symlink_to(file)
+    assert run([str(link), "1"], {}, project) == 0
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert found["services"]["client1"]["volumes"][0] == "../client/config.yaml:/config.yaml:ro"
+    assert (file.stat().st_mode & 0o777, link.is_symlink()) == (0o640, True)
+    assert [file] == list(file.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "usage: ./generar-compose.sh FILE N"),
+        (["out.yaml"], "usage: ./generar-compose.sh FILE N"),
+        (["", "5"], "usage: ./generar-compose.sh FILE N"),
+        (["out.yaml", "5", "6"], "usage: ./generar-compose.sh FILE N"),
+        (["out.yaml", "five"], "N is 'five': expected a whole number from 0 to 251"),
+        (["out.yaml", "-1"], "N is '-1': expected a whole number from 0 to 251"),
+        (["out.yaml", "+1"], "N is '+1': expected a whole number from 0 to 251"),
+        (["out.yaml", "1.0"], "N is '1.0': expected a whole number from 0 to 251"),
+        (["out.yaml", "٣"], "N is '٣': expected a whole number from 0 to 251"),
+        (["out.yaml", "252"], "N is '252': expected a whole number from 0 to 251"),
+        (["out.yaml", "9" * 5000], f"N is '{'9' * 5000}': expected a whole number from 0 to 251"),
+        (["missing/out.yaml", "1"], "missing/out.yaml: cannot write it: No such file or directory"),
+        (["out.yaml/out.yaml", "1"], "out.yaml/out.yaml: cannot write it: Not a directory"),
+        (["src", "1"], "src: cannot write it: Is a directory"),
+        (["/dev/full", "1"], "/dev/full: cannot write it: No space left on device"),
+        (["a\0b", "1"], "embedded null byte"),
+    ],
+)
+def test_a_bad_request_is_one_line_and_changes_nothing(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    """Exit code 2, the reason on standard error, and the file of before."""
+    monkeypatch.chdir(project)
+    out = project / "out.yaml"
+    out.write_text("old")
+    assert run(arguments, {}, project) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    assert printed.err.startswith("generar-compose.sh: ")
+    assert said in printed.err
+    assert out.read_text() == "old"
+    assert sorted(path.name for path in project.iterdir() if path.name != ".data") == [
+        "generar-compose.sh",
+        "out.yaml",
+        "src",
+    ]
+
+
+@pytest.mark.parametrize("draw", ["-1", "4294967296", "x"])
+def test_a_draw_that_is_none_is_refused(project: Path, capsys: pytest.CaptureFixture[str], draw: str) -> None:
+    """BETS_DRAW is checked as N is."""
+    assert run([str(project / "out.yaml"), "1"], {"BETS_DRAW": draw}, project) == 2
+    assert f"BETS_DRAW is '{draw}'" in capsys.readouterr().err
+    assert not (project / "out.yaml").exists()
+
+
+def test_data_files_that_cannot_be_made_are_an_error(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is written when an agency would have no data file."""
+    (project / ".data").write_text("a file")
+    assert run([str(project / "out.yaml"), "1"], {}, project) == 2
+    assert ".data: cannot make it: File exists" in capsys.readouterr().err
+    assert not (project / "out.yaml").exists()
+
+
+@pytest.fixture
+def script(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the script as others do, from another folder, with this Python as the host's."""
+    here = Path(sys.executable).parent
+
+    def call(*arguments: str, path: str = f"{here}:{os.defpath}") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", str(project / "generar-compose.sh"), *arguments],
+            cwd=project.parent,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    return call
+
+
+def test_the_script_writes_the_file(project: Path, script: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """It needs nothing of the project but the one module, and says nothing when all is well."""
+    done = script("project/docker-compose-dev.yaml", "2")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    found = yaml.safe_load((project / "docker-compose-dev.yaml").read_text(encoding="utf-8"))
+    draw = environment_of(found["services"]["server"])["BETS_DRAW"]
+    assert compose_file(2, draw=int(draw)) == found
+    done = script("project/docker-compose-dev.yaml", "two")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "generar-compose.sh: N is 'two': expected a whole number from 0 to 251\n"
+
+
+def test_a_python_without_yaml_is_told_so(project: Path) -> None:
+    """The module alone says what is missing, with exit code 2."""
+    module = str(project / "src" / "bets_server" / "compose.py")
+    done = subprocess.run(
+        [sys.executable, "-S", "-I", module, str(project / "out.yaml"), "1"],
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    said = "generar-compose.sh: this Python lacks the package PyYAML: python3 -m pip install PyYAML\n"
+    assert (2, "", said) == (done.returncode, done.stdout, done.stderr)
+    assert not (project / "out.yaml").exists()
+
+
+def test_the_echo_script_without_docker_says_fail_and_nothing_else(tmp_path: Path) -> None:
+    """Whatever is missing, the script prints its one line."""
+    for name in ("sh", "date"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    done = subprocess.run(
+        [tmp_path / "sh", PROJECT / "validar-echo-server.sh"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "action: test_echo_server | result: fail\n", "")
