@@ -11,7 +11,11 @@ _LINE = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?P<level>DEBUG   |INFO    |WARNING |ERROR   |CRITICAL) "
     r"action: (?P<action>[a-z]+(_[a-z]+)*) \| result: (?P<result>success|fail|in_progress)(?P<fields>( \| .*)?)"
 )
-_FIELD = re.compile(r"(?P<key>[a-z]+(_[a-z]+)*): (?P<value>[^|\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]*)")
+_FIELD = re.compile(
+    r"(?P<key>[a-z]+(_[a-z]+)*): (?P<value>[^|\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*)"
+)
+
+_LIKE_A_LOG_LINE = re.compile(r"action:|result:|^\d{4}-\d\d-\d\d[ T]\d\d:")
 
 
 @attrs.frozen
@@ -56,6 +60,21 @@ def read_output(text: str) -> list[LogLine]:
     """The log lines of a program that also prints results, which must not look like log lines.
 
     Raises:
-        AssertionError: a line that has `action:` is not as documented.
+        AssertionError: a line that has `action:` or begins with a time is not as documented.
     """
-    return [read_line(line) for line in text.split("\n") if "action:" in line or "result:" in line]
+    return [read_line(line) for line in text.split("\n") if _LIKE_A_LOG_LINE.search(line)]
+
+
+def read_answers(text: str) -> list[LogLine]:
+    """The log lines of a client that also prints winners, one document a line, or one JSON object.
+
+    Raises:
+        AssertionError: a line is none of these: a value that broke its line would leave such a rest.
+    """
+    strange = [
+        line
+        for line in text.split("\n")
+        if not (_LIKE_A_LOG_LINE.search(line) or re.fullmatch(r"([0-9]{8})?|\{.*\}", line))
+    ]
+    assert strange == []
+    return read_output(text)

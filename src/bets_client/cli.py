@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from bets_client.commands.conform import conform
 from bets_protocol.programs.guard import ProgramGroup
 from bets_protocol.programs.versions import version_option
 
@@ -33,10 +34,17 @@ _loop = _options(
     click.option("--amount", metavar="N", help="How many probes. [CLI_LOOP_AMOUNT]"),
     click.option("--period", metavar="DURATION", help="Pause between two, such as 5s or 150ms. [CLI_LOOP_PERIOD]"),
 )
+_tls = _options(
+    click.option("--tls-cert", metavar="FILE", help="For tls://: this client's certificate. [BETS_TLS_CERT]"),
+    click.option("--tls-key", metavar="FILE", help="Its private key. [BETS_TLS_KEY]"),
+    click.option("--tls-ca", metavar="FILE", help="Whose word the server's certificate needs. [BETS_TLS_CA]"),
+    click.option("--tls-min", metavar="1.2|1.3", help="The oldest TLS, default 1.3. [BETS_TLS_MIN]"),
+)
 _server = _options(
     click.option(
         "--server", metavar="URL", help="Default tcp://127.0.0.1:12345; host:port means tcp. [CLI_SERVER_ADDRESS]"
     ),
+    _tls,
     click.option("--agency", metavar="N", help="Whose bets, 1 to 255. [AGENCIA, then CLI_ID]"),
     click.option("--retry-for", metavar="SECONDS", help="Give up after so long without progress. [BETS_RETRY_FOR]"),
     _config,
@@ -181,6 +189,9 @@ def sample(folder: str, **options: Any) -> None:
     from bets_client.commands import sample as command
 
     command.run(options, folder)
+
+
+cli.add_command(conform)
 
 
 def main() -> None:

@@ -16,6 +16,9 @@ import click
 
 from bets_protocol.programs.guard import ProgramGroup
 from bets_protocol.programs.versions import version_option
+from bets_server.certs_commands import certs
+from bets_server.conform_command import conform
+from bets_server.limits import LIMIT_OPTIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,12 +71,38 @@ _agency_option = click.option(
 )
 
 
+def _limit_options(command: F) -> F:
+    for limit in reversed(LIMIT_OPTIONS):
+        flag = limit.name.replace("_", "-")
+        command = click.option(
+            f"--{flag}",
+            metavar="N" if limit.whole else "SECONDS",
+            help=f"{'At most so many' if limit.whole else 'Seconds'} {limit.text} (default {limit.default:g}). "
+            f"Environment: BETS_{limit.name.upper()}.",
+        )(command)
+    return command
+
+
+def _tls_options(command: F) -> F:
+    for name, metavar, text in (
+        ("pins", "FILE", "The certificates that may speak for an agency (default: all that the CA has signed)"),
+        ("min", "{1.2,1.3}", "The oldest TLS that is spoken (default 1.3)"),
+        ("ca", "FILE", "The CA that signs the agencies' certificates, in PEM"),
+        ("key", "FILE", "The key of --tls-cert, in PEM"),
+        ("cert", "FILE", "The server's certificate for tls:// listeners, in PEM, with its chain"),
+    ):
+        command = click.option(f"--tls-{name}", metavar=metavar, help=f"{text}. Environment: BETS_TLS_{name.upper()}.")(
+            command
+        )
+    return command
+
+
 @main.command()
 @click.option(
     "--listen",
     metavar="URL",
     multiple=True,
-    help="Where to listen: tcp://HOST:PORT, unix:///PATH; may be repeated "
+    help="Where to listen: tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH; may be repeated "
     "(default tcp://127.0.0.1:12345, the port from SERVER_PORT). Environment: BETS_LISTEN.",
 )
 @_store_options
@@ -103,6 +132,8 @@ _agency_option = click.option(
     default=None,
     help="Stop once the draw was made and everyone was answered. Environment: BETS_EXIT_AFTER_DRAW.",
 )
+@_tls_options
+@_limit_options
 def serve(**options: Any) -> int:
     """Take bets, store them, draw, tell the winners."""
     from bets_protocol.programs.loglines import EventLog, setup_logging
@@ -115,6 +146,25 @@ def serve(**options: Any) -> int:
     return run(settings, ServerLog(EventLog(setup_logging(settings.log_level))))
 
 
+def _health_tls_options(command: F) -> F:
+    for name, default, metavar, text in (
+        ("min", "1.3", "{1.2,1.3}", "The oldest TLS that is spoken (default 1.3)"),
+        ("ca", "", "FILE", "The CA that signs the server's certificate, in PEM"),
+        ("key", "", "FILE", "The key of --tls-cert, in PEM"),
+        ("cert", "", "FILE", "The certificate to show to a tls:// server, in PEM"),
+    ):
+        variable = f"BETS_TLS_{name.upper()}"
+        command = click.option(
+            f"--tls-{name}",
+            metavar=metavar,
+            default=default,
+            envvar=variable,
+            type=click.Choice(["1.2", "1.3"]) if name == "min" else str,
+            help=f"{text}. Environment: {variable}.",
+        )(command)
+    return command
+
+
 @main.command()
 @click.argument("url")
 @click.option(
@@ -125,13 +175,20 @@ def serve(**options: Any) -> int:
     envvar="BETS_TIMEOUT",
     help="How long to wait for the answer (default 5). Environment: BETS_TIMEOUT.",
 )
-def health(url: str, timeout: float) -> int:
-    """Exit with 0 if the server at URL answers, else with 1."""
+@_health_tls_options
+def health(url: str, timeout: float, **tls: str) -> int:
+    """Exit with 0 if the server at URL answers, else with 1.
+
+    For a tls:// URL it shows a certificate; that of the server itself will do.
+    """
     from bets_protocol.programs.stopping import let_sigterm_kill
+    from bets_protocol.programs.tls import client_transports
     from bets_server.health import is_healthy
 
     let_sigterm_kill()
-    healthy, reason = is_healthy(url, timeout_s=timeout)
+    files = {name.removeprefix("tls_"): value for name, value in tls.items()}
+    minimum = files.pop("min")
+    healthy, reason = is_healthy(url, timeout_s=timeout, transports=client_transports(url, minimum=minimum, **files))
     if not healthy:
         click.echo(f"{url}: {reason}", err=True)
     return 0 if healthy else 1
@@ -260,3 +317,7 @@ def export(file: Path, store: str | None, draw: str | None, control: str | None,
             signal.raise_signal(signal.SIGTERM)
         raise
     click.echo(f"{count} bets written to {file}")
+
+
+main.add_command(certs)
+main.add_command(conform)

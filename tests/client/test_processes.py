@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
+from tests.log_reader import read_answers
 
 CLIENT = (sys.executable, "-m", "bets_client")
 ROW = "Ana,Paz,30904465,1999-03-17,7574\n"
@@ -56,6 +57,7 @@ class Process:
         for number in numbers:
             self.popen.send_signal(number)
         out, err = self.popen.communicate(timeout=GRACE_S)
+        read_answers("".join(self.seen) + out)
         said = [line.split("action: ")[1] for line in ("".join(self.seen) + out).splitlines()]
         return self.popen.returncode, said, err
 

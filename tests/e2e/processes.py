@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bets_protocol.programs.exit_codes import ExitCode
-from tests.log_reader import read_log, read_output
+from tests.log_reader import read_answers, read_log, read_output
 
 PROGRAMS = Path(sys.executable).parent
 DEADLINE_S = 40.0
@@ -29,6 +29,9 @@ _OURS = re.compile(
     r"(BETS|CLI|SERVER)_|(AGENCIA|EXPECTED_CLIENTS|LOGGING_LEVEL|NOMBRE|APELLIDO|DOCUMENTO|NACIMIENTO|NUMERO)$"
 )
 _PORT = re.compile(r"action: config \| result: success \| port: ([0-9]+) .*\| listen: (\S+)")
+
+_ANSWERING = [["bets-client", command] for command in ("send", "bet", "winners", "probe", "run")]
+"""The commands that print a log, winners and nothing else."""
 
 
 def clean_environment(**ours: str) -> dict[str, str]:
@@ -236,5 +239,8 @@ class Programs:
         for program in self._started:
             if isinstance(program, ServerProgram):
                 read_log(program.out)
+            elif program.what.split()[:2] in _ANSWERING:
+                read_answers(program.out)
             else:
                 read_output(program.out)
+            read_output(program.err)  # where the log goes beside results in JSON

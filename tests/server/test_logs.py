@@ -22,7 +22,7 @@ from bets_protocol import (
 )
 from bets_protocol import WinnersRequest as Ask
 from bets_server.logs import ServerLog
-from tests.log_reader import LogLine, read_line, read_log
+from tests.log_reader import LogLine, read_answers, read_line, read_log, read_output
 from tests.server.raw_bytes import bet
 from tests.server.serving import captured_log
 
@@ -250,3 +250,17 @@ def test_the_reader_gives_the_fields() -> None:
     """And takes what it should."""
     line = "2026-11-23 03:27:42 WARNING  action: a_b | result: fail | x: 1: 2 | y_z: "
     assert read_line(line) == LogLine("WARNING", "a_b", "fail", {"x": "1: 2", "y_z": ""})
+
+
+@pytest.mark.parametrize("rest", ["half a value", "2026-11-23 03:27:42 INFO     done", " | key: value", "1234567"])
+def test_what_a_client_prints_is_a_log_or_an_answer(rest: str) -> None:
+    """Nothing that a broken line would leave behind passes for a document or a JSON object."""
+    line = "2026-11-23 03:27:42 INFO     action: a | result: success"
+    assert [found.action for found in read_answers(f'{line}\n30904465\n{{"result": "fail"}}\n')] == ["a"]
+    with pytest.raises(AssertionError):
+        read_answers(f"{line}\n{rest}\n")
+
+
+def test_json_is_no_log_line() -> None:
+    """What has the words in quotes is an answer."""
+    assert read_output('{"action": 1, "result": 2}\n') == []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
-import contextlib
 import selectors
 from collections.abc import Callable
 from typing import ClassVar

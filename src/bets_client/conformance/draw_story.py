@@ -1,0 +1,159 @@
+"""The draw as it went: all agencies hand bets in, ask, and ask again, once; the rules about the draw look at that.
+
+A server has one draw, so what the rules need is done in one go. A step that goes wrong is remembered under its name and
+ends no other, as far as that is possible.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from bets_client.conformance.bench import Bench, expect_code, said
+from bets_client.conformance.talk import PAUSE_S, Answer, Broken, Talk
+from bets_protocol import Ack, RejectCode, TransportError, UploadStatus, Winners, WinnersRequest, limits
+
+SILENCE_S = 0.3
+"""Seconds without an answer that count as being held back, and in which a server takes notice of a question."""
+
+EARLY = "early"
+TWICE = "asked twice"
+SEALED = "sealed"
+INCOMPLETE = "incomplete"
+CLOSED = "after the draw"
+AGAIN = "asked again"
+DRAW = "draw"
+
+
+class DrawStory:
+    """Everything about the draw of the server under test, in order.
+
+    Attributes:
+        winners: by agency, the documents that it was told.
+        wrong: by step, what came instead of what was expected.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self.winners: dict[int, tuple[str, ...]] = {}
+        self.wrong: dict[str, str] = {}
+        self._bench = bench
+        self._asked_too_early: Talk | None = None
+        with contextlib.ExitStack() as talks:
+            self._talks = talks
+            self._play()
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (Broken, TransportError) as error:
+            self.wrong.setdefault(name, str(error))
+
+    def _play(self) -> None:
+        bench = self._bench
+        first = {}
+        for agency in range(1, bench.agencies + 1):
+            with self._step(DRAW):
+                first[agency] = self._talk_with_bets(agency)
+        if 1 not in first:
+            return
+        if bench.revision >= 9:
+            with self._step(INCOMPLETE):
+                self._ask_while_incomplete(first[1])
+        waiting: list[tuple[int, Talk]] = []
+        for agency, talk in first.items():
+            with self._step(DRAW):
+                if (agency, talk) != (1, self._asked_too_early):
+                    talk.say(WinnersRequest(agency=agency))
+                waiting.append((agency, talk))
+            if agency == 1 and bench.agencies > 1:
+                with self._step(SEALED):
+                    self._expect_seal(talk)
+                self._while_it_waits(talk, waiting)
+        for agency, talk in waiting:
+            with self._step(TWICE if agency in self.winners else DRAW):
+                found = self._collect(talk)
+                if self.winners.setdefault(agency, found) != found:
+                    raise Broken(f"agency {agency} was told other winners on its second connection")
+        with self._step(CLOSED):
+            self._expect_no_more_bets((RejectCode.SEALED, RejectCode.DRAW_CLOSED))
+        for agency in self.winners:
+            with self._step(AGAIN):
+                self._ask_again(agency, first[agency])
+
+    def _talk_with_bets(self, agency: int) -> Talk:
+        """A connection on which an agency's bets were handed in and on which it can ask."""
+        bench = self._bench
+        bets = [bench.winning_bet(agency=agency), bench.bet(agency=agency), bench.winning_bet(agency=agency)]
+        talk = self._talks.enter_context(bench.ready(len(bets), agency=agency))
+        bench.hand_in(talk, *bets)
+        return talk if bench.revision != 7 else self._talks.enter_context(bench.talk())
+
+    def _expect_seal(self, talk: Talk) -> None:
+        if self._bench.revision >= 9 and talk is not self._asked_too_early:
+            expect_code(talk.answer(), RejectCode.OK)
+
+    def _ask_while_incomplete(self, talk: Talk) -> None:
+        bench = self._bench
+        with bench.talk() as other:
+            bench.open(other, bench.upload(1))
+            talk.say(WinnersRequest(agency=1))
+            self._asked_too_early = talk  # unless it is told so, the question stands
+            expect_code(talk.answer(), RejectCode.INCOMPLETE)
+            self._asked_too_early = None
+            bench.hand_in(other, bench.bet())
+
+    def _while_it_waits(self, talk: Talk, waiting: list[tuple[int, Talk]]) -> None:
+        """Agency 1 has asked and the others have not."""
+        bench = self._bench
+        with self._step(EARLY):
+            talk.stay_silent(SILENCE_S)
+        with self._step(SEALED):  # only now: two connections may be served in any order
+            self._expect_no_more_bets((RejectCode.SEALED,))
+        with self._step(EARLY):
+            talk.stay_silent(PAUSE_S)
+        if bench.revision < 9:
+            with self._step(TWICE):
+                second = self._talks.enter_context(bench.talk())
+                second.say(WinnersRequest(agency=1))
+                waiting.append((1, second))
+                with self._step(SEALED):
+                    self._expect_no_more_bets((RejectCode.SEALED,))
+                second.stay_silent(SILENCE_S / 3)
+
+    def _expect_no_more_bets(self, codes: tuple[RejectCode, ...]) -> None:
+        """Agency 1, which has asked, tries to hand in one more bet."""
+        bench = self._bench
+        bet = bench.winning_bet()
+        bench.refused.add(bet.document)
+        with bench.talk() as talk:
+            talk.say(bench.upload(1) if bench.revision >= 9 else bench.unit(bet))
+            answer = talk.answer()
+        if not (answer == Ack(count=0) or (isinstance(answer, UploadStatus) and answer.reason in codes)):
+            raise Broken(said(answer))
+
+    def _collect(self, talk: Talk) -> tuple[str, ...]:
+        documents: list[str] = []
+        while True:
+            answer = talk.answer()
+            if isinstance(answer, Winners):
+                documents += answer.documents
+                if self._bench.revision < 9 or len(answer.documents) < limits.MAX_WINNERS:
+                    return tuple(documents)
+            elif not _goes_on(answer):
+                raise Broken(said(answer))
+
+    def _ask_again(self, agency: int, first: Talk) -> None:
+        """Once more after the draw, on revision 9 on the connection that has its upload."""
+        bench = self._bench
+        talk = first if bench.revision >= 9 else self._talks.enter_context(bench.talk())
+        talk.say(WinnersRequest(agency=agency))
+        if (found := self._collect(talk)) != self.winners[agency]:
+            raise Broken(
+                f"agency {agency} was told of other winners, {len(found)}, than before, {len(self.winners[agency])}"
+            )
+
+
+def _goes_on(answer: Answer) -> bool:
+    """Whether an answer says that the winners are to come."""
+    return isinstance(answer, UploadStatus) and answer.reason in (RejectCode.OK, RejectCode.DRAWN)

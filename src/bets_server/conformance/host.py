@@ -1,0 +1,179 @@
+"""The loop of a server that checks a client: it plays one scenario after the other, and knows when one is over.
+
+Where it starts the client itself, a run is over when the program has ended. Else it is over when every connection has
+ended and nothing has come for a while. One thread does it all.
+"""
+
+from __future__ import annotations
+
+import selectors
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from bets_protocol import ConfigError
+from bets_protocol.programs.rulebook import Finding
+from bets_protocol.programs.stopping import interruptible, raise_if_stopped
+from bets_protocol.transports import Listener, parse_url
+from bets_server.conformance.guest import Guest
+from bets_server.conformance.rules import RULES, Rulebook
+from bets_server.conformance.run import MAX_RETURNS, Run
+from bets_server.conformance.scenarios import Scenario
+
+_TICK_S = 0.05
+_LEFT_S = 1.0
+"""Seconds that connections of a program may outlive it."""
+
+_STDERR = 2
+
+
+class Client(Protocol):
+    """A client that runs: what `subprocess.Popen` offers of it."""
+
+    @property
+    def returncode(self) -> int | None:
+        """How it has ended; None: it has not, or it was not looked."""
+
+    def poll(self) -> int | None:
+        """Looks how it has ended; None: it has not."""
+
+    def kill(self) -> None:
+        """Ends it."""
+
+    def wait(self) -> int:
+        """Waits for its end."""
+
+
+def program(command: Sequence[str], listener: Listener) -> Client:
+    """Starts a client's program.
+
+    Args:
+        command: its words; `{url}`, `{host}` and `{port}` in them say where to connect.
+
+    Raises:
+        ConfigError: it cannot be started.
+    """
+    url = parse_url(listener.url)
+    words = list(command)
+    for place, value in {"{url}": str(url), "{host}": url.host, "{port}": str(url.port)}.items():
+        words = [word.replace(place, value) for word in words]
+    try:
+        # Standard output is for the table.
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=_STDERR)
+    except OSError as error:
+        raise ConfigError(f"cannot start {words[0]!r}: {error.strerror or error}") from error
+
+
+@attrs.define(kw_only=True)
+class Host:
+    """Checks a client.
+
+    Attributes:
+        listener: where it comes to.
+        revision: what it should speak.
+        scenarios: what is played, in order; of the first the others are a variation.
+        start: starts the client, once for each scenario; None: somebody else does.
+        quiet_s: seconds of silence that end a run of a client that somebody else has started.
+        limit_s: seconds of silence after which a run is given up.
+        say: tells the user what happens.
+    """
+
+    listener: Listener
+    revision: int
+    scenarios: Sequence[Scenario]
+    start: Callable[[], Client] | None = None
+    quiet_s: float = 2.0
+    limit_s: float = 30.0
+    say: Callable[[str], None]
+    _book: Rulebook = attrs.field(init=False)
+    _guests: list[Guest] = attrs.field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        rules = (*RULES, *(scenario.rule for scenario in self.scenarios))
+        self._book = Rulebook(tuple(rule for rule in rules if self.revision in rule.revisions))
+
+    def findings(self) -> list[Finding]:
+        """What is known now."""
+        return self._book.findings()
+
+    def play(self) -> None:
+        """Plays every scenario.
+
+        Raises:
+            ConfigError: the command cannot be started.
+            Stopped: the program was asked to stop.
+        """
+        first: Run | None = None
+        for number, scenario in enumerate(self.scenarios, start=1):
+            self.say(f"scenario {scenario.name} ({number} of {len(self.scenarios)}): {scenario.says}")
+            run = self._play(scenario)
+            first = first or run
+            run.end()
+            if run.spoiled:
+                continue  # what the client does then says nothing about the scenario
+            if came := scenario.judge(run, first):
+                self._book.broken(scenario.rule.name, came)
+            else:
+                self._book.kept(scenario.rule.name)
+
+    def _play(self, scenario: Scenario) -> Run:
+        run = scenario.run(self.revision, self._book)
+        client = None if self.start is None else self.start()
+        try:
+            active = time.monotonic()
+            while not self._is_over(run, client, active):
+                if self._turn(scenario, run, self._wait()):
+                    active = time.monotonic()
+        finally:
+            if client is not None and client.poll() is None:
+                client.kill()
+            for guest in self._guests:
+                run.leave(guest)
+                guest.close()
+            self._guests.clear()
+            if client is not None:
+                client.wait()
+        run.exit_code = None if client is None else client.returncode
+        return run
+
+    def _is_over(self, run: Run, client: Client | None, active: float) -> bool:
+        raise_if_stopped()
+        silent_s = time.monotonic() - active
+        if run.returns > MAX_RETURNS + 1:
+            return True
+        if client is None:
+            waits_s = self.limit_s if self._guests else self.quiet_s
+            return bool(run.messages) and silent_s > waits_s
+        if client.poll() is None:
+            return silent_s > self.limit_s
+        return not self._guests or silent_s > _LEFT_S
+
+    def _wait(self) -> set[int]:
+        now = time.monotonic()
+        due = min((guest.next_at for guest in self._guests), default=now + _TICK_S)
+        with selectors.PollSelector() as selector:
+            selector.register(self.listener.fileno(), selectors.EVENT_READ)
+            for guest in self._guests:
+                if not guest.heard_end:  # else it is ready for ever
+                    selector.register(guest.fileno(), selectors.EVENT_READ)
+            with interruptible():
+                ready = selector.select(max(0.0, min(due - now, _TICK_S)))
+        return {key.fd for key, _ in ready}
+
+    def _turn(self, scenario: Scenario, run: Run, ready: set[int]) -> bool:
+        """Serves everybody once; gives whether anything has come."""
+        now = time.monotonic()
+        if self.listener.fileno() in ready and (stream := self.listener.accept()) is not None:
+            guest = Guest(stream, revision=self.revision, bytewise=scenario.bytewise, joined=scenario.joined)
+            self._guests.append(guest)
+        for guest in list(self._guests):
+            if guest.fileno() in ready and not guest.heard_end:
+                run.hear(guest, [other for other in self._guests if other is not guest], now)
+            guest.advance(now)
+            if guest.gone:
+                run.leave(guest)
+                self._guests.remove(guest)
+        return bool(ready)

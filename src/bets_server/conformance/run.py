@@ -1,0 +1,278 @@
+"""One run of the client under test: what it has said so far, and the answers of a server that stores in memory.
+
+A run may take any number of connections. What holds whatever happens is looked at here; a scenario steps in where it
+wants another answer than the usual one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import attrs
+
+from bets_protocol import (
+    Ack,
+    Bet,
+    BetBatch,
+    DecodeError,
+    FrameTooLarge,
+    InvalidFrame,
+    OpenUpload,
+    Probe,
+    RejectCode,
+    RemoteProtocolError,
+    SequenceError,
+    TruncatedFrame,
+    UploadStatus,
+    Winners,
+    WinnersRequest,
+    encode_bets,
+)
+from bets_server.conformance import rules
+from bets_server.conformance.guest import MAX_BUFFERED_BYTES, Guest
+from bets_server.conformance.rules import Rulebook
+
+_WINNERS = 2
+"""How many of its first bets an agency is told to have won: what the numbers were does not matter here."""
+
+FIRST_ANSWER_AFTER_S = 0.2
+"""Seconds that the first answer is late in a scenario of slow answers: who does not wait for it is seen."""
+
+MAX_RETURNS = 3
+"""How often a client may come back where it should not, before its run is ended."""
+
+
+@attrs.define
+class Upload:
+    """What is stored of an upload."""
+
+    opened: OpenUpload
+    stored: int = 0
+    crc32: int = 0
+
+    def status(self, code: RejectCode = RejectCode.OK) -> UploadStatus:
+        """The answer that says so."""
+        return UploadStatus(code=code, draw=self.opened.draw, stored=self.stored, crc32=self.crc32)
+
+
+Fault = Callable[["Run", Guest, object, float], bool]
+"""Does something else than the usual to a message, at a time; gives whether it has."""
+
+
+@attrs.define(kw_only=True)
+class Run:
+    """What a client has done.
+
+    Attributes:
+        revision: what it should speak.
+        book: where broken rules are written.
+        fault: what the scenario does.
+        slow: the first answer is late.
+        may_stop: the scenario gives the client a reason to stop, so it may leave answers unread.
+        messages: how many came whole.
+        bets: those that were stored, in order.
+        uploads: by name.
+        opened: how often an upload was opened.
+        agency: what it is about; None: not known yet.
+        asked: how often it asked for its winners.
+        told: it has got them.
+        after_told: messages that came nevertheless.
+        refused: the message that was refused; None: none.
+        lost: the bets that got no answer; empty: none.
+        returns: messages that came although the client had been told to stay away.
+        asked_on: the connection on which it asked last.
+        spoiled: the client has sent what had to be refused, so it could not do its job.
+        exit_code: of the program; None where it is not ours.
+    """
+
+    revision: int
+    book: Rulebook
+    fault: Fault | None = None
+    slow: bool = False
+    may_stop: bool = False
+    messages: int = 0
+    bets: list[Bet] = attrs.Factory(list)
+    uploads: dict[bytes, Upload] = attrs.Factory(dict)
+    opened: int = 0
+    agency: int | None = None
+    asked: int = 0
+    told: bool = False
+    after_told: int = 0
+    refused: object = None
+    lost: tuple[Bet, ...] = ()
+    returns: int = 0
+    asked_on: Guest | None = None
+    spoiled: bool = False
+    exit_code: int | None = None
+
+    def hear(self, guest: Guest, others: list[Guest], now: float) -> None:
+        """Takes what a connection has said and has it answered."""
+        guest.take_in()
+        try:
+            for event in guest.events():
+                self._watch(guest, others, event)
+                if self.fault is None or not self.fault(self, guest, event, now):
+                    self._reply(guest, event, now)
+                if guest.cut:
+                    return
+        except RemoteProtocolError as error:
+            self._blame(guest, error)
+            if not guest.gone:
+                guest.answer(guest.connection.refuse(), now)
+                guest.end(now)
+        if guest.connection.buffered > MAX_BUFFERED_BYTES:
+            guest.cut_off()
+        if guest.connection.finished and guest.connection.buffered and self.revision in rules.SINGLE:
+            self.spoiled = True
+            self.book.broken(rules.ONE_MESSAGE, f"{guest.connection.buffered} bytes behind the first message")
+
+    def leave(self, guest: Guest) -> None:
+        """A connection is over."""
+        if guest.broken and not (guest.cut or self.lost or self.may_stop or self.spoiled):
+            self.book.broken(rules.READS, guest.broken)
+
+    def end(self) -> None:
+        """The client has finished; what it could have broken and has not, it has kept."""
+        if not self.messages:
+            return
+        self.book.kept(
+            *(rules.FRAMES, rules.BOUND, rules.COUNT, rules.VALUES, rules.WHOLE, rules.TURNS),
+            *(rules.ONE_MESSAGE, rules.WAITS, rules.READS, rules.ONE_AGENCY),
+        )
+        if self.asked:
+            self.book.kept(rules.SILENT)
+        if self.opened:
+            self.book.kept(rules.SAME_UPLOAD, rules.NO_BETS_TWICE)
+
+    # -- what must hold whatever happens
+
+    def _watch(self, guest: Guest, others: list[Guest], event: object) -> None:
+        self.messages += 1
+        guest.asked += 1
+        if self.told and not isinstance(event, Probe):
+            self.after_told += 1
+        if self.revision == 7 and guest.asked > 1:
+            self.spoiled = True
+            self.book.broken(rules.ONE_MESSAGE, f"{guest.asked} messages on one connection")
+        if any(other.unanswered for other in others):
+            self.book.broken(rules.WAITS, "a message on a new connection before the last one was answered")
+        match event:
+            case InvalidFrame(error=error):
+                self.book.broken(rules.VALUES, str(error))
+                self.spoiled = True
+            case Bet() | BetBatch():
+                for bet in bets_of(event):
+                    self._is_about(bet.agency)
+                if self.asked:
+                    self.book.broken(rules.SILENT, f"{len(bets_of(event))} bets behind the WinnersRequest")
+                if self.revision >= 9 and guest.upload_id is None:
+                    self.book.broken(rules.TURNS, "a BetBatch on a connection without an OpenUpload")
+            case WinnersRequest(agency=agency):
+                self._is_about(agency)
+                self.asked += 1
+                if self.revision >= 9 and guest.upload_id is None:
+                    self.book.broken(rules.TURNS, "a WinnersRequest on a connection without an OpenUpload")
+            case OpenUpload(agency=agency):
+                self._is_about(agency)
+
+    def _is_about(self, agency: int) -> None:
+        if self.agency is None:
+            self.agency = agency
+        elif self.agency != agency:
+            self.book.broken(rules.ONE_AGENCY, f"agency {agency} behind agency {self.agency}")
+
+    def _blame(self, guest: Guest, error: RemoteProtocolError) -> None:
+        """Which rule the client has broken with what its connection raises."""
+        if guest.broken or (isinstance(error, TruncatedFrame) and self.may_stop):
+            return
+        name = rules.FRAMES
+        if isinstance(error, FrameTooLarge):
+            name = rules.BOUND
+        elif isinstance(error, TruncatedFrame):
+            name = rules.WHOLE
+        elif isinstance(error, SequenceError):
+            name = rules.TURNS
+        elif isinstance(error, DecodeError) and error.path == "bets":
+            name = rules.COUNT
+        self.book.broken(name, str(error))
+        self.spoiled = True
+
+    # -- the usual answers
+
+    def _reply(self, guest: Guest, event: object, now: float) -> None:
+        after_s = FIRST_ANSWER_AFTER_S if self.slow and self.messages == 1 else 0.0
+        connection = guest.connection
+        match event:
+            case Probe():
+                guest.answer(connection.send(event), now)
+                guest.end(now)
+            case InvalidFrame():
+                self.refuse(guest, event, RejectCode.BAD_BET, now)
+            case OpenUpload():
+                guest.answer(connection.send(self.open(guest, event).status()), now, after_s=after_s)
+            case Bet() | BetBatch():
+                self.store(guest, event)
+                guest.answer(connection.send(self.receipt(guest, event)), now, after_s=after_s)
+            case WinnersRequest():
+                self.tell(guest, now)
+        if self.revision in (5, 6):
+            guest.end(now)
+
+    def open(self, guest: Guest, message: OpenUpload) -> Upload:
+        """Binds a connection to its upload."""
+        self.opened += 1
+        known = next(iter(self.uploads.values()), None)
+        if known is not None and known.opened != message:
+            self.book.broken(rules.SAME_UPLOAD, f"{message}, where it was {known.opened}")
+        upload = self.uploads.setdefault(message.upload_id, Upload(message))
+        guest.upload_id = message.upload_id
+        return upload
+
+    def _upload_of(self, guest: Guest) -> Upload | None:
+        return None if guest.upload_id is None else self.uploads[guest.upload_id]
+
+    def store(self, guest: Guest, message: Bet | BetBatch) -> None:
+        """Takes bets into the book."""
+        bets = bets_of(message)
+        self.bets += bets
+        upload = self._upload_of(guest)
+        if upload is not None:
+            upload.stored += len(bets)
+            upload.crc32 = zlib.crc32(encode_bets(bets), upload.crc32)
+            if upload.stored > upload.opened.total:
+                self.book.broken(rules.NO_BETS_TWICE, f"{upload.stored} bets of {upload.opened.total}")
+
+    def receipt(self, guest: Guest, message: Bet | BetBatch) -> Ack | UploadStatus:
+        """The answer to bets that were stored."""
+        upload = self._upload_of(guest)
+        return Ack(count=len(bets_of(message))) if upload is None else upload.status()
+
+    def tell(self, guest: Guest, now: float, *, signs_of_life: int = 1) -> None:
+        """Answers who asks for winners: on revision 9 with so many 0 before the draw."""
+        self.asked_on = guest
+        winners = Winners(documents=[bet.document for bet in self.bets[:_WINNERS]])
+        upload = self._upload_of(guest)
+        if upload is not None:
+            for _ in range(signs_of_life):
+                guest.answer(guest.connection.send(upload.status()), now)
+            guest.answer(guest.connection.send(upload.status(RejectCode.DRAWN)), now)
+        guest.answer(guest.connection.send(winners), now)
+        self.told = True
+
+    def refuse(self, guest: Guest, message: object, code: RejectCode, now: float) -> None:
+        """Refuses a message: with Ack 0, or with `code` and the end on an upload."""
+        if not guest.connection.uploads:
+            guest.answer(guest.connection.send(Ack(count=0)), now)
+            return
+        upload = self._upload_of(guest)
+        if isinstance(message, OpenUpload):
+            upload = self.open(guest, message)
+        status = upload.status(code) if upload else UploadStatus(code=code, draw=0, stored=0, crc32=0)
+        guest.answer(guest.connection.send(status), now)
+        guest.end(now)
+
+
+def bets_of(message: Bet | BetBatch) -> tuple[Bet, ...]:
+    """The bets of what hands bets in."""
+    return message.bets if isinstance(message, BetBatch) else (message,)

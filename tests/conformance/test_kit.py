@@ -1,0 +1,54 @@
+"""What the kit for other languages consists of is there, and is of today."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bets_client.conformance.examination import RULES
+from bets_server.conformance.rules import RULES as CLIENT_RULES
+from bets_server.conformance.rules import ClientRule
+from bets_server.conformance.scenarios import SCENARIO_NAMES, SCENARIOS
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def _client_rules() -> list[ClientRule]:
+    return [*CLIENT_RULES, *(scenario.rule for scenario in SCENARIOS)]
+
+
+def test_the_gathered_golden_files_are_those_of_the_tests() -> None:
+    """The one file of the kit is not stale."""
+    script = PROJECT / "scripts" / "conformance_kit.py"
+    checked = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_rules_name_sections_of_the_document() -> None:
+    """Whoever breaks a rule finds it there."""
+    page = (PROJECT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^#+ (.+)$", page, re.MULTILINE))
+    named = {rule.section for rule in RULES} | {rule.section for rule in _client_rules()}
+    assert named - headings == set()
+
+
+def test_rules_have_names_of_their_own() -> None:
+    """Names are a contract with scripts; each says what is expected in a sentence."""
+    for named in (
+        [(rule.name, rule.expected) for rule in RULES],
+        [(one.name, one.expected) for one in _client_rules()],
+    ):
+        names = [name for name, _ in named]
+        assert sorted(set(names)) == sorted(names)
+        assert [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)] == []
+        assert [name for name, expected in named if not expected.endswith(".")] == []
+
+
+def test_the_page_lists_the_scenarios() -> None:
+    """None is missing on the page, and none is made up."""
+    page = (PROJECT / "docs" / "conformance" / "index.md").read_text(encoding="utf-8")
+    assert set(SCENARIO_NAMES) == set(re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE))
