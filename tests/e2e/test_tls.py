@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
+import ssl
 
 import pytest
 
 from bets_protocol.programs.exit_codes import ExitCode
+from tests.certificates import Authority
 from tests.e2e.processes import Program, Programs, ServerProgram
 
 ROWS = [f"Ana,Páez,3090446{row},1999-03-17,{7574 if row == 4 else row}" for row in range(10)]
 
 
 @pytest.fixture(autouse=True)
-def _certificates(programs: Programs) -> None:
-    """An authority, the server's certificate, and those of agencies 1 and 2."""
+def _files(programs: Programs) -> None:
+    """The files of agencies 1 and 2."""
+    for agency in (1, 2):
+        (programs.folder / f"agency-{agency}.csv").write_text("\n".join(ROWS), encoding="utf-8")
+
+
+@pytest.fixture
+def _made_by_us(programs: Programs) -> None:
+    """An authority, the server's certificate, those of agencies 1 and 2, and their pins: by the commands for that."""
     programs.run("bets-server", "certs", "init", "certs")
     for agency in (1, 2):
         made = programs.run("bets-server", "certs", "agency", str(agency), "--dir", "certs")
         with (programs.folder / "pins").open("a") as pins:
             pins.write("".join(f"{line}\n" for line in made.results))
-        (programs.folder / f"agency-{agency}.csv").write_text("\n".join(ROWS), encoding="utf-8")
+
+
+@pytest.fixture
+def _made_for_us(programs: Programs) -> None:
+    """The same, quicker."""
+    authority = Authority(programs.folder / "certs")
+    authority.server()
+    for agency in (1, 2):
+        certificate = authority.agency(agency).cert
+        assert certificate is not None
+        encoded = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+        with (programs.folder / "pins").open("a") as pins:
+            pins.write(f"{hashlib.sha256(encoded).hexdigest()} {agency}\n")
 
 
 def _server(programs: Programs, *arguments: str) -> ServerProgram:
@@ -34,6 +56,7 @@ def _client(programs: Programs, server: ServerProgram, agency: int, *arguments: 
     return programs.client(*arguments, "--agency", str(agency), "--server", server.url, *files)
 
 
+@pytest.mark.usefixtures("_made_by_us")
 def test_main_job(programs: Programs) -> None:
     """Two agencies, one draw, each gets its own winners; a health check with the server's own certificate."""
     server = _server(programs, "--tls-pins", "pins")
@@ -44,6 +67,7 @@ def test_main_job(programs: Programs) -> None:
     server.stop()
 
 
+@pytest.mark.usefixtures("_made_for_us")
 @pytest.mark.parametrize("revision", ["9", "8", "7"])
 def test_certificate_of_another_agency(programs: Programs, revision: str) -> None:
     """The client ends at once and says that it was refused; nothing is stored, and nobody is sealed."""
@@ -57,11 +81,11 @@ def test_certificate_of_another_agency(programs: Programs, revision: str) -> Non
     assert "close_connection | result: fail" not in server.out
 
 
+@pytest.mark.usefixtures("_made_for_us")
 def test_strangers(programs: Programs) -> None:
     """With a certificate of another authority, without one, and without TLS: no way in, and no second try."""
     server = _server(programs)
-    programs.run("bets-server", "certs", "init", "other")
-    programs.run("bets-server", "certs", "agency", "1", "--dir", "other")
+    Authority(programs.folder / "other").agency(1)
     command = ["send", "agency-1.csv", "--server", server.url, "--tls-ca", "certs/ca.pem"]
     refused = programs.client(*command, "--tls-cert", "other/agency-1.pem", "--tls-key", "other/agency-1.key")
     assert "it does not know the authority of our certificate" in refused.expect(ExitCode.REFUSED).err.splitlines()[0]
@@ -72,6 +96,7 @@ def test_strangers(programs: Programs) -> None:
     server.stop()
 
 
+@pytest.mark.usefixtures("_made_for_us")
 def test_reload(programs: Programs) -> None:
     """SIGHUP revokes a certificate that was taken off the list; a list that cannot be read changes nothing."""
     server = _server(programs, "--tls-pins", "pins")
@@ -90,6 +115,7 @@ def test_reload(programs: Programs) -> None:
     server.stop()
 
 
+@pytest.mark.usefixtures("_made_for_us")
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -101,9 +127,9 @@ def test_reload(programs: Programs) -> None:
         (
             [
                 *("--listen", "tls://127.0.0.1:0", "--tls-ca", "certs/ca.pem"),
-                *("--tls-cert", "certs/server.pem", "--tls-key", "certs/ca.key"),
+                *("--tls-cert", "certs/server.pem", "--tls-key", "certs/agency-1.key"),
             ],
-            "certs/ca.key",
+            "certs/agency-1.key",
         ),
     ],
 )
