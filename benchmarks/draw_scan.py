@@ -14,7 +14,7 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bets_protocol import Lot
@@ -70,4 +70,5 @@ def scan(path: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"draw": draw, "stored": stored, "scan": scan}[sys.argv[1]](Path(sys.argv[2]))))
+    measures: dict[str, Callable[[Path], dict[str, float]]] = {"draw": draw, "stored": stored, "scan": scan}
+    print(json.dumps(measures[sys.argv[1]](Path(sys.argv[2]))))

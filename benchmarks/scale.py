@@ -289,12 +289,13 @@ def draw_part(found: Mapping[str, Sequence[Mapping[str, float]]], bets: int) -> 
         Bar(f"{name} / SQL scan", ratios([run["wall_s"] for run in found[name]], scan), limit)
         for name, limit in (("draw", 0.5), ("draw, pure", 1.2))
     ]
-    return (
-        f"## The draw over {bets} bets\n\nThe draw reads every bet, makes sure of every upload's checksum, writes the digest"
-        " and the winners;\nthe scan does none of this. Each in a process of its own, the file in the page cache; the draw in the"
-        " one that has stored\nthe bets, as in a server that has taken them, and where its store was opened again in"
-        " between.\n\n" + table(("", "s", "quartiles", "CPU, s", "winners"), rows) + "\n" + bars_table(bars)
+    said = (
+        "The draw reads every bet, makes sure of every upload's checksum, writes the digest and the winners; the scan\n"
+        "does none of this. Each in a process of its own, the file in the page cache; the draw in the one that has\n"
+        "stored the bets, as in a server that has taken them, and where its store was opened again in between.\n\n"
     )
+    shown = table(("", "s", "quartiles", "CPU, s", "winners"), rows) + "\n" + bars_table(bars)
+    return f"## The draw over {bets} bets\n\n{said}{shown}"
 
 
 def parked_part(found: Parked) -> str:
