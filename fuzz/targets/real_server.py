@@ -14,6 +14,7 @@ import select
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from functools import cache
 from pathlib import Path
 
@@ -231,16 +232,12 @@ class _Play:
         deadline = time.monotonic() + _DEADLINE_S
         while True:
             told = [world for world in worlds if self._is_told_by(world)]
-            if told and (found := [world for world in told if self._has_asked(world)]):
+            sealed = self._server.store.state().sealed  # once, for all of the worlds
+            if told and (found := [world for world in told if _has_asked(world, sealed)]):
                 return found
             left = deadline - time.monotonic()
             assert left > 0, self._difference(worlds)
             self._listen(min(left, _LOOK_S) if told else left)
-
-    def _has_asked(self, world: World) -> bool:
-        """Whether every question has arrived: one without an upload is not answered before the draw."""
-        silent = {peer.waits for peer in world.peers if peer.upload is None and peer.waits is not None}
-        return not silent or silent <= self._server.store.state().sealed
 
     def _is_told_by(self, world: World) -> bool:
         return all(
@@ -313,6 +310,11 @@ class _Play:
         expected = [_book_of(world) for world in self._worlds]
         assert found in expected, f"in the book: {found}\nexpected one of {expected}"
         self._worlds = [world for world, book in zip(self._worlds, expected, strict=True) if book == found]
+
+
+def _has_asked(world: World, sealed: AbstractSet[int]) -> bool:
+    """Whether every question has arrived: one without an upload is not answered before the draw."""
+    return {peer.waits for peer in world.peers if peer.upload is None and peer.waits is not None} <= sealed
 
 
 def _book_of(world: World) -> tuple[object, ...]:

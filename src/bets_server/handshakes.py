@@ -7,7 +7,8 @@ Rules:
 
 1. A connection that has sent nothing costs nothing and waits outside, under its deadline.
 2. The newest of those that wait goes first: who has waited longest has most likely given up, or never meant it.
-3. Where all places are taken, one that has held its place for long gives it up: an honest handshake takes two trips
+3. One begins in a round, and few are saved up for a crowd: each keeps everybody else waiting while it is computed.
+4. Where all places are taken, one that has held its place for long gives it up: an honest handshake takes two trips
    through the network, so one that takes much longer is the likeliest to be no handshake at all.
 """
 
@@ -15,6 +16,9 @@ from __future__ import annotations
 
 from bets_server.limits import Limits
 from bets_server.session import Session
+
+SAVED_UP_S = 0.1
+"""Seconds of the rate that may begin one round after the other when none has begun for a while."""
 
 PATIENCE_S = 1.0
 """Seconds after which a handshake may lose its place to another."""
@@ -30,8 +34,14 @@ class Handshakes:
         self._limits = limits
         self._under_way: dict[int, Session] = {}  # the oldest first
         self._waiting: dict[int, Session] = {}  # likewise
-        self._tokens = float(limits.handshakes_per_second)
+        self._most_tokens = max(1.0, limits.handshakes_per_second * SAVED_UP_S)
+        self._tokens = self._most_tokens
+        self._begun = False  # in this round
         self._counted_at = float("-inf")
+
+    def begin_round(self) -> None:
+        """Another handshake may begin."""
+        self._begun = False
 
     def admit(self, session: Session, now: float) -> bool:
         """Whether `session`, of which bytes have come, may go on; else it waits until `next_admitted` gives it."""
@@ -79,9 +89,10 @@ class Handshakes:
 
     def _take_place(self, now: float) -> bool:
         rate = self._limits.handshakes_per_second
-        self._tokens = min(float(rate), self._tokens + (now - self._counted_at) * rate)
+        self._tokens = min(self._most_tokens, self._tokens + (now - self._counted_at) * rate)
         self._counted_at = now
-        if self._tokens < 1 or len(self._under_way) >= self._limits.max_handshakes:
+        if self._begun or self._tokens < 1 or len(self._under_way) >= self._limits.max_handshakes:
             return False
         self._tokens -= 1
+        self._begun = True
         return True

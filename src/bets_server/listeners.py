@@ -18,7 +18,7 @@ from bets_protocol import TransportError
 from bets_protocol.transports import Listener, OutOfDescriptors, Stream
 from bets_server.logs import ServerLog
 
-ACCEPTS_A_ROUND = 16
+ACCEPTS_A_ROUND = 4
 """Connections taken from one listener before the others have their turn."""
 
 PAUSE_S = 1.0
@@ -26,6 +26,10 @@ PAUSE_S = 1.0
 
 SPARE_DESCRIPTORS = 8
 """Descriptors that connections never get: a store opens two at once, and SQLite may want a temporary file."""
+
+
+FEW_DESCRIPTORS = 64
+"""From so many on the system is asked before each connection how many are left; until then the last one tells."""
 
 
 class Listeners:
@@ -52,6 +56,7 @@ class Listeners:
         self._complain_after = float("-inf")
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # never without limit: Linux knows no such setting
         self._highest = limit - SPARE_DESCRIPTORS
+        self._lowest_free = self._highest  # as far as it is known: that of the last connection was the lowest then
 
     def resume(self) -> None:
         """Accepts from now on. Harmless where that is so already, or after `close`."""
@@ -61,13 +66,14 @@ class Listeners:
             for listener in self._listeners:
                 self._selector.register(listener.fileno(), selectors.EVENT_READ, listener)
 
-    def accept(self, listener: Listener, now: float) -> Iterator[Stream]:
-        """The connections that wait at `listener`, up to a round's share; pauses where there is no way to take them."""
-        for _ in range(ACCEPTS_A_ROUND):
+    def accept(self, listener: Listener, now: float, *, at_most: int = ACCEPTS_A_ROUND) -> Iterator[Stream]:
+        """The connections that wait at `listener`, so many at most; pauses where there is no way to take them."""
+        for _ in range(at_most):
             if not self._accepting:
                 return
             try:
-                self._require_descriptor(listener)
+                if self._lowest_free >= self._highest - FEW_DESCRIPTORS:
+                    self._require_descriptor(listener)
                 stream = listener.accept()
             except TransportError as error:
                 self._pause()
@@ -78,6 +84,7 @@ class Listeners:
                 return
             if stream is None:
                 return
+            self._lowest_free = stream.fileno()
             yield stream
 
     def close(self) -> None:
@@ -104,5 +111,6 @@ class Listeners:
         except OSError as error:
             raise OutOfDescriptors(f"no descriptor is left: {error.strerror}") from error
         os.close(lowest_free)
+        self._lowest_free = lowest_free
         if lowest_free >= self._highest:
             raise OutOfDescriptors(f"the last {SPARE_DESCRIPTORS} descriptors are for the store")

@@ -36,7 +36,7 @@ from bets_server.handlers import Answer, Handlers, Work, answer_at_once
 from bets_server.handshakes import Handshakes
 from bets_server.identity import holder_of
 from bets_server.limits import Limits
-from bets_server.listeners import Listeners
+from bets_server.listeners import ACCEPTS_A_ROUND, Listeners
 from bets_server.logs import ServerLog
 from bets_server.outbox import SharedAnswers
 from bets_server.owners import Owners
@@ -44,8 +44,11 @@ from bets_server.poller import Poller
 from bets_server.session import LINGER_BYTES, Session
 from bets_server.store_jobs import StoreJobs
 
-NEWCOMERS_A_ROUND = 16
+NEWCOMERS_A_ROUND = 4
 """Peers that have not said whom they work for, and listeners, that are served in one round."""
+
+NEWCOMERS_BESIDE_A_JOB = 1
+"""The same while the store's job runs: those that wait for it are to be answered as soon as it has ended."""
 
 Ready = list[tuple[selectors.SelectorKey, int]]
 
@@ -171,6 +174,7 @@ class Reactor:
         ready = self._poller.wait(self._timeout())
         now = self._clock()
         self._log.hold()
+        self._handshakes.begin_round()
         self._go_on(now)
         for key, mask in self._in_turn(ready):
             if isinstance(key.data, Session):
@@ -202,7 +206,8 @@ class Reactor:
 
         A round must be short: answers wait for its end. What has no turn stays ready, and has it soon.
         """
-        if len(ready) <= NEWCOMERS_A_ROUND:
+        share = NEWCOMERS_BESIDE_A_JOB if self._jobs.running else NEWCOMERS_A_ROUND
+        if len(ready) <= share:
             return ready
         known: Ready = []
         others: Ready = []
@@ -210,8 +215,8 @@ class Reactor:
             peer = each[0].data
             (known if isinstance(peer, Session) and peer.agency is not None else others).append(each)
         start = self._turn % max(1, len(others))
-        self._turn += NEWCOMERS_A_ROUND
-        return known + (others[start:] + others[:start])[:NEWCOMERS_A_ROUND]
+        self._turn += share
+        return known + (others[start:] + others[:start])[:share]
 
     def _timeout(self) -> float:
         if self._unfinished:
@@ -265,7 +270,7 @@ class Reactor:
     # -- sessions
 
     def _accept(self, listener: Listener, now: float) -> None:
-        for stream in self._listeners.accept(listener, now):
+        for stream in self._listeners.accept(listener, now, at_most=1 if self._jobs.running else ACCEPTS_A_ROUND):
             refusal = self._admission.refusal(stream.peer)
             if refusal:
                 stream.close()

@@ -1,6 +1,10 @@
 """Attacks on a real server, while an honest client works: what they cost it, and that they end.
 
-Usage: ``python -m tests.attacks [--only ROW-or-NAME,...] [--seconds N] [--keep DIR] [--minutes N]``
+Usage: ``python -m tests.attacks [--only ROW-or-NAME,...] [--seconds N] [--keep DIR] [--strict] [--minutes N]``
+
+How much the honest client was slowed down is measured and shown, and fails the run only with ``--strict``: on a machine
+that others use it says more of them than of the server. Everything else is judged in any case: who is cut and when,
+memory, descriptors, the log, the answers.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep", metavar="DIR", type=Path, help="keep the folders of failing attacks in DIR")
     parser.add_argument("--minutes", type=float, help="instead of all that: a soak of attacks, drawn at random")
     parser.add_argument("--seed", type=int, default=1, help="of the soak (default 1)")
+    parser.add_argument("--strict", action="store_true", help="fail where the honest client was slowed down, too")
     options = parser.parse_args(arguments)
     if options.minutes is not None:
         return 0 if run_soak(options.minutes * 60, seed=options.seed, keep=options.keep, say=say) else 1
@@ -38,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         attacks = chosen([each for each in options.only.split(",") if each])
     except KeyError as error:
         parser.error(f"there is no attack {error}; there are {names}")
-    good = run_campaign(attacks, seconds=options.seconds, keep=options.keep, say=say)
+    good = run_campaign(attacks, seconds=options.seconds, keep=options.keep, strict=options.strict, say=say)
     return 0 if good else 1
 
 

@@ -67,6 +67,8 @@ def tried(attack: Attack, seconds: float, keep: Path | None = None) -> Finding:
                 attack.run(scene)
             finally:
                 scene.close()
+            if scene.too_slow is not None:
+                raise scene.too_slow
         except Exception as found:  # noqa: BLE001 - whatever an attack raises is what it found
             error, only_slow = "".join(traceback.format_exception(found)), isinstance(found, TooSlow)
             if keep is not None:

@@ -144,6 +144,7 @@ class Scene:
         self.seconds = seconds
         self.notes: list[str] = []
         self.pace: Pace | None = None
+        self.too_slow: TooSlow | None = None
         self._folder = folder
         self._programs = Programs(folder)
         self._servers: list[ServerProgram] = []
@@ -227,11 +228,7 @@ class Scene:
         *,
         within: float = WITHIN,
     ) -> Pace:
-        """Ends the honest client and compares what it has noted in some windows of time.
-
-        Raises:
-            TooSlow: it was slowed down too much.
-        """
+        """Ends the honest client and compares what it has noted in some windows of time; see `too_slow`."""
         noted = honest.ended()
         self._acknowledged += len(noted) * honest.batch
 
@@ -248,7 +245,7 @@ class Scene:
             waited_s=self._watch.waited_s if self._watch is not None else 0.0,
         )
         if self.pace.ratio > within:
-            raise TooSlow(f"the honest client was slowed down too much: {self.pace}")
+            self.too_slow = TooSlow(f"the honest client was slowed down too much: {self.pace}")
         return self.pace
 
     def watch(self) -> Watch:

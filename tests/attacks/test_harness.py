@@ -51,12 +51,10 @@ def test_twice_as_slow_is_the_bar(scene: Scene, tmp_path: Path, under_attack_s: 
     noted = [(at / 1000, under_attack_s if 300 <= at < 600 else 0.001) for at in range(900)]
     client = NotedClient(program, noted)
     usual, attacked = [(0.0, 0.2995), (0.6, 1.0)], [(0.3, 0.6)]
-    if held:
-        pace = scene.judge(client, usual, attacked)
-        assert (round(pace.ratio, 2), round(pace.noise, 2), pace.samples) == (1.9, 1.0, 299)
-    else:
-        with pytest.raises(TooSlow, match=r"p99 1\.0 -> 2\.1 ms"):
-            scene.judge(client, usual, attacked)
+    pace = scene.judge(client, usual, attacked)
+    assert (round(pace.ratio, 2), round(pace.noise, 2), pace.samples) == ((1.9, 1.0, 299) if held else (2.1, 1.0, 298))
+    assert (scene.too_slow is None) == held
+    assert held or "p99 1.0 -> 2.1 ms" in str(scene.too_slow)
     programs.close()
 
 
@@ -146,11 +144,19 @@ def test_only_noise_gets_another_try(
 ) -> None:
     """What was too slow is tried again, what was wrong is wrong; the table and the exit say so."""
     tried: list[str] = []
-    good = run_campaign([_attack(error, tried)], seconds=0.0, keep=tmp_path, say=print)
+    good = run_campaign([_attack(error, tried)], seconds=0.0, keep=tmp_path, say=print, strict=True)
     assert (good, len(tried)) == (error is None, tries)
     out = capsys.readouterr().out
     assert f"made-up          0      {verdict}" in out
     assert "a note" in out
+
+
+def test_pace_alone_fails_nothing_unless_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is measured and shown: on a machine that others use it says more of them."""
+    assert run_campaign([_attack(TooSlow("slow"), [])], seconds=0.0, keep=None, say=print)
+    out = capsys.readouterr().out
+    assert "made-up          0      slow" in out
+    assert "0 of 1 did not hold; 1 slowed the honest client down more than twice" in out
 
 
 def test_attacks_are_chosen() -> None:

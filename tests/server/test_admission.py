@@ -213,21 +213,28 @@ def test_deadline_of_a_session_that_is_gone(crowd: Crowd) -> None:
 
 
 def test_handshakes_begin_at_a_rate(crowd: Crowd) -> None:
-    """A second's worth at once, then one for each share of a second, the newest first."""
-    handshakes = Handshakes(Limits(handshakes_per_second=2))
-    sessions = [crowd.one() for _ in range(5)]
-    assert [handshakes.admit(session, 0.0) for session in sessions] == [True, True, False, False, False]
-    assert [session.held for session in sessions] == [False, False, True, True, True]
+    """One a round, as long as some are saved up; then one for each share of a second, the newest first."""
+    handshakes = Handshakes(Limits(handshakes_per_second=20))
+    sessions = [crowd.one() for _ in range(6)]
+    assert [handshakes.admit(session, 0.0) for session in sessions[:2]] == [True, False]
+    handshakes.begin_round()
+    assert handshakes.next_admitted(0.0) is sessions[1]
+    handshakes.begin_round()
+    assert not any(handshakes.admit(session, 0.0) for session in sessions[2:])
+    assert [session.held for session in sessions] == [False, False, True, True, True, True]
     assert handshakes.admit(sessions[0], 0.0)
-    assert handshakes.next_admitted(0.1) is None
-    assert handshakes.next_at(0.1) == pytest.approx(0.5)
-    assert handshakes.next_admitted(0.5) is sessions[4]
-    assert (sessions[4].held, sessions[4].shaking_since) == (False, 0.5)
-    assert not handshakes.admit(crowd.one(), 0.9)
-    handshakes.leave(sessions[3])
-    assert handshakes.next_admitted(10.0) is crowd.sessions[6]
-    assert handshakes.next_admitted(10.0) is sessions[2]
-    assert handshakes.next_admitted(10.0) is None
+    assert handshakes.next_admitted(0.01) is None
+    assert handshakes.next_at(0.01) == pytest.approx(0.05)
+    assert handshakes.next_admitted(0.06) is sessions[5]
+    assert (sessions[5].held, sessions[5].shaking_since) == (False, 0.06)
+    handshakes.begin_round()
+    newest = crowd.one()
+    assert not handshakes.admit(newest, 0.07)
+    handshakes.leave(sessions[4])
+    for now, expected in ((1.0, newest), (2.0, sessions[3]), (3.0, sessions[2]), (4.0, None)):
+        handshakes.begin_round()
+        assert handshakes.next_admitted(now) is expected
+        assert handshakes.next_admitted(now) is None
     assert handshakes.next_at(10.0) == float("inf")
 
 
@@ -236,7 +243,9 @@ def test_slow_handshake_gives_its_place_up(crowd: Crowd) -> None:
     handshakes = Handshakes(Limits(max_handshakes=2))
     slow, quick, next_one = (crowd.one() for _ in range(3))
     assert handshakes.admit(slow, 0.0)
+    handshakes.begin_round()
     assert handshakes.admit(quick, 0.5)
+    handshakes.begin_round()
     assert handshakes.overstaying(100.0) is None
     assert not handshakes.admit(next_one, 0.6)
     assert handshakes.overstaying(0.6) is None

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -60,6 +61,7 @@ _VIGILANCE: Final = tuple(
     )
     if hasattr(socket, name)
 )
+_INHERITS: Final = sys.platform.startswith("linux")
 _LEAST_SHARE_S: Final = 0.001
 
 
@@ -122,13 +124,14 @@ class TcpTransport:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                _prepare(sock)
                 # Inherited by what is accepted. Else the system holds 4 MB of answers for each peer that reads none.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWERS_BYTES)
                 sock.bind(address)
                 sock.listen(backlog)
                 host, port = sock.getsockname()[:2]
                 where = str(Url(scheme=url.scheme, host=host, port=port))
-                return SocketListener(sock, where, lambda sock, address: wrap(_make_stream(sock, address)))
+                return SocketListener(sock, where, lambda sock, address: wrap(_accepted_stream(sock, address)))
 
     def _resolve(self, url: Url, doing: str, timeout_s: float) -> Sequence[SocketAddress]:
         host, port = url.host, url.port or 0
@@ -181,11 +184,24 @@ def refuse_self_connection(sock: socket.socket) -> None:
 
 
 def _make_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
+    _prepare(sock)
+    return _as_stream(sock, address)
+
+
+def _accepted_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
+    # Linux has it take over the options of its listener: six calls of the system less for each peer.
+    return _as_stream(sock, address) if _INHERITS else _make_stream(sock, address)
+
+
+def _prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _VIGILANCE:
         # Some containers know the name and refuse the call.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _as_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
     # The zone of a link-local address names an interface of ours and says nothing of the peer.
     return SocketStream(sock, str(address[0]).partition("%")[0])

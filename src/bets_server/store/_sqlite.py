@@ -300,6 +300,8 @@ class SqliteStore(BetStore):
         sequence = 0
         while page := self._page(agency, sequence, last):
             for sequence, encoded in page:
+                if not isinstance(encoded, bytes):  # the table allows nothing else, but a damaged file is no table
+                    raise StorageError(f"{self._file.path}: batch {sequence} is damaged: it holds no bytes")
                 try:
                     bets = decode_bets(encoded)
                 except RemoteProtocolError as error:

@@ -108,6 +108,9 @@ class _Walk:
         found, crc32, digest = self._found, zlib.crc32, self._digest
         for upload, agency, count, encoded in self._batches():
             self.agency = agency
+            # The table allows nothing else, but a damaged file is no table.
+            if not (isinstance(encoded, bytes) and isinstance(count, int)):
+                raise self.damage(agency)
             stored, crc = found.get(upload, (0, 0))
             found[upload] = stored + count, crc32(encoded, crc)
             if digest is not None:
