@@ -50,6 +50,9 @@ NEWCOMERS_A_ROUND = 4
 NEWCOMERS_BESIDE_A_JOB = 1
 """The same while the store's job runs: those that wait for it are to be answered as soon as it has ended."""
 
+CROWD_ROUNDS = 64
+"""Rounds in which a crowd has its turn, however large it is: to look at it costs time in each."""
+
 Ready = list[tuple[selectors.SelectorKey, int]]
 
 
@@ -214,6 +217,7 @@ class Reactor:
         for each in ready:
             peer = each[0].data
             (known if isinstance(peer, Session) and peer.agency is not None else others).append(each)
+        share += len(others) // CROWD_ROUNDS
         start = self._turn % max(1, len(others))
         self._turn += share
         return known + (others[start:] + others[:start])[:share]
