@@ -284,6 +284,10 @@ def main(text: str) -> None:
     """Does as it is told."""
     orders = Orders(**json.loads(text))
     os.nice(orders.nice)
+    if orders.nice and hasattr(os, "SCHED_IDLE"):
+        # As if on machines of their own: they run only while nobody else of this one wants to.
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     crowd = Crowd(orders)
