@@ -19,6 +19,9 @@ import pytest
 
 from bets_protocol.transports import _registry
 from tests import effort
+from tests.certificates import Authority
+from tests.e2e.processes import Programs
+from tests.server.serving import Servers
 
 PROJECT = Path(__file__).resolve().parent.parent
 LEAK_DEADLINE_S = 2.0
@@ -96,3 +99,38 @@ def real_data() -> Path:
     if missing:
         pytest.skip(f"no real data: {', '.join(missing)} not in {folder} (set BETS_DATA to the folder that has them)")
     return folder
+
+
+# What tests of several folders start and use.
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Servers]:
+    """Starts servers: `serve(agencies=2)` gives one that runs in a thread."""
+    servers = Servers(tmp_path)
+    try:
+        yield servers
+    finally:
+        servers.close()
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    """Starts programs, and kills what a test leaves running."""
+    programs = Programs(tmp_path)
+    try:
+        yield programs
+    finally:
+        programs.close()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the certificates of a module's tests."""
+    return Authority(tmp_path_factory.mktemp("ours"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs too, and nobody believes it."""
+    return Authority(tmp_path_factory.mktemp("theirs"))

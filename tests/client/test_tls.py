@@ -14,16 +14,6 @@ from tests.client.scripted_server import Central, Peer, ScriptedServer
 from tests.client.test_cli import BET_VARIABLES, ROW, run
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ours"))
-
-
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("theirs"))
-
-
 @pytest.fixture
 def agency(authority: Authority) -> TlsFiles:
     return authority.agency(1)

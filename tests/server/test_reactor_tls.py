@@ -20,12 +20,6 @@ ROOMY = {"max_per_agency": 1000, "max_per_address": 1000}
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs."""
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
 def agency(authority: Authority) -> TlsFiles:
     """What agency 5 proves itself with."""
     return authority.agency(5)

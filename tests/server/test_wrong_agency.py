@@ -26,18 +26,6 @@ DAY = datetime.timedelta(days=1)
 REFUSED = status(RejectCode.NOT_AUTHORIZED)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs."""
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs too, and nobody believes it."""
-    return Authority(tmp_path_factory.mktemp("stranger"))
-
-
 @pytest.fixture
 def server(serve: Servers, authority: Authority) -> Server:
     """A server that waits for six agencies."""

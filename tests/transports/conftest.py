@@ -9,16 +9,6 @@ from tests.certificates import Authority
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ours"))
-
-
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("theirs"))
-
-
-@pytest.fixture(scope="module")
 def server_files(authority: Authority) -> TlsFiles:
     return authority.server()
 

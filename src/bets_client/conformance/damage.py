@@ -55,8 +55,10 @@ def _agency_0(bet: Bet) -> bytes:
 
 
 def _number_too_large(bet: Bet) -> bytes:
-    low, high = (encoded_bet(attrs.evolve(bet, number=number)) for number in (0, 9999))
-    return encoded_bet(bet)[: _first_difference(low, high)] + (10_000).to_bytes(2, "big")
+    none, one, most = (attrs.evolve(bet, number=number) for number in (0, 1, 9999))
+    # Where a number's ones stand: one more there makes 10000 of 9999, without a carry.
+    at = _first_difference(encoded_bet(none), encoded_bet(one))
+    return _with_field_of(most, at, encoded_bet(most)[at] + 1)
 
 
 def _replaced(old: Callable[[Bet], str], new: bytes) -> Callable[[Bet], bytes]:

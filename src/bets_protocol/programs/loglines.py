@@ -79,12 +79,14 @@ class LineFormatter(logging.Formatter):
     """Time, level, message; always one line, so an exception is no more than its own words."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-8s %(message)s", _TIME_FORMAT)
+        super().__init__(datefmt=_TIME_FORMAT)
 
     def format(self, record: logging.LogRecord) -> str:
-        record.message = record.getMessage()
-        record.asctime = self.formatTime(record, self.datefmt)
-        return one_line(self.formatMessage(record))
+        return _whole_line(self.formatTime(record, self.datefmt), record.levelname, record.getMessage())
+
+
+def _whole_line(when: str, level: str, message: str) -> str:
+    return one_line(f"{when} {level:<8} {message}")
 
 
 class LineHandler(logging.Handler):
@@ -107,7 +109,7 @@ class LineHandler(logging.Handler):
         """Writes events (level, action, result, fields) in one piece: each writing lets other threads in between."""
         now = time.strftime(_TIME_FORMAT)
         lines = [
-            one_line(f"{now} {logging.getLevelName(level):<8} {log_line(action, result, **fields)}")
+            _whole_line(now, logging.getLevelName(level), log_line(action, result, **fields))
             for level, action, result, fields in events
         ]
         if lines:
