@@ -26,18 +26,20 @@ import contextlib
 import fcntl
 import hashlib
 import itertools
+import operator
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from bets_protocol import Bet, RejectCode, StorageError, decode_bets, encode_bets
 from bets_server.draw import checked_agency, checked_number, missing_agencies
 from bets_server.store._base import BetStore, path_of, require_place
-from bets_server.store._csv_journal import Event, Journal
-from bets_server.store._csv_register import Register, Stretch
+from bets_server.store._csv_events import Event
+from bets_server.store._csv_journal import Journal
+from bets_server.store._csv_register import MisfitError, Register, Stretch
 from bets_server.store._csv_rows import MAX_LINE_BYTES, bet_of, lines_of
 from bets_server.store._files import GrowingFile, disk_errors
 from bets_server.store._rules import (
@@ -117,8 +119,11 @@ class CsvStore(BetStore):
         in_good_order = True
         if self._journal_path.exists():
             self._journal = Journal(self._journal_path, create=False)
-            for event in self._journal.read():
-                self._register.apply(event)
+            for place, event in self._journal.read():
+                try:
+                    self._register.apply(event)
+                except MisfitError as error:
+                    raise StorageError(f"{place}: {error}") from None
                 in_good_order = event["event"] == "closed"
         size, counted = self._rows.size(), self._register.counted
         self._rows.length = counted
@@ -249,14 +254,17 @@ class CsvStore(BetStore):
         with self._writing():
             number = checked_number(pick())
             winners: dict[str, list[str]] = {}
-            sha256, count = hashlib.sha256(), 0
-            bets = self._walk(self._register.stretches)
-            while some := list(itertools.islice(bets, _BETS_PER_DIGEST)):
-                sha256.update(encode_bets(some))
-                count += len(some)
-                for bet in some:
+            sha256 = hashlib.sha256()
+            found: dict[int, tuple[int, int]] = {}
+            for upload, bets in self._walk_in_groups():
+                encoded = encode_bets(bets)
+                sha256.update(encoded)
+                count, crc32 = found.get(upload, (0, 0))
+                found[upload] = count + len(bets), zlib.crc32(encoded, crc32)
+                for bet in bets:
                     if bet.number == number:
                         winners.setdefault(str(bet.agency), []).append(bet.document)
+            self._require_all_bets(found)
             self._record(
                 "drawn",
                 agency=agency,
@@ -265,9 +273,26 @@ class CsvStore(BetStore):
                 **_said(note),
                 number=number,
                 winners=winners,
-                bets=count,
+                bets=sum(count for count, _ in found.values()),
                 digest=sha256.hexdigest(),
             )
+
+    def _walk_in_groups(self) -> Iterator[tuple[int, list[Bet]]]:
+        """Some bets at a time, in the order of the file, with the number of the upload that they all belong to."""
+        for upload, bets in itertools.groupby(self._walk(self._register.stretches), key=operator.itemgetter(0)):
+            while some := [bet for _, bet in itertools.islice(bets, _BETS_PER_DIGEST)]:
+                yield upload, some
+
+    def _require_all_bets(self, found: Mapping[int, tuple[int, int]]) -> None:
+        """Check count and CRC-32 of what was found of each upload; no CRC-32 of an anonymous one is kept.
+
+        Raises:
+            StorageError: they are not what was acknowledged.
+        """
+        for upload in self._register.counted_uploads():
+            count, crc32 = found.get(upload.number, (0, 0))
+            if count != upload.stored or (upload.upload_id is not None and crc32 != upload.crc32):
+                raise StorageError(f"{self._path}: the bets of agency {upload.agency} are not those that were stored")
 
     def void(self, number: int, *, reason: str) -> UploadState:
         """Take an upload out of the draw; see `BetStore.void`."""
@@ -333,17 +358,17 @@ class CsvStore(BetStore):
         with self._lock:
             self._require_usable()
             stretches = list(self._register.stretches)
-        yield from (bet for bet in self._walk(stretches) if agency in {None, bet.agency})
+        yield from (bet for _, bet in self._walk(stretches) if agency in {None, bet.agency})
 
-    def _walk(self, stretches: Sequence[Stretch]) -> Iterator[Bet]:
-        """The bets in some stretches, those of voided uploads aside."""
+    def _walk(self, stretches: Sequence[Stretch]) -> Iterator[tuple[int, Bet]]:
+        """The bets in some stretches, each with the number of its upload, those of voided uploads aside."""
         for stretch in stretches:
             for number, bet in self._walk_lines(stretch.start, stretch.end, stretch.first_line):
                 upload = self._register.uploads.get(stretch.uploads.get(bet.agency, 0))
                 if upload is None:
                     raise StorageError(f"{self._path}:{number}: is of agency {bet.agency}, which has stored none here")
                 if not upload.voided:
-                    yield bet
+                    yield upload.number, bet
 
     def _walk_lines(self, start: int, end: int, first_line: int) -> Iterator[tuple[int, Bet]]:
         for number, line in enumerate(self._split(start, end, first_line), start=first_line):

@@ -31,18 +31,17 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from bets_protocol import StorageError
+from bets_server.store._csv_events import Event, event_of
 from bets_server.store._files import GrowingFile
 
 VERSION: Final = 2
 """Raised when a program that knows only the older events would misread the file. The older versions are read too; the
 first write then adds the new one, at which older programs stop."""
-
-Event: TypeAlias = Mapping[str, Any]
 
 
 class Journal:
@@ -64,19 +63,19 @@ class Journal:
         self.file = GrowingFile(path, create=create)
         self.version = 0
 
-    def read(self) -> Iterator[Event]:
-        """The events so far, the headers aside; after the last one, `append` goes on.
+    def read(self) -> Iterator[tuple[str, Event]]:
+        """The events so far, each with its place, the headers aside; after the last one, `append` goes on.
 
         Raises:
             StorageError: the file is no journal, of another version, or damaged; names the line.
         """
         data = self.file.read(0, self.file.size())
-        for line, event in _events_of(data, str(self.file.path)):
+        for place, line, event in _events_of(data, self.file.path):
             self.file.length += len(line) + 1
             if event["event"] == "journal":
                 self.version = event["version"]
             else:
-                yield event
+                yield place, event
         if not self.file.length and not any(header.startswith(data.rstrip(b"\0")) for header in _HEADER_LINES):
             raise StorageError(f"{self.file.path}: is not the journal of a store")
 
@@ -86,8 +85,8 @@ class Journal:
         Raises:
             StorageError: the file is damaged; names the line.
         """
-        events = _events_of(self.file.read(0, self.file.length), str(self.file.path))
-        return (event for _, event in events if event["event"] != "journal")
+        events = _events_of(self.file.read(0, self.file.length), self.file.path)
+        return (event for _, _, event in events if event["event"] != "journal")
 
     def append(self, *events: Event) -> None:
         """Cut off what does not count, add events, and wait for the disk.
@@ -112,19 +111,29 @@ def _line_of(event: Event) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _events_of(data: bytes, where: str) -> Iterator[tuple[bytes, Event]]:
-    """Each line with its event, headers included, up to a last one that is not whole."""
+def _events_of(data: bytes, path: Path) -> Iterator[tuple[str, bytes, Event]]:
+    """The place, the line and the event, headers included, up to a last line that is not whole."""
     *lines, rest = data.split(b"\n")
     version = 0
     for number, line in enumerate(lines, start=1):
-        event = _event_of(line)
-        if event is None and number == len(lines) and not rest:
+        place = f"{path}:{number}"
+        text = line[9:]
+        whole = line[:9] == b"%08x " % zlib.crc32(text)
+        if not whole and number == len(lines) and not rest:
             return
+        event = _event_in(text, place) if whole else None
         if event is None or (number == 1 and event["event"] != "journal"):
-            raise StorageError(f"{where}:{number}: the line is damaged")
+            raise StorageError(f"{place}: the line is damaged")
         if event["event"] == "journal":
-            version = _newer_version(event, version, f"{where}:{number}")
-        yield line, event
+            version = _newer_version(event, version, place)
+        yield place, line, event
+
+
+def _event_in(text: bytes, place: str) -> Event:
+    try:
+        return event_of(json.loads(text.decode("utf-8")))
+    except (ValueError, RecursionError) as error:
+        raise StorageError(f"{place}: the line is whole, but {error}") from None
 
 
 def _newer_version(header: Event, version: int, where: str) -> int:
@@ -134,15 +143,6 @@ def _newer_version(header: Event, version: int, where: str) -> int:
     if newer <= version:
         raise StorageError(f"{where}: the line is damaged")
     return int(newer)
-
-
-def _event_of(line: bytes) -> Event | None:
-    """The event in a line, or None where the line is not whole."""
-    text = line[9:]
-    if line[:9] != b"%08x " % zlib.crc32(text):
-        return None
-    event: Event = json.loads(text)
-    return event
 
 
 _HEADER_LINES: Final = tuple(_line_of(_header(version)) for version in range(1, VERSION + 1))

@@ -8,16 +8,20 @@ its upload, and the lines of a voided one can be passed over. Events are describ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
-from bets_server.store._csv_journal import Event
+from bets_server.store._csv_events import Event
 from bets_server.store._rules import NO_UPLOADS, AgencyUploads, noted
 from bets_server.store._values import UploadState
 
 Entry: TypeAlias = tuple[str, int | None, str]
 """What an audit entry says: event, agency, detail."""
+
+
+_ENDED_BY_THE_DRAW: Final = frozenset({"bets", "sealed", "drawn", "void"})
+"""An `upload` may be opened again at any time: its client asks how it ended."""
 
 
 @attrs.frozen
@@ -35,6 +39,10 @@ class Stretch:
     end: int
     first_line: int
     uploads: dict[int, int]
+
+
+class MisfitError(ValueError):
+    """An event cannot follow those before it; says why."""
 
 
 class Register:
@@ -86,7 +94,12 @@ class Register:
 
         Returns:
             What it adds to the audit, whichever its draw.
+
+        Raises:
+            MisfitError: it contradicts the events before it; the register is of no more use.
         """
+        if self.number is not None and event["event"] in _ENDED_BY_THE_DRAW and event["draw"] == self._draw:
+            raise MisfitError(f"draw {self._draw} is over since an event before")
         match event["event"]:
             case "bets":
                 return self._add_bets(event)
@@ -102,6 +115,9 @@ class Register:
     def _add_bets(self, event: Event) -> list[Entry]:
         entries: list[Entry] = []
         draw, length = event["draw"], event["length"]
+        added = length - self.counted
+        if added < 0 or ("runs" in event and sum(run[3] for run in event["runs"]) != added):
+            raise MisfitError(f"bets up to byte {length} do not follow byte {self.counted}")
         if "runs" in event:
             for number, agency, count, size, crc32 in event["runs"]:
                 entries += self._number(draw, agency, number)
@@ -122,6 +138,8 @@ class Register:
         """Take note of an anonymous upload that comes into being with its first bets."""
         if number <= self.last_upload:
             return []
+        if number != self.last_upload + 1 or (draw, agency) in self._anonymous:
+            raise MisfitError(f"upload {number} of agency {agency} was not opened")
         self.last_upload = self._anonymous[draw, agency] = number
         return [("open", agency, f"upload {number}, anonymous")]
 
@@ -143,15 +161,26 @@ class Register:
         if draw == self._draw:
             before = self.uploads.get(number)
             upload = before or UploadState(number=number, agency=agency)
-            self._change(before, attrs.evolve(upload, stored=upload.stored + count, crc32=crc32))
+            stored = upload.stored + count
+            if before is None and self._anonymous.get((draw, agency)) != number:
+                raise MisfitError(f"upload {number} is of another draw")
+            if upload.agency != agency or upload.voided or (upload.total is not None and stored > upload.total):
+                raise MisfitError(f"upload {number} cannot have {count} bets more of agency {agency}")
+            self._change(before, attrs.evolve(upload, stored=stored, crc32=crc32))
 
     def _open(self, event: Event) -> list[Entry]:
         number, agency, epoch = event["upload"], event["agency"], event["epoch"]
+        identity = bytes.fromhex(event["id"])
+        if number > self.last_upload + 1:
+            raise MisfitError(f"upload {number} follows upload {self.last_upload}")
+        is_new = number > self.last_upload
         self.last_upload = max(self.last_upload, number)
         if event["draw"] == self._draw:
-            before = self.uploads.get(number)
-            identity = bytes.fromhex(event["id"])
+            before = self.find(agency, identity)
             upload = before or UploadState(number=number, agency=agency, upload_id=identity, total=event["total"])
+            known = before is self.uploads.get(number) and (before is None) is is_new
+            if not known or (upload.total, upload.epoch + 1) != (event["total"], epoch):
+                raise MisfitError(f"upload {number} was opened otherwise before")
             self._change(before, attrs.evolve(upload, epoch=epoch))
         said = f"upload {number}, id {event['id']}, total {event['total']}, epoch {epoch}"
         said = noted(said, event.get("note", ""))
@@ -176,10 +205,12 @@ class Register:
 
     def _void(self, event: Event) -> list[Entry]:
         draw, number, agency = event["draw"], event["upload"], event["agency"]
+        before = self.uploads.get(number) if draw == self._draw else None
+        if draw == self._draw and (before is None or before.voided or before.agency != agency):
+            raise MisfitError(f"agency {agency} has no upload {number} that could be voided")
         if self._anonymous.get((draw, agency)) == number:
             del self._anonymous[draw, agency]
-        if draw == self._draw:
-            before = self.uploads[number]
+        if before is not None:
             self._change(before, attrs.evolve(before, voided=True))
             self.sealed -= {agency}
         return [("void", agency, f"upload {number}: {event['reason']}")]

@@ -65,6 +65,23 @@ def test_a_line_that_was_given_to_another_agency_is_told(path: Path, url: str) -
             store.seal_and_draw(1, expected=1, pick=winning)
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"1,", b"2,"), (b"00000001", b"00000009")])
+def test_no_draw_over_lines_that_are_not_what_was_stored(path: Path, url: str, old: bytes, new: bytes) -> None:
+    """A line that went from one agency to another, or names another person: noticed, and nothing is drawn."""
+    with open_store(url) as store:
+        first, second = opened(store, total=3), opened(store, agency=2, total=3)
+        store.commit([part(first, [0, 1, 2]), part(second, [0, 1, 2])])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1].replace(old, new, 1) + b"".join(lines[2:]))
+    with open_store(url) as store:
+        with pytest.raises(StorageError, match=rf"^{path}: the bets of agency 1 are not those that were stored$"):
+            store.seal_and_draw(1, expected=1, pick=winning)
+        with pytest.raises(StorageError, match="the store has failed"):
+            store.state()
+    with open_store(url) as store:
+        assert (store.state().drawn, store.state().sealed) == (False, frozenset())
+
+
 def test_an_event_cut_at_any_byte_did_not_happen(tmp_path: Path, path: Path, url: str, journal: Path) -> None:
     """Opening, sealing, voiding: each of them is there whole or not at all, and the next event takes its place."""
     known = {}
@@ -245,3 +262,92 @@ def test_an_audit_over_a_damaged_journal_changes_nothing(url: str, journal: Path
         store.append([sample_batch([2])])
     with open_store(url) as store:
         assert documents(store.bets()) == rows_of(1, 2)
+
+
+# Events that somebody has written, with a checksum that is right
+
+
+_OPEN = b'{"event":"upload","draw":1,"upload":1,"agency":1,"id":"%s","total":2,"epoch":%d}'
+_ID = b"07" * 16
+_BETS = b'{"event":"bets","draw":1,"length":%d,"runs":[%s]}'
+_DRAWN = b'{"event":"drawn","draw":1,"agency":1,"number":7574,"winners":{}}'
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        # no JSON, in an encoding that JSON may be in, or too deep for the reader
+        ([b""], "the line is whole, but Expecting value: .*"),
+        ([b'{"event"'], "the line is whole, but Expecting .*"),
+        ([b"\0{"], "the line is whole, but Expecting value: .*"),
+        ([b"\xff"], "the line is whole, but 'utf-8' codec .*"),
+        ([b"[" * 100_000], "the line is whole, but maximum recursion depth .*"),
+        ([b"1" * 10_000], "the line is whole, but Exceeds the limit .*"),
+        # no event, or one whose fields are not what they must be
+        ([b"7"], "the line is whole, but is not an event"),
+        ([b"{}"], "the line is whole, but is not an event"),
+        ([b'{"event":[]}'], "the line is whole, but is not an event"),
+        ([b'{"event":"sealed","draw":1}'], "the line is whole, but the event 'sealed' lacks 'agency'"),
+        ([b'{"event":"sealed","draw":1,"agency":256}'], "the line is whole, but 'agency' of the event 'sealed' is 256"),
+        ([b'{"event":"sealed","draw":1,"agency":true}'], ".* 'agency' of the event 'sealed' is True"),
+        ([b'{"event":"sealed","draw":1,"agency":1,"note":"\\ud800"}'], r".* 'note' of the event 'sealed' is '\\ud800'"),
+        ([b'{"event":"sealed","draw":1,"agency":1,"forced":1}'], ".* 'forced' of the event 'sealed' is 1"),
+        ([_OPEN % (b"0", 1)], ".* 'id' of the event 'upload' is '0'"),
+        ([b'{"event":"bets","draw":1,"length":0}'], ".* the event 'bets' must have either 'runs' or 'bets'"),
+        ([_BETS % (0, b"[1,1,1]")], r".* 'runs' of the event 'bets' is \[\[1, 1, 1\]\]"),
+        ([_BETS % (0, b"7")], r".* 'runs' of the event 'bets' is \[7\]"),
+        ([b'{"event":"bets","draw":1,"length":0,"bets":{"x":1}}'], ".* 'bets' of the event 'bets' is {'x': 1}"),
+        ([b'{"event":"bets","draw":1,"length":0,"bets":{"1":0}}'], ".* 'bets' of the event 'bets' is {'1': 0}"),
+        ([_DRAWN.replace(b"7574", b"10000")], ".* 'number' of the event 'drawn' is 10000"),
+        ([_DRAWN.replace(b"{}", b'{"1":"x"}')], ".* 'winners' of the event 'drawn' is {'1': 'x'}"),
+        # events that contradict those before
+        ([_BETS % (9, b"[1,1,1,33,0]")], "bets up to byte 9 do not follow byte 0"),
+        ([_BETS % (33, b"[1,1,1,33,0]"), _BETS % (0, b"")], "bets up to byte 0 do not follow byte 33"),
+        ([_BETS % (33, b"[2,1,1,33,0]")], "upload 2 of agency 1 was not opened"),
+        ([_BETS % (66, b"[1,1,1,33,0],[2,1,1,33,0]")], "upload 2 of agency 1 was not opened"),
+        ([_BETS % (66, b"[1,1,1,33,0],[1,2,1,33,0]")], "upload 1 cannot have 1 bets more of agency 2"),
+        ([_OPEN % (_ID, 1), _BETS % (33, b"[1,1,3,33,0]")], "upload 1 cannot have 3 bets more of agency 1"),
+        (
+            [_OPEN.replace(b'"draw":1', b'"draw":2') % (_ID, 1), _BETS % (33, b"[1,1,1,33,0]")],
+            "upload 1 is of another draw",
+        ),
+        ([(_OPEN % (_ID, 1)).replace(b'"upload":1', b'"upload":3')], "upload 3 follows upload 0"),
+        ([_OPEN % (_ID, 2)], "upload 1 was opened otherwise before"),
+        ([_OPEN % (_ID, 1), _OPEN % (_ID, 1)], "upload 1 was opened otherwise before"),
+        ([_OPEN % (_ID, 1), _OPEN % (b"08" * 16, 2)], "upload 1 was opened otherwise before"),
+        (
+            [_OPEN % (_ID, 1), (_OPEN % (_ID, 2)).replace(b'"total":2', b'"total":3')],
+            "upload 1 was opened otherwise before",
+        ),
+        (
+            [_OPEN % (_ID, 1), (_OPEN % (_ID, 1)).replace(b'"upload":1', b'"upload":2')],
+            "upload 2 was opened otherwise before",
+        ),
+        (
+            [b'{"event":"void","draw":1,"upload":1,"agency":1,"reason":""}'],
+            "agency 1 has no upload 1 that could be voided",
+        ),
+        (
+            [_OPEN % (_ID, 1), b'{"event":"void","draw":1,"upload":1,"agency":2,"reason":""}'],
+            "agency 2 has no upload 1 that could be voided",
+        ),
+        ([_DRAWN, _DRAWN], "draw 1 is over since an event before"),
+    ],
+)
+def test_an_event_that_cannot_be_is_told(path: Path, url: str, journal: Path, texts: list[bytes], says: str) -> None:
+    """With its line, and nothing is changed: the checksum tells accidents only."""
+    path.write_bytes(b"x" * 99)
+    texts = [b'{"event":"journal","of":"bets.csv","version":2}', *texts]
+    content = b"".join(event(text) for text in texts) + event(b'{"event":"closed"}')
+    journal.write_bytes(content)
+    with pytest.raises(StorageError, match=rf"^{journal}:{len(texts)}: {says}$"):
+        open_store(url)
+    assert (path.read_bytes(), journal.read_bytes()) == (b"x" * 99, content)
+
+
+def test_an_event_that_nobody_follows_is_passed_over(url: str, journal: Path, path: Path) -> None:
+    """Its name alone must be a text."""
+    path.touch()
+    journal.write_bytes(event(b'{"event":"journal","of":"bets.csv","version":2}') + event(b'{"event":"tea","draw":[]}'))
+    with open_store(url) as store:
+        assert store.state().bets_by_agency == {}
