@@ -138,7 +138,7 @@ def run_round(seeds: Sequence[bytes], target: Target, seed: int) -> tuple[bytes,
     def attempt(data: bytes) -> None:
         nonlocal tried
         tried = data
-        with _time_limit():
+        with time_limit():
             target(data)
 
     settings = hypothesis.settings(
@@ -191,7 +191,7 @@ def shrink(target: Target, data: bytes, *, seconds: float = SHRINK_S) -> bytes:
 def _failure(target: Target, data: bytes) -> tuple[type[BaseException], int] | None:
     """The kind of the error and the line of the target that it comes through; None: there is none."""
     try:
-        with _time_limit():
+        with time_limit():
             target(data)
     except Exception as error:  # noqa: BLE001  # as above
         frames = traceback.extract_tb(error.__traceback__)
@@ -200,7 +200,7 @@ def _failure(target: Target, data: bytes) -> tuple[type[BaseException], int] | N
 
 
 @contextlib.contextmanager
-def _time_limit() -> Iterator[None]:
+def time_limit() -> Iterator[None]:
     """An input that takes too long fails like any other; outside the main thread, where no signal comes, it goes on."""
 
     def too_long(_number: int, _frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz.engines import strategy
+from fuzz.engines import strategy, time_limit
 from fuzz.inputs import CORPUS, MAX_KEPT, MAX_KEPT_BYTES, corpus_of, known_inputs
 from fuzz.targets import NATIVE, SEEDS, TARGETS
 from tests.effort import examples
@@ -21,8 +21,9 @@ SLOW = {"sessions": 5, "damage": 15}
 
 @pytest.mark.parametrize("kept", KEPT, ids=str)
 def test_kept_inputs_break_nothing(kept: Path) -> None:
-    """What once broke something does not do it again."""
-    TARGETS[kept.parent.name]((CORPUS / kept).read_bytes())
+    """What once broke something does not do it again; an input that took for ever fails."""
+    with time_limit():
+        TARGETS[kept.parent.name]((CORPUS / kept).read_bytes())
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -33,7 +34,8 @@ def test_new_inputs_break_nothing(target: str) -> None:
     @settings(max_examples=examples(SLOW.get(target, 25)))
     @given(inputs)
     def hold(data: bytes) -> None:
-        TARGETS[target](data)
+        with time_limit():
+            TARGETS[target](data)
 
     hold()
 

@@ -297,9 +297,12 @@ class SqliteStore(BetStore):
         with self._file.lock:
             self._file.require_usable()
             ((last,),) = self._file.read("SELECT coalesce(max(seq), 0) FROM batch")
-        sequence = 0
-        while page := self._page(agency, sequence, last):
+        before = 0
+        while page := self._page(agency, before, last):
             for sequence, encoded in page:
+                if sequence <= before:  # in a damaged file one may come again and again
+                    raise StorageError(f"{self._file.path}: is damaged: batch {sequence} follows batch {before}")
+                before = sequence
                 if not isinstance(encoded, bytes):  # the table allows nothing else, but a damaged file is no table
                     raise StorageError(f"{self._file.path}: batch {sequence} is damaged: it holds no bytes")
                 try:
