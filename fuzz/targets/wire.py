@@ -31,6 +31,7 @@ from bets_protocol import (
     decode_bets,
     documents_with_number,
     encode_bets,
+    survey_lots,
 )
 from bets_protocol import _generated_codec as pure
 from bets_protocol import _generated_layouts as layouts
@@ -125,6 +126,8 @@ def lots(data: bytes) -> None:
         for number in {bet.number for bet in batch.bets} | {0, 7574}:
             expected = [bet.document for bet in batch.bets if bet.number == number]
             assert expected == documents_with_number(joined, number)
+            run = [lot.encoded for lot in encoded.lots], zlib.crc32(b"before")
+            assert [(zlib.crc32(b"before" + joined), expected)] == survey_lots([run], number)
 
 
 def _same_however_cut(data: bytes, *makers: Callable[[], ServerConnection | ClientConnection]) -> None:

@@ -34,7 +34,7 @@ from bets_protocol._errors import (
     WriteError,
 )
 from bets_protocol._implementation import CodecInfo, codec_info
-from bets_protocol._lots import decode_bets, documents_with_number, encode_bets
+from bets_protocol._lots import decode_bets, documents_with_number, encode_bets, survey_lots
 from bets_protocol._messages import (
     Ack,
     Bet,
@@ -99,4 +99,5 @@ __all__ = [
     "encode",
     "encode_bets",
     "limits",
+    "survey_lots",
 ]

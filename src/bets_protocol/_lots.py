@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Literal, TypeAlias
 
@@ -56,35 +57,39 @@ _ATTEMPTS = 4
 """A batch of 130 bets has a byte that stands in their numbers only about every other time."""
 
 
-def _count_extent(batch: ir.Node) -> tuple[int, int]:
-    """Where the count of bets starts and ends in a frame of layout `batch`."""
-    known = _COUNT_EXTENTS.get(id(batch))
+_Count: TypeAlias = tuple[int, int, Literal["little", "big"]]
+"""Where a count starts and ends, and its byte order."""
+
+
+def _count_field(batch: ir.Node) -> _Count:
+    """The count of bets in a frame of layout `batch`."""
+    known = _COUNT_FIELDS.get(id(batch))
     return _find_count(batch) if known is None else known
 
 
-def _find_count(batch: ir.Node) -> tuple[int, int]:
+def _find_count(batch: ir.Node) -> _Count:
     record = ir.unwrap(batch)
     if not isinstance(record, ir.Record):
         raise TypeError("a batch must be a record")
     offset, array = ir.field_offset(record, "bets")
     if not isinstance(array, ir.Array) or not isinstance(array.count, ir.Int):
         raise TypeError("the bets of a batch must be counted")
-    return offset, offset + array.count.size
+    return offset, offset + array.count.size, _order(array.count)
 
 
-_COUNT_EXTENTS = {id(batch): _find_count(batch) for batch in (layouts.BET_BATCH, layouts.UNTYPED_BATCH)}
+_COUNT_FIELDS = {id(batch): _find_count(batch) for batch in (layouts.BET_BATCH, layouts.UNTYPED_BATCH)}
 """Those of our own batches, by the identity of their layout: to look one up costs less than to walk through it."""
 
 
 def header_size(batch: ir.Node) -> int:
     """How many bytes of a frame of layout `batch` stand before its first bet."""
-    return _count_extent(batch)[1]
+    return _count_field(batch)[1]
 
 
 def bet_count(frame: bytes, batch: ir.Node) -> int:
     """How many bets a sound `frame` of layout `batch` says it holds."""
-    start, end = _count_extent(batch)
-    return int.from_bytes(frame[start:end], "big")
+    start, end, order = _count_field(batch)
+    return int.from_bytes(frame[start:end], order)
 
 
 _Runs: TypeAlias = list[tuple[int, int, bytes]]
@@ -141,6 +146,31 @@ def documents_with_number(encoded: bytes, number: int) -> list[str]:
     """
     documents: list[str] | None = None if _NATIVE is None else _NATIVE.find_bets(encoded, number)
     return _find(encoded, number) if documents is None else documents
+
+
+Found: TypeAlias = list[tuple[int, list[str]]]
+"""Of each run its CRC-32, and the documents of the bets with the number."""
+
+
+def survey_lots(runs: Sequence[tuple[Sequence[bytes], int]], number: int) -> Found:
+    """`documents_with_number` over many encoded bets at once, beside the CRC-32 over all of their bytes.
+
+    The native codec gives up the interpreter's lock meanwhile: another thread may fetch what comes next.
+
+    Args:
+        runs: encoded bets, checked before, in runs; and for each run the CRC-32 to go on from.
+        number: the winning number.
+    """
+    found: Found | None = None if _NATIVE is None else _NATIVE.survey_bets(runs, number)
+    if found is not None:
+        return found
+    return [
+        (
+            functools.reduce(lambda crc32, lot: zlib.crc32(lot, crc32), lots, before),
+            [document for lot in lots for document in documents_with_number(lot, number)],
+        )
+        for lots, before in runs
+    ]
 
 
 def _find(encoded: bytes, number: int) -> list[str]:

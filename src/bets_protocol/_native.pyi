@@ -1,12 +1,15 @@
 # Generated functions of the C extension; each has a pure twin in _generated_codec, whose types say more.
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 DIGEST: str
 
 def bind(classes: dict[str, type], pure: dict[str, Callable[..., Any]], /) -> None: ...
 
-# These two have their pure twins in _lots, which are asked where the answer is None.
+# These have their pure twins in _lots, which are asked where the answer is None.
 def split_bets(frame: bytes, start: int, /) -> list[tuple[int, int, bytes]] | None: ...
 def find_bets(encoded: bytes, number: int, /) -> list[str] | None: ...
+def survey_bets(
+    runs: Sequence[tuple[Sequence[bytes], int]], number: int, /
+) -> list[tuple[int, list[str]]] | None: ...
 def __getattr__(name: str) -> Callable[..., Any]: ...

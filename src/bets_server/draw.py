@@ -7,10 +7,10 @@ barrier, the draw and its winners become durable together or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from typing import Final
 
-from bets_protocol import Bet, ConfigError, InvalidMessage, documents_with_number, limits
+from bets_protocol import ConfigError, InvalidMessage, limits
 
 MAX_AGENCY: Final = 255
 """The largest agency number, which is also the largest number of agencies: the wire gives it one byte."""
@@ -58,19 +58,3 @@ def checked_number(number: int) -> int:
     if not 0 <= number <= limits.MAX_BETTING_NUMBER:
         raise ConfigError(f"the winning number is {number}, and must be 0 to {limits.MAX_BETTING_NUMBER}")
     return number
-
-
-def winners_of_lots(lots: Iterable[tuple[int, bytes]], number: int) -> Iterator[tuple[int, str]]:
-    """The winning bets of encoded bets: (agency, document) for each, in the order of the lots.
-
-    Args:
-        lots: (agency, encoded bets of that agency), known to be sound; read one at a time, so a book of any size may
-            pass.
-        number: the winning number.
-    """
-    return ((agency, document) for agency, encoded in lots for document in documents_with_number(encoded, number))
-
-
-def winners_of_bets(bets: Iterable[Bet], number: int) -> Iterator[tuple[int, str]]:
-    """The winning bets of bets that a store holds as rows: (agency, document) for each, in the same order."""
-    return ((bet.agency, bet.document) for bet in bets if bet.number == number)

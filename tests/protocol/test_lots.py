@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import random
+import zlib
 from collections.abc import Callable
+from functools import reduce
 from itertools import pairwise
 from struct import error as StructError
 from typing import Any
@@ -25,6 +28,7 @@ from bets_protocol import (
     documents_with_number,
     encode,
     encode_bets,
+    survey_lots,
 )
 from bets_protocol import _generated_layouts as layouts
 from bets_protocol import _ir as ir
@@ -71,6 +75,29 @@ def test_documents_are_those_of_the_bets_with_the_number(given_bets: list[Bet], 
     given_bets = [*given_bets, *(attrs.evolve(found, number=number) for found in given_bets[::2])]
     expected = [found.document for found in given_bets if found.number == number]
     assert expected == documents_with_number(encode_bets(given_bets), number)
+
+
+def surveyed_one_by_one(runs: list[tuple[list[bytes], int]], number: int) -> list[tuple[int, list[str]]]:
+    """What a survey is to find, asked lot by lot."""
+    return [
+        (
+            reduce(lambda crc32, lot: zlib.crc32(lot, crc32), some, before),
+            [document for lot in some for document in documents_with_number(lot, number)],
+        )
+        for some, before in runs
+    ]
+
+
+RUNS = st.lists(st.tuples(st.lists(LISTS.map(encode_bets), max_size=2), st.integers(0, 2**32 - 1)), max_size=2)
+
+
+@settings(max_examples=examples(20))
+@given(RUNS, st.sampled_from([0, 7574]))
+def test_a_survey_is_a_search_and_a_checksum_of_each_lot(runs: list[tuple[list[bytes], int]], number: int) -> None:
+    """Whichever codec runs; each run goes on from the CRC-32 that it brings."""
+    won = encode_bets([attrs.evolve(ANA, number=number)])
+    runs = [*runs, ([won], 1), ([], 2), *(([*some, won], before) for some, before in runs)]
+    assert survey_lots(runs, number) == surveyed_one_by_one(runs, number)
 
 
 @pytest.mark.parametrize("find", [documents_with_number, lots._find])
@@ -186,6 +213,10 @@ def test_native_is_pure_on_sound_bytes_and_leaves_damaged_ones_to_it(
             assert NATIVE.split_bets(data, start) in (None, outcome(lots._split, data, start))
         for key in (number, 0, 0x3030, 65535):
             assert NATIVE.find_bets(data, key) in (None, outcome(lots._find, data, key))
+            assert NATIVE.survey_bets([([sound, data], 1)], key) in (
+                None,
+                outcome(surveyed_one_by_one, [([sound, data], 1)], key),
+            )
 
 
 @needs_native
@@ -198,6 +229,31 @@ def test_native_has_no_answer_to_what_cannot_be_asked(arguments: tuple[object, .
 
 
 @needs_native
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ([], -1),
+        ([], 65536),
+        ([], None),
+        ((), 1),
+        ([], 1, 1),
+        ([None], 1),
+        ([([], 0), ()], 1),
+        ([([], 0, 0)], 1),
+        ([((), 0)], 1),
+        ([([], -1)], 1),
+        ([([], 2**32)], 1),
+        ([([], "0")], 1),
+        ([([b""], 0), ([b"", ""], 0)], 1),
+    ],
+)
+def test_native_surveys_nothing_that_cannot_be_asked(arguments: tuple[object, ...]) -> None:
+    """Not even partly."""
+    assert NATIVE is not None
+    assert NATIVE.survey_bets(*arguments) is None
+
+
+@needs_native
 def test_native_finds_many_in_much() -> None:
     """More hits than are kept at once, in more bytes than are searched under the interpreter's lock."""
     assert NATIVE is not None
@@ -205,6 +261,27 @@ def test_native_finds_many_in_much() -> None:
     encoded = encode_bets(much)
     assert NATIVE.find_bets(encoded, 1) == lots._find(encoded, 1) == [f"{at:08}" for at in range(1, 3000, 3)]
     assert NATIVE.find_bets(encoded + b"\x00", 1) is None
+    expected = [f"{at:08}" for at in range(1, 3000, 3)]
+    assert survey_lots([([encoded] * 3, 0), ([encoded], 0)], 1) == [
+        (zlib.crc32(encoded * 3), expected * 3),
+        (zlib.crc32(encoded), expected),
+    ]
+
+
+@needs_native
+def test_the_native_checksum_is_that_of_zlib_at_every_size() -> None:
+    """Of bets of every size, alone and behind each other, with hits in all of them."""
+    assert NATIVE is not None
+    sizes = [encode_bets([attrs.evolve(ANA, first_name="n" * size, number=7574)]) for size in range(1, 256)]
+    runs = [([lot], size) for size, lot in enumerate(sizes)]
+    runs += [([b"".join(sizes[:count])], 2**32 - 1 - count) for count in range(1, 255)] + [
+        (sizes, 0),
+        ([], 5),
+        ([b""], 6),
+    ]
+    found = NATIVE.survey_bets(runs, 7574)
+    assert found in (None, surveyed_one_by_one(runs, 7574))
+    assert found is not None or platform.machine() not in ("x86_64", "AMD64")
 
 
 def test_damaged_bytes_are_judged_by_the_pure_functions() -> None:
@@ -221,9 +298,11 @@ def test_damaged_bytes_are_judged_by_the_pure_functions() -> None:
 def test_the_pure_functions_do_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no native codec, lots and documents are the same."""
     frame = encode(BetBatch(bets=[ANA, JOSE]))
-    expected = split_lots(frame, 2), documents_with_number(frame[2:], JOSE.number)
+    runs = [([frame[2:], frame[2:]], 7), ([], 8)]
+    expected = split_lots(frame, 2), documents_with_number(frame[2:], JOSE.number), survey_lots(runs, JOSE.number)
     monkeypatch.setattr(lots, "_NATIVE", None)
-    assert expected == (split_lots(frame, 2), documents_with_number(frame[2:], JOSE.number))
+    found = split_lots(frame, 2), documents_with_number(frame[2:], JOSE.number), survey_lots(runs, JOSE.number)
+    assert expected == found
 
 
 BETS_AS_LOTS = LotsOf(name="bets", frame=layouts.BET_FRAME, owner="agency", key="number", value="document")

@@ -13,6 +13,7 @@ OFFERED = """
     Ack Bet BetBatch EncodedBatch InvalidFrame Lot Message OpenUpload Probe UploadStatus Winners WinnersRequest
     ClientConnection ServerConnection
     batches decode decode_bets documents_with_number encode encode_bets
+    survey_lots
     BetsError ConfigError ConnectError DecodeError FrameTooLarge InvalidMessage InvalidValue LocalProtocolError
     PeerClosed ProtocolError ReadError RejectCode RemoteProtocolError SequenceError StorageError TransportError
     TransportTimeout TruncatedFrame WriteError

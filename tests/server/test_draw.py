@@ -6,16 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_protocol import ConfigError, InvalidMessage, encode_bets
+from bets_protocol import ConfigError, InvalidMessage
 from bets_server.draw import (
     checked_agency,
     checked_number,
     expected_agencies,
     missing_agencies,
-    winners_of_bets,
-    winners_of_lots,
 )
-from bets_server.store.conformance import sample_bet
 
 
 def test_expected_are_the_agencies_from_one_on() -> None:
@@ -51,14 +48,3 @@ def test_numbers_and_agencies_at_their_bounds() -> None:
     for agency in (0, 256):
         with pytest.raises(InvalidMessage, match=f"agency: {agency} is not in 1 to 255"):
             checked_agency(agency)
-
-
-@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([0, 1, 0x2020, 9999])), max_size=30), st.integers(1, 7))
-def test_winners_are_the_same_from_bytes_and_from_bets(wishes: list[tuple[int, int]], lot_size: int) -> None:
-    """However the bets are cut into lots, in the order of the bets."""
-    bets = [sample_bet(row, agency=agency, number=number) for row, (agency, number) in enumerate(wishes)]
-    lots = [(bet.agency, encode_bets([bet] * lot_size)) for bet in bets]
-    for number in (0, 0x2020, 5):
-        expected = [(bet.agency, bet.document) for bet in bets if bet.number == number]
-        assert list(winners_of_bets(bets, number)) == expected
-        assert list(winners_of_lots(lots, number)) == [winner for winner in expected for _ in range(lot_size)]

@@ -1,6 +1,6 @@
 """Emits C from the intermediate form: the same `check`, `decode`, `encode` and `scan` as `_python`, on pointers.
 
-Besides, for records that are kept as bytes, `split` and `find`: see `_c_lots`.
+Besides, for records that are kept as bytes, `split`, `find` and `survey`: see `_c_lots`.
 
 Strategy: a frame's functions are straight-line C in which every read is preceded by a comparison with the end of what
 surrounds it: fields of fixed size that follow each other share one comparison. `check` and `scan` touch no Python
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from bets_protocol import _ir as ir
-from bets_protocol.compiler._c_lots import LotsOf, emit_lots, lots_methods
+from bets_protocol.compiler._c_lots import CRC32, LotsOf, emit_lots, lots_methods
 from bets_protocol.compiler._c_reading import Checking, Decoding
 from bets_protocol.compiler._c_scanning import Scanning
 from bets_protocol.compiler._c_source import Texts
@@ -65,6 +65,9 @@ def emit_c_module(
         out.append(Encoding(name, node, texts).emit())
         out.append(scans[name])
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]
+    lots = tuple(lots)
+    if lots:
+        out.append(CRC32.read_text(encoding="utf-8"))
     for records_as_bytes in lots:
         out.append(emit_lots(records_as_bytes))
         methods.append(lots_methods(records_as_bytes))

@@ -1,17 +1,23 @@
 """Emits what is asked of records that stand one behind the other, each behind its length, without making messages.
 
-Two functions for each kind of record: `split_<name>` cuts the bytes into lots, runs of records of the same owner, and
-`find_<name>` gives a value of each record that has a key. They read the fields where the layout has them, and take only
-bytes in which every length fits: for anything else they give None, and the caller asks the pure function, whose
-answer then counts.
+Three functions for each kind of record: `split_<name>` cuts the bytes into lots, runs of records of the same owner,
+`find_<name>` gives a value of each record that has a key, and `survey_<name>` does that for many lots at once and sums
+up their bytes with CRC-32. They read the fields where the layout has them, and take only bytes in which every length
+fits: for anything else they give None, and the caller asks the pure function, whose answer then counts.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
 
 import attrs
 
 from bets_protocol import _ir as ir
 from bets_protocol.compiler._c_source import WIDE_BYTES, read_int
+
+CRC32: Final = Path(__file__).with_name("crc32.h")
+"""What surveys need beside the runtime."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +40,7 @@ class LotsOf:
 
 
 def emit_lots(lots: LotsOf) -> str:
-    """Both functions, and what they share.
+    """The functions, and what they share.
 
     Raises:
         TypeError: a field of another kind than is needed.
@@ -65,10 +71,10 @@ def emit_lots(lots: LotsOf) -> str:
 
 
 def lots_methods(lots: LotsOf) -> str:
-    """The entries of both functions in the module's table."""
+    """The entries of the functions in the module's table."""
     return "".join(
         f'    {{"{verb}_{lots.name}", (PyCFunction)(void (*)(void))py_{verb}_{lots.name}, METH_FASTCALL, NULL}},\n'
-        for verb in ("split", "find")
+        for verb in ("split", "find", "survey")
     )
 
 
@@ -162,5 +168,107 @@ static PyObject *py_find_{name}(PyObject *module, PyObject *const *arguments, Py
         if (found < 0) {{ Py_DECREF(values); Py_RETURN_NONE; }}
     }}
     return values;
+}}
+
+/* What a survey goes through, and what it finds. None of it is Python's while the lock is given up. */
+typedef struct {{
+    Py_ssize_t runs, found, room;
+    PyObject **lots; /* of each run: a tuple of bytes */
+    uint32_t *crcs;
+    struct {{ Py_ssize_t run; const u8 *end; }} *hits;
+}} Survey_{name};
+
+/* Whether all is sound and there was memory. */
+static int go_through_{name}(Survey_{name} *s, uint64_t key)
+{{
+    for (Py_ssize_t run = 0; run < s->runs; run++)
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->lots[run]); i++) {{
+            PyObject *lot = PyTuple_GET_ITEM(s->lots[run], i);
+            const u8 *p = (const u8 *)PyBytes_AS_STRING(lot), *e = p + PyBytes_GET_SIZE(lot);
+            s->crcs[run] = crc32_of(s->crcs[run], p, e - p);
+            while (p < e) {{
+                const u8 *ends[ENDS_AT_ONCE];
+                int found = ends_{name}(&p, e, key, ends, ENDS_AT_ONCE);
+                if (found < 0) return 0;
+                if (s->found + found > s->room) {{
+                    Py_ssize_t room = 2 * s->room + ENDS_AT_ONCE;
+                    void *hits = PyMem_RawRealloc(s->hits, (size_t)room * sizeof *s->hits);
+                    if (!hits) return 0;
+                    s->hits = hits;
+                    s->room = room;
+                }}
+                for (int at = 0; at < found; at++, s->found++) {{
+                    s->hits[s->found].run = run;
+                    s->hits[s->found].end = ends[at];
+                }}
+            }}
+        }}
+    return 1;
+}}
+
+/* Takes the runs over; 0: they are not what they must be, 1 otherwise, -1: an error is set. */
+static int take_{name}(Survey_{name} *s, PyObject *runs)
+{{
+    Py_ssize_t count = PyList_GET_SIZE(runs);
+    s->lots = PyMem_Calloc((size_t)count + 1, sizeof *s->lots);
+    s->crcs = PyMem_Calloc((size_t)count + 1, sizeof *s->crcs);
+    if (!s->lots || !s->crcs) {{ PyErr_NoMemory(); return -1; }}
+    for (Py_ssize_t run = 0; run < count; run++) {{
+        PyObject *one = run < PyList_GET_SIZE(runs) ? PyList_GET_ITEM(runs, run) : NULL;
+        uint64_t crc;
+        if (!one || !PyTuple_Check(one) || PyTuple_GET_SIZE(one) != 2) return 0;
+        PyObject *lots = PyTuple_GET_ITEM(one, 0), *before = PyTuple_GET_ITEM(one, 1);
+        if (!PyList_Check(lots) || !PyLong_Check(before) || !get_u64(before, 0, UINT32_MAX, &crc)) return 0;
+        /* A tuple of our own: nobody takes a lot away while nothing holds the lock. */
+        if (!(s->lots[run] = PyList_AsTuple(lots))) return -1;
+        s->crcs[run] = (uint32_t)crc;
+        s->runs++;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->lots[run]); i++)
+            if (!PyBytes_Check(PyTuple_GET_ITEM(s->lots[run], i))) return 0;
+    }}
+    return 1;
+}}
+
+/* The answer: of each run its CRC-32 and the values of what was found; None where a value is none. */
+static PyObject *answer_{name}(const Survey_{name} *s)
+{{
+    PyObject *answer = PyList_New(s->runs);
+    for (Py_ssize_t run = 0, hit = 0; answer && run < s->runs; run++) {{
+        PyObject *values = PyList_New(0), *one = NULL;
+        for (; values && hit < s->found && s->hits[hit].run == run; hit++) {{
+            const u8 *at = s->hits[hit].end - {value_back};
+            if (!all_ascii(at, {value_size})) {{ Py_DECREF(values); Py_DECREF(answer); Py_RETURN_NONE; }}
+            PyObject *value = new_text(at, {value_size}, TEXT_ASCII);
+            if (!value || PyList_Append(values, value) < 0) Py_CLEAR(values);
+            Py_XDECREF(value);
+        }}
+        if (values) one = Py_BuildValue("(kN)", (unsigned long)s->crcs[run], values);
+        if (one) PyList_SET_ITEM(answer, run, one);
+        else Py_CLEAR(answer);
+    }}
+    return answer;
+}}
+
+static PyObject *py_survey_{name}(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{{
+    (void)module;
+    uint64_t key;
+    if (count != 2 || !PyList_Check(arguments[0]) || !PyLong_Check(arguments[1]) || !crc32_ready()) Py_RETURN_NONE;
+    if (!get_u64(arguments[1], 0, {largest_key}ULL, &key)) Py_RETURN_NONE;
+    Survey_{name} survey = {{0}};
+    PyObject *answer = NULL;
+    int sound = take_{name}(&survey, arguments[0]);
+    if (sound > 0) {{
+        Py_BEGIN_ALLOW_THREADS
+        sound = go_through_{name}(&survey, key);
+        Py_END_ALLOW_THREADS
+    }}
+    if (sound > 0) answer = answer_{name}(&survey);
+    else if (!sound) answer = Py_NewRef(Py_None);
+    for (Py_ssize_t run = 0; run < survey.runs; run++) Py_DECREF(survey.lots[run]);
+    PyMem_Free(survey.lots);
+    PyMem_Free(survey.crcs);
+    PyMem_RawFree(survey.hits);
+    return answer;
 }}
 """

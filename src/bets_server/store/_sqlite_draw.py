@@ -2,7 +2,8 @@
 
 One walk, since reading is most of the work: it finds the winners and sums up what each upload holds, and only a book
 that holds what was acknowledged is drawn over; otherwise all of it is rolled back, and nobody has heard the number.
-One batch at a time is in memory. Voided uploads take no part.
+Some batches at a time are in memory: while SQLite fetches the next ones, another thread searches these, for which the
+native codec needs no lock of the interpreter. Voided uploads take no part.
 
 A draw is signed with SHA-256 over its bets. Where this process has stored every one of them, it has hashed them on the
 way and the walk only makes sure, by the CRC-32 and the count of each upload, that the book holds those bets; else the
@@ -11,20 +12,22 @@ walk hashes what the book holds.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
-import sqlite3
-import zlib
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, TypeAlias
 
 import attrs
 
-from bets_protocol import StorageError
-from bets_server.draw import winners_of_lots
+from bets_protocol import StorageError, survey_lots
 from bets_server.store._sqlite_file import ROWS_PER_STATEMENT, BookFile
+
+_BATCHES_AT_ONCE: Final = 256
+"""2 MB of them at most, twice: too few, and the threads do nothing but wait for each other."""
 
 _BYTES_HASHED_AT_ONCE: Final = 65_536
 """Hashing gives up the interpreter's lock, which is dear beside a busy thread: so not for each batch."""
@@ -77,53 +80,127 @@ def draw_over(book: BookFile, draw: int, number: int, running: RunningDigest | N
         StorageError: the batches of an upload do not add up to it: one is missing, changed or new.
     """
     digest = RunningDigest() if running is None else running
-    walk = _Walk(book, draw, digest if running is None else None)
+    walk = _Walk(book, draw, number, digest if running is None else None)
     positions: Counter[int] = Counter()
-    winners = winners_of_lots(walk.lots(), number)
-    try:
+    with contextlib.closing(walk.winners()) as winners:
         while some := list(itertools.islice(winners, ROWS_PER_STATEMENT)):
             rows = []
             for agency, document in some:
                 rows.append((draw, agency, positions[agency], document))
                 positions[agency] += 1
             book.write_rows(_winner_statement, rows)
-    except UnicodeDecodeError as error:
-        raise walk.damage(walk.agency) from error
     return Digest(bets=walk.verified_bets(), sha256=digest.hexdigest())
 
 
-class _Walk:
-    """One walk over the batches of a draw in the order of storing; `agency` is whose batch was given last."""
+@attrs.define
+class _Upload:
+    """What the book says of an upload, and what has been found of it.
 
-    def __init__(self, book: BookFile, draw: int, digest: RunningDigest | None) -> None:
-        """Nothing is read yet; `digest` takes in every batch, where there is one."""
-        self.agency = 0
+    Attributes:
+        agency: whose it is.
+        stored: how many bets the book says it has.
+        crc32: and their CRC-32.
+        found: how many bets there were so far.
+        found_crc32: and their CRC-32.
+    """
+
+    agency: int
+    stored: int
+    crc32: int
+    found: int = 0
+    found_crc32: int = 0
+
+
+@attrs.frozen
+class _Piece:
+    """Some batches, in the order of storing, of one upload of each agency at most.
+
+    Attributes:
+        lots: the bets of each batch.
+        by_upload: the same by their uploads.
+    """
+
+    lots: list[bytes] = attrs.Factory(list)
+    by_upload: dict[int, list[bytes]] = attrs.Factory(dict)
+
+
+_Winners: TypeAlias = list[tuple[int, str]]
+
+
+class _Walk:
+    """One walk over the batches of a draw in the order of storing."""
+
+    def __init__(self, book: BookFile, draw: int, number: int, digest: RunningDigest | None) -> None:
+        """No batch is read yet; `digest` takes in every one, where there is one."""
         self._digest = digest
         self._book = book
-        self._draw = draw
-        self._found: dict[int, tuple[int, int]] = {}
+        self._number = number
+        self._uploads = {
+            upload: _Upload(*rest)
+            for upload, *rest in book.connection.execute(
+                "SELECT id, agency, stored, crc32 FROM upload WHERE draw = ? AND NOT voided", (draw,)
+            )
+        }
 
-    def lots(self) -> Iterator[tuple[int, bytes]]:
-        """Agency and bets of each batch."""
-        found, crc32, digest = self._found, zlib.crc32, self._digest
-        for upload, agency, count, encoded in self._batches():
-            self.agency = agency
-            # The table allows nothing else, but a damaged file is no table.
-            if not (isinstance(encoded, bytes) and isinstance(count, int)):
-                raise self.damage(agency)
-            stored, crc = found.get(upload, (0, 0))
-            found[upload] = stored + count, crc32(encoded, crc)
-            if digest is not None:
-                digest.add(encoded)
-            yield agency, encoded
+    def winners(self) -> Generator[tuple[int, str], None, None]:
+        """Agency and document of each winning bet; those of one agency in the order of storing."""
+        before: Future[_Winners] | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="draw") as searching:
+            for piece in self._pieces():
+                after = searching.submit(self._search, piece)
+                if before is not None:
+                    yield from before.result()
+                before = after
+            if before is not None:
+                yield from before.result()
 
-    def _batches(self) -> sqlite3.Cursor:
-        return self._book.connection.execute(
-            # CROSS JOIN: walk the batches in their own order and look the uploads up; nothing is sorted.
-            "SELECT upload.id, upload.agency, batch.count, batch.bets FROM batch CROSS JOIN upload"
-            " ON upload.id = batch.upload WHERE upload.draw = ? AND NOT upload.voided ORDER BY batch.seq",
-            (self._draw,),
+    def _pieces(self) -> Iterator[_Piece]:
+        uploads = self._uploads
+        # Uploads are numbered draw by draw as a rule: those of others are not even read, save between these.
+        batches = self._book.connection.execute(
+            "SELECT upload, count, bets FROM batch NOT INDEXED WHERE upload BETWEEN ? AND ? ORDER BY seq",
+            (min(uploads, default=0), max(uploads, default=0)),
         )
+        while rows := batches.fetchmany(_BATCHES_AT_ONCE):
+            piece = _Piece()
+            of_agency: dict[int, int] = {}
+            for number, count, encoded in rows:
+                upload = uploads.get(number)
+                if upload is None:
+                    continue
+                # The table allows nothing else, but a damaged file is no table.
+                if not (isinstance(encoded, bytes) and isinstance(count, int)):
+                    raise self._damage(upload)
+                if of_agency.setdefault(upload.agency, number) != number:
+                    yield piece
+                    piece, of_agency = _Piece(), {upload.agency: number}
+                upload.found += count
+                piece.lots.append(encoded)
+                piece.by_upload.setdefault(number, []).append(encoded)
+            yield piece
+
+    def _search(self, piece: _Piece) -> _Winners:
+        """The winners among some batches, which are summed up meanwhile; for one piece after the other."""
+        if self._digest is not None:
+            self._digest.add(b"".join(piece.lots))
+        uploads = [self._uploads[number] for number in piece.by_upload]
+        runs = [(lots, upload.found_crc32) for lots, upload in zip(piece.by_upload.values(), uploads, strict=True)]
+        winners = []
+        for upload, (crc32, documents) in zip(uploads, self._survey(runs, uploads), strict=True):
+            upload.found_crc32 = crc32
+            winners += [(upload.agency, document) for document in documents]
+        return winners
+
+    def _survey(self, runs: list[tuple[list[bytes], int]], uploads: list[_Upload]) -> list[tuple[int, list[str]]]:
+        try:
+            return survey_lots(runs, self._number)
+        except UnicodeDecodeError:
+            for run, upload in zip(runs, uploads, strict=True):
+                try:
+                    survey_lots([run], self._number)
+                except UnicodeDecodeError as error:
+                    raise self._damage(upload) from error
+            raise
 
     def verified_bets(self) -> int:
         """How many bets there were, once it is known that they are, byte for byte, what was acknowledged.
@@ -131,16 +208,14 @@ class _Walk:
         Raises:
             StorageError: they are not.
         """
-        for upload, agency, *wanted in self._book.connection.execute(
-            "SELECT id, agency, stored, crc32 FROM upload WHERE draw = ? AND NOT voided", (self._draw,)
-        ):
-            if self._found.get(upload, (0, 0)) != tuple(wanted):
-                raise self.damage(agency)
-        return sum(stored for stored, _ in self._found.values())
+        for upload in self._uploads.values():
+            if (upload.found, upload.found_crc32) != (upload.stored, upload.crc32):
+                raise self._damage(upload)
+        return sum(upload.found for upload in self._uploads.values())
 
-    def damage(self, agency: int) -> StorageError:
+    def _damage(self, upload: _Upload) -> StorageError:
         """What is wrong, for raising."""
-        return StorageError(f"{self._book.path}: the bets of agency {agency} are not those that were stored")
+        return StorageError(f"{self._book.path}: the bets of agency {upload.agency} are not those that were stored")
 
 
 @functools.cache

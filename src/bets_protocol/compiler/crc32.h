@@ -1,0 +1,83 @@
+/* -- CRC-32, as zlib has it, of bytes that are looked at anyway: without the interpreter's lock, and many at a time.
+
+   With bits in reflected order the polynomials below are over GF(2). 64 bytes are taken as four numbers of 128 bits;
+   a number is moved ahead by multiplying its halves with x to the power of as many bits, modulo the polynomial, and
+   adding the products to the bytes there. What is left at the end are 16 bytes with the remainder of all before them,
+   which go on one by one. Elsewhere than on processors that multiply without carry there is none of it: the caller
+   gives None, and the pure function asks zlib. */
+
+#define CRC32_POLYNOMIAL 0xEDB88320u
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <wmmintrin.h>
+#define CRC32_TARGET __attribute__((target("sse2,pclmul")))
+
+static uint32_t crc32_table[256];
+static uint64_t crc32_far[2], crc32_near[2]; /* what moves the halves of a number by 64 and by 16 bytes */
+
+/* x to the power of `bits`, modulo the polynomial, as the multiplication needs it. */
+static uint64_t crc32_power(int bits)
+{
+    uint32_t v = 0x80000000u;
+    while (bits--) v = v >> 1 ^ (v & 1 ? CRC32_POLYNOMIAL : 0);
+    return (uint64_t)v << 1;
+}
+
+/* Makes the tables, once, with the interpreter's lock; whether the processor has what is needed. */
+static int crc32_ready(void)
+{
+    static int ready = -1;
+    if (ready >= 0) return ready;
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t v = byte;
+        for (int bit = 0; bit < 8; bit++) v = v >> 1 ^ (v & 1 ? CRC32_POLYNOMIAL : 0);
+        crc32_table[byte] = v;
+    }
+    for (int half = 0; half < 2; half++) {
+        crc32_far[half] = crc32_power(512 + (half ? -32 : 32));
+        crc32_near[half] = crc32_power(128 + (half ? -32 : 32));
+    }
+    return ready = __builtin_cpu_supports("pclmul") != 0;
+}
+
+static uint32_t crc32_one_by_one(uint32_t state, const u8 *p, Py_ssize_t n)
+{
+    while (n--) state = crc32_table[(u8)(state ^ *p++)] ^ state >> 8;
+    return state;
+}
+
+CRC32_TARGET static inline __m128i crc32_moved(__m128i x, __m128i powers, const u8 *onto)
+{
+    __m128i halves = _mm_xor_si128(_mm_clmulepi64_si128(x, powers, 0x00), _mm_clmulepi64_si128(x, powers, 0x11));
+    return _mm_xor_si128(halves, _mm_loadu_si128((const __m128i *)onto));
+}
+
+/* For at least 64 bytes. */
+CRC32_TARGET static uint32_t crc32_folded(uint32_t state, const u8 *p, Py_ssize_t n)
+{
+    const __m128i far = _mm_loadu_si128((const __m128i *)crc32_far);
+    const __m128i near = _mm_loadu_si128((const __m128i *)crc32_near);
+    const u8 *e = p + n;
+    __m128i x[4];
+    u8 rest[16];
+    for (int i = 0; i < 4; i++, p += 16) x[i] = _mm_loadu_si128((const __m128i *)p);
+    x[0] = _mm_xor_si128(x[0], _mm_cvtsi32_si128((int)state));
+    while (e - p >= 64)
+        for (int i = 0; i < 4; i++, p += 16) x[i] = crc32_moved(x[i], far, p);
+    for (int i = 1; i < 4; i++) {
+        _mm_storeu_si128((__m128i *)rest, x[i]);
+        x[0] = crc32_moved(x[0], near, rest);
+    }
+    for (; e - p >= 16; p += 16) x[0] = crc32_moved(x[0], near, p);
+    _mm_storeu_si128((__m128i *)rest, x[0]);
+    return crc32_one_by_one(crc32_one_by_one(0, rest, 16), p, e - p);
+}
+
+static uint32_t crc32_of(uint32_t crc, const u8 *p, Py_ssize_t n)
+{
+    return ~(n < 64 ? crc32_one_by_one(~crc, p, n) : crc32_folded(~crc, p, n));
+}
+#else
+static int crc32_ready(void) { return 0; }
+static uint32_t crc32_of(uint32_t crc, const u8 *p, Py_ssize_t n) { (void)p; (void)n; return crc; }
+#endif
