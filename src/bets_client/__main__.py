@@ -1,8 +1,22 @@
-"""`python -m bets_client` is `bets-client`."""
+"""`bets-client`, which is `python -m bets_client` too."""
 
 from __future__ import annotations
 
-from bets_client.cli import main
+import signal
+
+
+def main() -> None:
+    """Run the program as the whole process.
+
+    A Ctrl-C that comes while modules are loaded ends the process as the system does it: Python would show a traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    from bets_client.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -18,6 +18,7 @@ from bets_protocol import ConfigError, ConnectError, LocalProtocolError
 from bets_protocol.programs.guard import ProgramGroup, say_error
 from bets_protocol.programs.loglines import LOGGER_NAME, line_handler
 from bets_protocol.programs.output import OutputError, write_result
+from bets_protocol.programs.stopping import loaded
 
 
 class _Impatient(click.ClickException):
@@ -36,6 +37,10 @@ def program() -> None:
 @click.argument("what")
 def do(what: str) -> int | None:
     """Do it."""
+    if what == "already done":
+        signal.raise_signal(signal.SIGTERM)
+        return 7
+    loaded()
     if what == "config":
         raise ConfigError("x.ini: PORT: '0': expected more")
     if what == "connect":
@@ -122,6 +127,12 @@ def test_a_signal_ends_with_the_shutdown_line(what: str, code: int) -> None:
     assert result.exit_code == code
     assert result.stdout.endswith("INFO     action: shutdown | result: success\n")
     assert result.stderr == ""
+
+
+def test_a_signal_does_not_change_the_answer_of_a_command_that_needs_no_time() -> None:
+    """It came while modules were loaded, and all was done before anything looked."""
+    result = invoke("do", "already done")
+    assert (result.exit_code, result.stdout, result.stderr) == (7, "", "")
 
 
 def test_a_usage_error_is_clicks_own_text_and_exit_2() -> None:

@@ -16,7 +16,9 @@ from bets_protocol.programs.stopping import (
     deferred_stops,
     interruptible,
     let_sigterm_kill,
+    loaded,
     raise_if_stopped,
+    stop_asked,
     stop_signals,
 )
 
@@ -118,6 +120,63 @@ def test_a_deferred_stop_comes_up_at_the_end_at_last() -> None:
 def deferred_to_the_end() -> None:
     with stop_signals(), deferred_stops():
         signal.raise_signal(signal.SIGTERM)
+
+
+def stopped_while_loading(reached: list[str]) -> None:
+    """The signal comes while modules are imported."""
+    with stop_signals(loading=True):
+        signal.raise_signal(signal.SIGTERM)
+        reached.append("imported")
+        loaded()
+        reached.append("begun")
+
+
+def test_a_stop_waits_until_all_modules_are_loaded() -> None:
+    """An exception in the middle of an import may be lost in a finaliser."""
+    reached: list[str] = []
+    with pytest.raises(Stopped):
+        stopped_while_loading(reached)
+    assert reached == ["imported"]
+
+
+def deferred_after_the_signal(reached: list[str]) -> None:
+    """The signal has come before stops are deferred."""
+    with stop_signals(loading=True):
+        signal.raise_signal(signal.SIGTERM)
+        assert stop_asked() == signal.SIGTERM
+        with deferred_stops():
+            reached.append("begun")
+
+
+def test_a_stop_from_before_comes_up_before_anything_is_opened() -> None:
+    reached: list[str] = []
+    with pytest.raises(Stopped):
+        deferred_after_the_signal(reached)
+    assert reached == []
+
+
+class Swallowing:
+    """Its finaliser is where the stop comes up, and is lost."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def lose_one_stop(lost: list[object]) -> None:
+    """Ask twice: the first one comes up in a finaliser."""
+    with stop_signals():
+        Swallowing()
+        lost.append("lost")
+        signal.raise_signal(signal.SIGTERM)
+        lost.append("lost again")
+
+
+def test_a_second_sigterm_comes_up_where_the_first_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: lost.append(type(what.exc_value)))
+    with pytest.raises(Stopped):
+        lose_one_stop(lost)
+    assert lost == [Stopped, "lost"]
 
 
 def test_a_second_sigint_ends_the_process_whatever_hangs() -> None:

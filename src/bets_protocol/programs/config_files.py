@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bets_protocol._errors import ConfigError
 from bets_protocol.programs.loglines import one_line
+from bets_protocol.programs.stopping import interruptible
 
 if TYPE_CHECKING:
     import yaml
@@ -90,7 +91,8 @@ def _flatten(path: str, node: yaml.Node, key: str, keys: dict[str, str], *, dept
 
 def _text_of(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with interruptible():  # it may be a pipe that says nothing
+            return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration file: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -1,7 +1,8 @@
 """The one place where exceptions become one line for the user and an exit code: no traceback ever reaches a user.
 
 Strategy: `ProgramGroup` is a click group whose `main` guards every command of a program, so that commands just raise.
-It also turns SIGTERM and SIGINT into `Stopped` before a command's own modules are imported. What nobody expected is a
+It also catches SIGTERM and SIGINT before a command's own modules are imported, and turns them into `Stopped`; a command
+that opens nothing calls `loaded` first. What nobody expected is a
 bug: one line names it and where it happened; with BETS_DEBUG=1 the traceback goes to standard error as well.
 """
 
@@ -48,7 +49,7 @@ class ProgramGroup(click.Group):
             output.prepare(stream)
         name = prog_name or self.name or "program"
         try:
-            with stop_signals(restore=not self._is_whole_process):
+            with stop_signals(loading=True, restore=not self._is_whole_process):
                 code = self._guarded(name, args, prog_name, complete_var, extra)
         except Stopped as stop:  # pragma: no cover - a signal in the few instructions around `_guarded`
             code = stop.exit_code

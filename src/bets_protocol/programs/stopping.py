@@ -2,9 +2,11 @@
 
 Strategy: `stop_signals` makes a signal raise `Stopped` at once, wherever the program is. That is right as long as it
 holds nothing that needs closing: the exception may come up inside other people's code, between the taking of a lock
-and its release, or in a finaliser, where it is lost. So where there is something to close, `deferred_stops` lets it
-come up only where the program is ready for it: in a block marked `interruptible`, which every wait is (select,
-connect, reading a pipe), or at a call of `raise_if_stopped`, which long computations make at every turn.
+and its release, or in a finaliser, where it is lost. So while modules are still imported, of which finalisers are a
+part, it waits for `loaded`; and where there is something to close, `deferred_stops` lets it come up only where the
+program is ready for it: in a block marked `interruptible`, which every wait is (select, connect, reading a pipe), or at
+a call of `raise_if_stopped`, which long computations make at every turn. Where one is lost all the same, a second
+SIGTERM raises again.
 `Stopped` is a BaseException: no `except Exception` on its way swallows it. It comes once; what is closed because of
 it is closed in peace.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -71,14 +74,32 @@ def raise_if_stopped() -> None:
         raise Stopped(_state.asked)
 
 
+def loaded() -> None:
+    """Say that all modules of a command are there: from now on a stop comes up at once.
+
+    Without effect where stops are not caught, or did not wait for this.
+
+    Raises:
+        Stopped: it was asked for meanwhile.
+    """
+    _state.interruptible = True
+    raise_if_stopped()
+
+
+def stop_asked() -> int | None:
+    """The signal that has asked for a stop, for whoever takes signals over from `stop_signals`."""
+    return _state.asked
+
+
 @contextlib.contextmanager
 def deferred_stops() -> Iterator[None]:
     """Mark a block in which a stop comes up at its waits and looks only, or else at its end. Not to be nested.
 
     Raises:
-        Stopped: it was asked for.
+        Stopped: it was asked for, before the block or in it.
     """
     _state.interruptible = False
+    raise_if_stopped()
     try:
         yield
     finally:
@@ -107,15 +128,18 @@ def _handle(number: int, _frame: FrameType | None) -> None:
     elif number == signal.SIGINT:
         # Who presses Ctrl-C again does not want to wait, whatever hangs.
         os._exit(ExitCode.INTERRUPTED)  # pragma: no cover - it ends the process, and what was measured with it
+    elif not isinstance(sys.exception(), Stopped):
+        _state.due = True  # nothing is being closed because of the first one: somebody has swallowed it
     if _state.interruptible:
         raise_if_stopped()
 
 
 @contextlib.contextmanager
-def stop_signals(*, restore: bool = True) -> Iterator[None]:
+def stop_signals(*, loading: bool = False, restore: bool = True) -> Iterator[None]:
     """Turn the first SIGTERM or SIGINT that comes in the block into `Stopped`.
 
     Args:
+        loading: modules will still be imported; a stop waits for `loaded`, `deferred_stops` or `interruptible`.
         restore: put the handlers that were there back at the end. Else both signals are ignored from then on, which
             is right for a process that has only its exit before it: a late signal must not change its exit code.
 
@@ -124,7 +148,7 @@ def stop_signals(*, restore: bool = True) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _state.asked, _state.due, _state.interruptible = None, False, True
+    _state.asked, _state.due, _state.interruptible = None, False, not loading
     before = {number: signal.signal(number, _handle) for number in STOP_SIGNALS}
     try:
         yield
@@ -145,7 +169,12 @@ def no_more_stops() -> None:
 def let_sigterm_kill() -> None:
     """Give SIGTERM back to the system, for a command whose exit code 0 would be a lie when it was cut short.
 
+    What has come before counts as well; all modules are `loaded`.
+
     Thread: main; elsewhere it does nothing.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if _state.asked == signal.SIGTERM:  # pragma: no cover - it ends the process, and what was measured with it
+            signal.raise_signal(signal.SIGTERM)
+        loaded()
