@@ -19,6 +19,10 @@ PROJECT = Path(__file__).resolve().parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
+# More processes than cores: most tests wait for sockets, processes and disks. Each has to collect them all, though. One
+# that has run out of tests takes over half of another's: those with real programs stand together and take long.
+PYTEST = ("-m", "pytest", "-n", "4", "--dist", "worksteal")
+
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
@@ -38,6 +42,10 @@ def _show_pyenv_versions() -> None:
 
 _show_pyenv_versions()
 
+# Programs keep what they have compiled, as Python does unless told otherwise. Without that each program that a session
+# starts compiles all that it imports, and each process of tests rewrites them all: a third of the tests' work.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def _install(session: nox.Session, *groups: str) -> None:
     """Install the project as it stands in the tree, and the dependency groups."""
@@ -52,8 +60,7 @@ def tests(session: nox.Session) -> None:
     _tested.append(str(session.python))
     # All random examples once; on the other Pythons a share of them, see tests/effort.py.
     effort = {} if len(_tested) == 1 else {"HYPOTHESIS_PROFILE": "few"}
-    # More processes than cores: most tests wait for sockets, processes and disks. Each has to collect them all, though.
-    session.run("python", "-m", "pytest", "-n", "4", *session.posargs, env=effort)
+    session.run("python", *PYTEST, *session.posargs, env=effort)
 
 
 _tested: list[str] = []
@@ -65,7 +72,8 @@ def coverage(session: nox.Session) -> None:
     """Run the tests and measure branches, in the programs that they start too; fails under 95 %."""
     _install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n", "4", *session.posargs)
+    # What is measured is what the tests reach; to find something with random examples is up to the session `tests`.
+    session.run("coverage", "run", *PYTEST, *session.posargs, env={"HYPOTHESIS_PROFILE": "few"})
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

@@ -1,7 +1,8 @@
 """How many random examples a test tries: all of them on the first Python of a run, a quarter on the others.
 
 What random bytes find is found on one version of Python or on all of them; what differs between versions (attrs, the
-C interface, threads) the other tests show, which are the same everywhere.
+C interface, threads) the other tests show, which are the same everywhere. A quarter is enough, too, where the tests run
+once more to measure coverage.
 """
 
 from __future__ import annotations

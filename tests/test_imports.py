@@ -9,6 +9,7 @@ asserted here too, so that editing the page cannot open it.
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ def _files() -> dict[str, Path]:
 FILES = _files()
 
 
+@functools.cache  # each of four tests asks for each module
 def _imports(module: str) -> list[tuple[str, int]]:
     """What `module` imports, wherever in the file, as (dotted name, line); names of modules rather than of contents."""
     path = FILES[module]

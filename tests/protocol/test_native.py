@@ -72,8 +72,9 @@ def test_all_codecs_agree_with_construct() -> None:
 @pytest.mark.skipif(shutil.which(os.environ.get("CC", "cc")) is None, reason="there is no C compiler")
 def test_made_up_declarations_agree_in_python_and_c() -> None:
     """Declarations that have nothing to do with bets do in C what they do in Python and in construct."""
-    verdicts, count, in_c = declared.run(3, start=3)  # `nox -s differential` makes up 500
-    assert (count, in_c) == (3, True)
+    # `nox -s differential` makes up 500; these six have no frames of tens of kilobytes, which take seconds.
+    verdicts, count, in_c = declared.run(6, start=2)
+    assert (count, in_c) == (6, True)
     assert set(verdicts) >= {"sound", "DecodeError"}
 
 
