@@ -26,7 +26,18 @@ data: docker-image
 $(COMPOSE_FILE):
 	./generar-compose.sh $@ $(AGENCIES)
 
-docker-compose-up: docker-image $(COMPOSE_FILE)
+# A file that is there is a draw that may have begun, so it is never written anew; but who asks for a number of agencies
+# shall not get another one.
+compose-file: ASKED = $(filter-out file undefined default,$(origin AGENCIES))
+compose-file: $(COMPOSE_FILE)
+	@found=$$(grep -c '^  client[0-9]*:' '$(COMPOSE_FILE)'); \
+	if test -n '$(ASKED)' && test "$$found" != '$(AGENCIES)'; then \
+		echo "$(COMPOSE_FILE) has $$found agencies, not $(AGENCIES); for a new draw with $(AGENCIES):" \
+			"./generar-compose.sh $(COMPOSE_FILE) $(AGENCIES)" >&2; exit 2; \
+	fi
+.PHONY: compose-file
+
+docker-compose-up: compose-file docker-image
 	docker compose -f $(COMPOSE_FILE) up -d
 .PHONY: docker-compose-up
 

@@ -13,7 +13,7 @@ import pytest
 from bets_protocol import _version
 
 PROJECT = Path(__file__).resolve().parent.parent
-PROGRAMS = {"bets-server": "bets_server.cli", "bets-client": "bets_client.cli"}
+PROGRAMS = {"bets-server": "bets_server.__main__", "bets-client": "bets_client.__main__"}
 
 # What `--help` has no use for: each costs start-up time, and construct alone half of what is allowed.
 HEAVY = ("construct", "yaml", "sqlite3", "ssl")

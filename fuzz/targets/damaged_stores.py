@@ -86,7 +86,7 @@ def _look_at(store: BetStore, *, checked: bool) -> list[Bet]:
     state = store.state()
     bets = list(store.bets())
     store.uploads()
-    store.audit()
+    list(store.audit())
     for agency in range(1, 5):
         store.winners(agency)
     assert all(isinstance(bet, Bet) for bet in bets)

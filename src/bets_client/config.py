@@ -17,6 +17,7 @@ from bets_protocol import ConfigError, limits
 from bets_protocol.programs.settings import (
     Resolved,
     Setting,
+    address,
     boolean,
     decimal_number,
     log_level,
@@ -26,6 +27,7 @@ from bets_protocol.programs.settings import (
     resolve,
     whole_number,
 )
+from bets_protocol.transports import TLS_VERSIONS
 
 REVISIONS = (5, 6, 7, 8, 9)
 """The revisions of the wire that this client speaks."""
@@ -49,6 +51,12 @@ def _revision(text: str) -> int:
     return int(text)
 
 
+def _file(text: str) -> str:
+    if not text:
+        raise ValueError("expected the name of a file")
+    return text
+
+
 def _label(text: str) -> str:
     if len(text.encode("utf-8", "surrogateescape")) > _MAX_LABEL_BYTES:
         raise ValueError(f"expected at most {_MAX_LABEL_BYTES} bytes of UTF-8")
@@ -56,8 +64,14 @@ def _label(text: str) -> str:
 
 
 SETTINGS = (
-    Setting(name="server", env=("CLI_SERVER_ADDRESS",), key="server.address", default="tcp://127.0.0.1:12345"),
-    Setting(name="agency", env=("AGENCIA", "CLI_ID"), key="id", parse=whole_number(1, 255)),
+    Setting(
+        name="server",
+        env=("CLI_SERVER_ADDRESS",),
+        key="server.address",
+        parse=address,
+        default="tcp://127.0.0.1:12345",
+    ),
+    Setting(name="agency", env=("AGENCIA", "CLI_ID"), key="id", parse=whole_number(1, limits.MAX_AGENCY)),
     Setting(name="log_level", env=("CLI_LOG_LEVEL",), key="log.level", parse=log_level, default="INFO"),
     Setting(
         name="batch_max",
@@ -81,14 +95,14 @@ SETTINGS = (
     Setting(name="tls_cert", env=("BETS_TLS_CERT",), key="tls.cert", default=""),
     Setting(name="tls_key", env=("BETS_TLS_KEY",), key="tls.key", default=""),
     Setting(name="tls_ca", env=("BETS_TLS_CA",), key="tls.ca", default=""),
-    Setting(name="tls_min", env=("BETS_TLS_MIN",), key="tls.min", parse=one_of("1.2", "1.3"), default="1.3"),
+    Setting(name="tls_min", env=("BETS_TLS_MIN",), key="tls.min", parse=one_of(*TLS_VERSIONS), default="1.3"),
     Setting(name="first_name", env=("NOMBRE",)),
     Setting(name="last_name", env=("APELLIDO",)),
     Setting(name="document", env=("DOCUMENTO",)),
     Setting(name="birthdate", env=("NACIMIENTO",)),
     Setting(name="number", env=("NUMERO",)),
-    Setting(name="file", env=("BETS_FILE",)),
-    Setting(name="agencies", env=("BETS_AGENCIES",), parse=whole_number(1, 255), default=5),
+    Setting(name="file", env=("BETS_FILE",), parse=_file),
+    Setting(name="agencies", env=("BETS_AGENCIES",), parse=whole_number(1, limits.MAX_AGENCY), default=5),
     Setting(name="bets", env=("BETS_BETS",), parse=whole_number(1, 100_000_000), default=1000),
     Setting(name="seed", env=("BETS_SEED",), parse=whole_number(0, 2**63 - 1), default=1),
     Setting(name="overwrite", env=("BETS_OVERWRITE",), parse=boolean, default=False),
@@ -96,6 +110,9 @@ SETTINGS = (
 
 TLS_NAMES = ("tls_cert", "tls_key", "tls_ca", "tls_min")
 """The settings that only an encrypted connection has a use for."""
+
+FIRST_REVISIONS: Mapping[str, int] = {"window": 8, "draw": 9, "label": 9}
+"""The settings that not every revision has a use for, and the first one that has."""
 
 BET_FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
 """The settings of one bet, in the order of its fields."""
@@ -119,6 +136,7 @@ class ClientSettings:
         tls_origin: where the first of the four stands; None: nowhere.
         bet: the five values of one bet as they were given, None for what is missing.
         bet_origins: where each of them stands.
+        unused: those of `FIRST_REVISIONS` that are set although `revision` has no use for them, and where each stands.
         file: the data file of `run`; None where nothing names it.
     """
 
@@ -146,6 +164,7 @@ class ClientSettings:
     tls_origin: str | None
     bet: Mapping[str, str | None]
     bet_origins: Mapping[str, str | None]
+    unused: Mapping[str, str]
     file: str | None
     agencies: int
     bets: int
@@ -180,7 +199,10 @@ def load_settings(
     Raises:
         ConfigError: a value or the file cannot be used.
     """
-    config = options.get("config") or environ.get("BETS_CONFIG") or None
+    config = options.get("config")
+    if config == "":
+        raise ConfigError("--config: '': expected the name of a file")
+    config = config or environ.get("BETS_CONFIG") or None
     file = read_yaml(config) if config is not None else None
     found = resolve(SETTINGS, options, environ, file, config or "")
     return ClientSettings(
@@ -191,6 +213,11 @@ def load_settings(
         tls_origin=next((origin for name in TLS_NAMES if (origin := found.origin(name)) is not None), None),
         bet={name: found[name] for name in BET_FIELDS},
         bet_origins={name: found.origin(name) for name in BET_FIELDS},
+        unused={
+            name: origin
+            for name, first in FIRST_REVISIONS.items()
+            if found["revision"] < first and (origin := found.origin(name)) is not None and found[name] != ""
+        },
         **_same_named(found),
     )
 

@@ -6,8 +6,9 @@ What may be sent and what an answer means is the business of the class that fill
 
 Rules:
 
-1. Silence is a lost connection; a lost connection is tried again; patience is renewed by stored bets only.
-2. What is stored, refused, unknown or not sent is known at every moment, and every error says it.
+1. Silence is a lost connection; a lost connection is tried again; patience is renewed by stored bets only. Once it
+   is over, bytes that do not complete an answer count as silence.
+2. What is stored, refused, unknown or not sent is known at every moment, and every error and every stop says it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from bets_client.link import TICK_S, Answer, Link, wait_ready
 from bets_client.patience import Patience, now
 from bets_protocol import RemoteProtocolError, TransportError, TransportTimeout
 from bets_protocol.programs.exit_codes import ProgramError
+from bets_protocol.programs.guard import say_error
+from bets_protocol.programs.stopping import Stopped
 
 E = TypeVar("E", bound=ProgramError)
 
@@ -42,6 +45,7 @@ class Delivery(abc.ABC):
         self._dialer = Dialer(job, agency, self._patience)
         self._traffic = 0
         self._moved_at = 0.0
+        self._answered_at = 0.0
 
     def run(self) -> None:
         """Send everything, until all of it is acknowledged.
@@ -51,6 +55,7 @@ class Delivery(abc.ABC):
             WrongPeer: what answers breaks the protocol.
             Unreachable: the deadline passed.
             BadInput: a row is bad that was good before, or the input cannot be read any more.
+            Stopped: as it came; the user has been told how things stand.
         """
         try:
             while not self._finished():
@@ -60,6 +65,9 @@ class Delivery(abc.ABC):
         except _ENDS as error:
             kind = next(kind for kind in _ENDS if isinstance(error, kind))
             raise self._failed(kind, str(error)) from error
+        except Stopped:
+            self._say_stopped()
+            raise
 
     def take_link(self) -> Link | None:
         """The connection, if it can carry another message; it is the caller's to close from now on."""
@@ -95,8 +103,8 @@ class Delivery(abc.ABC):
         """
 
     @abc.abstractmethod
-    def _state(self) -> str:
-        """How things stand, for an error."""
+    def state(self) -> str:
+        """How things stand, for an error or after a stop."""
 
     @property
     def _silence_limit_s(self) -> float:
@@ -104,14 +112,18 @@ class Delivery(abc.ABC):
 
     def _connected(self) -> Link:
         self._link = self._dialer.dial()
-        self._traffic, self._moved_at = 0, now()
+        self._traffic = 0
+        self._moved_at = self._answered_at = now()
         return self._link
 
     def _step(self, link: Link) -> None:
         try:
             if not self._send_next(link) and self._awaiting():
                 wait_ready((link,), min(TICK_S, self._silence_limit_s))
-            self._heard(link, link.advance())
+            answers = link.advance()
+            self._heard(link, answers)
+            if answers or not self._awaiting():
+                self._answered_at = now()
             self._check_silence(link)
         except TransportError as error:
             self._lost(link, error)
@@ -123,6 +135,9 @@ class Delivery(abc.ABC):
             self._traffic, self._moved_at = link.traffic, now()
         elif now() - self._moved_at >= self._silence_limit_s:
             raise self._silent(self._silence_limit_s)
+        grace_s = min(TICK_S, self._silence_limit_s)  # a connection made in the last moment may still be answered
+        if self._patience.over and now() - self._answered_at >= grace_s:
+            raise TransportTimeout("the server has completed no answer")
 
     def _silent(self, limit_s: float) -> TransportError | ProgramError:
         return TransportTimeout(f"the server has been silent for {limit_s:g} s")
@@ -134,6 +149,13 @@ class Delivery(abc.ABC):
             f"{settings.revision}: {error}"
         )
 
+    def _say_stopped(self) -> None:
+        settings = self._job.settings
+        self._job.progress.finish()
+        if not settings.quiet:
+            advice = "; the same command goes on from there" if settings.exactly_once else ""
+            say_error("bets-client", f"stopped: {self.state()}{advice}")
+
     def _failed(self, kind: type[E], text: str) -> E:
         """The error that says as well how things stand."""
-        return kind(f"{text}\n{self._state()}")
+        return kind(f"{text}\n{self.state()}")

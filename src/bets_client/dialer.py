@@ -117,6 +117,6 @@ class Dialer:
     def gave_up(self) -> Unreachable:
         """The error that an end of patience means."""
         return Unreachable(
-            f"no answer from {self._job.settings.server} for {self._patience.limit_s:g} s (--retry-for): "
+            f"no answer from {self._job.settings.server} for {self._patience.said_s:g} s (--retry-for): "
             f"{self.last_error or 'it is silent'}"
         )

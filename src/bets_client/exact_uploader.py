@@ -120,11 +120,13 @@ class ExactUpload(Delivery):
             "spoken to with --revision 8, which cannot promise to store every bet once only"
         )
 
-    def _state(self) -> str:
+    def state(self) -> str:
         machine = self.machine
         whose = f"agency {self.agency}: {self.name}"
-        if not machine.answered_once:
+        if machine.told is None:
             return f"{whose}: the server has not said how many of the {machine.total:,} bets are stored"
+        if not machine.opened_once:
+            return f"{whose}: the server says that {machine.told:,} of the {machine.total:,} bets are stored"
         parts = [f"{whose}: {machine.stored:,} of {machine.total:,} bets are stored"]
         if machine.unanswered:
             parts.append(f"{machine.unanswered:,} without an answer, so perhaps stored")

@@ -14,8 +14,9 @@ from typing import Protocol
 
 import attrs
 
-from bets_client.config import ClientSettings
+from bets_client.config import FIRST_REVISIONS, ClientSettings
 from bets_client.progress import Progress
+from bets_protocol import ConfigError
 from bets_protocol.programs.loglines import SILENT, EventLog, setup_logging
 from bets_protocol.programs.settings import format_duration
 from bets_protocol.programs.stopping import Stopped, deferred_stops
@@ -81,6 +82,23 @@ class Job:
             log_level=settings.log_level,
             batch_max_amount=settings.batch_max,
         )
+
+    def look_at_unused(self, *names: str) -> None:
+        """Refuse options, of those `names`, that the revision has no use for.
+
+        Who types one means it for this run. A variable may be there for other runs: it is worth a warning only.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        settings = self.settings
+        for name, origin in settings.unused.items():
+            if name not in names:
+                continue
+            why = f"only from revision {FIRST_REVISIONS[name]} on, and this is {settings.revision}"
+            if origin.startswith("--"):
+                raise ConfigError(f"{origin}: it has an effect {why}")
+            self.log.success("setting_skipped", level=logging.WARNING, setting=origin, reason=f"it has an effect {why}")
 
 
 @contextlib.contextmanager

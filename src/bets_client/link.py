@@ -2,6 +2,8 @@
 
 Strategy: the stream never blocks. `advance` moves what can be moved now and gives the answers that are complete;
 `wait_ready` is the only place that waits. So one thread may hold any number of links, and every wait has its deadline.
+One `advance` takes in a bounded amount, however fast the server talks, and looks whether the program is to stop: so
+whoever calls it in a loop comes back to look at deadlines, and no peer decides how long that takes or what it costs.
 When the connection breaks, what the server said before is still given out first: a server that refuses a batch and
 closes has often closed before we notice while writing, and its refusal must not be lost to that.
 Nothing in here decides what to send, when to give up, or reads a clock.
@@ -36,6 +38,10 @@ Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload
 TICK_S = 1.0
 """Seconds that a loop waits at most before it looks at what else there is: deadlines, the progress."""
 
+TURN_BYTES = 131_072
+"""Bytes after which one `advance` stops to receive: more than the answers to a whole window of batches, and so few that
+understanding them takes a fraction of a second even where they are thousands of the shortest answers."""
+
 Answer = Ack | Winners | Probe | UploadStatus
 
 
@@ -48,12 +54,14 @@ class Link:
 
     Attributes:
         traffic: bytes that went in or out so far; while it stays the same, the peer is silent.
+        unread: whether the last `advance` left something to receive, which a selector need not see.
 
     Thread: one.
     """
 
     def __init__(self, stream: Stream, revision: int) -> None:
         self.traffic = 0
+        self.unread = False
         self._stream = stream
         self._connection = ClientConnection(revision=revision)
         self._frames: deque[memoryview] = deque()  # what has to leave; of the first one a part may have left
@@ -118,15 +126,19 @@ class Link:
         Raises:
             TransportError: the connection has broken, and all answers that came before were given.
             RemoteProtocolError: the server broke the protocol, likewise.
+            Stopped: the program was asked to stop.
         """
+        raise_if_stopped()
         if self._failure is None:
             try:
                 self._send()
             except TransportError as error:
                 self._failure = error
             self._receive()
+        elif self.unread:
+            self._receive()
         events = self._answers()
-        if self._failure is not None and not events:
+        if self._failure is not None and not events and not self.unread:
             raise self._failure
         return events
 
@@ -149,13 +161,19 @@ class Link:
                 self._first_begun = True
 
     def _receive(self) -> None:
-        """Read until it would block: an encrypted stream may hold bytes that no selector sees."""
+        """Read until it would block or it is enough: an encrypted stream may hold bytes that no selector sees."""
+        self.unread = False
+        received = 0
         try:
             while (data := self._stream.receive()) is not None:
                 if not data:
                     raise PeerClosed("the server closed the connection")
-                self.traffic += len(data)
                 self._connection.receive_data(data)
+                self.traffic += len(data)
+                received += len(data)
+                if received >= TURN_BYTES:
+                    self.unread = True
+                    return
         except TransportError as error:
             self._failure = self._failure or error
 
@@ -173,11 +191,13 @@ class Link:
 def wait_ready(links: Sequence[Link], wait_s: float) -> None:
     """Wait until one of `links` can advance, or `wait_s` seconds have passed; without links, just wait.
 
+    A link that has left something `unread` can advance at once.
+
     Raises:
         Stopped: the program was asked to stop.
     """
     raise_if_stopped()
-    if wait_s <= 0:
+    if wait_s <= 0 or any(link.unread for link in links):
         return
     with selectors.PollSelector() as selector:
         for link in links:

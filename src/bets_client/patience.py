@@ -29,10 +29,15 @@ class Patience:
     """Seconds without progress until the client gives up.
 
     Args:
-        limit_s: how long.
+        limit_s: how long, as the user said it.
+
+    Attributes:
+        limit_s: how long it is in fact: even no patience is enough for one attempt.
+        said_s: as the user said it, for messages.
     """
 
     def __init__(self, limit_s: float) -> None:
+        self.said_s = limit_s
         self.limit_s = max(limit_s, _LEAST_S)
         self.renew()
 

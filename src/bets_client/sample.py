@@ -14,7 +14,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 
-from bets_client.errors import BadInput
 from bets_protocol import ConfigError
 
 _GIVEN_M = (
@@ -85,16 +84,20 @@ def write_samples(folder: str, *, agencies: int, bets: int, seed: int, overwrite
         The paths, in the order of the agencies.
 
     Raises:
-        ConfigError: a different file of that name is there.
-        BadInput: writing failed.
+        ConfigError: a different file of that name is there, the folder has no name, or writing failed.
     """
+    if not folder:
+        raise ConfigError("DIR: '': expected the name of a folder")
     paths = [Path(folder) / f"agency-{agency}.csv" for agency in range(1, agencies + 1)]
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for agency, path in enumerate(paths, start=1):
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unwritable(folder, error) from error
+    for agency, path in enumerate(paths, start=1):
+        try:
             _write_one(path, rows(agency, bets, seed), overwrite=overwrite)
-    except OSError as error:
-        raise BadInput(f"{error.filename or folder}: cannot write it: {error.strerror or error}") from error
+        except OSError as error:
+            raise _unwritable(path, error) from error
     return paths
 
 
@@ -108,6 +111,11 @@ def _write_one(path: Path, lines: Iterator[str], *, overwrite: bool) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _unwritable(path: str | Path, error: OSError | ValueError) -> ConfigError:
+    """The error that a failure to write means; it names what was to be written, never the file beside it."""
+    return ConfigError(f"{path}: cannot write it: {getattr(error, 'strerror', None) or error}")
 
 
 def _given_names(random: Random) -> list[str]:

@@ -24,7 +24,7 @@ from typing import IO, Any, BinaryIO
 
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
 from bets_client.kept import KeptBets
-from bets_protocol import Bet, ConfigError, InvalidMessage
+from bets_protocol import Bet, ConfigError, InvalidMessage, limits
 from bets_protocol.programs.stopping import interruptible, raise_if_stopped
 
 FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
@@ -37,8 +37,12 @@ MAX_LINE_BYTES = 4096
 _READ_BYTES = 1 << 16
 
 _BOM = b"\xef\xbb\xbf"
-_NUMBER = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"0*([0-9]+)")
+_MAX_DIGITS = 9
+"""More than any number has that is allowed, and few enough for `int` to be quick."""
+
 _AGENCY_FILE = re.compile(r"agency-([0-9]+)\.csv")
+_SHOWN_CHARACTERS = 40
 
 
 class Source:
@@ -175,8 +179,7 @@ class Source:
         try:
             text = encoded.decode("utf-8")
         except UnicodeDecodeError as error:
-            bad = encoded[error.start]
-            return self._bad_row(line, f"expected UTF-8, found byte 0x{bad:02x} at column {error.start + 1}")
+            return self._bad_row(line, not_utf_8(error))
         text = text.removesuffix("\n").removesuffix("\r")
         try:
             fields = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
@@ -225,11 +228,25 @@ def parse_number(text: str) -> int:
     """The number that is bet on.
 
     Raises:
-        InvalidMessage: `text` is not ASCII digits only: no sign, blank or underscore, which `int` would take.
+        InvalidMessage: `text` is not ASCII digits only: no sign, blank or underscore, which `int` would take. Or they
+            are too many for any number that is allowed; `Bet` refuses the others that are too large.
     """
-    if _NUMBER.fullmatch(text) is None:
-        raise InvalidMessage("expected ASCII digits only", path="number", found=repr(text[:40]))
-    return int(text)
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise InvalidMessage("expected ASCII digits only", path="number", found=_shortened(text))
+    if len(match[1]) > _MAX_DIGITS:
+        highest = limits.MAX_BETTING_NUMBER
+        raise InvalidMessage(f"expected a number from 0 to {highest}", path="number", found=_shortened(text))
+    return int(match[1])
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}...")
+
+
+def not_utf_8(error: UnicodeDecodeError) -> str:
+    """What is wrong with bytes that are not UTF-8."""
+    return f"expected UTF-8, found byte 0x{error.object[error.start]:02x} at column {error.start + 1}"
 
 
 def with_found(error: InvalidMessage) -> str:
@@ -247,8 +264,10 @@ def agency_in_name(path: str) -> int | None:
     if match is None:
         return None
     number = int(match[1]) if len(match[1]) <= 9 else 0
-    if not 1 <= number <= 255:
-        raise ConfigError(f"{path}: the file name says agency {match[1]}: expected a number from 1 to 255")
+    if not 1 <= number <= limits.MAX_AGENCY:
+        raise ConfigError(
+            f"{path}: the file name says agency {match[1]}: expected a number from 1 to {limits.MAX_AGENCY}"
+        )
     return number
 
 

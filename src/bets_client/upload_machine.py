@@ -15,7 +15,8 @@ Rules:
    with other rows than those that it began with. That of the rows sent since is for `ClientConnection` to compare.
 4. After FENCED, and every other code that stops, nothing more is ever said.
 
-Memory: the batches on their way, at most the window.
+Memory: the batches on their way, at most the window, and up to `MOST_WINNERS` documents, kept as one text for each list
+(9 bytes a document) until the last list is there.
 
 Thread: one.
 Source: "Exactly-once uploads" in docs/protocol.md.
@@ -36,6 +37,11 @@ from bets_protocol import BetBatch, OpenUpload, RejectCode, UploadStatus, Winner
 
 ASK_AGAIN_S: Final = 2.0
 """Seconds to wait after INCOMPLETE before the winners are asked for again, on the same connection."""
+
+MOST_WINNERS: Final = 16 * limits.MAX_WINNERS
+"""Documents that an answer may name in all its lists: sixteen full ones, 1,048,560. The protocol has no such bound, and
+no upload knows how many bets its agency has stored by others. But where one number of 10,000 wins it takes some ten
+thousand million bets to have as many winners, and a server that names them without end must not fill the memory."""
 
 
 class BatchSource(Protocol):
@@ -148,7 +154,8 @@ class UploadMachine:
     Attributes:
         stored: how many bets are on the server's disk, as it last said; 0 as long as it has said nothing.
         already_stored: how many were when this machine first heard of it.
-        answered_once: whether the server has ever answered as one of revision 9.
+        told: how many bets the server last said are stored, also when it refused; None: it has said nothing yet.
+        opened_once: whether the server has ever opened the upload; before that `stored` says nothing.
         receded: whether the server has ever said that fewer bets are stored than it had said before.
         winners: the documents of the agency's winners; None until all of them are there.
         reconnect_for: the code because of which this connection is over and another is to be made; else None.
@@ -171,7 +178,8 @@ class UploadMachine:
         self.upload_id = upload_id
         self.stored = 0
         self.already_stored = 0
-        self.answered_once = False
+        self.told: int | None = None
+        self.opened_once = False
         self.receded = False
         self.winners: tuple[str, ...] | None = None
         self.reconnect_for: RejectCode | None = None
@@ -184,7 +192,13 @@ class UploadMachine:
         self._read = 0  # rows that are stored, in flight or to be sent again
         self._in_flight: deque[BetBatch] = deque()
         self._again: deque[BetBatch] = deque()  # were in flight on a connection that was lost
-        self._documents: list[str] = []
+        self._lists: list[str] = []  # of winners, the documents of each joined by spaces
+        self._named = 0  # documents in them
+
+    @property
+    def answered_once(self) -> bool:
+        """Whether the server has ever answered as one of revision 9."""
+        return self.told is not None
 
     @property
     def sent_now(self) -> int:
@@ -194,7 +208,7 @@ class UploadMachine:
     @property
     def uploaded(self) -> bool:
         """Whether all bets are stored, as far as the server has said."""
-        return self.answered_once and self.stored == self.total
+        return self.opened_once and self.stored == self.total
 
     @property
     def finished(self) -> bool:
@@ -231,7 +245,7 @@ class UploadMachine:
         """The connection is gone, and with it all answers that were due. Twice is harmless."""
         self._in_flight.extend(self._again)
         self._in_flight, self._again = deque(), self._in_flight
-        self._documents = []
+        self._forget_lists()
         self._go_to(_Phase.OFFLINE)
 
     def ask_again(self) -> None:
@@ -309,6 +323,7 @@ class UploadMachine:
         return batch
 
     def _status_came(self, status: UploadStatus) -> None:
+        self.told = status.stored
         code = status.reason
         step = _STEPS.get((self._phase, CODES[code].meaning))
         if step is None:
@@ -333,9 +348,9 @@ class UploadMachine:
                 f"the input has changed since the upload began: its first {status.stored:,} bets are not those that "
                 "the server has stored; --label TEXT makes it another upload"
             )
-        if not self.answered_once:
+        if not self.opened_once:
             self.already_stored = status.stored
-        self.answered_once = True
+        self.opened_once = True
         self.receded = self.receded or status.stored < self.stored
         self.already_stored = min(self.already_stored, status.stored)
         self.stored, self._crc32 = status.stored, crc32
@@ -362,10 +377,20 @@ class UploadMachine:
     def _winners_came(self, winners: Winners) -> None:
         if self._phase is not _Phase.DRAWN:
             raise WrongPeer("the server names winners that nobody has asked for")
-        self._documents += winners.documents
+        self._named += len(winners.documents)
+        if self._named > MOST_WINNERS:
+            raise WrongPeer(
+                f"the server has named {self._named:,} winners of agency {self.agency} so far; this client takes at "
+                f"most {MOST_WINNERS:,}"
+            )
+        self._lists.append(" ".join(winners.documents))
         if len(winners.documents) < limits.MAX_WINNERS:  # a full list means that another follows
-            self.winners = tuple(self._documents)
+            self.winners = tuple(" ".join(self._lists).split())
+            self._forget_lists()
             self._go_to(_Phase.SENDING)
+
+    def _forget_lists(self) -> None:
+        self._lists, self._named = [], 0
 
     def _refused(self, status: UploadStatus) -> None:
         if self._phase is not _Phase.OPENING:  # nothing behind a refusal is stored; before the opening nobody knows

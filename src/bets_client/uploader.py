@@ -160,7 +160,7 @@ class Upload(Delivery):
         limit_s = super()._silence_limit_s
         return min(limit_s, DRAIN_S) if self._refused else limit_s
 
-    def _state(self) -> str:
+    def state(self) -> str:
         unknown = [*self._in_flight, *self._again]
         refused_bets, unknown_bets = (sum(shipment.count for shipment in some) for some in (self._refused, unknown))
         parts = [f"agency {self.agency}: {self.stored:,} of {self.total:,} bets are stored"]

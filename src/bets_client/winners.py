@@ -150,7 +150,7 @@ class WinnersDesk:
             self._job.progress.waiting(f"waiting for the draw, agencies {_listed(waiting)}")
         while waiting:
             for asking in waiting:
-                if asking.link is None and asking.retry_at <= now():
+                if asking.link is None and asking.retry_at <= now() and not self._patience.over:
                     self._connect(asking)
             self._wait(waiting)
             for asking in waiting:
@@ -183,16 +183,15 @@ class WinnersDesk:
         wait_ready(links, min([TICK_S, self._patience.left_s, *(at - now() for at in due if at is not None)]))
 
     def _advance(self, asking: _Asking) -> None:
-        """Say what is to be said, hear what there is to be heard."""
+        """Say what is to be said, hear what there is to be heard, in a bounded time: one turn of several agencies."""
         link = asking.link
         if link is None:
             return
         try:
             self._say(asking, link)
-            while asking.talk.winners is None and (answers := link.advance()):
-                for answer in [one for one in answers if isinstance(one, UploadStatus | Winners)]:
-                    self._hear(asking, answer)
-                self._say(asking, link)
+            for answer in [one for one in link.advance() if isinstance(one, UploadStatus | Winners)]:
+                self._hear(asking, answer)
+            self._say(asking, link)  # what an answer has made possible waits for no other
             self._check_silence(asking, link)
         except TransportError as error:
             try:
@@ -258,7 +257,7 @@ class WinnersDesk:
         else:
             error = NotDrawn(
                 f"the draw has not taken place: agencies {_listed(waiting)} have waited for "
-                f"{self._patience.limit_s:g} s (--retry-for); bets-client winners asks again"
+                f"{self._patience.said_s:g} s (--retry-for); bets-client winners asks again"
             )
         self._failed(error)
         return error

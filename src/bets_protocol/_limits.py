@@ -19,6 +19,9 @@ MAX_PROBE_BYTES: Final = 1024
 MAX_NAME_BYTES: Final = 255
 """UTF-8 bytes of a name: its length is one byte."""
 
+MAX_AGENCY: Final = 255
+"""The largest number of an agency, and so of agencies: it is one byte. The smallest is 1."""
+
 MAX_BETTING_NUMBER: Final = 9999
 """The largest number that can be bet on."""
 

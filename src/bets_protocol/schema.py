@@ -100,7 +100,7 @@ U16: Final = c.Int16ub
 U32: Final = c.Int32ub
 U64: Final = c.Int64ub
 
-AGENCY: Final = Ruled(U8, IntRange(1, 255))
+AGENCY: Final = Ruled(U8, IntRange(1, limits.MAX_AGENCY))
 NAME: Final = Ruled(c.PascalString(U8, "utf8"), printable_name())
 DOCUMENT: Final = Ruled(c.FixedSized(8, c.GreedyString("ascii")), digits())
 BIRTHDATE: Final = Ruled(c.FixedSized(10, c.GreedyString("ascii")), CalendarDate())

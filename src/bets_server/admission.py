@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import attrs
 
+from bets_server.identity import Holder
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.session import Session
@@ -49,7 +50,7 @@ class Admission:
         self._limits = limits
         self._all = 0
         self._by_origin: Counter[str] = Counter()
-        self._by_agency: Counter[int] = Counter()
+        self._by_agency: dict[int | None, dict[int, Session]] = {}  # and by number; who claimed it first stands first
         self._agency_of: dict[int, int] = {}
 
     def refusal(self, peer: str) -> str:
@@ -71,12 +72,22 @@ class Admission:
         agency = session.agency
         if agency is None or self._agency_of.get(session.number) == agency:
             return ""
-        if self._by_agency[agency] >= self._limits.max_per_agency:
-            return f"agency {agency} has {self._by_agency[agency]} connections"
+        others = self._by_agency.get(agency, {})
+        if len(others) >= self._limits.max_per_agency:
+            return f"agency {agency} has {len(others)} connections"
         self._give_back_agency(session)
         self._agency_of[session.number] = agency
-        self._by_agency[agency] += 1
+        self._by_agency.setdefault(agency, {})[session.number] = session
         return ""
+
+    def gone_waiter(self, agency: int | None) -> Session | None:
+        """The oldest session of an agency that waits for the draw and whose peer has ended its side, if there is one.
+
+        Such a peer may still be there, and listen. But one that has asked and given up looks the same, and without a
+        sign of life to be sent, nobody can tell for over a minute. So where there is no room, it makes some.
+        """
+        sessions = self._by_agency.get(agency, {}).values()
+        return next((session for session in sessions if session.ended and session.waiting is not None), None)
 
     def leave(self, session: Session) -> None:
         """`session` is gone."""
@@ -87,7 +98,10 @@ class Admission:
     def _give_back_agency(self, session: Session) -> None:
         agency = self._agency_of.pop(session.number, None)
         if agency is not None:
-            _take_one(self._by_agency, agency)
+            sessions = self._by_agency[agency]
+            del sessions[session.number]
+            if not sessions:
+                del self._by_agency[agency]
 
 
 def _take_one(counter: Counter[_Key], key: _Key) -> None:
@@ -98,18 +112,34 @@ def _take_one(counter: Counter[_Key], key: _Key) -> None:
 
 @attrs.define
 class _Record:
-    """What one peer was refused for since `until` - `WINDOW_S`."""
+    """What one peer was refused for since `until` - `WINDOW_S`.
 
+    Attributes:
+        peer: as the log names it.
+        second: since when `in_second` counts its connections that were made to wait.
+    """
+
+    peer: str
     until: float
     refusals: int = 0
     errors: int = 0
     repeated: int = 0
     action: str = ""
     error: str = ""
+    second: float = float("-inf")
+    in_second: int = 0
+
+    def repeat(self, action: str, error: str) -> None:
+        """Something is counted that has no line of its own."""
+        self.repeated, self.action, self.error = self.repeated + 1, action, error
 
 
 class Complaints:
     """The lines about peers that are refused: the first at once, the others as a number when a minute is over.
+
+    A peer is known by its certificate, where it has shown one; else by its origin, which many may share, as behind a
+    gateway. So nobody is made to wait for what others of its origin have done, unless they do it right now and so often
+    that their connections have to be kept waiting before they have said anything.
 
     Thread: reactor.
     """
@@ -124,49 +154,79 @@ class Complaints:
         """When a minute is over; infinity: nobody was refused."""
         return next(iter(self._records.values())).until if self._records else float("inf")
 
-    def refuse(self, peer: str, action: str, error: str, now: float) -> None:
+    def refuse(self, peer: str, action: str, error: str, now: float, *, holder: Holder | None = None) -> None:
         """A connection of `peer` was refused or cut."""
-        record = self._record(peer, now)
+        record = self._record(peer, holder, now)
         record.refusals += 1
         if record.refusals == 1:
             self._log.refused(action, peer, error)
         else:
-            record.repeated, record.action, record.error = record.repeated + 1, action, error
+            record.repeat(action, error)
 
-    def allows_error(self, peer: str, error: str, now: float) -> bool:
+    def allows_error(self, peer: str, error: str, now: float, *, holder: Holder | None = None) -> bool:
         """Whether one more error of what `peer` says is worth a line of its own; counts it."""
-        record = self._record(peer, now)
+        record = self._record(peer, holder, now)
         record.errors += 1
         if record.errors <= self._limits.complaints_per_minute:
             return True
-        record.repeated, record.action, record.error = record.repeated + 1, "receive_message", error
+        record.repeat("receive_message", error)
         return False
 
-    def misbehaves(self, peer: str) -> bool:
-        """Whether `peer` was complained about so often that its connections have to wait."""
-        record = self._records.get(peer)
+    def misbehaves(self, peer: str, holder: Holder | None = None) -> bool:
+        """Whether `peer`, or its origin where nothing is known of a `holder`, was complained about very often."""
+        record = self._known(peer, holder)
         return record is not None and record.refusals + record.errors > self._limits.complaints_per_minute
+
+    def slows_down(self, peer: str, now: float, *, holder: Holder | None = None) -> bool:
+        """Whether `peer` misbehaves, so that this connection has to wait for its refusal; counts it then."""
+        record = self._known(peer, holder)
+        if record is None or not self.misbehaves(peer, holder):
+            return False
+        if now - record.second >= 1:
+            record.second, record.in_second = now, 0
+        record.in_second += 1
+        return True
+
+    def holds_back(self, peer: str, now: float) -> bool:
+        """Whether a new connection of `peer` has to wait before it is served; counts it then.
+
+        Those of this machine's own never do: they share no address.
+        """
+        record = self._records.get(_key_of(peer, None)) if origin_of(peer) else None
+        if record is None or now - record.second >= 1 or record.in_second <= self._limits.penalties_per_second:
+            return False
+        record.repeat("accept_connections", "its connections have to wait")
+        return True
 
     def tick(self, now: float) -> None:
         """Writes what was counted in the minutes that are over."""
         while self._records and self.next_at <= now:
-            peer = next(iter(self._records))  # the oldest: every window is as long
-            self._close(peer)
+            self._close(next(iter(self._records)))  # the oldest: every window is as long
 
     def close(self) -> None:
         """Writes what was counted up to now."""
         while self._records:
             self._close(next(iter(self._records)))
 
-    def _close(self, peer: str) -> None:
-        record = self._records.pop(peer)
+    def _close(self, key: str) -> None:
+        record = self._records.pop(key)
         if record.repeated:
-            self._log.refused(record.action, peer, record.error, repeated=record.repeated)
+            self._log.refused(record.action, record.peer, record.error, repeated=record.repeated)
 
-    def _record(self, peer: str, now: float) -> _Record:
-        if peer not in self._records and len(self._records) >= MAX_PEERS:
-            peer = _OTHERS
-        record = self._records.get(peer)
+    def _known(self, peer: str, holder: Holder | None) -> _Record | None:
+        return self._records.get(_key_of(peer, holder)) or self._records.get(_OTHERS)
+
+    def _record(self, peer: str, holder: Holder | None, now: float) -> _Record:
+        key = _key_of(peer, holder)
+        named = key if holder is None else peer
+        if key not in self._records and len(self._records) >= MAX_PEERS:
+            key = named = _OTHERS
+        record = self._records.get(key)
         if record is None:
-            record = self._records[peer] = _Record(until=now + WINDOW_S)
+            record = self._records[key] = _Record(peer=named, until=now + WINDOW_S)
         return record
+
+
+def _key_of(peer: str, holder: Holder | None) -> str:
+    """What complaints about a peer are counted by."""
+    return origin_of(peer) or peer if holder is None else holder.fingerprint

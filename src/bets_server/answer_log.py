@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from bets_protocol import OpenUpload, Probe, RejectCode, RemoteProtocolError, UploadStatus, WinnersRequest
+from bets_protocol import OpenUpload, Probe, RemoteProtocolError, UploadStatus, WinnersRequest
 from bets_server.admission import Complaints
 from bets_server.handlers import Answer, Handlers, Request, Work
+from bets_server.identity import Holder
 from bets_server.logs import ServerLog
 
 
@@ -33,14 +34,15 @@ class AnswerLog:
     def write(self, work: Work, answers: Sequence[Answer], now: float) -> None:
         """The lines for the requests of `work`."""
         for request, answer in zip(work.requests, answers, strict=False):  # fewer where one of them ends the upload
-            # Asking too early is no fault: it asks again every two seconds, as it should.
-            early = isinstance(answer.reply, UploadStatus) and answer.reply.code == RejectCode.INCOMPLETE
-            if early or not answer.error or self._complaints.allows_error(work.peer, answer.error, now):
-                self._write_one(work, request, answer, level=logging.DEBUG if early else logging.ERROR)
+            no_fault = answer.is_early or not answer.error
+            if no_fault or self._complaints.allows_error(work.peer, answer.error, now, holder=work.holder):
+                self._write_one(work, request, answer, level=logging.DEBUG if answer.is_early else logging.ERROR)
 
-    def write_bad_frame(self, peer: str, error: RemoteProtocolError, now: float) -> None:
+    def write_bad_frame(
+        self, peer: str, error: RemoteProtocolError, now: float, *, holder: Holder | None = None
+    ) -> None:
         """The line for bytes that are no message."""
-        if self._complaints.allows_error(peer, error.summary, now):
+        if self._complaints.allows_error(peer, error.summary, now, holder=holder):
             self._log.bad_frame(peer, error)
 
     def _write_one(self, work: Work, request: Request, answer: Answer, *, level: int) -> None:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import resource
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from bets_protocol import ConfigError, StorageError, TransportError
 from bets_protocol.programs.exit_codes import ExitCode
-from bets_protocol.programs.stopping import STOP_SIGNALS, no_more_stops
-from bets_protocol.transports import Listener, TlsFiles, TlsTransport, Transport, listen, parse_url
+from bets_protocol.programs.stopping import (
+    CLOSING_S,
+    STOP_SIGNALS,
+    end_at_last,
+    interruptible,
+    no_more_stops,
+    stop_asked,
+)
+from bets_protocol.programs.tls import server_transports
+from bets_protocol.transports import Listener, Transport, listen, parse_url
 from bets_server.config import ServerSettings
 from bets_server.control import control_server
 from bets_server.handlers import Handlers, random_number
@@ -22,7 +31,7 @@ from bets_server.identity import read_pins
 from bets_server.live_desk import LiveDesk
 from bets_server.logs import ServerLog
 from bets_server.reactor import Reactor
-from bets_server.store import BetStore, open_store
+from bets_server.store import BetStore, open_store, path_of
 
 _ENCRYPTED_SCHEMES = frozenset({"tls"})
 
@@ -38,13 +47,16 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
 
     Thread: main, where signals can be caught; in another thread it runs without them.
     """
-    with contextlib.ExitStack() as parts:
-        store = parts.enter_context(_opened_store(settings))
+    _dump_no_core()
+    with _hangups() as hangups, contextlib.ExitStack() as parts:
         tls = _Tls(settings, log)
+        pins = tls.pins()
         _raise_descriptor_limit(settings.limits.max_connections + OTHER_DESCRIPTORS)
-        listeners = [
-            parts.enter_context(_opened_listener(url, settings.backlog, tls.transports)) for url in settings.listen
-        ]
+        # A store that is not there yet is made behind the listeners, so that a start that fails for them leaves none.
+        # To open one that is there may take a while: whoever got in meanwhile would take this for no server of ours.
+        listeners = parts.enter_context(_opened_listeners(settings, tls)) if _is_new(settings.store) else []
+        store = parts.enter_context(_opened_store(settings))
+        listeners = listeners or parts.enter_context(_opened_listeners(settings, tls))
         number = settings.winning_number
         handlers = Handlers(
             store,
@@ -52,21 +64,24 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
             pick=random_number if number is None else lambda: number,
             draw=settings.draw,
         )
-        reactor = Reactor(
-            listeners,
-            handlers,
-            log,
-            revision=settings.revision,
-            limits=settings.limits,
-            workers=settings.workers,
-            grace_s=settings.grace_s,
-            exit_after_draw=settings.exit_after_draw,
-        )
-        reactor.pins = tls.pins()
+        with _short_of_nothing():
+            reactor = Reactor(
+                listeners,
+                handlers,
+                log,
+                revision=settings.revision,
+                limits=settings.limits,
+                workers=settings.workers,
+                grace_s=settings.grace_s,
+                exit_after_draw=settings.exit_after_draw,
+            )
+        parts.push(_on_failure(store, log))
+        parts.callback(reactor.close)
+        reactor.pins = pins
         desk = LiveDesk(handlers, reactor)
         with (
-            _stopping(reactor) as stopped_by,
-            _reloading(reactor, tls) if settings.tls else contextlib.nullcontext(),
+            _stopping(reactor, settings.grace_s) as stopped_by,
+            hangups.leading_to(lambda: reactor.call(lambda: tls.reload(reactor))),
             control_server(settings.control, settings.store, desk, log) as control,
         ):
             for listener in listeners:
@@ -90,9 +105,33 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
     return ExitCode.INTERRUPTED if code is ExitCode.DONE and signal.SIGINT in stopped_by else code
 
 
+def _on_failure(store: BetStore, log: ServerLog) -> Callable[[type[BaseException] | None, object, object], None]:
+    """What ends a block: closes the store where the block fails, and says so, as of what the reactor had open.
+
+    No generator: one that is thrown away unended, as when the store must not be closed, would take that for a failure.
+    """
+
+    def close(kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind is not None:
+            store.close()
+            log.closed("store")
+            log.shut_down()
+
+    return close
+
+
+def _is_new(store: str) -> bool:
+    """Whether a store has still to be made, as far as its URL tells."""
+    try:
+        return not os.path.exists(path_of(store))
+    except ConfigError:  # of another scheme, which need not name a file
+        return False
+
+
 def _opened_store(settings: ServerSettings) -> BetStore:
     try:
-        return open_store(settings.store, draw=settings.draw)
+        with interruptible():  # to read a long journal takes a while
+            return open_store(settings.store, draw=settings.draw)
     except StorageError as error:
         raise ConfigError(f"--store {settings.store}: {error}") from error
 
@@ -103,18 +142,14 @@ class _Tls:
     def __init__(self, settings: ServerSettings, log: ServerLog) -> None:
         self._pins = Path(settings.tls_pins) if settings.tls_pins else None
         self._log = log
-        self._transport: TlsTransport | None = None
-        self.transports: dict[str, Transport] = {}
-        named = {"cert": settings.tls_cert, "key": settings.tls_key, "ca": settings.tls_ca}
-        if settings.tls:
-            missing = [f"--tls-{name}" for name, path in named.items() if not path]
-            if missing:
-                raise ConfigError(f"a tls:// listener needs {' and '.join(missing)}; see `bets-server certs`")
-            files = TlsFiles(**{name: Path(path) for name, path in named.items()})
-            self._transport = TlsTransport(files, minimum=settings.tls_min)
-            self.transports["tls"] = self._transport
-        elif self._pins or any(named.values()):
-            raise ConfigError("there are certificates, and no tls:// listener that would use them; see --listen")
+        self.transports = server_transports(
+            settings.listen,
+            cert=settings.tls_cert,
+            key=settings.tls_key,
+            ca=settings.tls_ca,
+            minimum=settings.tls_min,
+            unused=self._pins is not None,
+        )
 
     def pins(self) -> Mapping[str, int] | None:
         """The pins as their file has them now.
@@ -125,29 +160,65 @@ class _Tls:
         return None if self._pins is None else read_pins(self._pins)
 
     def reload(self, reactor: Reactor) -> None:
-        """Takes what the files hold now, for connections from now on; where they cannot be used, all stays."""
+        """Takes what the files hold now; where they cannot be used, all stays."""
+        if not self.transports:
+            self._log.nothing_to_reload()
+            return
         try:
             pins = self.pins()
-            if self._transport is not None:
-                self._transport.reload()
+            for transport in self.transports.values():
+                transport.reload()
         except ConfigError as error:
             self._log.failed_to_reload(error)
             return
-        reactor.pins = pins
+        reactor.renew_pins(pins)
         self._log.reloaded()
 
 
+class _Hangups:
+    """What SIGHUP leads to: while the server starts, it is remembered; while it stops, it is nothing."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._action: Callable[[], None] = self._remember
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler of the signal."""
+        self._action()
+
+    def _remember(self) -> None:
+        self._came = True
+
+    @contextlib.contextmanager
+    def leading_to(self, action: Callable[[], None]) -> Iterator[None]:
+        """In the block each one, and one that has come before, leads to `action`."""
+        self._action = action
+        if self._came:
+            action()
+        try:
+            yield
+        finally:
+            self._action = self._remember
+
+
 @contextlib.contextmanager
-def _reloading(reactor: Reactor, tls: _Tls) -> Iterator[None]:
-    """Lets SIGHUP have the certificates read anew."""
+def _hangups() -> Iterator[_Hangups]:
+    """Takes SIGHUP, which would end the process, where signals can be taken."""
+    hangups = _Hangups()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield hangups
         return
-    before = signal.signal(signal.SIGHUP, lambda _number, _frame: reactor.call(lambda: tls.reload(reactor)))
+    before = signal.signal(signal.SIGHUP, hangups)
     try:
-        yield
+        yield hangups
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def _dump_no_core() -> None:
+    """Has the system write no image of this process to disk, should it crash: there are bets and a key in it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _raise_descriptor_limit(wanted: int) -> None:
@@ -156,6 +227,29 @@ def _raise_descriptor_limit(wanted: int) -> None:
     wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@contextlib.contextmanager
+def _short_of_nothing() -> Iterator[None]:
+    """Says what the system does not give enough of.
+
+    Raises:
+        ConfigError: descriptors or threads.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"cannot start: {error.strerror}; see `ulimit -n`") from error
+    except RuntimeError as error:  # what `threading` raises, and nothing else of what is begun in here
+        raise ConfigError(f"cannot start: {error}; see --workers and `ulimit -u`") from error
+
+
+@contextlib.contextmanager
+def _opened_listeners(settings: ServerSettings, tls: _Tls) -> Iterator[list[Listener]]:
+    with contextlib.ExitStack() as listeners:
+        yield [
+            listeners.enter_context(_opened_listener(url, settings.backlog, tls.transports)) for url in settings.listen
+        ]
 
 
 def _opened_listener(url: str, backlog: int, transports: Mapping[str, Transport]) -> Listener:
@@ -177,7 +271,7 @@ def _reachable_from_outside(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def _stopping(reactor: Reactor) -> Iterator[Sequence[int]]:
+def _stopping(reactor: Reactor, grace_s: float) -> Iterator[Sequence[int]]:
     """Lets SIGTERM and SIGINT stop `reactor`; gives the signals that have come."""
     stopped_by: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -185,10 +279,14 @@ def _stopping(reactor: Reactor) -> Iterator[Sequence[int]]:
         return
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        if not stopped_by:
+            end_at_last(number, grace_s + CLOSING_S)
         stopped_by.append(number)
         reactor.stop()
 
     before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    if (asked := stop_asked()) is not None:
+        stop(asked, None)
     try:
         yield stopped_by
     finally:

@@ -38,9 +38,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bets_protocol import ConfigError
+from bets_protocol.programs.agency_uri import agency_uri
 from bets_protocol.transports import parse_url
-
-AGENCY_URI: Final = "urn:bets:agency:{}"
 
 DEFAULT_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 DEFAULT_DAYS: Final = 397
@@ -132,7 +131,7 @@ def issue_agency(folder: Path, agency: int, *, days: int = DEFAULT_DAYS, force: 
         ConfigError: the authority cannot be used, a file is there already or cannot be written.
     """
     authority = _read_authority(folder)
-    uri = x509.UniformResourceIdentifier(AGENCY_URI.format(agency))
+    uri = x509.UniformResourceIdentifier(agency_uri(agency))
     purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
     return _issue(folder, f"agency-{agency}", authority, [uri], purposes, days=days, force=force)
 

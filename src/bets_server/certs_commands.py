@@ -5,7 +5,8 @@ What is written is said on standard error; on standard output comes what a list 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,27 +20,19 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MAX_DAYS = 36_500
-
 _force_option = click.option(
-    "--force", is_flag=True, envvar="BETS_FORCE", help="Replace what is there. Environment: BETS_FORCE."
+    "--force", is_flag=True, default=None, help="Replace what is there. Environment: BETS_FORCE."
 )
 _days_option = click.option(
     "--days",
-    type=click.IntRange(1, _MAX_DAYS),
-    default=397,
     metavar="N",
-    envvar="BETS_DAYS",
     help="How long the certificate is valid (default 397), at most as long as the authority's. Environment: BETS_DAYS.",
 )
 _folder_option = click.option(
     "--dir",
     "folder",
-    type=click.Path(path_type=Path),
-    required=True,
     metavar="DIR",
-    envvar="BETS_DIR",
-    help="Where `init` has made the authority. Environment: BETS_DIR.",
+    help="Where `init` has made the authority; must be given. Environment: BETS_DIR.",
 )
 
 
@@ -58,30 +51,26 @@ def certs() -> None:
     "names",
     multiple=True,
     metavar="NAME",
-    envvar="BETS_NAME",
     help="A host name or address at which clients reach the server; may be repeated (default localhost, 127.0.0.1 and "
     "::1). Environment: BETS_NAME.",
 )
 @_days_option
 @click.option(
     "--ca-days",
-    type=click.IntRange(1, _MAX_DAYS),
-    default=3650,
     metavar="N",
-    envvar="BETS_CA_DAYS",
     help="How long the authority is valid (default 3650). Environment: BETS_CA_DAYS.",
 )
 @_force_option
-def init(folder: Path, names: tuple[str, ...], days: int, ca_days: int, force: bool) -> None:
+def init(folder: Path, **options: Any) -> None:
     """Make an authority and the server's certificate in DIR.
 
     The server takes --tls-ca DIR/ca.pem --tls-cert DIR/server.pem --tls-key DIR/server.key. Whoever has ca.key can make
     certificates for anybody: keep it where only you can read it.
     """
+    values = _settled(options)
     maker = _maker()
-    authority, server = maker.init_authority(
-        folder, names or maker.DEFAULT_NAMES, days=days, ca_days=ca_days, force=force
-    )
+    names = values.pop("names") or maker.DEFAULT_NAMES
+    authority, server = maker.init_authority(folder, names, **values)
     _say("authority", authority)
     _say("server", server)
 
@@ -91,28 +80,39 @@ def init(folder: Path, names: tuple[str, ...], days: int, ca_days: int, force: b
 @_folder_option
 @_days_option
 @_force_option
-def server(names: tuple[str, ...], folder: Path, days: int, force: bool) -> None:
+def server(names: tuple[str, ...], **options: Any) -> None:
     """Make a certificate for the server at the host names or addresses NAME.
 
     Without any: localhost, 127.0.0.1 and ::1.
     """
+    values = _settled(options)
     maker = _maker()
-    _say("server", maker.issue_server(folder, names or maker.DEFAULT_NAMES, days=days, force=force))
+    _say("server", maker.issue_server(values.pop("folder"), names or maker.DEFAULT_NAMES, **values))
 
 
 @certs.command()
-@click.argument("number", metavar="N", type=click.IntRange(1, 255))
+@click.argument("agency_number", metavar="N")
 @_folder_option
 @_days_option
 @_force_option
-def agency(number: int, folder: Path, days: int, force: bool) -> None:
+def agency(**options: Any) -> None:
     """Make a certificate for agency N, and print its line for --tls-pins.
 
     The agency takes --tls-cert agency-N.pem --tls-key agency-N.key --tls-ca ca.pem.
     """
-    issued = _maker().issue_agency(folder, number, days=days, force=force)
+    from bets_protocol.programs.output import write_result  # noqa: PLC0415 - as in `_settled`
+
+    values = _settled(options)
+    number = values.pop("agency_number")
+    issued = _maker().issue_agency(values.pop("folder"), number, **values)
     _say(f"agency {number}", issued)
-    click.echo(f"{issued.fingerprint} {number}")
+    write_result(f"{issued.fingerprint} {number}\n")
+
+
+def _settled(options: Mapping[str, Any]) -> dict[str, Any]:
+    from bets_server.config import command_settings  # noqa: PLC0415 - help is quick without
+
+    return command_settings(options, os.environ, needed=("folder",))
 
 
 def _maker() -> ModuleType:

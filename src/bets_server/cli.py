@@ -18,7 +18,7 @@ from bets_protocol.programs.guard import ProgramGroup
 from bets_protocol.programs.versions import version_option
 from bets_server.certs_commands import certs
 from bets_server.conform_command import conform
-from bets_server.limits import LIMIT_OPTIONS
+from bets_server.limits import LIMIT_OPTIONS, LimitOption
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,18 +55,13 @@ def _store_options(command: F) -> F:
 _format_option = click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
     metavar="{text,json}",
-    envvar="BETS_FORMAT",
     help="Text for people (the default), or one JSON object a line. Environment: BETS_FORMAT.",
 )
 
 _agency_option = click.option(
     "--agency",
-    type=click.IntRange(1, 255),
     metavar="N",
-    envvar="BETS_AGENCY",
     help="Only this agency. Environment: BETS_AGENCY.",
 )
 
@@ -77,20 +72,31 @@ def _limit_options(command: F) -> F:
         command = click.option(
             f"--{flag}",
             metavar="N" if limit.whole else "SECONDS",
-            help=f"{'At most so many' if limit.whole else 'Seconds'} {limit.text} (default {limit.default:g}). "
+            help=f"{_bound_of(limit)} {limit.text} (default {limit.default:g}). "
             f"Environment: BETS_{limit.name.upper()}.",
         )(command)
     return command
 
 
+def _bound_of(limit: LimitOption) -> str:
+    if not limit.whole:
+        return "Seconds"
+    return "At least so many" if limit.name == "min_rate" else "At most so many"
+
+
 def _tls_options(command: F) -> F:
-    for name, metavar, text in (
+    return _with_tls_options(
+        command,
         ("pins", "FILE", "The certificates that may speak for an agency (default: all that the CA has signed)"),
         ("min", "{1.2,1.3}", "The oldest TLS that is spoken (default 1.3)"),
         ("ca", "FILE", "The CA that signs the agencies' certificates, in PEM"),
         ("key", "FILE", "The key of --tls-cert, in PEM"),
         ("cert", "FILE", "The server's certificate for tls:// listeners, in PEM, with its chain"),
-    ):
+    )
+
+
+def _with_tls_options(command: F, *options: tuple[str, str, str]) -> F:
+    for name, metavar, text in options:
         command = click.option(f"--tls-{name}", metavar=metavar, help=f"{text}. Environment: BETS_TLS_{name.upper()}.")(
             command
         )
@@ -130,7 +136,8 @@ def _tls_options(command: F) -> F:
     "--exit-after-draw",
     is_flag=True,
     default=None,
-    help="Stop once the draw was made and everyone was answered. Environment: BETS_EXIT_AFTER_DRAW.",
+    help="Stop once the draw was made and everyone was answered; started after the draw, once all agencies have asked "
+    "or --after-draw-timeout has passed. Environment: BETS_EXIT_AFTER_DRAW.",
 )
 @_tls_options
 @_limit_options
@@ -141,70 +148,79 @@ def serve(**options: Any) -> int:
     from bets_server.config import load_settings
     from bets_server.logs import ServerLog
 
-    options["config"] = options["config"] or os.environ.get("BETS_CONFIG")
+    if options["config"] is None:
+        options["config"] = os.environ.get("BETS_CONFIG") or None
     settings = load_settings(options, os.environ)
     return run(settings, ServerLog(EventLog(setup_logging(settings.log_level))))
 
 
 def _health_tls_options(command: F) -> F:
-    for name, default, metavar, text in (
-        ("min", "1.3", "{1.2,1.3}", "The oldest TLS that is spoken (default 1.3)"),
-        ("ca", "", "FILE", "The CA that signs the server's certificate, in PEM"),
-        ("key", "", "FILE", "The key of --tls-cert, in PEM"),
-        ("cert", "", "FILE", "The certificate to show to a tls:// server, in PEM"),
-    ):
-        variable = f"BETS_TLS_{name.upper()}"
-        command = click.option(
-            f"--tls-{name}",
-            metavar=metavar,
-            default=default,
-            envvar=variable,
-            type=click.Choice(["1.2", "1.3"]) if name == "min" else str,
-            help=f"{text}. Environment: {variable}.",
-        )(command)
-    return command
+    return _with_tls_options(
+        command,
+        ("min", "{1.2,1.3}", "The oldest TLS that is spoken (default 1.3)"),
+        ("ca", "FILE", "The CA that signs the server's certificate, in PEM"),
+        ("key", "FILE", "The key of --tls-cert, in PEM"),
+        ("cert", "FILE", "The certificate to show to a tls:// server, in PEM"),
+    )
 
 
 @main.command()
 @click.argument("url")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 3600),
-    default=5.0,
     metavar="SECONDS",
-    envvar="BETS_TIMEOUT",
     help="How long to wait for the answer (default 5). Environment: BETS_TIMEOUT.",
 )
 @_health_tls_options
-def health(url: str, timeout: float, **tls: str) -> int:
+def health(url: str, **options: Any) -> int:
     """Exit with 0 if the server at URL answers, else with 1.
 
     For a tls:// URL it shows a certificate; that of the server itself will do.
     """
     from bets_protocol.programs.stopping import let_sigterm_kill
     from bets_protocol.programs.tls import client_transports
+    from bets_server.config import command_settings
     from bets_server.health import is_healthy
 
     let_sigterm_kill()
-    files = {name.removeprefix("tls_"): value for name, value in tls.items()}
-    minimum = files.pop("min")
-    healthy, reason = is_healthy(url, timeout_s=timeout, transports=client_transports(url, minimum=minimum, **files))
+    values = command_settings(options, os.environ)
+    minimum, timeout_s = values.pop("tls_min"), values.pop("timeout")
+    files = {name.removeprefix("tls_"): value for name, value in values.items()}
+    healthy, reason = is_healthy(url, timeout_s=timeout_s, transports=client_transports(url, minimum=minimum, **files))
     if not healthy:
         click.echo(f"{url}: {reason}", err=True)
     return 0 if healthy else 1
 
 
 def _answer(
-    command: str, form: str, *, store: str | None, draw: str | None, control: str | None, **arguments: object
+    command: str,
+    *needed: str,
+    store: str | None,
+    draw: str | None,
+    control: str | None,
+    **options: str | None,
 ) -> int:
-    """Ask, and print the answer."""
+    """Ask, and print the answer.
+
+    Args:
+        command: its name.
+        needed: which of the options it cannot do without.
+        store: where to ask, as it was typed; likewise draw and control.
+        options: likewise; what is left of them when `form` is taken out are the command's arguments.
+
+    Raises:
+        ConfigError: an option cannot be used, or is missing.
+    """
     from bets_protocol.programs.exit_codes import ExitCode
     from bets_protocol.programs.output import write_result
     from bets_protocol.programs.stopping import let_sigterm_kill
+    from bets_server.config import command_settings
     from bets_server.console import asked, place_of
     from bets_server.reports import report
 
     let_sigterm_kill()
+    arguments = command_settings(options, os.environ, needed=needed)
+    form = arguments.pop("form")
     with asked(place_of(store, draw, control), command, **arguments) as rows:
         text = report(command, form, rows)
     write_result(text)
@@ -214,109 +230,104 @@ def _answer(
 @main.command()
 @_store_options
 @_format_option
-def status(form: str, **place: Any) -> int:
+def status(**options: Any) -> int:
     """Show what has come from each agency, and how the draw stands."""
-    return _answer("status", form, **place)
+    return _answer("status", **options)
 
 
 @main.command()
 @_store_options
 @_format_option
-def uploads(form: str, **place: Any) -> int:
+def uploads(**options: Any) -> int:
     """List the uploads, each with the number that `void` takes."""
-    return _answer("uploads", form, **place)
+    return _answer("uploads", **options)
 
 
 @main.command()
-@click.argument("number", type=click.IntRange(1), metavar="NUMBER")
-@click.option(
-    "--reason",
-    required=True,
-    metavar="TEXT",
-    envvar="BETS_REASON",
-    help="Why; it is written down. Environment: BETS_REASON.",
-)
+@click.argument("number", metavar="NUMBER")
+@click.option("--reason", metavar="TEXT", help="Why; it is written down, and must be given. Environment: BETS_REASON.")
 @_store_options
 @_format_option
-def void(number: int, reason: str, form: str, **place: Any) -> int:
+def void(**options: Any) -> int:
     """Have the bets of an upload count no more: one without a name or without an end, before the draw.
 
     They stay in the store as evidence. If its agency had finished, it has to do so again.
     """
-    return _answer("void", form, number=number, reason=reason, **place)
+    return _answer("void", "reason", **options)
 
 
 @main.command()
 @click.option(
     "--without",
-    type=click.IntRange(1, 255),
-    required=True,
     metavar="N",
-    envvar="BETS_WITHOUT",
-    help="The agency that is missing. Environment: BETS_WITHOUT.",
+    help="The agency that is missing; must be given. Environment: BETS_WITHOUT.",
 )
-@click.option(
-    "--reason",
-    metavar="TEXT",
-    envvar="BETS_REASON",
-    help="Why; it is written down. Environment: BETS_REASON.",
-)
+@click.option("--reason", metavar="TEXT", help="Why; it is written down. Environment: BETS_REASON.")
 @_store_options
 @_format_option
-def close(without: int, reason: str | None, form: str, **place: Any) -> int:
+def close(**options: Any) -> int:
     """Go on without an agency that does not finish: a running server takes no more bets of it.
 
     What was acknowledged to it stays in. If it was the last one missing, the draw takes place.
     """
-    return _answer("close", form, without=without, reason=reason, **place)
+    return _answer("close", "without", **options)
 
 
 @main.command()
 @_store_options
 @_format_option
-def audit(form: str, **place: Any) -> int:
+def audit(**options: Any) -> int:
     """List what has happened to uploads, agencies and draws."""
-    return _answer("audit", form, **place)
+    return _answer("audit", **options)
 
 
 @main.command()
 @_store_options
 @_agency_option
 @_format_option
-def winners(agency: int | None, form: str, **place: Any) -> int:
+def winners(**options: Any) -> int:
     """Print the winners: agency,document."""
-    return _answer("winners", form, agency=agency, **place)
+    return _answer("winners", **options)
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @_store_options
 @_agency_option
 @click.option(
     "--raw",
     is_flag=True,
-    envvar="BETS_RAW",
+    default=None,
     help="Leave names that a spreadsheet would take for formulas as they are. Environment: BETS_RAW.",
 )
-def export(file: Path, store: str | None, draw: str | None, control: str | None, agency: int | None, raw: bool) -> None:
-    """Write the bets to FILE: CSV, or SQLite where FILE ends in .db or .sqlite.
+def export(file: str, store: str | None, draw: str | None, control: str | None, **options: Any) -> None:
+    """Write the bets to FILE: CSV, or SQLite where FILE ends in .db or .sqlite; - is standard output.
 
     The columns are agency, first name, last name, document, birth date and number.
     """
+    from bets_protocol.programs.output import write_result
     from bets_protocol.programs.stopping import Stopped, deferred_stops, let_sigterm_kill
+    from bets_server.config import command_settings
     from bets_server.console import asked, place_of
-    from bets_server.export import export_rows
+    from bets_server.export import export_rows, print_rows
 
+    values = command_settings(options, os.environ)
+    place = place_of(store, draw, control)
+    said = ""
     try:
-        with deferred_stops(), asked(place_of(store, draw, control), "export", agency=agency) as rows:
-            count = export_rows(rows, file, raw=raw)
+        with deferred_stops(), asked(place, "export", agency=values["agency"]) as rows:
+            if file == "-":
+                print_rows(rows, raw=values["raw"])
+            else:
+                count = export_rows(rows, Path(file), raw=values["raw"], kept=place.files)
+                said = f"{count} bets written to {file}\n"
     except Stopped as stop:
         # Ending with 0, as a service does, would say that the file is there.
         if stop.signal is signal.SIGTERM:  # pragma: no cover - it kills the process, and what was measured with it
             let_sigterm_kill()
             signal.raise_signal(signal.SIGTERM)
         raise
-    click.echo(f"{count} bets written to {file}")
+    write_result(said)
 
 
 main.add_command(certs)

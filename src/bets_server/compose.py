@@ -11,12 +11,14 @@ a new start in the legacy system.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import stat
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,7 @@ def _confined() -> dict[str, Any]:
         "tmpfs": ["/tmp"],
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
+        "ulimits": {"core": 0},
     }
 
 
@@ -115,16 +118,8 @@ def write_compose(file: Path, clients: int, *, draw: int, project: Path) -> None
     root = os.path.relpath(project, target.parent)
     text = _as_yaml(compose_file(clients, draw=draw, root=root if root.startswith(".") else f"./{root}"))
     try:
-        _add_data_files(project / ".data", clients)
-    except OSError as error:
-        raise Unusable(f"{error.filename}: cannot make it: {error.strerror or error}") from error
-    try:
-        if target.exists():
-            target.open("a").close()  # replacing a file, below, asks for no right to write to it
-        if target.exists() and not target.is_file():  # /dev/stdout and the like
-            target.write_text(text, encoding="utf-8")
-        else:
-            _replace(target, text)
+        with _replacing(file, target, text):
+            _add_data_files(project / ".data", clients)
     except OSError as error:
         raise Unusable(f"{file}: cannot write it: {error.strerror or error}") from error
 
@@ -138,24 +133,40 @@ def _as_yaml(holds: Mapping[str, Any]) -> str:
 
 
 def _add_data_files(folder: Path, clients: int) -> None:
-    folder.mkdir(exist_ok=True)
-    for agency in range(1, clients + 1):
-        path = folder / f"agency-{agency}.csv"
-        if not path.exists():
-            path.touch()
-
-
-def _replace(target: Path, text: str) -> None:
-    """Put `text` in the place of the file in one step."""
     try:
-        mode = target.stat().st_mode & 0o777
+        folder.mkdir(exist_ok=True)
+        for agency in range(1, clients + 1):
+            path = folder / f"agency-{agency}.csv"
+            if not path.exists():
+                path.touch()
+    except OSError as error:
+        raise Unusable(f"{error.filename}: cannot make it: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _replacing(file: Path, target: Path, text: str) -> Iterator[None]:
+    """Put `text` in the place of a file in one step, once the block has ended well; before it is sure that it can be.
+
+    Args:
+        file: as it was given.
+        target: what it leads to; nothing where that is a pipe.
+    """
+    try:
+        mode = file.stat().st_mode
     except FileNotFoundError:
-        mode = 0o666 & ~_umask()
+        mode = stat.S_IFREG | 0o666 & ~_umask()
+    else:
+        file.open("a").close()  # replacing a file, below, asks for no right to write to it
+    if not stat.S_ISREG(mode):  # /dev/stdout and the like
+        file.write_text(text, encoding="utf-8")
+        yield
+        return
     descriptor, partial = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(partial, mode)
+        with open(descriptor, "w", encoding="utf-8") as written:
+            written.write(text)
+        os.chmod(partial, mode & 0o777)
+        yield
         os.replace(partial, target)
     except BaseException:
         os.unlink(partial)

@@ -6,15 +6,18 @@ the option's name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import attrs
 
+from bets_protocol import ConfigError
 from bets_protocol import limits as wire_limits
 from bets_protocol.programs.settings import (
     Resolved,
     Setting,
+    address,
     boolean,
     decimal_number,
     log_level,
@@ -23,6 +26,7 @@ from bets_protocol.programs.settings import (
     resolve,
     whole_number,
 )
+from bets_protocol.transports import TLS_VERSIONS
 from bets_server.limits import LIMIT_OPTIONS, LimitOption, Limits
 
 DEFAULT_PORT = 12345
@@ -33,6 +37,7 @@ TYPED_REVISION = 9
 """What `--revision` calls the family of typed messages, which the first byte tells apart: 7, 8 and 9."""
 
 _RANDOM = "random"
+_MAX_DAYS = 36_500
 
 
 def _winning_number(text: str) -> int | None:
@@ -53,7 +58,7 @@ def _limit_setting(option: LimitOption) -> Setting:
 SETTINGS = (
     Setting(name="port", env=("SERVER_PORT",), key="SERVER_PORT", parse=whole_number(0, 65535), default=DEFAULT_PORT),
     Setting(name="server_ip", key="SERVER_IP"),  # accepted and not used: the legacy server never did
-    Setting(name="listen", env=("BETS_LISTEN",), key="LISTEN", repeated=True, default=()),
+    Setting(name="listen", env=("BETS_LISTEN",), key="LISTEN", parse=address, repeated=True, default=()),
     Setting(
         name="backlog",
         env=("SERVER_LISTEN_BACKLOG",),
@@ -62,7 +67,11 @@ SETTINGS = (
         default=DEFAULT_BACKLOG,
     ),
     Setting(
-        name="agencies", env=("EXPECTED_CLIENTS",), key="EXPECTED_CLIENTS", parse=whole_number(1, 255), default=None
+        name="agencies",
+        env=("EXPECTED_CLIENTS",),
+        key="EXPECTED_CLIENTS",
+        parse=whole_number(1, wire_limits.MAX_AGENCY),
+        default=None,
     ),
     Setting(name="log_level", env=("LOGGING_LEVEL",), key="LOGGING_LEVEL", parse=log_level, default="INFO"),
     Setting(name="store", env=("BETS_STORE",), default=DEFAULT_STORE),
@@ -86,10 +95,28 @@ SETTINGS = (
     Setting(name="tls_cert", env=("BETS_TLS_CERT",), key="TLS_CERT", default=""),
     Setting(name="tls_key", env=("BETS_TLS_KEY",), key="TLS_KEY", default=""),
     Setting(name="tls_ca", env=("BETS_TLS_CA",), key="TLS_CA", default=""),
-    Setting(name="tls_min", env=("BETS_TLS_MIN",), key="TLS_MIN", parse=one_of("1.2", "1.3"), default="1.3"),
+    Setting(name="tls_min", env=("BETS_TLS_MIN",), key="TLS_MIN", parse=one_of(*TLS_VERSIONS), default="1.3"),
     Setting(name="tls_pins", env=("BETS_TLS_PINS",), key="TLS_PINS", default=""),
     *map(_limit_setting, LIMIT_OPTIONS),
 )
+
+COMMAND_SETTINGS = (
+    *(setting for setting in SETTINGS if setting.name in ("tls_cert", "tls_key", "tls_ca", "tls_min")),
+    Setting(name="form", option="--format", env=("BETS_FORMAT",), parse=one_of("text", "json"), default="text"),
+    Setting(name="agency", env=("BETS_AGENCY",), parse=whole_number(1, wire_limits.MAX_AGENCY)),
+    Setting(name="without", env=("BETS_WITHOUT",), parse=whole_number(1, wire_limits.MAX_AGENCY)),
+    Setting(name="number", option="NUMBER", parse=whole_number(1, 2**63 - 1)),
+    Setting(name="reason", env=("BETS_REASON",)),
+    Setting(name="raw", env=("BETS_RAW",), parse=boolean, default=False),
+    Setting(name="timeout", env=("BETS_TIMEOUT",), parse=decimal_number(0.1, 3600), default=5.0),
+    Setting(name="agency_number", option="N", parse=whole_number(1, wire_limits.MAX_AGENCY)),
+    Setting(name="days", env=("BETS_DAYS",), parse=whole_number(1, _MAX_DAYS), default=397),
+    Setting(name="ca_days", env=("BETS_CA_DAYS",), parse=whole_number(1, _MAX_DAYS), default=3650),
+    Setting(name="force", env=("BETS_FORCE",), parse=boolean, default=False),
+    Setting(name="folder", option="--dir", env=("BETS_DIR",), parse=Path),
+    Setting(name="names", option="--name", env=("BETS_NAME",), repeated=True, default=()),
+)
+"""What commands other than `serve` take, by the names of their parameters."""
 
 DEFAULT_AGENCIES = 5
 
@@ -130,7 +157,7 @@ class ServerSettings:
     tls_cert: str = ""
     tls_key: str = ""
     tls_ca: str = ""
-    tls_min: Literal["1.2", "1.3"] = "1.3"
+    tls_min: str = "1.3"
     tls_pins: str = ""
     limits: Limits = attrs.field(factory=Limits)
 
@@ -140,14 +167,23 @@ class ServerSettings:
         return any(url.lower().startswith("tls://") for url in self.listen)
 
 
+def resolve_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> Resolved:
+    """The values of `SETTINGS`, and where each comes from.
+
+    Raises:
+        ConfigError: as `load_settings`.
+    """
+    path = options.get("config")
+    return resolve(SETTINGS, options, environ, None if path is None else read_ini(path), path or "")
+
+
 def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSettings:
     """The settings from options, environment and the INI file that `options["config"]` names.
 
     Raises:
         ConfigError: a value that does not parse or an unknown key; names where it stands.
     """
-    path = options.get("config")
-    values = resolve(SETTINGS, options, environ, read_ini(path) if path else None, path or "")
+    values = resolve_settings(options, environ)
     return ServerSettings(
         listen=values["listen"] or (f"tcp://127.0.0.1:{values['port']}",),
         backlog=values["backlog"],
@@ -170,10 +206,32 @@ def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> Ser
     )
 
 
+def command_settings(
+    options: Mapping[str, Any], environ: Mapping[str, str], *, needed: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The values of a command's own options, from options and environment.
+
+    Args:
+        options: all that are the command's own, by the names in `COMMAND_SETTINGS`; None: not given.
+        environ: of the process.
+        needed: those that must be given.
+
+    Raises:
+        ConfigError: a value does not parse, or is missing; names where it stands.
+    """
+    settings = [setting for setting in COMMAND_SETTINGS if setting.name in options]
+    values = resolve(settings, options, environ)
+    for setting in settings:
+        if setting.name in needed and values[setting.name] is None:
+            option = setting.option or f"--{setting.name}"
+            raise ConfigError(f"{option} is missing; it may also be {setting.env[0]} in the environment")
+    return dict(values)
+
+
 def _expected_agencies(values: Resolved) -> int:
     """The agencies; where nothing sets them, a set backlog does, as in the legacy server."""
     if values["agencies"] is not None:
         return int(values["agencies"])
     if values.origin("backlog") is not None:
-        return min(255, int(values["backlog"]))
+        return min(wire_limits.MAX_AGENCY, int(values["backlog"]))
     return DEFAULT_AGENCIES

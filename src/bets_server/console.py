@@ -22,7 +22,7 @@ from bets_protocol.transports import Stream
 from bets_server.config import SETTINGS
 from bets_server.control_socket import MAX_ANSWER_BYTES, connected, control_path, line_of, message_of
 from bets_server.desk import NeedsServer, Row, StoreDesk, answer
-from bets_server.store import open_store
+from bets_server.store import open_store, path_of
 
 CONNECT_S: Final = 5.0
 """Seconds for a server to be there: it is on this machine."""
@@ -56,6 +56,14 @@ class Place:
     store: str
     draw: int | None
     control: Path | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files among them: the control socket, and the store where it is one."""
+        files = [] if self.control is None else [self.control]
+        with contextlib.suppress(ConfigError):  # another scheme's URL, which need not name a file
+            files.append(path_of(self.store))
+        return tuple(files)
 
 
 def place_of(store: str | None, draw: str | None, control: str | None) -> Place:

@@ -1,15 +1,16 @@
 """What the server's container runs: `bets-server`, with an address that the other containers can reach.
 
 Strategy: the settings stay those of `bets-server serve`, and `/config.ini` is their file where it is mounted, as in
-the legacy container. Only the default address differs: a container's loopback is of no use to anybody else, so the
-server listens at every address, at the port that the settings say; `health` without a URL asks at that port.
+the legacy container. Only the default address differs: a container's loopback is of no use to anybody else, so where
+nothing says at which addresses to listen, the server listens at every one, at the port that the settings say. `health`
+without a URL asks there.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from bets_protocol import ConfigError
 from bets_protocol.programs.exit_codes import ExitCode
@@ -17,7 +18,7 @@ from bets_protocol.programs.first_process import CONFIG_VARIABLE, take_stops, us
 from bets_protocol.programs.guard import say_error
 from bets_protocol.transports import parse_url
 from bets_server import cli
-from bets_server.config import load_settings
+from bets_server.config import resolve_settings
 
 CONFIG_FILE = "/config.ini"
 
@@ -41,27 +42,21 @@ def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> list[s
     """`arguments`, with the addresses added to a `serve` or `health` that stands alone.
 
     Raises:
-        ConfigError: as `load_settings`.
+        ConfigError: as `resolve_settings`.
     """
+    if list(arguments) not in (["serve"], ["health"]):
+        return list(arguments)
+    values = resolve_settings({"config": environ.get(CONFIG_VARIABLE) or None}, environ)
+    urls = values["listen"] or (f"tcp://{_EVERY_ADDRESS}:{values['port']}",)
     if list(arguments) == ["serve"]:
-        urls = _listening(environ, lambda host: _EVERY_ADDRESS if host == _LOOPBACK else host)
         return ["serve", *(part for url in urls for part in ("--listen", url))]
-    if list(arguments) == ["health"]:
-        return ["health", _listening(environ, lambda host: _LOOPBACK if host == _EVERY_ADDRESS else host)[0]]
-    return list(arguments)
+    return ["health", _reachable(urls[0])]
 
 
-def _listening(environ: Mapping[str, str], host: Callable[[str], str]) -> list[str]:
-    """Where the settings say to listen, each host replaced by what `host` gives for it."""
-    settings = load_settings({"config": environ.get(CONFIG_VARIABLE)}, environ)
-    return [_with_host(url, host) for url in settings.listen]
-
-
-def _with_host(url: str, host: Callable[[str], str]) -> str:
+def _reachable(url: str) -> str:
+    """Where to connect to what listens at `url`."""
     parsed = parse_url(url)
-    if parsed.host not in (_LOOPBACK, _EVERY_ADDRESS):
-        return url
-    return f"{parsed.scheme}://{host(parsed.host)}:{parsed.port}"
+    return f"{parsed.scheme}://{_LOOPBACK}:{parsed.port}" if parsed.host == _EVERY_ADDRESS else url
 
 
 if __name__ == "__main__":

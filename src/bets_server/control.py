@@ -94,18 +94,36 @@ class ControlServer:
             return self
         with contextlib.ExitStack() as parts:
             try:
-                listener = parts.enter_context(listening(self._path))
+                self._thread = self._begun(self._path, parts)
             except (ConfigError, ConnectError) as error:
                 if self._required:
                     raise ConfigError(f"--control: {error}") from error
+                parts.close()
                 self._log.no_control(error)
-                return self
-            stop, self._stop = (parts.enter_context(end) for end in socket.socketpair())
-            loop = _Loop(listener, stop, self._desk, self._log, self._clock)
-            thread = threading.Thread(target=loop.run, name="control", daemon=True)
-            thread.start()
-            self._thread, self._parts = thread, parts.pop_all()
+            else:
+                self._parts = parts.pop_all()
         return self
+
+    def _begun(self, path: Path, parts: contextlib.ExitStack) -> threading.Thread:
+        """Opens what is needed, into `parts`, and starts the thread.
+
+        Raises:
+            ConfigError: the path cannot be one.
+            ConnectError: something cannot be opened, or no thread be started.
+        """
+        listener = parts.enter_context(listening(path))
+        try:
+            stop, self._stop = (parts.enter_context(end) for end in socket.socketpair())
+            selector = parts.enter_context(selectors.DefaultSelector())
+        except OSError as error:
+            raise ConnectError(f"cannot listen at {path}: {error.strerror}") from error
+        loop = _Loop(listener, stop, selector, self._desk, self._log, self._clock)
+        thread = threading.Thread(target=loop.run, name="control", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # how `threading` says that the system allows no further one
+            raise ConnectError(f"cannot listen at {path}: {error}") from error
+        return thread
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -180,14 +198,20 @@ class _Loop:
     """The thread's work: everything in here belongs to it."""
 
     def __init__(
-        self, listener: Listener, stop: socket.socket, desk: Desk, log: ServerLog, clock: Callable[[], float]
+        self,
+        listener: Listener,
+        stop: socket.socket,
+        selector: selectors.BaseSelector,
+        desk: Desk,
+        log: ServerLog,
+        clock: Callable[[], float],
     ) -> None:
         self._listener = listener
         self._stop = stop
         self._desk = desk
         self._log = log
         self._clock = clock
-        self._selector = selectors.DefaultSelector()
+        self._selector = selector
         self._calls: set[_Call] = set()
         self._accepting = False
         self._rests_until = 0.0
@@ -201,7 +225,6 @@ class _Loop:
         finally:
             for call in list(self._calls):
                 self._drop(call)
-            self._selector.close()
 
     def _round(self) -> bool:
         now = self._clock()

@@ -3,6 +3,9 @@
 Strategy: a heap of times with at most a few entries for a session. A deadline that moves away leaves its entry where it
 is, and is looked at when that comes up; only one that comes nearer makes a new entry. So a message costs no work here,
 however often it moves the deadline.
+
+Entries of sessions that are gone stay, too, and would be many where deadlines are long and connections short. So once
+they are most of the heap, it is built anew.
 """
 
 from __future__ import annotations
@@ -11,6 +14,9 @@ import heapq
 from collections.abc import Iterator, Mapping
 
 from bets_server.session import Session
+
+SPARE_ENTRIES = 1024
+"""Entries that are looked at by nobody any more, beside one for each session, before they are thrown out."""
 
 
 class Deadlines:
@@ -37,6 +43,8 @@ class Deadlines:
         if at < session.looked_at_by:
             session.looked_at_by = at
             heapq.heappush(self._heap, (at, session.number))
+            if len(self._heap) > 2 * len(self._sessions) + SPARE_ENTRIES:
+                self._throw_out()
 
     def passed(self, now: float) -> Iterator[Session]:
         """The sessions that are due. Each is given once for one deadline."""
@@ -51,3 +59,9 @@ class Deadlines:
                 yield session
             else:
                 self.set(session, session.due_at)
+
+    def _throw_out(self) -> None:
+        """Keeps the one entry of each session that it will be looked at by."""
+        alive = self._sessions.values()
+        self._heap = [(each.looked_at_by, each.number) for each in alive if each.looked_at_by < float("inf")]
+        heapq.heapify(self._heap)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypedDict
 
 import attrs
 
-from bets_protocol import Bet, ConfigError, StorageError
+from bets_protocol import Bet, ConfigError, StorageError, limits
 from bets_protocol.programs.exit_codes import ExitCode, ProgramError
 from bets_server.store import BetStore, NotVoidable, SealOutcome, StoreFull, UploadState
 
@@ -25,7 +25,6 @@ MAX_REASON_CHARACTERS: Final = 500
 _ROWS_PER_PIECE: Final = 256
 """Bounds a piece to 300 KB: a bet takes 1.1 KB at most, when each letter of its names is a quotation mark."""
 
-_MAX_AGENCY: Final = 255
 _MAX_NUMBER: Final = 2**63 - 1
 
 Row = Any
@@ -53,7 +52,7 @@ class NeedsServer(ProgramError):
 class AgencySeen(TypedDict):
     """What a running server has seen of one agency.
 
-    `connections`: how many it has open now. `silent_s`: seconds since the last message of it; None: none was answered.
+    `connections`: how many it has open now. `silent_s`: seconds since its last message was answered; None: none was.
     """
 
     connections: int
@@ -63,12 +62,13 @@ class AgencySeen(TypedDict):
 class LiveStatus(TypedDict):
     """What only a running server knows.
 
-    `agencies`: the draw waits for 1 to this. `connections`: open ones, those included that nobody knows the agency of.
-    `seen`: the agencies that have sent a message since the server was started, or are connected.
+    `agencies`: the draw waits for 1 to this. `connections`: all open ones. `unknown_connections`: those of them that
+    are of no known agency. `seen`: the agencies that were answered since the server was started, or are connected.
     """
 
     agencies: int
     connections: int
+    unknown_connections: int
     seen: dict[int, AgencySeen]
 
 
@@ -208,6 +208,7 @@ def _status(desk: Desk) -> Iterator[Row]:
         "agencies": len(expected) if live is not None else None,
         "missing": sorted(expected - state.sealed) if live is not None and not state.drawn else [],
         "connections": live["connections"] if live is not None else None,
+        "unknown_connections": live["unknown_connections"] if live is not None else None,
         "by_agency": [
             {
                 "agency": agency,
@@ -289,7 +290,7 @@ def _reason(command: str, name: str, value: Any) -> str:
     return value.strip()
 
 
-_AGENCY = _whole_number(1, _MAX_AGENCY)
+_AGENCY = _whole_number(1, limits.MAX_AGENCY)
 
 _COMMANDS: Mapping[str, tuple[Callable[..., Iterable[Row]], Mapping[str, _Check]]] = {
     "status": (_status, {}),

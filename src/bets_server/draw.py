@@ -8,12 +8,8 @@ barrier, the draw and its winners become durable together or not at all.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
 from bets_protocol import ConfigError, InvalidMessage, limits
-
-MAX_AGENCY: Final = 255
-"""The largest agency number, which is also the largest number of agencies: the wire gives it one byte."""
 
 
 def expected_agencies(expected: int) -> range:
@@ -25,8 +21,8 @@ def expected_agencies(expected: int) -> range:
     Raises:
         ConfigError: `expected` is outside that range.
     """
-    if not 1 <= expected <= MAX_AGENCY:
-        raise ConfigError(f"the number of expected agencies is {expected}, and must be 1 to {MAX_AGENCY}")
+    if not 1 <= expected <= limits.MAX_AGENCY:
+        raise ConfigError(f"the number of expected agencies is {expected}, and must be 1 to {limits.MAX_AGENCY}")
     return range(1, expected + 1)
 
 
@@ -36,8 +32,8 @@ def checked_agency(agency: int) -> int:
     Raises:
         InvalidMessage: it is outside 1 to 255.
     """
-    if not 1 <= agency <= MAX_AGENCY:
-        raise InvalidMessage(f"{agency} is not in 1 to {MAX_AGENCY}", path="agency")
+    if not 1 <= agency <= limits.MAX_AGENCY:
+        raise InvalidMessage(f"{agency} is not in 1 to {limits.MAX_AGENCY}", path="agency")
     return agency
 
 

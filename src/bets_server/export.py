@@ -1,19 +1,32 @@
-"""Writes bets as rows: a CSV file, or an SQLite file with a plain table.
+"""Writes bets as rows: a CSV file, an SQLite file with a plain table, or CSV on standard output.
 
-The file appears whole or not at all: it is written beside its place and moved there at the end.
+The file appears whole or not at all: it is written beside its place and moved there at the end, readable by its owner
+only, as the store is. What is replaced is an ordinary file, and never a part of a store: a slip of the pen must not
+cost the bets.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
+import io
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import attrs
 
 from bets_protocol import Bet, BetsError, ConfigError
+from bets_protocol.programs.output import forsake, write_result
+from bets_protocol.programs.stopping import Stopped, interruptible
+from bets_server.store import store_of
 
 FIELDS = tuple(field.name for field in attrs.fields(Bet))
 """The columns: those of a bet, in the order of its fields."""
@@ -22,43 +35,126 @@ SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
+_ROWS_PER_PIECE = 256
+"""Written to standard output at a time: some 20 KB."""
 
-def export_rows(rows: Iterable[Sequence[object]], path: Path, *, raw: bool = False) -> int:
+
+def export_rows(rows: Iterable[Sequence[object]], path: Path, *, raw: bool = False, kept: Iterable[Path] = ()) -> int:
     """Writes `rows` to `path`, SQLite by its suffix and CSV otherwise; returns how many.
 
     Args:
         rows: bets, as the values of `FIELDS`, in the order in which they are to stand.
-        path: replaced if it is there.
+        path: an ordinary file there is replaced; through a symbolic link, what it leads to.
         raw: in CSV, leave a name that a spreadsheet would take for a formula as it is, instead of putting an
             apostrophe in front.
+        kept: files that are not replaced, by whichever of their names: those where the rows come from.
 
     Raises:
-        ConfigError: the file cannot be written; what was there before is unchanged. Likewise where `rows` raises.
+        ConfigError: the file cannot or must not be written; what was there before is unchanged. Likewise where `rows`
+            raises.
     """
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    write = _write_sqlite if path.suffix in SQLITE_SUFFIXES else _write_csv
+    target = Path(os.path.realpath(path))
+    with _refusals(path):
+        _require_replaceable(path, target, kept)
+        with _replacing(target) as partial:
+            return _write_sqlite(rows, partial) if path.suffix in SQLITE_SUFFIXES else _write_csv(rows, partial, raw)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Says why the file cannot be written."""
     try:
-        count = write(rows, partial, raw)
-        os.replace(partial, path)
-    except BetsError:  # of `rows`; a deadline that passes is an OSError, too
+        yield
+    except BetsError:  # of the rows, too; a deadline that passes is an OSError
         raise
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{path}: cannot be written: {reason}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return count
+
+
+def _require_replaceable(path: Path, target: Path, kept: Iterable[Path]) -> None:
+    if any(target == Path(os.path.realpath(one)) or _are_same(target, one) for one in kept):
+        raise ConfigError(f"{path}: cannot be written: the bets come from there")
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()  # not of `target`: that of a pipe leads nowhere
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(found.st_mode) or _is_standard(found):
+            raise ConfigError(f"{path}: cannot be written: it is no ordinary file; - stands for standard output")
+    if (store := store_of(target) or store_of(path)) is not None:
+        raise ConfigError(f"{path}: cannot be written: it belongs to the store {store}")
+
+
+def _is_standard(found: os.stat_result) -> bool:
+    """Whether it is what standard output, say, goes to: `/dev/stdout` leads there, and who has it open keeps it."""
+    for descriptor in range(3):
+        with contextlib.suppress(OSError):  # closed
+            if os.path.samestat(found, os.fstat(descriptor)):
+                return True
+    return False
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """An empty file, mode 0600, that takes the place of `target` when the block has ended well."""
+    descriptor, partial = tempfile.mkstemp(prefix=".export-", dir=target.parent)
+    os.close(descriptor)
+    try:
+        yield Path(partial)
+        os.replace(partial, target)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def print_rows(rows: Iterable[Sequence[object]], *, raw: bool = False) -> None:
+    """Writes `rows` to standard output as CSV in UTF-8, as they come.
+
+    Args:
+        rows: likewise.
+        raw: likewise.
+
+    Raises:
+        OutputError: it cannot be written.
+        Stopped: somebody asked for it; nothing more goes to standard output then, not even the log, since it would
+            stand in the middle of the CSV.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    rest = iter(rows)
+    try:
+        while some := list(islice(rest, _ROWS_PER_PIECE)):
+            text = io.StringIO(newline="")
+            _write_lines(some, text, raw)
+            with interruptible():  # its reader may take its time
+                write_result(text.getvalue())
+    except Stopped:
+        if sys.stdout is not None:
+            forsake(sys.stdout)
+        raise
 
 
 def _write_csv(rows: Iterable[Sequence[object]], path: Path, raw: bool) -> int:
-    count = 0
-    with path.open("x", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        for row in rows:
-            writer.writerow(row if raw else [_without_formula(value) for value in row])
-            count += 1
+    with path.open("w", encoding="utf-8", newline="") as file:
+        count = _write_lines(rows, file, raw)
         file.flush()
         os.fsync(file.fileno())
+    return count
+
+
+def _write_lines(rows: Iterable[Sequence[object]], file: TextIO, raw: bool) -> int:
+    count = 0
+    writer = csv.writer(file)
+    for row in rows:
+        writer.writerow(row if raw else [_without_formula(value) for value in row])
+        count += 1
     return count
 
 
@@ -66,7 +162,7 @@ def _without_formula(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
-def _write_sqlite(rows: Iterable[Sequence[object]], path: Path, _raw: bool) -> int:
+def _write_sqlite(rows: Iterable[Sequence[object]], path: Path) -> int:
     connection = sqlite3.connect(path)
     try:
         columns = ", ".join(f"{field.name} {_SQL_TYPES[field.type]} NOT NULL" for field in attrs.fields(Bet))

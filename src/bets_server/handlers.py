@@ -102,9 +102,22 @@ class Answer:
         return self.parked or (self.reply is None and not self.error)
 
     @property
+    def is_early(self) -> bool:
+        """Whether winners were asked for too early, which is no fault: it is asked again every two seconds."""
+        return isinstance(self.reply, UploadStatus) and self.reply.code == RejectCode.INCOMPLETE
+
+    @property
     def ends_upload(self) -> bool:
         """Whether nothing that the peer has sent behind the request is looked at."""
         return isinstance(self.reply, UploadStatus) and self.reply.code not in _GOING_ON
+
+
+@attrs.frozen
+class Refusal:
+    """Why something is not done: the code, and the reason for the log."""
+
+    code: RejectCode
+    reason: str
 
 
 @attrs.frozen(kw_only=True)
@@ -113,6 +126,7 @@ class Work:
 
     Attributes:
         holder: whom its certificate speaks for; None: nothing is known of that, and it may speak for anybody.
+        refusal: why its upload is not opened, whatever the store thinks of it; None: it may be.
     """
 
     session: int
@@ -120,6 +134,12 @@ class Work:
     requests: tuple[Request, ...]
     binding: Binding | None = None
     holder: Holder | None = None
+    refusal: Refusal | None = None
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it asks for an upload to be opened, and for nothing else yet."""
+        return len(self.requests) == 1 and isinstance(self.requests[0], OpenUpload)
 
 
 @attrs.frozen(kw_only=True)
@@ -262,6 +282,8 @@ class Handlers:
         binding = work.binding
         for request in work.requests:
             answer = answer_without_store(request, binding, work.holder)
+            if answer is None and isinstance(request, OpenUpload) and work.refusal is not None:
+                answer = self._refuse_to_open(request, work.refusal)
             if answer is None:
                 answer = self._answer(request, binding, receipts, work.holder)
             yield answer
@@ -290,12 +312,21 @@ class Handlers:
         try:
             opening = self.store.open_upload(request.agency, request.upload_id, total=request.total, note=_who(holder))
         except StoreFull:
-            return _not_opened(RejectCode.STORE_FULL, self._draw)
+            return self._refuse_to_open(request, Refusal(RejectCode.STORE_FULL, REASONS[RejectCode.STORE_FULL]))
         status = UploadStatus(code=opening.code, draw=self._draw, stored=opening.stored, crc32=opening.crc32)
         if opening.ticket is None:
             return Answer(reply=status, error=REASONS[opening.code])
         binding = Binding(ticket=opening.ticket, draw=self._draw, stored=opening.stored, crc32=opening.crc32)
         return Answer(reply=status, binding=binding)
+
+    def _refuse_to_open(self, request: OpenUpload, refusal: Refusal) -> Answer:
+        """The answer to an opening that would have been possible: what it says of the upload is right all the same."""
+        if request.draw != self._draw:
+            return _not_opened(RejectCode.WRONG_DRAW, self._draw)
+        known = self.store.find_upload(request.agency, request.upload_id)
+        stored, crc32 = (0, 0) if known is None else (known.stored, known.crc32)
+        status = UploadStatus(code=refusal.code, draw=self._draw, stored=stored, crc32=crc32)
+        return Answer(reply=status, error=refusal.reason)
 
     def _winners(self, request: WinnersRequest, holder: Holder | None) -> Answer:
         """The answer on revisions 7 and 8."""

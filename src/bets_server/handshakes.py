@@ -5,14 +5,18 @@ only so many may begin each second.
 
 Rules:
 
-1. A connection that has sent nothing costs nothing and waits outside, under its deadline.
-2. The newest of those that wait goes first: who has waited longest has most likely given up, or never meant it.
+1. A connection that has sent nothing costs nothing and waits outside, under its deadline. One that fails before this
+   side has answered it has cost next to nothing, and does not count among those that have begun.
+2. The newest of those that wait goes first: who has waited longest has most likely given up, or never meant it. Peers
+   that are complained about often come after all others.
 3. One begins in a round, and few are saved up for a crowd: each keeps everybody else waiting while it is computed.
 4. Where all places are taken, one that has held its place for long gives it up: an honest handshake takes two trips
    through the network, so one that takes much longer is the likeliest to be no handshake at all.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from bets_server.limits import Limits
 from bets_server.session import Session
@@ -27,13 +31,19 @@ PATIENCE_S = 1.0
 class Handshakes:
     """The handshakes that are under way, and those that wait.
 
+    Args:
+        limits: how many.
+        misbehaves: whether a peer is complained about often; None: nobody is.
+
     Thread: reactor.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, misbehaves: Callable[[str], bool] | None = None) -> None:
         self._limits = limits
+        self._misbehaves = misbehaves or (lambda _peer: False)
         self._under_way: dict[int, Session] = {}  # the oldest first
         self._waiting: dict[int, Session] = {}  # likewise
+        self._last: dict[int, Session] = {}  # that wait, too, and come behind all of those
         self._most_tokens = max(1.0, limits.handshakes_per_second * SAVED_UP_S)
         self._tokens = self._most_tokens
         self._begun = False  # in this round
@@ -47,7 +57,7 @@ class Handshakes:
         """Whether `session`, of which bytes have come, may go on; else it waits until `next_admitted` gives it."""
         if session.number in self._under_way:
             return True
-        if not self._waiting and self._take_place(now):
+        if not self._any_waits and self._take_place(now):
             self._begin(session, now)
             return True
         self._waiting[session.number] = session
@@ -56,23 +66,23 @@ class Handshakes:
 
     def next_admitted(self, now: float) -> Session | None:
         """One that has waited and may go on now."""
-        if not self._waiting or not self._take_place(now):
+        if not self._any_waits or not self._take_place(now):
             return None
-        _, session = self._waiting.popitem()
+        session = self._take_next()
         session.held = False
         self._begin(session, now)
         return session
 
     def overstaying(self, now: float) -> Session | None:
         """One that has to give its place to those that wait, if there is one."""
-        if not self._waiting or len(self._under_way) < self._limits.max_handshakes:
+        if not self._any_waits or len(self._under_way) < self._limits.max_handshakes:
             return None
         oldest = next(iter(self._under_way.values()))
         return oldest if now - oldest.shaking_since >= PATIENCE_S else None
 
     def next_at(self, now: float) -> float:
         """When one of those that wait may go on at the earliest; infinity: none waits."""
-        if not self._waiting:
+        if not self._any_waits:
             return float("inf")
         if len(self._under_way) >= self._limits.max_handshakes:
             return next(iter(self._under_way.values())).shaking_since + PATIENCE_S
@@ -80,8 +90,24 @@ class Handshakes:
 
     def leave(self, session: Session) -> None:
         """The handshake of `session` has ended, in whatever way; harmless where there was none."""
-        self._under_way.pop(session.number, None)
+        begun = self._under_way.pop(session.number, None) is not None
+        if begun and not session.stream.handshake_answered:
+            self._tokens = min(self._most_tokens, self._tokens + 1)
         self._waiting.pop(session.number, None)
+        self._last.pop(session.number, None)
+
+    @property
+    def _any_waits(self) -> bool:
+        return bool(self._waiting or self._last)
+
+    def _take_next(self) -> Session:
+        """The one that goes first of those that wait."""
+        while self._waiting:
+            number, session = self._waiting.popitem()
+            if not self._misbehaves(session.stream.peer):
+                return session
+            self._last[number] = session
+        return self._last.popitem()[1]
 
     def _begin(self, session: Session, now: float) -> None:
         session.shaking_since = now

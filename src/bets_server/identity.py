@@ -5,7 +5,7 @@ holder probe the server and nothing else. What is held against it is the agency 
 upload, of a question for winners, and of every bet.
 
 A list of pins narrows that: where there is one, only the certificates on it speak for their agency. Taking one off the
-list and sending SIGHUP revokes it.
+list and sending SIGHUP revokes it, for connections that are open, too.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from bets_protocol import ConfigError
+from bets_protocol import ConfigError, limits
+from bets_protocol.programs.agency_uri import agency_of
 
 if TYPE_CHECKING:
     from bets_protocol.transports import PeerCertificate
 
-_AGENCY = re.compile(r"urn:bets:agency:([1-9][0-9]{0,2})", re.ASCII)
 _PIN = re.compile(r"([0-9a-f]{64})\s+([1-9][0-9]{0,2})", re.ASCII)
-_MAX_AGENCY = 255
 
 
 @attrs.frozen(kw_only=True)
@@ -46,11 +45,21 @@ def holder_of(certificate: PeerCertificate, pins: Mapping[str, int] | None = Non
     Args:
         pins: as from `read_pins`; None: every certificate of the CA is good.
     """
-    named = [int(found[1]) for uri in certificate.uris if (found := _AGENCY.fullmatch(uri))]
-    agency = named[0] if len(named) == 1 == len(certificate.uris) and named[0] <= _MAX_AGENCY else None
+    agency = agency_of(certificate.uris[0]) if len(certificate.uris) == 1 else None
     if pins is not None and pins.get(certificate.fingerprint) != agency:
         agency = None
     return Holder(agency=agency, fingerprint=certificate.fingerprint)
+
+
+def change_of_holder(holder: Holder | None, certificate: PeerCertificate | None, pins: Mapping[str, int] | None) -> str:
+    """Why `holder` is no longer whom its certificate speaks for; empty: it is, or there is none.
+
+    Args:
+        pins: as they are now.
+    """
+    if holder is None or certificate is None or (agency := holder_of(certificate, pins).agency) == holder.agency:
+        return ""
+    return f"its certificate speaks for {'no agency' if agency is None else f'agency {agency}'} now"
 
 
 def read_pins(path: Path) -> dict[str, int]:
@@ -72,8 +81,10 @@ def read_pins(path: Path) -> dict[str, int]:
         if not text or text.startswith("#"):
             continue
         found = _PIN.fullmatch(text.replace(":", ""))
-        if found is None or int(found[2]) > _MAX_AGENCY:
-            raise ConfigError(f"{path}:{number}: expected 64 hexadecimal digits and an agency, 1 to {_MAX_AGENCY}")
+        if found is None or int(found[2]) > limits.MAX_AGENCY:
+            raise ConfigError(
+                f"{path}:{number}: expected 64 hexadecimal digits and an agency, 1 to {limits.MAX_AGENCY}"
+            )
         if found[1] in pins:
             raise ConfigError(f"{path}:{number}: the fingerprint stands there twice")
         pins[found[1]] = int(found[2])

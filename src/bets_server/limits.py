@@ -41,11 +41,17 @@ class Limits:
             file up to there, which of a gigabyte takes minutes.
         drain_timeout_s: how long a peer may take nothing of its answers; with `min_rate`.
         min_rate: bytes a second that a peer must take of its answers, on the whole, once it has taken none for a while.
+        after_draw_timeout_s: with `--exit-after-draw`, how long a server that was started after the draw waits for
+            agencies that have not got their winners: longer than a client rests between two attempts, which is 10 s.
         linger_timeout_s: how long a peer may still send after its last answer, so that no reset overtakes it.
         stop_linger_timeout_s: the same while the server stops: shorter, since a stop must be quick.
         heartbeat_s: between two signs of life to those that wait for the draw, and two looks whether they are there.
         complaints_per_minute: errors of one peer that are logged each minute; what is beyond is counted.
-        penalty_s: how long the connections of a peer beyond that wait before they are served.
+        penalty_s: how long a peer beyond that waits for each further refusal, and for what it sends behind that.
+        penalties_per_second: how many connections of one address may begin to wait so in one second; with more of them
+            its new ones wait, too, before they are served. So do only programs that await no answer, or are many.
+        reopenings_per_minute: how often an upload may be opened again while nothing is added to it. A client that finds
+            nobody there doubles its rests from 0.1 s to 10 s, which makes less than 30 attempts in a minute.
     """
 
     max_connections: int = _bound(1024, 1, 1_000_000, "connections in all")
@@ -60,11 +66,16 @@ class Limits:
     resume_timeout_s: float = _seconds(600.0, "until the first batch of an upload that goes on")
     drain_timeout_s: float = _seconds(10.0, "that a peer may leave its answers unread")
     min_rate: int = _bound(1000, 1, 1_000_000_000, "bytes a second that a peer must take of its answers")
+    after_draw_timeout_s: float = _seconds(
+        60.0, "without a question for winners until a server that was started after its draw ends (`--exit-after-draw`)"
+    )
     linger_timeout_s: float = _seconds(1.0, "after the last answer", option=False)
     stop_linger_timeout_s: float = _seconds(0.3, "after the last answer while the server stops", option=False)
     heartbeat_s: float = _seconds(30.0, "between two signs of life", option=False)
     complaints_per_minute: int = _bound(60, 1, 1_000_000, "errors of one peer logged a minute", option=False)
-    penalty_s: float = _seconds(1.0, "that connections of a peer beyond that wait", option=False)
+    penalty_s: float = _seconds(1.0, "that a peer beyond that waits for a refusal", option=False)
+    penalties_per_second: int = _bound(16, 1, 1_000_000, "connections of one address that wait", option=False)
+    reopenings_per_minute: int = _bound(120, 1, 1_000_000, "openings of one upload a minute", option=False)
 
 
 @attrs.frozen(kw_only=True)

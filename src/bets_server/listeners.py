@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from bets_protocol import TransportError
 from bets_protocol.transports import Listener, OutOfDescriptors, Stream
+from bets_server.control import MAX_CONNECTIONS as MAX_OPERATORS
 from bets_server.logs import ServerLog
 
 ACCEPTS_A_ROUND = 4
@@ -24,9 +25,9 @@ ACCEPTS_A_ROUND = 4
 PAUSE_S = 1.0
 """Seconds without accepting once that has failed; sooner when a connection closes. And seconds between complaints."""
 
-SPARE_DESCRIPTORS = 8
-"""Descriptors that connections never get: a store opens two at once, and SQLite may want a temporary file."""
-
+SPARE_DESCRIPTORS = 8 + MAX_OPERATORS
+"""Descriptors that connections never get: a store opens two at once, SQLite may want a temporary file, and operators
+must be heard just then."""
 
 FEW_DESCRIPTORS = 64
 """From so many on the system is asked before each connection how many are left; until then the last one tells."""
@@ -113,4 +114,4 @@ class Listeners:
         os.close(lowest_free)
         self._lowest_free = lowest_free
         if lowest_free >= self._highest:
-            raise OutOfDescriptors(f"the last {SPARE_DESCRIPTORS} descriptors are for the store")
+            raise OutOfDescriptors(f"the last {SPARE_DESCRIPTORS} descriptors are for the store and for operators")

@@ -28,14 +28,21 @@ class LiveDesk:
         """The server's store; only calls that read are made of it."""
         return self._handlers.store
 
-    def status(self) -> LiveStatus | None:
+    def status(self) -> LiveStatus:
         """What the server has seen."""
         agencies = self._reactor.connections()
+        silences = self._reactor.silences()
         seen = {
-            agency: AgencySeen(connections=agencies.count(agency), silent_s=silent_s)
-            for agency, silent_s in self._reactor.silences().items()
+            agency: AgencySeen(connections=agencies.count(agency), silent_s=silences.get(agency))
+            for agency in {*agencies, *silences}
+            if agency is not None
         }
-        return LiveStatus(agencies=self._handlers.agencies, connections=len(agencies), seen=seen)
+        return LiveStatus(
+            agencies=self._handlers.agencies,
+            connections=len(agencies),
+            unknown_connections=agencies.count(None),
+            seen=seen,
+        )
 
     def close_without(self, agency: int, reason: str) -> SealOutcome:
         """Seal an agency by force; if it was the last one missing, whoever waits is answered.

@@ -135,9 +135,19 @@ class ServerLog:
         """The draw has taken place."""
         self._events.success("sorteo")
 
+    def serves_after_draw(self, quiet_s: float) -> None:
+        """The server was started after its draw, and ends by itself when nobody is left that would ask for winners."""
+        self._events.progress("exit_after_draw", timeout=f"{quiet_s:g}")
+
     def reloaded(self) -> None:
         """The certificates were read anew."""
         self._events.success("reload_certificates")
+
+    def nothing_to_reload(self) -> None:
+        """SIGHUP came, and no listener uses certificates."""
+        self._events.success(
+            "reload_certificates", level=logging.WARNING, warning="there are none: no listener is encrypted"
+        )
 
     def failed_to_reload(self, error: Exception) -> None:
         """They cannot be used; the server goes on with those that it has."""

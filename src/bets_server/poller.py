@@ -15,13 +15,21 @@ class Poller:
     Attributes:
         selector: the system's; listeners stand in it, each with itself as its data.
 
+    Raises:
+        OSError: no descriptor is left; none of its own is open.
+
     Thread: the reactor; `wake` any.
     """
 
     def __init__(self) -> None:
-        self.selector = selectors.DefaultSelector()
         self._interest: dict[int, int] = {}  # by number of the session: what it waits for
         self._wake_reader, self._wake_writer = socket.socketpair()
+        try:
+            self.selector = selectors.DefaultSelector()
+        except BaseException:
+            self._wake_reader.close()
+            self._wake_writer.close()
+            raise
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self.selector.register(self._wake_reader, selectors.EVENT_READ)

@@ -19,6 +19,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import select
 import selectors
@@ -26,22 +27,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import attrs
+
 from bets_protocol import RejectCode, StorageError, TransportError, TruncatedFrame
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.transports import Listener
 from bets_server.admission import Admission, Complaints
+from bets_server.after_draw import AfterDraw
 from bets_server.answer_log import AnswerLog
 from bets_server.deadlines import Deadlines
-from bets_server.handlers import Answer, Handlers, Work, answer_at_once
+from bets_server.handlers import Answer, Handlers, Refusal, Work, answer_at_once
 from bets_server.handshakes import Handshakes
-from bets_server.identity import holder_of
+from bets_server.identity import change_of_holder, holder_of
 from bets_server.limits import Limits
 from bets_server.listeners import ACCEPTS_A_ROUND, Listeners
 from bets_server.logs import ServerLog
 from bets_server.outbox import SharedAnswers
 from bets_server.owners import Owners
 from bets_server.poller import Poller
-from bets_server.session import LINGER_BYTES, Session
+from bets_server.reopenings import Reopenings
+from bets_server.session import Session
 from bets_server.store_jobs import StoreJobs
 
 NEWCOMERS_A_ROUND = 4
@@ -67,10 +72,15 @@ class Reactor:
         limits: what peers may cost.
         workers: threads of the pool.
         grace_s: seconds that a stop may take before connections are cut.
-        exit_after_draw: stop once the draw was made and everyone that waited has the answer.
+        exit_after_draw: stop once the draw was made and everyone that waited has the answer, see `after_draw`.
 
     Attributes:
-        pins: the certificates that speak for an agency, see `identity`; None: all of the CA. May be set at any time.
+        pins: the certificates that speak for an agency, see `identity`; None: all of the CA. Set before `run`, and by
+            `renew_pins`.
+
+    Raises:
+        StorageError: the store cannot be read.
+        OSError, RuntimeError: the system allows no further descriptor or thread; nothing is left open.
 
     Thread: `run` belongs to one thread; `stop` may be called from any, and from a signal handler.
     """
@@ -93,18 +103,21 @@ class Reactor:
         self._revision = revision
         self._limits = limits = limits or Limits()
         self._grace_s = grace_s
-        self._exit_after_draw = exit_after_draw
+        self._after_draw = AfterDraw(handlers, limits.after_draw_timeout_s) if exit_after_draw else None
         self._clock = clock
-        self._poller = Poller()
-        self.wake = self._poller.wake
-        self._listeners = Listeners(listeners, self._poller.selector, log)
-        self._jobs = StoreJobs(handlers, workers=workers, wake=self.wake)
+        with contextlib.ExitStack() as parts:
+            self._poller = parts.enter_context(contextlib.closing(Poller()))
+            self.wake = self._poller.wake
+            self._listeners = Listeners(listeners, self._poller.selector, log)
+            self._jobs = StoreJobs(handlers, workers=workers, wake=self.wake)
+            parts.pop_all()  # from here on they are closed by `close`
         self._sessions: dict[int, Session] = {}
         self._unfinished: dict[int, Session] = {}  # to be gone on with in the next round, whatever the poller says
         self._deadlines = Deadlines(self._sessions)
         self._admission = Admission(limits)
-        self._handshakes = Handshakes(limits)
         self._complaints = Complaints(limits, log)
+        self._handshakes = Handshakes(limits, self._complaints.misbehaves)
+        self._reopenings = Reopenings(limits)
         self._answer_log = AnswerLog(log, self._complaints, handlers, revision=revision)
         self._shared = SharedAnswers()
         self._owners = Owners()
@@ -119,6 +132,7 @@ class Reactor:
         self._stop_asked = False
         self._stop_deadline: float | None = None
         self._failed = False
+        self._closed = False
 
     def stop(self) -> None:
         """Asks for a stop: what was read is stored and answered, then everything closes. Thread: any; signal-safe."""
@@ -129,6 +143,17 @@ class Reactor:
         """Has the loop do `action` between two sessions. Thread: any; signal-safe."""
         self._actions.append(action)
         self.wake()
+
+    def renew_pins(self, pins: Mapping[str, int] | None) -> None:
+        """Takes other pins; whoever speaks for another agency by them, or for none any more, is let go.
+
+        Thread: the loop, by `call`.
+        """
+        self.pins = pins
+        now = self._clock()
+        for session in list(self._sessions.values()):
+            session.revoked = change_of_holder(session.holder, session.stream.certificate, pins)
+            self._let_go_if_revoked(session, now)
 
     def draw_took_place(self) -> None:
         """The draw was made by somebody else, an operator: whoever waits is answered now. Thread: any."""
@@ -155,19 +180,22 @@ class Reactor:
         return self._jobs.running
 
     def run(self) -> ExitCode:
-        """Serves until `stop`, the end after the draw, or a failure of the store.
+        """Serves until `stop`, the end after the draw, or a failure of the store; then everything is closed.
 
         Returns:
             `DONE`, or `STORE_FAILED`.
         """
-        self._next_sweep = self._clock() + self._limits.heartbeat_s
+        now = self._clock()
+        self._next_sweep = now + self._limits.heartbeat_s
         try:
+            if self._after_draw is not None and self._after_draw.begin(now):
+                self._log.serves_after_draw(self._limits.after_draw_timeout_s)
             self._listeners.resume()
             while not self._round():
                 self._log.write_held()
         finally:
             self._log.write_held()
-            self._close_all()
+            self.close()
         return ExitCode.STORE_FAILED if self._failed or self.store_in_use else ExitCode.DONE
 
     # -- one round
@@ -228,6 +256,7 @@ class Reactor:
         now = self._clock()
         times = [self._next_sweep, self._deadlines.next_at, self._complaints.next_at, self._handshakes.next_at(now)]
         times += [at for at in (self._listeners.again_at, self._stop_deadline) if at is not None]
+        times += [self._after_draw.next_at] if self._after_draw is not None and self._stop_deadline is None else []
         return max(0.0, min(times) - now)
 
     def _tick(self, now: float) -> None:
@@ -240,8 +269,8 @@ class Reactor:
         if now >= self._next_sweep:
             self._next_sweep = now + self._limits.heartbeat_s
             self._sweep(now)
-        if self._exit_after_draw and self._drawn_here:
-            self._stop_asked = True  # who waited asks again by now, and is answered first
+        if self._after_draw is not None and self._after_draw.is_over(self._sessions.values(), now):
+            self._stop_asked = True  # whoever has asked is answered first
         if self._stop_asked and self._stop_deadline is None:
             self._begin_stop(now)
         if self._stop_deadline is not None and now >= self._stop_deadline:
@@ -265,10 +294,18 @@ class Reactor:
             self._drop(parked[descriptor])
 
     def _begin_stop(self, now: float) -> None:
-        """Closes the listeners; what was read is still answered, who waits for the draw is let go."""
+        """Closes the listeners; what was read is still answered, who waits for the draw is let go.
+
+        Of whoever is still shaking hands nothing was read, and to go on with that for all of them would take seconds.
+        """
         self._stop_deadline = now + self._grace_s
         self._listeners.close()
         for session in list(self._sessions.values()):
+            if session.stream.handshaking:
+                self._drop(session)
+                continue
+            if session.made_to_wait:
+                session.end_wait()
             self._advance(session, now)
 
     # -- sessions
@@ -284,8 +321,8 @@ class Reactor:
             session = Session(self._next_number, stream, revision=self._revision, opened_at=now, shared=self._shared)
             self._sessions[session.number] = session
             self._admission.enter(session)
-            if self._complaints.misbehaves(stream.peer):
-                session.held, session.held_until = True, now + self._limits.penalty_s
+            if self._complaints.holds_back(stream.peer, now):
+                session.make_wait(now + self._limits.penalty_s)
             else:
                 self._log.accepted(stream.peer)
             self._update(session, now)
@@ -316,7 +353,14 @@ class Reactor:
         if handshaking and not session.stream.handshaking:
             self._handshakes.leave(session)
             if session.stream.certificate is not None:
-                session.holder = holder_of(session.stream.certificate, self.pins)
+                session.identify(holder_of(session.stream.certificate, self.pins))
+        self._advance(session, now)
+
+    def _let_go_if_revoked(self, session: Session, now: float) -> None:
+        if not session.revoked or session.busy or session.closing:
+            return
+        self._complaints.refuse(session.stream.peer, "close_connection", session.revoked, now, holder=session.holder)
+        session.end_upload(RejectCode.NOT_AUTHORIZED)
         self._advance(session, now)
 
     def _go_on(self, now: float) -> None:
@@ -342,37 +386,40 @@ class Reactor:
         _, reason = session.due(self._limits)
         if reason:
             self._cut(session, reason, now)
-        elif session.held:
-            session.held, session.held_until = False, float("inf")
+        elif session.made_to_wait:
+            session.end_wait()
             self._advance(session, now)
         else:
             self._drop(session)
 
     def _cut(self, session: Session, reason: str, now: float) -> None:
         """Closes the connection of a peer that costs too much."""
-        self._complaints.refuse(session.stream.peer, "close_connection", reason, now)
+        self._complaints.refuse(session.stream.peer, "close_connection", reason, now, holder=session.holder)
         self._drop(session, abort=not session.has_said_all)
 
     def _advance(self, session: Session, now: float) -> None:
         """Moves a session as far as it goes: the outbox, requests, answers that need no store, the end."""
+        if session.number not in self._sessions:  # it had to make room for another meanwhile
+            return
         try:
             session.flush()
             work = session.next_work()
             if work is not None:
-                refusal = self._admission.claim_agency(session)
-                if refusal:
-                    self._cut(session, refusal, now)
+                refusal = self._refusal(session, work, now)
+                if refusal is not None and not work.is_opening:
+                    self._cut(session, refusal.reason, now)
                     return
                 answers = answer_at_once(work)
                 if answers is None:
-                    self._jobs.add([work])
+                    self._jobs.add([attrs.evolve(work, refusal=refusal)])
                 else:
                     self._take_answers(session, work, answers, now)
                     self._unfinished[session.number] = session
             if session.refused is not None and session.closing and not session.refusal_logged:
                 session.refusal_logged = True
                 if not isinstance(session.refused, TruncatedFrame):
-                    self._answer_log.write_bad_frame(session.stream.peer, session.refused, now)
+                    self._answer_log.write_bad_frame(session.stream.peer, session.refused, now, holder=session.holder)
+                    self._slow_down(session, now)
             if self._stop_deadline is not None and session.number not in self._unfinished:
                 self._let_go(session)
             session.flush()
@@ -384,11 +431,36 @@ class Reactor:
             self._update(session, now)
 
     def _take_answers(self, session: Session, work: Work, answers: Sequence[Answer], now: float) -> None:
-        """Gives a session its answers; where they are one refusal after the other, the next have to wait."""
+        """Gives a session its answers; where it gets one refusal after the other, they have to wait."""
         self._answer_log.write(work, answers, now)
         session.take_answers(answers)
-        if answers[-1].error and self._complaints.misbehaves(work.peer):
-            session.held, session.held_until = True, now + self._limits.penalty_s
+        if session.agency is not None:
+            self._seen[session.agency] = now
+        if answers[-1].error and not answers[-1].is_early:
+            self._slow_down(session, now)
+
+    def _slow_down(self, session: Session, now: float) -> None:
+        """Has a peer wait for the refusal that is due to it, where it was given very many.
+
+        So one that tries again at once and for ever, each time on a new connection, does so once a second, and nobody
+        else is kept waiting who comes from the same address.
+        """
+        if self._stop_deadline is not None:
+            return
+        if self._complaints.slows_down(session.stream.peer, now, holder=session.holder):
+            session.make_wait(now + self._limits.penalty_s)
+
+    def _refusal(self, session: Session, work: Work, now: float) -> Refusal | None:
+        """Why what a session asks for is not even looked at; None: it is."""
+        reason = self._admission.claim_agency(session)
+        if reason and (gone := self._admission.gone_waiter(session.agency)) is not None:
+            self._drop(gone)
+            reason = self._admission.claim_agency(session)
+        if reason:
+            return Refusal(RejectCode.LIMIT, reason)
+        if self._reopenings.too_many(work, now):
+            return Refusal(RejectCode.BUSY, "the upload is opened again and again")
+        return None
 
     def _let_go(self, session: Session) -> None:
         """Ends a session because the server stops, once everything that was read of it is answered.
@@ -409,12 +481,14 @@ class Reactor:
     def _end(self, session: Session, now: float) -> None:
         """Once the last answer is out: closes at once, or lets the peer finish what it is saying first.
 
+        One that says more than is read of it has as long to take its answer: closing would make a reset.
+
         Raises:
             WriteError: the connection broke.
         """
         if not session.has_said_all:
             return
-        if not session.lingering or session.ended or session.drained_bytes > LINGER_BYTES:
+        if not session.lingering or session.ended:
             self._drop(session)
         elif not session.half_closed:
             session.half_closed = True
@@ -458,13 +532,15 @@ class Reactor:
         """Gives each session its answers of a job that has ended."""
         answered: list[Session] = []
         for work, answers in group:
+            self._reopenings.note(work, answers, now)
             session = self._sessions.get(work.session)
             if session is None:
                 self._answer_log.write(work, answers, now)  # what is stored is stored, whether or not the peer is there
             else:
                 self._take_answers(session, work, answers, now)
-                if session.agency is not None:
-                    self._seen[session.agency] = now
+                if self._after_draw is not None:
+                    self._after_draw.answered(session, answers, now)
+                self._let_go_if_revoked(session, now)
                 answered.append(session)
         if drawn_now:
             self._begin_answering_the_draw()
@@ -484,6 +560,8 @@ class Reactor:
     def _begin_answering_the_draw(self) -> None:
         """The draw has taken place: everyone that waits for it asks again."""
         self._drawn_here = True
+        if self._after_draw is not None:
+            self._after_draw.draw_took_place()
         self._log.drawn()
         # Who reads the logs of both ends must see the draw before the winners. What gathers logs takes its time, and a
         # draw comes once.
@@ -497,8 +575,14 @@ class Reactor:
 
     # -- the end
 
-    def _close_all(self) -> None:
-        """Gives back every descriptor and thread, whatever happened before."""
+    def close(self) -> None:
+        """Gives back every descriptor and thread, whatever happened before, also where `run` never began.
+
+        Twice is harmless.
+        """
+        if self._closed:
+            return
+        self._closed = True
         self._complaints.close()
         self._listeners.close()
         for session in list(self._sessions.values()):

@@ -69,7 +69,9 @@ def _status_lines(row: Row) -> Iterator[str]:
     yield f"draw {row['draw']}: {drawn}{waits}\n"
     if row["server"]:
         yield f"missing agencies: {missing}\n"
-        yield f"connections: {row['connections']}\n"
+        unknown = row.get("unknown_connections")  # an older server does not tell
+        of_nobody = f", {unknown} of no known agency" if unknown else ""
+        yield f"connections: {row['connections']}{of_nobody}\n"
     yield f"bets: {row['bets']}\n"
     if row["digest"]:
         yield f"digest: {row['digest']}\n"

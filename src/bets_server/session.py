@@ -35,8 +35,12 @@ READ_AHEAD_BYTES = 65_536
 OUTBOX_BYTES = 65_536
 """Bytes of answers that a peer may leave unread before its next request is left unanswered, and then unread, too."""
 
-LINGER_BYTES = 262_144
-"""Bytes that a peer may still send after its last answer: twice a usual window of 16 of the largest frames."""
+_RECEIVES_A_READ = 64
+"""An encrypted peer may send its bytes one by one: each costs a call, and the others are waiting."""
+
+LINGER_BYTES = 65_536
+"""Bytes that are still read of a peer after its last answer, as docs/protocol.md says. What comes behind them is left
+to the system until the time is over."""
 
 UNIT_REQUESTS = 32
 """Requests of one session in one group: more than a usual window, so that pipelined batches share a flush to disk."""
@@ -54,17 +58,20 @@ class Session:
 
     Attributes:
         holder: whom the peer's certificate speaks for; None: it was asked for none.
-        held: the peer is left unread for now, until `held_until` where that is set.
+        held: the peer is left unread for now: its handshake has no place, or it was `made_to_wait`.
+        held_until: when that ends; infinity: once there is a place.
         busy: a unit of its requests is in work.
         waiting: the request for winners that waits for the draw, or None.
         closing: nothing more is read; closed once `outbox` is empty.
         lingering: `closing`, and the peer may still be sending: its bytes are thrown away until it ends.
         half_closed: `lingering`, and the peer was told that nothing more comes from here.
         ended: the peer has ended its side.
-        cut_short: the last `read` ended for want of room, so there may be bytes that no selector knows of.
-        agency: whose bets come from here, as far as the peer has said so.
+        cut_short: the last `read` ended too early, so there may be bytes that no selector knows of.
+        agency: whose bets come from here: that of the peer's certificate; where it was asked for none, the one that it
+            names.
         binding: its upload as it stood after the last answer; None: there is none.
-        resuming: it has opened an upload of which something is stored, and not yet gone on with it.
+        revoked: why it is let go as soon as it has the answers to its work; empty: it is not.
+        resuming: it has opened an upload of which something is stored and something is not, and not gone on with it.
         shaking_since: when the handshake began; when it was accepted, until then.
         due_at, looked_at_by: belong to `Deadlines`.
     """
@@ -102,6 +109,7 @@ class Session:
         "refusal_logged",
         "refused",
         "resuming",
+        "revoked",
         "shaking_since",
         "stream",
         "waiting",
@@ -132,6 +140,7 @@ class Session:
         self.ended = False
         self.cut_short = False
         self.resuming = False
+        self.revoked = ""
         self.drained_bytes = 0
         self.in_work: tuple[Request, ...] = ()
         self.refused: RemoteProtocolError | None = None
@@ -145,6 +154,24 @@ class Session:
         self._answered = self._noted = 0  # messages taken and answered / as of the last `note`
         self._taken = self._taken_noted = 0  # bytes of answers that have left / likewise
 
+    def identify(self, holder: Holder) -> None:
+        """The peer has shown a certificate: it speaks for its holder, whatever it says."""
+        self.holder = holder
+        self.agency = holder.agency
+
+    @property
+    def made_to_wait(self) -> bool:
+        """Whether nothing is read of the peer nor said to it until `held_until`."""
+        return self.held and self.held_until != _NEVER
+
+    def make_wait(self, until: float) -> None:
+        """Leaves the peer alone for a while: what is due to it stays here, and what it has sent stays unread."""
+        self.held, self.held_until = True, until
+
+    def end_wait(self) -> None:
+        """Goes on with the peer."""
+        self.held, self.held_until = False, _NEVER
+
     @property
     def wants_read(self) -> bool:
         """Whether bytes of the peer are welcome."""
@@ -156,8 +183,8 @@ class Session:
 
     @property
     def wants_write(self) -> bool:
-        """Whether something is due to the peer."""
-        return self.outbox.size > 0
+        """Whether something is due to the peer now."""
+        return self.outbox.size > 0 and not self.made_to_wait
 
     @property
     def has_said_all(self) -> bool:
@@ -176,7 +203,9 @@ class Session:
             ReadError: the connection broke.
         """
         self.cut_short = False
-        while not self.ended:
+        for _ in range(_RECEIVES_A_READ):
+            if self.ended:
+                return
             room = READ_AHEAD_BYTES - self.connection.buffered
             if room <= 0:
                 self.cut_short = True
@@ -188,6 +217,7 @@ class Session:
             self.ended = not data
             if 0 < len(data) < room and not self.stream.hides_bytes:
                 return  # another call would say that nothing is left
+        self.cut_short = True
 
     def throw_away(self) -> None:
         """Takes what the peer still sends after its last answer, up to a bound, and forgets it.
@@ -237,11 +267,15 @@ class Session:
             requests.append(event)
             self._answered += 1
             if isinstance(event, WinnersRequest | OpenUpload):
-                self.agency = event.agency
+                self._says_it_is(event.agency)
                 break  # what may follow depends on the answer
             if isinstance(event, EncodedBatch):
-                self.agency = event.lots[0].agency
+                self._says_it_is(event.lots[0].agency)
         return requests
+
+    def _says_it_is(self, agency: int) -> None:
+        if self.holder is None:  # else what it says is held against what it has proved, and counts for nothing here
+            self.agency = agency
 
     def _close_if_done(self) -> None:
         if self.connection.finished:  # the last word is said, also where what came behind it breaks the protocol
@@ -258,7 +292,9 @@ class Session:
         self._answered += 1
         for request, answer in zip(self.in_work, answers, strict=False):  # fewer where one of them ends the upload
             self.binding = answer.binding or self.binding
-            self.resuming = isinstance(request, OpenUpload) and self.binding is not None and self.binding.stored > 0
+            at = self.binding
+            total = request.total if isinstance(request, OpenUpload) else 0
+            self.resuming = at is not None and 0 < at.stored < total
             if answer.reply is not None:
                 self.outbox.append(self._shared.of(self.connection.send(answer.reply)))
             for reply in answer.more:
@@ -289,12 +325,12 @@ class Session:
         return self._work(request)
 
     def flush(self) -> None:
-        """Sends what the stream takes of the outbox.
+        """Sends what the stream takes of the outbox, unless the peer is made to wait for it.
 
         Raises:
             WriteError: the connection broke.
         """
-        for part in self.outbox.parts():
+        for part in () if self.made_to_wait else self.outbox.parts():
             sent = self.stream.send(part)
             if not sent:
                 return
@@ -314,7 +350,7 @@ class Session:
             self.frame_since = None
         elif self.frame_since is None:
             self.frame_since = now
-        if self.has_said_all:
+        if self.has_said_all or self.made_to_wait:
             self.drain_until = _NEVER
         elif self.drain_until == _NEVER:
             self.drain_until = now + limits.drain_timeout_s
@@ -325,7 +361,7 @@ class Session:
 
     def due(self, limits: Limits) -> tuple[float, str]:
         """Until when the peer may go on as it does, infinity: for ever; and what it is cut for then, empty: nothing."""
-        if self.held and self.held_until != _NEVER:
+        if self.made_to_wait:
             return self.held_until, ""
         if self.stream.handshaking:
             if self.held:

@@ -11,9 +11,12 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import attrs
+
+_CLOSE_S: Final = 1.0
+"""Seconds for threads that have nothing to do, and end at once."""
 
 T = TypeVar("T")
 
@@ -33,6 +36,9 @@ class WorkerPool(Generic[T]):
         size: how many threads.
         wake: called by a worker after each outcome, from its own thread; must not block.
 
+    Raises:
+        RuntimeError: the system allows no further thread; none of them is left.
+
     Thread: `submit`, `outcomes` and `close` belong to the reactor.
     """
 
@@ -40,11 +46,15 @@ class WorkerPool(Generic[T]):
         self._jobs: queue.SimpleQueue[Callable[[], T] | None] = queue.SimpleQueue()
         self._outcomes: deque[Outcome[T]] = deque()  # appended by workers, emptied by the reactor; both ends atomic
         self._wake = wake
-        self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(1, size + 1)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        try:
+            for number in range(1, size + 1):
+                thread = threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except BaseException:
+            self.close(_CLOSE_S)
+            raise
 
     def submit(self, job: Callable[[], T]) -> None:
         """Has `job` run by a worker."""

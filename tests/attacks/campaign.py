@@ -23,6 +23,7 @@ ATTACKS = {
         Attack(name="no-descriptors", row="23", run=floods.out_of_descriptors),
         Attack(name="no-places", row="23", run=floods.no_places_left),
         Attack(name="accept-burst", row="23", run=floods.accept_burst),
+        Attack(name="key-changes", row="23", run=floods.key_changes),
         Attack(name="large-file", row="29", run=volume.large_file),
         Attack(name="connections", row="29", run=volume.many_connections),
         Attack(name="parked", row="scale", run=volume.parked, obstacle=volume.without_descriptors),

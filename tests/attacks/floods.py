@@ -6,7 +6,7 @@ import contextlib
 import time
 
 from tests.attacks.legitimate import connected
-from tests.attacks.scene import Scene, check_memory
+from tests.attacks.scene import Scene, check_cuts, check_memory
 from tests.attacks.watch import MB, cpu_s, descriptors, rss_bytes
 from tests.e2e.processes import wait_until
 
@@ -87,6 +87,29 @@ def accept_burst(scene: Scene) -> None:
     after = scene.rest()
     scene.judge(honest, [before, after], attacked)
     scene.stop(lines_at_most=9 * FLOOD + 100, nothing_else_stored=True)
+
+
+def key_changes(scene: Scene) -> None:
+    """Two agencies wait for the draw, change keys without end, are cut, and come again: it costs no memory, and little
+    else."""
+    scene.serve(tls=True)
+    honest = scene.honest(tls=scene.agency_files(1))
+    before = scene.rest()
+    with scene.watch() as watch:
+        usual, usual_descriptors, began = rss_bytes(scene.server.pid), descriptors(scene.server.pid), time.monotonic()
+        changers = [scene.key_changer(agency) for agency in (2, 3)]
+        time.sleep(max(scene.seconds, 3.0))
+        attacked = (began, time.monotonic())
+        tales = [changer.ended() for changer in changers]
+        ages = [age for tale in tales for age in tale.ages]
+        assert ages, "nobody was cut"
+        cut = check_cuts(ages, sum(tale.shaken - tale.left for tale in tales), 1)
+        scene.note(f"{cut}, counted from the first change of keys")
+        scene.note(check_memory(usual, watch.highest_rss(began), 16 * MB, "changes of keys"))
+    scene.wait_for_quiet(usual_descriptors, 5)
+    after = scene.rest()
+    scene.judge(honest, [before, after], [attacked])
+    scene.stop(lines_at_most=100 + 5 * sum(tale.connected for tale in tales), nothing_else_stored=True)
 
 
 def _share_of_a_core(scene: Scene, seconds: float) -> float:

@@ -214,6 +214,16 @@ class Scene:
         program.wait_for_text("at work")
         return Mob(program)
 
+    def key_changer(self, agency: int) -> Mob:
+        """A peer that shows an agency's certificate and changes keys, which is at work; see `key_changer`."""
+        cert, key, _ = self.agency_files(agency)
+        arguments = (str(self.port), cert, key, str(agency))
+        program = self._programs.start(
+            "python", "-m", "tests.attacks.key_changer", *arguments, PYTHONPATH=python_path()
+        )
+        program.wait_for_text("at work")
+        return Mob(program)
+
     def rest(self) -> tuple[float, float]:
         """Lets the honest client work undisturbed for a while; gives the window."""
         began = time.monotonic()

@@ -79,6 +79,22 @@ class Peer:
     def winners(self, *documents: str) -> None:
         self.send(len(documents).to_bytes(2) + "".join(documents).encode())
 
+    def flood(self, data: bytes) -> None:
+        """Send `data` over and over until the client leaves; 256 MB at most, lest a client that takes all is a trap."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(256 * 1024 * 1024 // len(data)):
+                self.send(data)
+            self.at_end()
+
+    def drip(self, data: bytes, every_s: float) -> None:
+        """Send `data` a byte at a time, until the client leaves."""
+        self.stream.settimeout(every_s)
+        for byte in data:
+            with contextlib.suppress(TimeoutError):
+                if self.at_end():
+                    return
+            self.send(bytes([byte]))
+
     def at_end(self) -> bool:
         """Wait for the client to end its side; whether it did so without another byte."""
         try:

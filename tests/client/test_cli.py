@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -336,6 +338,10 @@ def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, reaso
         (("-", "-", "--agency", "1"), {}, "standard input (-) can be sent only once"),
         (("agency-1.csv", "--revision", "10"), {}, "--revision: '10': expected one of the revisions"),
         (("agency-1.csv", "--server", "nonsense://x"), {}, "nonsense"),
+        (("agency-1.csv", "--config", ""), {}, "--config: '': expected the name of a file"),
+        (("agency-1.csv", "--revision", "8", "--draw", "3"), {}, "--draw: it has an effect only from revision 9 on"),
+        (("agency-1.csv", "--label", "x"), {"BETS_REVISION": "7"}, "--label: it has an effect only from revision 9 on"),
+        (("agency-1.csv", "--revision", "7", "--window", "16"), {}, "--window: it has an effect only from revision 8 "),
         ((), {}, "Missing argument 'FILE...'"),
         (("x", "--nonsense"), {}, "No such option"),
     ],
@@ -464,8 +470,10 @@ def test_bet_takes_options_and_speaks_revision_5() -> None:
         ("NACIMIENTO", "1999-02-30", "environment NACIMIENTO: expected a day that exists, as YYYY-MM-DD"),
         ("NUMERO", "10000", "environment NUMERO: expected "),
         ("NUMERO", "1_0", "environment NUMERO: expected ASCII digits only, found '1_0'"),
+        ("NUMERO", "12345678901", "environment NUMERO: expected a number from 0 to 9999, found '12345678901'"),
         ("DOCUMENTO", "3090446", "environment DOCUMENTO: expected "),
         ("NOMBRE", "A\x1bna", "environment NOMBRE: expected "),
+        ("NOMBRE", os.fsdecode(b"An\xff"), "environment NOMBRE: expected UTF-8, found byte 0xff at column 3\n"),
     ],
 )
 def test_a_bet_with_a_bad_value_ends_with_3(variable: str, value: str, error: str) -> None:
@@ -548,6 +556,7 @@ def test_probe_sends_one_line_unless_told_and_counts_in_json() -> None:
         result = run("probe", "--server", server.url, "--format", "json")
     assert json.loads(result.stdout)["echoed"] == 1
     assert "loop_amount: 1 | loop_period: 5s" in result.stderr
+    assert "action: config | result: success | client_id: 0 | " in result.stderr
     assert "msg: [CLIENT 0] Message N°1" in result.stderr
 
 
@@ -583,6 +592,14 @@ def test_probe_of_nobody_ends_with_4() -> None:
     with unused_port() as port:
         result = run("probe", "--server", f"127.0.0.1:{port}", "--retry-for", "0.2")
     assert result.exit_code == 4
+
+
+def test_no_patience_at_all_is_reported_as_that() -> None:
+    """One attempt is made all the same."""
+    with unused_port() as port:
+        result = run("probe", "--server", f"127.0.0.1:{port}", "--retry-for", "0")
+    assert result.exit_code == 4
+    assert f"no answer from 127.0.0.1:{port} for 0 s (--retry-for): " in result.stderr
 
 
 def test_run_probes_and_then_sends_the_data_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -628,17 +645,64 @@ def test_run_warns_of_a_bet_that_lacks_parts(files: list[str]) -> None:
     ) in lines(result.stdout)
 
 
-@pytest.mark.parametrize("there", [None, Path.touch, Path.mkdir])
+@pytest.mark.parametrize(("there", "reason"), [(None, "there is no such file"), (Path.touch, "the file is empty")])
 def test_run_without_anything_to_send_is_done_after_its_probes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: Callable[[Path], None] | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: Callable[[Path], None] | None, reason: str
 ) -> None:
-    """No file, an empty one, or the folder that Docker makes in the place of a missing one."""
+    """Without a file, or with an empty one, it warns: that may be meant."""
     monkeypatch.chdir(tmp_path)
     if there is not None:
         there(tmp_path / "agency.csv")
     with ScriptedServer(echo) as server:
         result = run("run", "--server", server.url, "--amount", "1")
     assert (result.exit_code, result.stderr) == (0, "")
+    last = result.stdout.splitlines()[-1]
+    assert "WARNING" in last
+    assert last.endswith(f"action: data_file_skipped | result: success | file: agency.csv | reason: {reason}")
+
+
+def links_to(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    ("there", "reason"),
+    [
+        (Path.mkdir, "Is a directory"),
+        (links_to("missing.csv"), "No such file or directory"),
+        (links_to("agency.csv"), "Too many levels of symbolic links"),
+    ],
+    ids=["folder", "dangling", "loop"],
+)
+def test_run_takes_a_data_file_that_went_wrong_for_no_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: Callable[[Path], None], reason: str
+) -> None:
+    """Docker makes a folder where a file that is to be mounted is missing: bets were to be sent, and are not."""
+    monkeypatch.chdir(tmp_path)
+    there(tmp_path / "agency.csv")
+    with ScriptedServer(echo) as server:
+        result = run("run", "--server", server.url, "--amount", "1", CLI_ID="1")
+    assert (result.exit_code, result.stderr) == (3, f"bets-client: agency.csv: cannot read it: {reason}\n")
+
+
+def test_run_names_a_data_file_that_it_may_not_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that cannot be searched is no bug of the program."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are not for everybody, as a container's are
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "locked").mkdir(mode=0)
+        (folder / "agency.csv").symlink_to("locked/agency.csv")
+        monkeypatch.chdir(folder)
+        myself = os.geteuid()
+        if myself == 0:
+            os.seteuid(65534)
+        try:
+            with ScriptedServer(echo) as server:
+                result = run("run", "--server", server.url, "--amount", "1", CLI_ID="1")
+        finally:
+            os.seteuid(myself)
+            (folder / "locked").chmod(0o700)
+    assert (result.exit_code, result.stderr) == (3, "bets-client: agency.csv: cannot read it: Permission denied\n")
 
 
 @pytest.mark.parametrize(
@@ -653,6 +717,39 @@ def test_run_without_its_data_file_ends_with_3(
         result = run("run", "--server", server.url, CLI_ID="1", **env)
     assert result.exit_code == 3
     assert error in result.stderr
+
+
+def test_settings_of_the_environment_that_a_revision_does_not_have_are_worth_a_warning(files: list[str]) -> None:
+    """They may be meant for other runs; an empty label says nothing in any case."""
+    with ScriptedServer(Central(1)) as server:
+        arguments = ("send", files[0], "--server", server.url, "--revision", "8", "--window", "4", "--label", "")
+        result = run(*arguments, BETS_DRAW="3")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.count("setting_skipped") == 1
+    assert (
+        "WARNING  action: setting_skipped | result: success | setting: environment BETS_DRAW | "
+        "reason: it has an effect only from revision 9 on, and this is 8\n"
+    ) in result.stdout
+
+
+def test_bet_and_run_refuse_what_their_revision_does_not_have(files: list[str]) -> None:
+    for command in ("bet", "run"):
+        env = {"AGENCIA": "1", "BETS_WINDOW": "2", "BETS_FILE": files[0], **BET_VARIABLES}
+        result = run(command, "--revision", "5", "--draw", "2", **env)
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "bets-client: --draw: it has an effect only from revision 9 on, and this is 5\n",
+        )
+        assert ("setting: environment BETS_WINDOW" in result.stdout) == (command == "run"), "one bet has no window"
+
+
+@pytest.mark.parametrize("arguments", [("sample", ""), ("sample", "x", "--config", ""), ("run", "--file", "")])
+def test_an_empty_name_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments, CLI_ID="1")
+    assert result.exit_code == 2
+    assert "'': expected the name of a f" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sample_writes_files_and_names_them(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_trouble_that_does_not_pass_ends_at_the_deadline(file: Path) -> None:
         assert server.accepted >= 2
         assert failed(outcome, Unreachable) == [
             f"no answer from {server.url} for 0.4 s (--retry-for): the server's disk is full (code 11, STORE_FULL)",
-            f"agency 1: {file}: the server has not said how many of the 20 bets are stored",
+            f"agency 1: {file}: the server says that 0 of the 20 bets are stored",
         ]
 
 
@@ -220,13 +220,34 @@ def test_a_refusal_is_final_and_nobody_connects_again(file: Path, code: RejectCo
     assert second == f"agency 1: {file}: 4 of 20 bets are stored; 16 are not"
 
 
-def test_a_refusal_is_heard_although_the_server_has_closed(file: Path) -> None:
+@pytest.mark.parametrize("code", STOPS)
+def test_a_refusal_to_open_says_what_is_stored(file: Path, code: RejectCode) -> None:
+    """It is heard although the server has closed."""
+
     def refuses(peer: Peer) -> None:
         peer.open_upload()
-        peer.status(4, 0)
+        peer.status(code, 6)
 
     with ScriptedServer(refuses) as server:
-        assert "FENCED" in failed(send(server, file), Refused)[0]
+        first, second = failed(send(server, file), Refused)
+    assert first == f"the server refuses: {CODES[code].advice} (code {code.value}, {code.name})"
+    assert second == f"agency 1: {file}: the server says that 6 of the 20 bets are stored"
+
+
+def test_a_server_that_was_busy_at_first_is_none_of_another_revision(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be silent afterwards: that is a lost connection."""
+    monkeypatch.setattr(module, "FIRST_ANSWER_S", 0.3)
+
+    def is_busy(peer: Peer) -> None:
+        peer.open_upload()
+        peer.status(RejectCode.BUSY, 0)
+
+    has = Stored()
+    with ScriptedServer(is_busy, silent, has.rest) as server:
+        assert send(server, file, idle_timeout="0.4").machine.uploaded
+        assert server.accepted == 3
 
 
 @pytest.mark.parametrize("stored", [2, 3])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
+import signal
 import socket
 import threading
 import time
 
 import pytest
 
-from bets_client.link import Answer, Link, wait_ready
+from bets_client import link as link_module
+from bets_client.link import TURN_BYTES, Answer, Link, wait_ready
 from bets_protocol import (
     Ack,
     Bet,
@@ -17,13 +20,18 @@ from bets_protocol import (
     ConfigError,
     ConnectError,
     LocalProtocolError,
+    OpenUpload,
     PeerClosed,
+    RejectCode,
     RemoteProtocolError,
     SequenceError,
     TransportError,
+    UploadStatus,
     Winners,
     WinnersRequest,
 )
+from bets_protocol.programs.stopping import Stopped, deferred_stops, stop_signals
+from bets_protocol.transports._sockets import SocketStream
 from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer, unused_port
 
 BET = Bet(agency=1, first_name="Ana", last_name="Paz", document="30904465", birthdate="1999-03-17", number=1)
@@ -34,6 +42,13 @@ FULL = BetBatch(
     ]
     * 15
 )
+
+
+class Crumbs(SocketStream):
+    """A stream that gives a byte at a time, as an encrypted one may give a record."""
+
+    def receive(self, max_bytes: int = 1) -> bytes | None:
+        return super().receive(min(max_bytes, 1))
 
 
 def answers(link: Link, count: int) -> list[Answer]:
@@ -164,6 +179,96 @@ def test_nobody_there_is_a_connect_error_and_a_bad_url_a_config_error() -> None:
 def test_a_link_that_cannot_be_made_leaves_nothing_open() -> None:
     with ScriptedServer(lambda _: None) as server, pytest.raises(LocalProtocolError):
         Link.open(server.url, 99, timeout_s=DEADLINE_S)
+
+
+def test_one_advance_takes_a_bounded_amount_however_much_the_server_says() -> None:
+    def floods(peer: Peer) -> None:
+        assert peer.winners_request() == 1
+        peer.flood((65_535).to_bytes(2) + b"30904465" * 65_535)
+
+    with ScriptedServer(floods) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link.queue(WinnersRequest(agency=1))
+        taken = [0]
+        found: list[Answer] = []
+        while not found:
+            found = link.advance()
+            taken.append(link.traffic - sum(taken))
+            wait_ready((link,), DEADLINE_S)
+        assert found == [Winners(documents=("30904465",) * 65_535)]
+        assert max(taken) < 2 * TURN_BYTES
+        assert isinstance(error_of(link), SequenceError)
+        link.close()
+
+
+def test_what_an_advance_has_left_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "TURN_BYTES", 1)
+    sent = threading.Event()
+
+    def says_all_at_once(peer: Peer) -> None:
+        assert peer.winners_request() == 1
+        peer.winners(*["30904465"] * 20_000)
+        sent.set()
+        assert peer.at_end()
+
+    with ScriptedServer(says_all_at_once) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link.queue(WinnersRequest(agency=1))
+        assert link.advance() == []
+        assert sent.wait(DEADLINE_S)
+        before, begun = link.traffic, time.monotonic()
+        while not link.advance():
+            assert link.unread == (link.traffic > before)
+            before = link.traffic
+            wait_ready((link,), DEADLINE_S)
+        assert link.unread
+        wait_ready((link,), DEADLINE_S)  # all has come, and yet it looks once more
+        assert time.monotonic() - begun < DEADLINE_S
+        assert link.advance() == []
+        assert not link.unread
+        link.close()
+
+
+def test_all_answers_are_heard_when_sending_fails_however_little_an_advance_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server has refused the upload and left, without reading the rest."""
+    monkeypatch.setattr(link_module, "TURN_BYTES", 1)
+    left = threading.Event()
+
+    def refuses(peer: Peer) -> None:
+        peer.open_upload()
+        peer.status(0, 0)
+        peer.status(8, 0)
+        peer.stream.close()  # bytes that nobody reads turn the close into a reset
+        left.set()
+
+    with ScriptedServer(refuses) as server:
+        link = Link(Crumbs(socket.create_connection(("127.0.0.1", server.port)), "127.0.0.1"), 9)
+        link.queue(OpenUpload(agency=1, draw=1, total=30_000, upload_id=bytes(16)))
+        for _ in range(2000):
+            link.queue(FULL)
+        heard = link.advance()
+        assert left.wait(DEADLINE_S)
+        heard += answers(link, 2 - len(heard))
+        assert [one.code for one in heard if isinstance(one, UploadStatus)] == [RejectCode.OK, RejectCode.DRAW_CLOSED]
+        assert isinstance(error_of(link), TransportError)
+        link.close()
+
+
+def test_an_advance_looks_whether_to_stop() -> None:
+    """Who never has to wait, since every answer is there at once, would hear of a stop at the end only."""
+    with ScriptedServer(lambda peer: peer.acknowledge(peer.batch())) as server:
+        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link.queue(BATCH)
+        try:
+            with stop_signals(), contextlib.suppress(Stopped), deferred_stops():
+                signal.raise_signal(signal.SIGTERM)
+                with pytest.raises(Stopped):
+                    link.advance()
+        finally:
+            assert answers(link, 1) == [Ack(count=2)]
+            link.close()
 
 
 def test_traffic_counts_both_directions() -> None:

@@ -22,6 +22,10 @@ from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServ
 from tests.log_reader import read_answers
 
 CLIENT = (sys.executable, "-m", "bets_client")
+NOTHING_KNOWN = (
+    "bets-client: stopped: agency 1: {}: the server has not said how many of the 2,000 bets are stored; "
+    "the same command goes on from there\n"
+)
 ROW = "Ana,Paz,30904465,1999-03-17,7574\n"
 GRACE_S = 8.0
 """What a container gives a program between SIGTERM and SIGKILL; stopping takes far less, but machines are busy."""
@@ -87,8 +91,12 @@ def test_sigterm_while_it_cannot_connect(file: str) -> None:
     with unused_port() as port, running("send", file, "--server", f"127.0.0.1:{port}") as process:
         process.until("action: connect | result: fail")
         code, said, err = process.stop(signal.SIGTERM)
-    assert (code, err) == (0, "")
-    assert said[-2:] == [f"close_file | result: success | file: {file}", "shutdown | result: success"]
+    assert (code, err) == (0, NOTHING_KNOWN.format(file))
+    assert said[-3:] == [
+        "archivo_enviado | result: in_progress | client_id: 1 | cantidad: 0",
+        f"close_file | result: success | file: {file}",
+        "shutdown | result: success",
+    ]
 
 
 def test_sigterm_while_connecting_hangs(file: str) -> None:
@@ -106,7 +114,8 @@ def test_sigterm_while_connecting_hangs(file: str) -> None:
         process.until("action: config")
         time.sleep(0.3)  # reading the file comes first; a stop during that is as good
         code, said, err = process.stop(signal.SIGTERM)
-    assert (code, err, said[-1]) == (0, "", "shutdown | result: success")
+    assert (code, said[-1]) == (0, "shutdown | result: success")
+    assert err in ("", NOTHING_KNOWN.format(file))
     assert "connect | result: success" not in "".join(said)
 
 
@@ -114,12 +123,56 @@ def test_sigterm_in_the_middle_of_a_batch(file: str) -> None:
     with ScriptedServer(waits) as server, running(*sending(file, server)) as process:
         process.until("action: connect | result: success")
         code, said, err = process.stop(signal.SIGTERM)
-    assert (code, err) == (0, "")
-    assert said[-3:] == [
+    assert (code, err) == (0, NOTHING_KNOWN.format(file))
+    assert said[-4:] == [
+        "archivo_enviado | result: in_progress | client_id: 1 | cantidad: 0",
         "close_connection | result: success | client_id: 1",
         f"close_file | result: success | file: {file}",
         "shutdown | result: success",
     ]
+
+
+@pytest.mark.parametrize("revision", ["8", "9"])
+def test_a_stop_in_the_middle_of_an_upload_says_what_is_stored(file: str, revision: str) -> None:
+    """What the server has acknowledged, what is on its way, and what is not sent; with -q nothing."""
+    window_is_full = threading.Event()
+
+    def takes_two(peer: Peer) -> None:
+        stored: list[bytes] = []
+        if revision == "9":
+            peer.open_upload()
+            peer.stored(stored)
+        for _ in range(2):
+            bets = peer.batch()
+            stored += bets
+            if revision == "9":
+                peer.stored(stored)
+            else:
+                peer.acknowledge(bets)
+        for _ in range(3):
+            peer.batch()
+        window_is_full.set()
+        waits(peer)
+
+    options = ("--revision", revision, "--window", "3", "--no-progress")
+    with ScriptedServer(takes_two, takes_two) as server:
+        with running(*sending(file, server), *options) as process:
+            assert window_is_full.wait(DEADLINE_S)
+            code, said, err = process.stop(signal.SIGINT)
+        window_is_full.clear()
+        with running(*sending(file, server), *options, "-q") as process:
+            assert window_is_full.wait(DEADLINE_S)
+            assert process.stop(signal.SIGTERM) == (0, [], "")
+    assert code == 130
+    assert "archivo_enviado | result: in_progress | client_id: 1 | cantidad: 260" in said
+    on_the_way = "390 without an answer, so perhaps stored"
+    assert err == (
+        f"bets-client: stopped: agency 1: {file}: 260 of 2,000 bets are stored; {on_the_way}; 1,350 are not; "
+        "the same command goes on from there\n"
+        if revision == "9"
+        else f"bets-client: stopped: agency 1: 260 of 2,000 bets are stored; {on_the_way} ({file}:261-650); "
+        "1,350 not sent\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 from pathlib import Path
 
 import pytest
 
 from bets_client.check import check
-from bets_client.errors import BadInput, BadRow
+from bets_client.errors import BadRow
 from bets_client.sample import rows, write_samples
 from bets_client.source import Source
 from bets_protocol import ConfigError
@@ -80,5 +81,29 @@ def test_a_different_file_is_replaced_only_when_told(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="file: cannot write it: File exists"):
+    with pytest.raises(ConfigError, match="file: cannot write it: File exists"):
         write_samples(str(tmp_path / "file"), agencies=1, bets=1, seed=1)
+    with pytest.raises(ConfigError, match="x\0y: cannot write it: embedded null byte"):
+        write_samples("x\0y", agencies=1, bets=1, seed=1)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """It itself, not the one beside it that is written first; and nothing stays."""
+    (tmp_path / "agency-1.csv").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        write_samples(str(tmp_path), agencies=1, bets=1, seed=1, overwrite=True)
+    assert str(caught.value) == f"{tmp_path}/agency-1.csv: cannot write it: Is a directory"
+    assert [path.name for path in tmp_path.iterdir()] == ["agency-1.csv"]
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_named(tmp_path: Path) -> None:
+    """A bound on the size of files fails in the same way, in the middle of writing."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(ConfigError) as caught:
+            write_samples(str(tmp_path), agencies=1, bets=3000, seed=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value) == f"{tmp_path}/agency-1.csv: cannot write it: File too large"
+    assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from bets_client.own_certificate import named_agencies
 from bets_protocol.transports import TlsFiles
 from tests.certificates import DAY, LOOPBACK, Authority
 from tests.client.scripted_server import Central, Peer, ScriptedServer
@@ -127,6 +129,53 @@ def test_a_server_that_is_another_gets_nothing(command: str, authority: Authorit
         result = run_command(command, file, "--server", server.url, *options(agency))
         assert (result.exit_code, server.accepted) == (6, 1)
     assert "its certificate is for another address" in result.stderr
+
+
+@pytest.mark.parametrize("revision", ["7", "9"])
+@pytest.mark.parametrize("identities", [[2], [1, 2]])
+def test_the_winners_of_another_agency_are_not_asked_for(
+    revision: str, identities: list[int], authority: Authority
+) -> None:
+    """A server could only close the connection, which would be tried again until `--retry-for` is over."""
+    uris = [f"urn:bets:agency:{number}" for number in identities]
+    files = authority.issue("theirs", *uris, purposes=("client",))
+    with ScriptedServer(Central(1), tls=side_of(authority.server())) as server:
+        arguments = ("winners", "--agency", "1", "--server", server.url, "--revision", revision, "--format", "json")
+        result = run(*arguments, *options(files))
+        assert (result.exit_code, server.accepted) == (6, 0)
+    named = ", ".join(map(str, identities))
+    answer = json.loads(result.stdout)
+    assert (answer["exit_code"], answer["error"]) == (
+        6,
+        f"{server.url}: {files.cert} is the certificate of agency {named}: it may not ask for the winners of agency 1; "
+        "check --agency and --tls-cert",
+    )
+    assert "action: consulta_ganadores | result: fail | error: " in result.stderr
+
+
+OTHER_NAMES = {
+    "no name": (),
+    "a host": ("client.example",),
+    "another scheme": ("urn:bets:agency:1000", "urn:bets:agency:2:admin", "urn:bets:agent:2"),
+}
+
+
+@pytest.mark.parametrize("identities", OTHER_NAMES.values(), ids=OTHER_NAMES)
+def test_a_certificate_that_names_no_agency_is_for_the_server_to_judge(
+    identities: tuple[str, ...], authority: Authority
+) -> None:
+    """It may know its clients in another way."""
+    files = authority.issue("nobody", *identities, purposes=("client",))
+    with ScriptedServer(Central(1), tls=side_of(authority.server())) as server:
+        assert run("winners", "--agency", "1", "--server", server.url, *options(files)).exit_code == 0
+
+
+def test_what_cannot_be_read_names_nobody(tmp_path: Path) -> None:
+    """To say what is wrong with it is for who connects with it."""
+    broken = tmp_path / "broken.pem"
+    broken.write_text("-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n")
+    for path in (broken, tmp_path / "missing.pem", Path("x\0y")):
+        assert named_agencies(path) == []
 
 
 def test_a_server_whose_certificate_has_expired_gets_nothing(authority: Authority, agency: TlsFiles, file: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bets_client import upload_machine as module
 from bets_client.errors import BadInput, FileChanged, Refused, WrongPeer
 from bets_client.upload_machine import CODES, UploadMachine
 from bets_protocol import (
@@ -367,6 +368,46 @@ def test_a_full_list_of_winners_is_followed_by_another_and_half_of_it_counts_for
     made.answered(full)
     made.answered(rest)
     assert made.winners == ("30000001",) * 65_535 + ("30000002",)
+
+
+def test_lists_of_winners_without_end_are_a_breach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the limit says are taken, whatever they come in; one more ends it, and its count is told."""
+    monkeypatch.setattr(module, "MOST_WINNERS", 2 * 65_535)
+    full = Winners(documents=("30000001",) * 65_535)
+    for last in (0, 1):
+        made = asking()
+        made.answered(status(RejectCode.DRAWN, 10))
+        made.answered(full)
+        made.answered(full)
+        if not last:
+            made.answered(Winners(documents=()))
+            assert made.winners == full.documents * 2
+            continue
+        with pytest.raises(
+            WrongPeer, match="has named 131,071 winners of agency 3 so far; this client takes at most 131,070"
+        ):
+            made.answered(Winners(documents=("30000002",)))
+        assert (made.winners, made.next_message(), made.awaiting) == (None, None, False)
+
+
+def test_lists_that_a_lost_connection_has_cut_short_do_not_count_towards_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_WINNERS", 65_535)
+    full = Winners(documents=("30000001",) * 65_535)
+    made = asking()
+    for _ in range(3):
+        made.answered(status(RejectCode.DRAWN, 10))
+        made.answered(full)
+        made.lost()
+        made.connected()
+        assert isinstance(made.next_message(), OpenUpload)
+        made.answered(ok(10))
+        assert isinstance(made.next_message(), WinnersRequest)
+    made.answered(status(RejectCode.DRAWN, 10))
+    made.answered(full)
+    made.answered(Winners(documents=()))
+    assert made.winners == full.documents
 
 
 class Central:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import os
 import resource
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import Program, Programs, ServerProgram
-from tests.server.raw_bytes import batch, bet
+from bets_protocol.transports import connect
+from tests.e2e.processes import DEADLINE_S, PROGRAMS, Program, Programs, ServerProgram, wait_until
+from tests.server.raw_bytes import ask, batch, bet
 
 STORED = "apuesta_recibida | result: success"
 
@@ -126,6 +129,69 @@ def test_exit_after_draw(programs: Programs) -> None:
     assert server.lines[-1] == "shutdown | result: success"
     lines = programs.run("bets-server", "winners").out.splitlines()
     assert lines == [f"1,{document}" for document in client.results]
+
+
+@pytest.mark.parametrize("store", ["sqlite:///bets.db", "csv:///bets.csv"])
+def test_exit_after_draw_killed_before_the_answers(programs: Programs, store: str) -> None:
+    """The draw is on disk and nobody has heard of it; started again, the server tells those that come, and then ends.
+
+    The first server is held up in the line of its log that says that the draw took place, which comes before the
+    answers: nobody reads its log.
+    """
+    sent = _write_bets(programs.folder, 1, 20, winners=2)
+    log = programs.folder / "log"
+    os.mkfifo(log)
+    url = f"unix://{programs.folder}/socket"
+    arguments = ["serve", "--listen", url, "--store", store, "--agencies", "2", "--exit-after-draw"]
+    with _raw_file(log, os.O_RDONLY) as reader:
+        first = programs.python(
+            f"import os; os.dup2(os.open({str(log)!r}, os.O_WRONLY), 1)\n"
+            f"os.execv({str(PROGRAMS / 'bets-server')!r}, ['bets-server', *{arguments!r}])"
+        )
+        _wait_for(reader, b"accept_connections | result: in_progress")
+        waiting = _send(programs, 1, url, "--log-level", "DEBUG")
+        waiting.wait_for_line("consulta_ganadores | result: in_progress")
+        with connect(url, timeout_s=DEADLINE_S) as agency:
+            agency.set_timeout(DEADLINE_S)
+            agency.send_all(batch(bet(1, agency=2)))
+            _wait_for(reader, b"apuesta_recibida | result: success | cantidad: 1\n")
+            assert agency.receive(1) == b"\x01"
+            with _raw_file(log, os.O_WRONLY) as writer, contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writer, b"\n")
+            agency.send_all(ask(2))
+            status = "status", "--store", store, "--format", "json"
+            wait_until(lambda: json.loads(programs.run("bets-server", *status).out)["drawn"], "the draw takes place")
+            first.kill()
+            assert agency.receive(1) == b""
+
+    second = programs.server("--store", store, "--agencies", "2", "--exit-after-draw", listen=url)
+    assert waiting.expect().results == sent[-2:]
+    assert second.running
+    programs.run("bets-client", "winners", "--agency", "2", "--server", url)
+    assert second.expect().lines[-1] == "shutdown | result: success"
+    assert second.logged("exit_after_draw | result: in_progress | timeout: 60") == 1
+
+
+@contextlib.contextmanager
+def _raw_file(path: Path, mode: int) -> Iterator[int]:
+    descriptor = os.open(path, mode | os.O_NONBLOCK)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(pipe: int, text: bytes) -> None:
+    """Reads until `text` has come."""
+    found = bytearray()
+
+    def has_come() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            found.extend(os.read(pipe, 65_536))
+        return text in found
+
+    wait_until(has_come, repr(text))
 
 
 def test_out_of_descriptors(programs: Programs) -> None:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import Program, Programs
+from tests.e2e.processes import Program, Programs, clean_environment, wait_until
 from tests.server.raw_bytes import batch, bet
 
 STORED = "apuesta_recibida | result: success"
 SHUTDOWN = "shutdown | result: success"
+NOTHING_KNOWN = (
+    "bets-client: stopped: agency 1: agency-1.csv: the server has not said how many of the 20,000 bets are stored; "
+    "the same command goes on from there\n"
+)
 
 
-def _assert_closed(program: Program, *what: str) -> None:
-    """The log ends with a line for each thing closed, in this order, and `shutdown`."""
+def _assert_closed(program: Program, *what: str, said: str = "") -> None:
+    """The log ends with a line for each thing closed, in this order, and `shutdown`; `said` is all that it has said."""
     found = [line for line in program.lines if line.startswith(("close_", "shutdown"))]
     assert program.lines[-1] == SHUTDOWN
     assert [line.partition(" |")[0] for line in found[-len(what) - 1 : -1]] == [f"close_{name}" for name in what]
     assert all(" | result: success" in line for line in found)
-    assert program.err == ""
+    assert program.err == said
 
 
 def test_server(programs: Programs) -> None:
@@ -119,15 +126,65 @@ def test_client(programs: Programs, silent_server: str, full_server: str) -> Non
     sending.wait_for_line("connect | result: success")
     probing.wait_for_line("receive_message | result: success")
     waiting.wait_for_line("consulta_ganadores | result: in_progress")
-    clients = [connecting, resting, sending, probing, waiting]
-    for client in clients:
+    closes = {
+        connecting: [],
+        resting: ["file"],
+        sending: ["connection", "file"],
+        probing: [],
+        waiting: ["connection"],
+    }
+    for client in closes:
         client.send_signal(signal.SIGTERM)
-    for client, closed in zip(clients, [[], ["file"], ["connection", "file"], [], ["connection"]], strict=True):
-        _assert_closed(client.expect(), *closed)
+    for client, closed in closes.items():
+        _assert_closed(client.expect(), *closed, said=NOTHING_KNOWN if client in (resting, sending) else "")
     again = programs.client("winners", *options, silent_server)
     again.wait_for_line("consulta_ganadores | result: in_progress")
     _assert_closed(again.stop(signal.SIGINT, 130), "connection")
     assert server.stop().logged("close_listener") == 1
+
+
+@pytest.fixture
+def stuffed_pipe() -> Iterator[int]:
+    """The end of a pipe into which nothing fits, and that nobody reads."""
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)
+        yield writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _writes_to_stdout(process: int) -> bool:
+    """Whether the process sleeps in a call of the system whose first argument is descriptor 1."""
+    return Path(f"/proc/{process}/syscall").read_text().split()[1:2] == ["0x1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [
+        (["bets-server", "serve", "--listen", "127.0.0.1:0", "--grace", "0"], signal.SIGTERM, 0),
+        (["bets-client", "probe"], signal.SIGINT, 130),
+    ],
+)
+def test_a_program_whose_output_nobody_reads_can_be_stopped(
+    tmp_path: Path, stuffed_pipe: int, command: list[str], number: signal.Signals, code: int
+) -> None:
+    """It hangs in the first line of its log; a little after the time for an orderly end it is over."""
+    program = Path(sys.executable).with_name(command[0])
+    with subprocess.Popen(
+        [program, *command[1:]], cwd=tmp_path, env=clean_environment(), stdout=stuffed_pipe
+    ) as process:
+        try:
+            wait_until(lambda: _writes_to_stdout(process.pid), "a write to the full pipe")
+            process.send_signal(number)
+            assert process.wait(timeout=30) == code
+        finally:
+            process.kill()
 
 
 STUCK = """

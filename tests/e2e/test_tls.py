@@ -98,7 +98,10 @@ def test_strangers(programs: Programs) -> None:
 
 @pytest.mark.usefixtures("_made_for_us")
 def test_reload(programs: Programs) -> None:
-    """SIGHUP revokes a certificate that was taken off the list; a list that cannot be read changes nothing."""
+    """SIGHUP revokes a certificate that was taken off the list, also for who waits for the draw already.
+
+    A list that cannot be read changes nothing.
+    """
     server = _server(programs, "--tls-pins", "pins")
     _client(programs, server, 1, "send", "agency-1.csv", "--no-winners").expect()
     pins = programs.folder / "pins"
@@ -106,10 +109,12 @@ def test_reload(programs: Programs) -> None:
     pins.write_text("nonsense\n")
     server.send_signal(signal.SIGHUP)
     server.wait_for_line("reload_certificates | result: fail | error: pins:1: expected 64 hexadecimal digits")
-    _client(programs, server, 2, "send", "agency-2.csv", "--no-winners").expect()
+    waiting = _client(programs, server, 2, "send", "agency-2.csv", "--log-level", "DEBUG")
+    waiting.wait_for_line("consulta_ganadores | result: in_progress")
     pins.write_text(good.splitlines()[0])
     server.send_signal(signal.SIGHUP)
     server.wait_for_line("reload_certificates | result: success")
+    waiting.expect(ExitCode.REFUSED)
     _client(programs, server, 2, "send", "agency-2.csv").expect(ExitCode.REFUSED)
     _client(programs, server, 1, "send", "agency-1.csv", "--no-winners").expect()
     server.stop()

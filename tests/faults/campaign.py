@@ -72,6 +72,7 @@ class Tally:
 
     kind: Kind
     trials: int = 0
+    seeds: list[int] = attrs.Factory(list)
     failures: list[Outcome] = attrs.Factory(list)
     seconds: float = 0.0
     skipped: str = ""
@@ -80,15 +81,31 @@ class Tally:
         """One more seed is done."""
         self.seconds += outcome.seconds
         self.trials += outcome.trials
+        self.seeds.append(outcome.seed)
         if outcome.error:
             self.failures.append(outcome)
 
     @property
     def row(self) -> str:
-        """Its line of the table."""
+        """Its line of the table. No failure in n trials says: at 95 % confidence, less than 3/n of all would fail."""
         bound = f"{3 / self.trials:.4f}" if self.trials and not self.failures else "-"
-        what = f"{self.trials:>7} {len(self.failures):>8} {bound:>8} {self.seconds:>8.1f}"
+        seeds = f"{min(self.seeds)}-{max(self.seeds)}" if self.seeds else "-"
+        what = f"{self.trials:>7} {len(self.failures):>8} {bound:>8} {seeds:>9} {self.seconds:>8.1f}"
         return f"{self.kind.name:<14} {self.kind.row:<7} " + (f"skipped: {self.skipped}" if self.skipped else what)
+
+
+HEADING = f"{'kind':<14} {'row':<7} {'trials':>7} {'failures':>8} {'3/n':>8} {'seeds':>9} {'seconds':>8}"
+
+
+def commit() -> str:
+    """What was tried: the commit of the tree, and whether files differ from it; `unknown` outside a repository."""
+    git = ("git", "-C", str(PROJECT))
+    try:
+        found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip() + (", and changes that are not committed" if changed else "")
 
 
 def run_one(name: str, seed: int, keep: str | None) -> Outcome:
@@ -111,6 +128,7 @@ def run_campaign(
         Whether none failed.
     """
     began = time.monotonic()
+    tried = commit()
     tallies = {name: Tally(KINDS[name], skipped=KINDS[name].obstacle()) for name in names}
     work = [
         (name, each)
@@ -122,11 +140,12 @@ def run_campaign(
         tallies[outcome.kind].add(outcome)
         if outcome.error:
             say(f"FAILED {outcome.kind}, seed {outcome.seed}:\n{outcome.error}{replay(outcome)}\n")
-    say(f"{'kind':<14} {'row':<7} {'trials':>7} {'failures':>8} {'3/n':>8} {'seconds':>8}")
+    say(HEADING)
     for tally in tallies.values():
         say(tally.row)
     failures = [outcome for tally in tallies.values() for outcome in tally.failures]
-    say(f"{len(failures)} failures; {time.monotonic() - began:.0f} s on {jobs} processes")
+    say(f"{len(failures)} failures; {time.monotonic() - began:.0f} s on {jobs} processes; first seed {seed}")
+    say(f"commit {tried}")
     for outcome in failures:
         say(replay(outcome))
     return not failures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import re
 import shutil
 import sqlite3
 import struct
@@ -213,8 +214,10 @@ def test_a_failing_trial_is_told_and_fails_the_campaign(tmp_path: Path, capsys: 
     outcome = run_seed(Kind(name="broken", row="0", trials=1, run=fails), 5, tmp_path)
     assert "I1: seed 5" in outcome.error
     assert (tmp_path / "broken-5" / "evidence").exists()
-    assert main(["--kinds", "late-frame", "--trials", "1", "--jobs", "1"]) == 0
-    assert "late-frame     7            10        0   0.3000" in capsys.readouterr().out
+    assert main(["--kinds", "late-frame", "--trials", "1", "--seed", "7", "--jobs", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "late-frame     7            10        0   0.3000       7-7" in printed
+    assert re.search(r"^0 failures; .*; first seed 7\ncommit ([0-9a-f]{12}\b|unknown$)", printed, re.MULTILINE)
     with pytest.raises(SystemExit):
         main(["--kinds", "nonsense"])
 

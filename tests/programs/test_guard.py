@@ -51,6 +51,8 @@ def do(what: str) -> int | None:
         raise OutputError("cannot write")
     if what == "bug":
         return 1 // 0
+    if what == "system":
+        raise OSError(24, "too many")
     if what == "term":
         signal.raise_signal(signal.SIGTERM)
     if what == "int":
@@ -204,7 +206,14 @@ def test_a_broken_pipe_inside_a_command_is_no_traceback() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")
 def test_a_full_disk_is_not_called_a_bug() -> None:
     done = run("--help", shell="> /dev/full")
-    assert (done.returncode, b"No space left on device" in done.stderr, b"bug" in done.stderr) == (1, True, False)
+    said = b"program: cannot write to standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_an_error_of_the_system_inside_a_command_keeps_its_place() -> None:
+    first, second = invoke("do", "system").stderr.splitlines()
+    assert first.startswith(f"program: OSError: [Errno 24] too many at {__file__}:")
+    assert second == "program: BETS_DEBUG=1 in the environment shows more"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")

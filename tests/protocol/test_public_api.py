@@ -67,9 +67,10 @@ def test_limits_are_those_of_the_contract() -> None:
         limits.MAX_WINNERS,
         limits.MAX_PROBE_BYTES,
         limits.MAX_NAME_BYTES,
+        limits.MAX_AGENCY,
         limits.MAX_BETTING_NUMBER,
         limits.DEFAULT_BATCH_MAX,
-    ) == (8192, 255, 65535, 1024, 255, 9999, 130)
+    ) == (8192, 255, 65535, 1024, 255, 255, 9999, 130)
 
 
 def test_codes_have_their_numbers() -> None:

@@ -55,7 +55,7 @@ class LiveDesk:
     def status(self) -> LiveStatus | None:
         self.asked.set()
         assert self.gate.wait(DEADLINE_S)
-        return LiveStatus(agencies=self.agencies, connections=4, seen=self.seen)
+        return LiveStatus(agencies=self.agencies, connections=4, unknown_connections=1, seen=self.seen)
 
     def close_without(self, agency: int, reason: str) -> SealOutcome:
         self._fail()

@@ -62,6 +62,16 @@ def captured_log() -> tuple[EventLog, io.StringIO]:
     return EventLog(logger), output
 
 
+@contextlib.contextmanager
+def without_threads() -> Iterator[None]:
+    """No thread can be started in the block."""
+    before = threading.stack_size(1 << 46)  # more than there is room for
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
 class RawClient:
     """A client that sends what it is told and understands nothing.
 
@@ -187,7 +197,7 @@ class WatchedStore(BetStore):
     def uploads(self) -> list[UploadState]:
         return self._store.uploads()
 
-    def audit(self) -> list[AuditEntry]:
+    def audit(self) -> Iterator[AuditEntry]:
         return self._store.audit()
 
     def winners(self, agency: int) -> tuple[str, ...] | None:

@@ -8,8 +8,9 @@ import pytest
 
 from bets_protocol.transports import Stream, connect, listen
 from bets_server.admission import MAX_PEERS, WINDOW_S, Admission, Complaints, origin_of
-from bets_server.deadlines import Deadlines
+from bets_server.deadlines import SPARE_ENTRIES, Deadlines
 from bets_server.handshakes import PATIENCE_S, Handshakes
+from bets_server.identity import Holder
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.session import Session
@@ -173,6 +174,74 @@ def test_peers_without_number_are_counted_together() -> None:
     assert grumbler.lines[MAX_PEERS + 1 :] == [
         "accept_connections | result: fail | ip: others | error: full | repeated: 49"
     ]
+
+
+def test_peers_of_one_network_are_complained_about_together() -> None:
+    """An IPv6 peer has a whole /64: it gets no lines of their own for all addresses in there."""
+    grumbler = Grumbler(complaints_per_minute=3)
+    complaints = grumbler.complaints
+    allowed = [complaints.allows_error(f"2001:db8::{number:x}", "bad frame", 0.0) for number in range(1, 9)]
+    assert allowed == [True] * 3 + [False] * 5
+    assert complaints.misbehaves("2001:db8::ffff")
+    assert not complaints.misbehaves("2001:db8:0:1::1")
+    complaints.close()
+    assert grumbler.lines == ["receive_message | result: fail | ip: 2001:db8::/64 | error: bad frame | repeated: 5"]
+
+
+def test_peers_that_are_counted_together_misbehave_together() -> None:
+    """Beyond so many nobody can tell any more which of them it is."""
+    complaints = Grumbler(complaints_per_minute=3).complaints
+    for number in range(MAX_PEERS):
+        complaints.allows_error(f"peer {number}", "bad frame", 0.0)
+    for number in range(4):
+        assert not complaints.misbehaves("another one")
+        complaints.allows_error(f"new peer {number}", "bad frame", 0.0)
+    assert complaints.misbehaves("another one")
+    assert not complaints.misbehaves("peer 1")
+
+
+def test_holders_of_certificates_are_complained_about_by_them() -> None:
+    """Neither their neighbours at the address nor those without one are blamed; the line names the address."""
+    grumbler = Grumbler(complaints_per_minute=3)
+    complaints = grumbler.complaints
+    one, other = (Holder(agency=agency, fingerprint=str(agency) * 64) for agency in (1, 2))
+    for _ in range(5):
+        complaints.allows_error("1.2.3.4", "bad frame", 0.0, holder=one)
+    assert complaints.slows_down("1.2.3.4", 0.0, holder=one)
+    assert complaints.slows_down("1.2.3.5", 0.0, holder=one)
+    assert not complaints.slows_down("1.2.3.4", 0.0, holder=other)
+    assert not complaints.slows_down("1.2.3.4", 0.0)
+    assert not complaints.holds_back("1.2.3.4", 0.0)
+    complaints.close()
+    assert grumbler.lines == ["receive_message | result: fail | ip: 1.2.3.4 | error: bad frame | repeated: 2"]
+
+
+@pytest.mark.parametrize(("peer", "held"), [("1.2.3.4", True), ("unix", False)])
+def test_new_connections_wait_where_very_many_do(peer: str, held: bool) -> None:
+    """More than so many within one second; those at a Unix socket never do."""
+    complaints = Grumbler(complaints_per_minute=3, penalties_per_second=2).complaints
+    assert [complaints.slows_down(peer, 0.0) for _ in range(3)] == [False] * 3
+    for _ in range(4):
+        complaints.allows_error(peer, "bad frame", 0.0)
+    assert [complaints.slows_down(peer, at) for at in (0.0, 0.9, 1.0, 1.5)] == [True] * 4
+    assert not complaints.holds_back(peer, 1.5)
+    assert complaints.slows_down(peer, 1.9)
+    assert complaints.holds_back(peer, 1.9) == held
+    assert not complaints.holds_back("1.2.3.5", 1.9)
+    assert not complaints.holds_back(peer, 2.0)
+
+
+def test_deadlines_of_those_that_are_gone_are_thrown_out(crowd: Crowd) -> None:
+    """Short connections with long deadlines leave nothing behind; who lives is looked at when it is due."""
+    deadlines = Deadlines(crowd.sessions)
+    stays, gone = crowd.one(), crowd.one()
+    deadlines.set(stays, 50.0)
+    del crowd.sessions[gone.number]
+    for number in range(10 * SPARE_ENTRIES):
+        gone.looked_at_by = float("inf")
+        deadlines.set(gone, 1000.0 + number)
+    assert len(deadlines._heap) <= 2 + SPARE_ENTRIES
+    assert list(deadlines.passed(50.0)) == [stays]
 
 
 def test_deadlines_pass_once_each(crowd: Crowd) -> None:

@@ -161,9 +161,9 @@ def test_nothing_outlives_its_authority(run: Run, tmp_path: Path) -> None:
     ("arguments", "part"),
     [
         (["agency", "5", "--dir", "none"], "none/ca.pem: there is no authority; bets-server certs init none makes one"),
-        (["agency", "256", "--dir", "certs"], "256 is not in the range 1<=x<=255"),
-        (["agency", "x", "--dir", "certs"], "'x' is not a valid integer"),
-        (["agency", "5"], "Missing option '--dir'"),
+        (["agency", "256", "--dir", "certs"], "N: '256': expected a whole number from 1 to 255"),
+        (["agency", "x", "--dir", "certs"], "N: 'x': expected a whole number from 1 to 255"),
+        (["agency", "5"], "--dir is missing; it may also be BETS_DIR in the environment"),
         (["agency", "5", "--dir", "certs", "--days", "0"], "--days"),
         (["init"], "Missing argument 'DIR'"),
         (["init", "file"], "file: cannot make the folder: File exists"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import signal
 import socket
@@ -17,7 +18,7 @@ from bets_protocol import Bet, encode_bets
 from bets_server.export import FIELDS
 from bets_server.store import open_store
 from bets_server.store.conformance import batch_of
-from tests.e2e.processes import Programs
+from tests.e2e.processes import PROGRAMS, Programs
 from tests.server.command_line import Result, Run
 from tests.server.serving import Servers
 
@@ -113,6 +114,11 @@ def test_started_as_a_module(programs: Programs) -> None:
         (["void", "1"], ["--reason"]),
         (["close"], ["--without"]),
         (["close", "--without", "0"], ["--without"]),
+        (["close", "--without", "1_0"], ["--without: '1_0': expected a whole number from 1 to 255"]),
+        (["winners", "--agency", "٣"], ["--agency: '٣': expected a whole number from 1 to 255"]),
+        (["winners", "--agency", " 1 "], ["--agency: ' 1 ': expected a whole number from 1 to 255"]),
+        (["void", "1_0", "--reason", "x"], ["NUMBER: '1_0': expected a whole number from 1"]),
+        (["serve", "--config", ""], ["cannot read the configuration file"]),
     ],
     ids=lambda value: " ".join(value) if value and value[0] in COMMANDS else "",
 )
@@ -210,6 +216,47 @@ def test_settings_of_the_environment(run: Run, store: str, monkeypatch: pytest.M
         assert run("health", f"tcp://127.0.0.1:{silent.getsockname()[1]}").code == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name", "value", "expected"),
+    [
+        (["winners"], "BETS_AGENCY", "x", "a whole number from 1 to 255"),
+        (["winners"], "BETS_FORMAT", "xml", "one of text, json"),
+        (["export", "x.csv"], "BETS_RAW", "maybe", "1, true, yes, on, 0, false, no or off"),
+        (["health", "tcp://127.0.0.1:1"], "BETS_TIMEOUT", "0", "a number from 0.1 to 3600"),
+        (["health", "tcp://127.0.0.1:1"], "BETS_TLS_MIN", "1.1", "one of 1.2, 1.3"),
+        (["close"], "BETS_WITHOUT", "256", "a whole number from 1 to 255"),
+        (["certs", "agency", "1", "--dir", "x"], "BETS_DAYS", "1_0", "a whole number from 1 to 36500"),
+        (["certs", "init", "x"], "BETS_FORCE", "x", "1, true, yes, on, 0, false, no or off"),
+    ],
+)
+def test_a_value_of_the_environment_is_blamed_on_its_variable(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str, value: str, expected: str
+) -> None:
+    """Nobody has typed an option."""
+    monkeypatch.setenv(name, value)
+    said = f"bets-server: environment {name}: {value!r}: expected {expected}\n"
+    assert run(*arguments) == Result(2, "", said)
+
+
+def test_what_help_says_of_bounds(run: Run) -> None:
+    """Which is the least, and which the most."""
+    text = " ".join(run("serve", "--help").out.split())
+    assert "At least so many bytes a second that a peer must take of its answers" in text
+    assert "At most so many connections in all" in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")
+@pytest.mark.parametrize("arguments", ["--version", "export x.csv", "export -"])
+def test_standard_output_that_is_full(programs: Programs, arguments: str) -> None:
+    """Exit code 1 and one line that says so; the file of an export is there all the same."""
+    with open_store(f"sqlite:///{programs.folder}/bets.db") as store:
+        store.append([batch_of(BETS)])
+    shell = f"from subprocess import *; import sys; sys.exit(call('bets-server {arguments} > /dev/full', shell=True))"
+    done = programs.start("python", "-c", shell, PATH=f"{PROGRAMS}:{os.defpath}").expect(1)
+    assert done.err == "bets-server: cannot write to standard output: No space left on device\n"
+    assert (programs.folder / "x.csv").exists() == ("x.csv" in arguments)
+
+
 def test_export_csv(run: Run, store: str, tmp_path: Path) -> None:
     """All columns in the order of storing; a name that looks like a formula is made harmless unless told otherwise."""
     assert run("export", "bets.csv", "--store", store) == Result(0, "5 bets written to bets.csv\n", "")
@@ -280,11 +327,10 @@ def test_export_that_is_stopped(programs: Programs, number: signal.Signals, code
         encoded = batch_of([_bet(row, 1) for row in range(200)])
         store.append([encoded] * 1000)
     export = programs.start("bets-server", "export", "bets.csv")
-    partial = programs.folder / f".bets.csv.partial-{export.pid}"
-    export.wait_until(partial.exists, "the export has begun")
+    export.wait_until(lambda: list(programs.folder.glob(".export-*")), "the export has begun")
     export.send_signal(number)
     export.expect(code)
-    assert [path.name for path in programs.folder.iterdir() if "csv" in path.name] == []
+    assert [path.name for path in programs.folder.iterdir() if "csv" in path.name or "export-" in path.name] == []
 
 
 def test_encoded_bets_of_the_store_are_those_that_are_exported(run: Run, tmp_path: Path) -> None:

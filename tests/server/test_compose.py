@@ -79,13 +79,14 @@ def test_what_the_legacy_users_rely_on() -> None:
 
 
 def test_nothing_may_write_or_gain_rights() -> None:
-    """The containers' files are read-only but for the book, and no process gets more rights than it has."""
+    """The files are read-only but for the book, no process gets more rights than it has, none leaves a core dump."""
     for name, service in compose_file(1, draw=7)["services"].items():
         assert (
             service["read_only"],
             service["cap_drop"],
             service["security_opt"],
-        ) == (True, ["ALL"], ["no-new-privileges:true"])
+            service["ulimits"],
+        ) == (True, ["ALL"], ["no-new-privileges:true"], {"core": 0})
         writable = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
         assert writable == (["book:/book"] if name == "server" else [])
 
@@ -156,7 +157,7 @@ def test_a_bad_request_is_one_line_and_changes_nothing(
     assert printed.err.startswith("generar-compose.sh: ")
     assert said in printed.err
     assert out.read_text() == "old"
-    assert sorted(path.name for path in project.iterdir() if path.name != ".data") == [
+    assert sorted(path.name for path in project.iterdir()) == [
         "generar-compose.sh",
         "out.yaml",
         "src",
@@ -184,9 +185,11 @@ def script(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the script as others do, from another folder, with this Python as the host's."""
     here = Path(sys.executable).parent
 
-    def call(*arguments: str, path: str = f"{here}:{os.defpath}") -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: str, name: str = "project/generar-compose.sh", path: str = f"{here}:{os.defpath}"
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["sh", str(project / "generar-compose.sh"), *arguments],
+            ["sh", name, *arguments],
             cwd=project.parent,
             env={**os.environ, "PATH": path},
             capture_output=True,
@@ -208,6 +211,39 @@ def test_the_script_writes_the_file(project: Path, script: Callable[..., subproc
     done = script("project/docker-compose-dev.yaml", "two")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "generar-compose.sh: N is 'two': expected a whole number from 0 to 251\n"
+
+
+def test_the_script_through_a_link_and_into_a_pipe(
+    project: Path, script: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """It finds its project wherever it is called from, and prints where it is told to."""
+    link = project.parent / "link.sh"
+    link.symlink_to("project/generar-compose.sh")
+    done = script("/dev/stdout", "1", name="link.sh")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(yaml.safe_load(done.stdout)["services"]) == ["server", "client1"]
+    assert (project / ".data" / "agency-1.csv").exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_does_not_start_another_number_of_agencies(project: Path) -> None:
+    """A file that is there stays, for it is a draw. Who asks for another number is told, who asks for none is not."""
+    shutil.copy2(PROJECT / "Makefile", project)
+    (project / "docker-compose-dev.yaml").write_text(yaml.safe_dump(compose_file(2, draw=7)), encoding="utf-8")
+    before = (project / "docker-compose-dev.yaml").read_bytes()
+
+    def make(*arguments: str) -> tuple[int, str]:
+        command = ["make", "compose-file", *arguments]
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        return done.returncode, done.stderr.partition("\n")[0]
+
+    said = (
+        "docker-compose-dev.yaml has 2 agencies, not 4; for a new draw with 4: "
+        "./generar-compose.sh docker-compose-dev.yaml 4"
+    )
+    assert make("AGENCIES=4") == (2, said)
+    assert [make(), make("AGENCIES=2")] == [(0, ""), (0, "")]
+    assert (project / "docker-compose-dev.yaml").read_bytes() == before
 
 
 def test_a_python_without_yaml_is_told_so(project: Path) -> None:

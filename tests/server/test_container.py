@@ -19,7 +19,7 @@ def config(tmp_path: Path) -> dict[str, str]:
 
 
 def test_serve_listens_at_every_address_and_health_asks_there(config: dict[str, str]) -> None:
-    """Port and listeners are those of the settings; the loopback's address, of no use in a container, is replaced."""
+    """Port and listeners are those of the settings; only where they name no listener it is every address."""
     assert command_line(["serve"], {}) == ["serve", "--listen", "tcp://0.0.0.0:12345"]
     assert command_line(["serve"], config) == ["serve", "--listen", "tcp://0.0.0.0:4321"]
     assert command_line(["health"], config) == ["health", "tcp://127.0.0.1:4321"]
@@ -29,6 +29,8 @@ def test_serve_listens_at_every_address_and_health_asks_there(config: dict[str, 
     listening = ["--listen", "tls://0.0.0.0:5", "--listen", "unix:///run/bets.sock", "--listen", "tcp://[::]:6"]
     assert ["serve", *listening] == command_line(["serve"], urls)
     assert command_line(["health"], urls) == ["health", "tls://127.0.0.1:5"]
+    own = {"BETS_LISTEN": "tcp://127.0.0.1:7"}
+    assert command_line(["serve"], own) == ["serve", "--listen", "tcp://127.0.0.1:7"]
     assert command_line(["health"], {"BETS_LISTEN": "unix:///run/bets.sock"}) == ["health", "unix:///run/bets.sock"]
 
 

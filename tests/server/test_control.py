@@ -22,7 +22,7 @@ from bets_server.logs import ServerLog
 from bets_server.store import StoreFull, open_store
 from bets_server.store.conformance import batch_of
 from tests.server.operating import Control, LiveDesk, Operator, a_bet, controlled
-from tests.server.serving import DEADLINE_S, captured_log, wait_until
+from tests.server.serving import DEADLINE_S, captured_log, wait_until, without_threads
 
 BETS = [a_bet(1, 1), a_bet(2, 2, 7574), a_bet(3, 1, 7574)]
 
@@ -150,6 +150,21 @@ def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, desk: L
         f"open_control | result: fail | error: cannot listen on {path}: the path exists and is not a socket"
     ]
     assert path.read_text() == "a file"
+
+
+def test_no_thread(tmp_path: Path, desk: LiveDesk) -> None:
+    """Without one that would answer there is no socket either."""
+    path = tmp_path / "control"
+    log, output = captured_log()
+    with (
+        without_threads(),
+        pytest.raises(ConfigError, match=r"--control: cannot listen at .*/control: can't start new thread"),
+        ControlServer(path, desk, ServerLog(log)),
+    ):
+        pass
+    with without_threads(), ControlServer(path, desk, ServerLog(log), required=False):
+        assert not path.exists()
+    assert output.getvalue().count("open_control | result: fail") == 1
 
 
 def test_no_socket(desk: LiveDesk) -> None:

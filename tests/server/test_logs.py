@@ -129,6 +129,7 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
         ["ERROR    action: open_upload | result: fail | ip: 1.2.3.4 | agencia: 1 | total: 9 | error: no"],
     ),
     (lambda log: log.drawn(), ["INFO     action: sorteo | result: success"]),
+    (lambda log: log.serves_after_draw(60.0), ["INFO     action: exit_after_draw | result: in_progress | timeout: 60"]),
     (lambda log: log.closed_connection(IP), ["DEBUG    action: close_connection | result: success | ip: 1.2.3.4"]),
     (
         lambda log: log.closed_connection(IP, level=logging.INFO),
@@ -175,6 +176,10 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
         ],
     ),
     (lambda log: log.reloaded(), ["INFO     action: reload_certificates | result: success"]),
+    (
+        lambda log: log.nothing_to_reload(),
+        ["WARNING  action: reload_certificates | result: success | warning: there are none: no listener is encrypted"],
+    ),
     (
         lambda log: log.failed_to_reload(ConfigError("ca.pem: no such file")),
         ["ERROR    action: reload_certificates | result: fail | error: ca.pem: no such file"],

@@ -17,12 +17,14 @@ import pytest
 from bets_protocol import TransportTimeout
 from bets_server.desk import NeedsServer, StoreDesk, answer
 from bets_server.export import export_rows
+from bets_server.live_desk import LiveDesk as ServingDesk
 from bets_server.reports import audit_text
 from bets_server.store import BetStore, Parcel, open_store
 from bets_server.store.conformance import batch_of
 from tests.server.command_line import Result, Run
 from tests.server.operating import Control, LiveDesk, a_bet, controlled
-from tests.server.raw_bytes import WINNING
+from tests.server.raw_bytes import WINNING, batch, bet
+from tests.server.serving import Servers, wait_until
 
 FINISHED, UNFINISHED = bytes(15) + b"\x01", bytes(15) + b"\x03"
 BETS = [a_bet(1, 1), a_bet(2, 1, WINNING), a_bet(3, 2, WINNING), a_bet(4, 3)]
@@ -153,6 +155,7 @@ def test_status_of_a_server(live: Office) -> None:
     live.control.desk.seen = {
         1: {"connections": 0, "silent_s": 7203.0},
         2: {"connections": 2, "silent_s": 0.25},
+        4: {"connections": 1, "silent_s": None},
         9: {"connections": 1, "silent_s": 130.0},
     }
     live.control.desk.store.seal_and_draw(1, expected=4, pick=lambda: WINNING)
@@ -160,14 +163,14 @@ def test_status_of_a_server(live: Office) -> None:
         "server: running\n"
         "draw 1: not drawn; waits for agencies 1 to 4\n"
         "missing agencies: 2, 3, 4\n"
-        "connections: 4\n"
+        "connections: 4, 1 of no known agency\n"
         "bets: 4\n"
         "\n"
         "AGENCY  MODE       BETS  FINISHED  SEALED  CONNECTED  LAST SEEN\n"
         "     1  upload        2  yes       yes             0  2 h ago\n"
         "     2  anonymous     1  -         no              2  0 s ago\n"
         "     3  upload        1  no        no              0  -\n"
-        "     4  -             0  -         no              0  -\n"
+        "     4  -             0  -         no              1  -\n"
         "     9  -             0  -         no              1  2 min ago\n"
     )
     (row,) = live.rows("status")
@@ -182,6 +185,7 @@ def test_status_of_a_server(live: Office) -> None:
         "agencies": 4,
         "missing": [2, 3, 4],
         "connections": 4,
+        "unknown_connections": 1,
     }
     assert agencies[1] == {
         "agency": 2,
@@ -193,6 +197,32 @@ def test_status_of_a_server(live: Office) -> None:
         "connections": 2,
         "silent_s": 0.25,
     }
+
+
+def test_status_counts_connections_as_soon_as_it_can(serve: Servers) -> None:
+    """With their agency from the first message on, answered or not; those that are silent, or only probe, apart."""
+    server = serve(agencies=3)
+    desk = ServingDesk(server.handlers, server.reactor)
+    silent, probing, agency = (server.client() for _ in range(3))
+    assert probing.exchange(b"ping\n", size=5) == b"ping\n"
+    server.store.gate.clear()
+    agency.send(batch(bet(1, agency=2)))
+    wait_until(server.store.inside.is_set, "the store is at work")
+    assert desk.status() == {
+        "agencies": 3,
+        "connections": 3,
+        "unknown_connections": 2,
+        "seen": {2: {"connections": 1, "silent_s": None}},
+    }
+    server.store.gate.set()
+    assert agency.read(1) == b"\x01"
+    silent.close()
+    agency.close()
+    wait_until(lambda: len(server.reactor.connections()) == 1, "two have left")
+    after = desk.status()
+    assert (after["connections"], after["unknown_connections"]) == (1, 1)
+    assert after["seen"][2]["connections"] == 0
+    assert (after["seen"][2]["silent_s"] or -1) >= 0
 
 
 def test_status_of_a_store(closed: Office) -> None:
@@ -208,7 +238,8 @@ def test_status_of_a_store(closed: Office) -> None:
         "     3  upload        1  no        no      -          -\n"
     )
     (row,) = closed.rows("status")
-    assert [row.pop(name) for name in ("server", "agencies", "missing", "connections")] == [False, None, [], None]
+    live = ("agencies", "connections", "unknown_connections")
+    assert [row.pop(name) for name in ("server", "missing", *live)] == [False, [], None, None, None]
     assert row["by_agency"][0] == {
         "agency": 1,
         "mode": "upload",
@@ -228,7 +259,7 @@ def test_status_after_the_draw(office: Office) -> None:
     with office.store() as store:
         state = store.state()
     lines = office.run("status").out.splitlines()
-    waits = ["missing agencies: none", "connections: 4"] if office.control is not None else []
+    waits = ["missing agencies: none", "connections: 4, 1 of no known agency"] if office.control is not None else []
     assert lines[1:-5] == [
         f"draw 1: drawn, the winning number is {WINNING}",
         *waits,

@@ -151,7 +151,9 @@ def test_peer_that_reads_slowly(serve: Servers) -> None:
             timed.ping()
         timed.pass_s(8)
     assert timed.server.logged("close_connection | result: fail") == 0
-    client.send(ask(1) * 1000)
+    # As many as there is room for: where the server was slow to be choked, requests enough wait in the socket already.
+    client.stream.set_timeout(0)
+    client.stream.send(ask(1) * 1000)
     wait_until(lambda: session.choked, "more answers wait")
     timed.pass_s(10)
     assert timed.server.logged("close_connection | result: fail") == 1
@@ -204,27 +206,82 @@ def test_connections_of_one_agency(serve: Servers) -> None:
 
 
 def test_peer_that_never_learns_waits(serve: Servers) -> None:
-    """After so many errors in a minute its connections wait a second each, and its lines are counted."""
+    """After so many errors in a minute each refusal takes a second, and its line is counted; others need not wait."""
     timed = Timed(serve, Limits(complaints_per_minute=5))
     server = timed.server
-    for _ in range(6):
+    for _ in range(5):
         assert server.client().exchange(b"\xff") == ACK_0
     assert server.logged("receive_message | result: fail") == 5
-    accepted = server.logged("accept_connections | result: success")
     late = server.client()
-    late.send(b"hello\n")
-    other = server.client()  # it has the same address and waits likewise: when it is in, the first one is, too
-    wait_until(lambda: len(server.reactor.connections()) == 6 + 2, "both are in, beside those that linger")
+    late.send(b"\xff")
+    timed.ping()
+    assert late.pending is None
+    accepted = server.logged("accept_connections | result: success")
+    for row in range(20):  # of the same address
+        honest = server.client()
+        assert honest.exchange(batch(bet(row))) == b"\x01"
+        honest.close()
+    assert server.logged("accept_connections | result: success") == accepted + 20
     assert late.pending is None
     timed._now += 1.1
     server.reactor.wake()
-    assert late.read(6) == b"hello\n"
-    assert other.pending is None
-    assert server.logged("accept_connections | result: success") == accepted
+    assert late.read(1) == ACK_0
     timed._now += 60
     server.reactor.wake()
     wait_until(lambda: server.logged("receive_message | result: fail") == 6, "the minute is over")
-    assert server.client().exchange(b"hello\n", size=6) == b"hello\n"
+    assert server.client().exchange(b"\xff") == ACK_0
+
+
+def test_peer_that_sends_errors_and_awaits_no_answer(serve: Servers) -> None:
+    """While they come by the dozen each second, new connections from there wait a second, and their lines are counted.
+
+    Those that came before are served on; and a second later, new ones are, too.
+    """
+    timed = Timed(serve, Limits(complaints_per_minute=2, penalties_per_second=3))
+    server = timed.server
+    before = server.client()
+    assert before.exchange(batch(bet(1))) == b"\x01"
+    for _ in range(6):
+        server.client().send(b"\xff")
+    wait_until(lambda: len([s for s in list(server.reactor._sessions.values()) if s.held]) == 4, "four have to wait")
+    late = server.client()
+    late.send(b"hello\n")
+    wait_until(lambda: len(server.reactor.connections()) == 1 + 6 + 1, "it is in, beside those that linger")
+    assert before.exchange(batch(bet(2))) == b"\x01"
+    assert late.pending is None
+    timed._now += 1.0
+    server.reactor.wake()
+    assert late.read_to_end() == b"hello\n"
+    timed.ping()
+    assert server.logged("accept_connections | result: success") == 1 + 6 + 1
+    timed._now += 60
+    server.reactor.wake()
+    counted = "accept_connections | result: fail | ip: 127.0.0.1 | error: its connections have to wait | repeated: 5"
+    wait_until(lambda: server.logged(counted) == 1, "the minute is over")
+
+
+def test_errors_at_a_unix_socket(serve: Servers) -> None:
+    """All peers there look the same: only who errs waits, however often that is."""
+    timed = Timed(serve, Limits(complaints_per_minute=2, penalties_per_second=3), scheme="unix")
+    wrong = [timed.server.client() for _ in range(10)]
+    for client in wrong:
+        client.send(b"\xff")
+    for _ in range(3):
+        timed.ping()
+    assert wrong[-1].pending is None
+    assert timed.server.logged("accept_connections | result: success") == len(wrong) + 3
+
+
+def test_stop_while_refusals_have_to_wait(serve: Servers) -> None:
+    """They are given at once then."""
+    timed = Timed(serve, Limits(complaints_per_minute=1))
+    first, late = timed.server.client(), timed.server.client()
+    assert first.exchange(b"\xff") == ACK_0
+    late.send(b"\xff")
+    timed.ping()
+    assert late.pending is None
+    timed.server.reactor.stop()
+    assert late.read_to_end() == ACK_0
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(first_message_timeout_s=0.1, idle_timeout_s=0.1)])
@@ -244,10 +301,10 @@ def test_peer_whose_every_batch_is_refused(serve: Servers) -> None:
     other, client = server.client(), server.client()
     timed.ping()
     client.send(batch(bet(1, number=65_535)) * 200)
-    assert client.read(UNIT_REQUESTS) == ACK_0 * UNIT_REQUESTS
+    timed.ping()
     assert other.exchange(batch(bet(2))) == b"\x01"
     assert client.pending is None
-    for _ in range(3):
+    for _ in range(4):
         timed._now += 1.0
         server.reactor.wake()
         assert client.read(UNIT_REQUESTS) == ACK_0 * UNIT_REQUESTS
@@ -257,7 +314,7 @@ def test_peer_whose_every_batch_is_refused(serve: Servers) -> None:
 
 
 def test_client_that_reads_its_file_up_to_where_it_was(serve: Servers) -> None:
-    """Behind the opening of an upload that goes on there are ten minutes; behind that of a new one, one."""
+    """Behind the opening of an upload that goes on there are ten minutes; behind one of a new or finished one, one."""
     timed = Timed(serve)
     new = opened(timed.server, 3)
     timed.pass_s(59)
@@ -269,6 +326,16 @@ def test_client_that_reads_its_file_up_to_where_it_was(serve: Servers) -> None:
     assert again.exchange(batch(bet(1)), size=STATUS_BYTES) == status(0, bet(0), bet(1))
     timed.ping()
     timed.cut_after(again, 60, "it said nothing for too long")
+    third = timed.server.client()
+    assert third.exchange(opening(3), batch(bet(2)), size=2 * STATUS_BYTES)[STATUS_BYTES:] == status(
+        0, bet(0), bet(1), bet(2)
+    )
+    third.close()
+    finished = timed.server.client()
+    assert finished.exchange(opening(3), size=STATUS_BYTES) == status(0, bet(0), bet(1), bet(2))
+    timed.ping()
+    timed.pass_s(60)
+    assert finished.read_what_is_left() == b""
 
 
 def test_crowd_of_newcomers_has_its_turns(serve: Servers) -> None:

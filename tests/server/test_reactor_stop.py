@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
+import shutil
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 from bets_protocol import ConfigError
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.transports import Listener, Stream, Url, connect, listen, register_transport
+from bets_server.app import OTHER_DESCRIPTORS
 from bets_server.app import serve as serve_settings
 from bets_server.config import ServerSettings
+from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.store import open_store
+from tests.certificates import Authority
+from tests.log_reader import read_log
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
-from tests.server.serving import DEADLINE_S, RawClient, Server, Servers, captured_log, wait_until
+from tests.server.serving import DEADLINE_S, RawClient, Server, Servers, captured_log, wait_until, without_threads
 
 CLOSED = ["close_workers | result: success"]
 
@@ -169,17 +180,34 @@ def test_wake_ups_without_number_fill_nothing(serve: Servers) -> None:
 
 
 class _App:
-    """`serve` of the app in a thread, where no signal reaches it."""
+    """`serve` of the app in a thread, where no signal reaches it.
+
+    Attributes:
+        codes: what it has returned.
+        error: what the settings were refused with.
+    """
 
     def __init__(self, settings: ServerSettings) -> None:
-        log, self._output = captured_log()
+        self._log, self._output = captured_log()
         self.codes: list[ExitCode] = []
-        self._thread = threading.Thread(target=lambda: self.codes.append(serve_settings(settings, ServerLog(log))))
+        self.error: ConfigError | None = None
+        self._settings = settings
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.codes.append(serve_settings(self._settings, ServerLog(self._log)))
+        except ConfigError as error:
+            self.error = error
 
     @property
     def lines(self) -> list[str]:
         return [line.partition("action: ")[2] for line in self._output.getvalue().splitlines()]
+
+    def has_begun(self) -> bool:
+        """Whether it listens, or never will."""
+        return not self._thread.is_alive() or "accept_connections | result: in_progress" in self.lines
 
     def finished(self) -> ExitCode:
         self._thread.join(DEADLINE_S)
@@ -260,11 +288,122 @@ def test_listeners_that_others_reach_have_a_warning(tmp_path: Path) -> None:
     ]
 
 
+def _assert_nothing_is_left(folder: Path) -> None:
+    """Of a server that did not come about: neither a socket's file nor a lock. What is open the leak check sees."""
+    assert [path.name for path in folder.iterdir() if path.is_socket()] == []
+    open_store(f"csv:///{folder}/bets.csv").close()
+
+
 @pytest.mark.parametrize("bad", ["tcp://127.0.0.1", "gopher://x:1", "unix:///nowhere/s"])
 def test_app_that_cannot_listen_leaves_nothing_open(tmp_path: Path, bad: str) -> None:
     """The second of two addresses is no good: the first one and the store are closed, the socket's path is gone."""
     settings = ServerSettings(listen=(f"unix://{tmp_path}/s", bad), store=f"csv:///{tmp_path}/bets.csv")
     with pytest.raises(ConfigError, match=bad):
         serve_settings(settings, ServerLog(captured_log()[0]))
-    assert not (tmp_path / "s").exists()
-    open_store(f"csv:///{tmp_path}/bets.csv").close()
+    assert list(tmp_path.iterdir()) == []  # not even a store, which is made behind the listeners
+    _assert_nothing_is_left(tmp_path)
+
+
+def test_app_without_its_control_says_what_it_closes(tmp_path: Path) -> None:
+    """The log ends as that of every server does, with the store and the whole."""
+    settings = ServerSettings(
+        listen=("tcp://127.0.0.1:0",), store=f"sqlite:///{tmp_path}/bets.db", control=f"{tmp_path}/no/control"
+    )
+    log, output = captured_log()
+    with pytest.raises(ConfigError, match="--control: "):
+        serve_settings(settings, ServerLog(log))
+    actions = [line.action for line in read_log(output.getvalue())]
+    assert actions == ["close_listener", "close_workers", "close_store", "shutdown"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        ({"control": "{folder}/no/control"}, "--control: cannot listen on .*/no/control: no such file or directory"),
+        ({"control": "{folder}/a-file"}, "--control: cannot listen on .*/a-file: the path exists and is not a socket"),
+        ({"control": "x" * 200}, "--control: .*: the path has [0-9]+ bytes"),
+        ({"control": "a\nb"}, "--control: .*: expected a path or 'none'"),
+        ({"tls_ca": "{folder}/a-file"}, "there are certificates, and no tls:// listener"),
+        ({"listen": "tls://127.0.0.1:0"}, "a tls:// listener needs --tls-cert and --tls-key and --tls-ca"),
+        (
+            {"listen": "tls://127.0.0.1:0", **{f"tls_{name}": "{folder}/none" for name in ("cert", "key", "ca")}},
+            "TLS: .*/none: cannot read the certificate of an authority",
+        ),
+        (
+            {
+                "listen": "tls://127.0.0.1:0",
+                **{f"tls_{name}": f"{{folder}}/{name}" for name in ("cert", "key", "ca")},
+                "tls_pins": "{folder}/a-file",
+            },
+            "/a-file:1: expected 64 hexadecimal digits and an agency",
+        ),
+        ({"store": "csv:///{folder}/no/bets.csv"}, "--store csv:///.*/no/bets.csv: "),
+    ],
+)
+def test_app_that_cannot_begin_leaves_nothing_open(
+    tmp_path: Path, authority: Authority, setting: Mapping[str, str], error: str
+) -> None:
+    """Whatever of its settings is no good, and however much is open by then."""
+    (tmp_path / "a-file").write_text("no pin")
+    files = authority.server()
+    for name, path in (("cert", files.cert), ("key", files.key), ("ca", files.ca)):
+        shutil.copy(path or "", tmp_path / name)
+    changed: dict[str, Any] = {name: value.format(folder=tmp_path) for name, value in setting.items()}
+    listen = (f"unix://{tmp_path}/s", *([changed.pop("listen")] if "listen" in changed else []))
+    settings = attrs.evolve(ServerSettings(listen=listen, store=f"csv:///{tmp_path}/bets.csv"), **changed)
+    with pytest.raises(ConfigError, match=error):
+        serve_settings(settings, ServerLog(captured_log()[0]))
+    _assert_nothing_is_left(tmp_path)
+
+
+def test_app_without_descriptors_leaves_nothing_open(tmp_path: Path) -> None:
+    """However few there are: a clear error and nothing left, until there are enough and it serves."""
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    limit = max(highest + 40, OTHER_DESCRIPTORS + 1)
+    settings = ServerSettings(
+        listen=(f"unix://{tmp_path}/s",),
+        store=f"csv:///{tmp_path}/bets.csv",
+        agencies=1,
+        control=f"{tmp_path}/control",
+        limits=Limits(max_connections=limit - OTHER_DESCRIPTORS),  # so that it does not raise the limit
+        exit_after_draw=True,
+    )
+    errors = set()
+    for free in range(40):
+        with _descriptors(limit, free):
+            app = _App(settings)
+            wait_until(app.has_begun, "it has begun, or ended")
+        if app.error is None:
+            break
+        errors.add(str(app.error).split(":")[0])
+        _assert_nothing_is_left(tmp_path)
+        (tmp_path / "bets.csv").unlink()  # the next one makes it anew
+    assert errors == {"--store csv", "--listen unix", "cannot start", "--control"}
+    client = RawClient(settings.listen[0])
+    assert client.exchange(ask(1), size=2) == winners()
+    client.close()
+    assert app.finished() == ExitCode.DONE
+    _assert_nothing_is_left(tmp_path)
+
+
+@contextlib.contextmanager
+def _descriptors(limit: int, free: int) -> Iterator[None]:
+    """Has this process have `free` descriptors below `limit` left, which is the highest number and one."""
+    with contextlib.ExitStack() as parts:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        taken = parts.enter_context(open(os.devnull)).fileno()
+        last = taken
+        while last < limit - free - 1:
+            last = os.dup(taken)
+            parts.callback(os.close, last)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
+        parts.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        yield
+
+
+def test_app_without_threads_leaves_nothing_open(tmp_path: Path) -> None:
+    """The system allows none: a clear error."""
+    settings = ServerSettings(listen=(f"unix://{tmp_path}/s",), store=f"csv:///{tmp_path}/bets.csv")
+    with without_threads(), pytest.raises(ConfigError, match="cannot start: can't start new thread; see --workers"):
+        serve_settings(settings, ServerLog(captured_log()[0]))
+    _assert_nothing_is_left(tmp_path)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from bets_protocol import RejectCode
 from bets_protocol.transports import TlsFiles, parse_url
 from bets_server.limits import Limits
 from tests.certificates import Authority
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
+from tests.server.test_reactor_uploads import STATUS_BYTES, opening, status
 
 ROOMY = {"max_per_agency": 1000, "max_per_address": 1000}
 
@@ -93,18 +97,64 @@ def test_certificate_of_nobody_may_probe(serve: Servers, authority: Authority) -
     assert server.logged(error) == 1
 
 
+def _fingerprint(files: TlsFiles) -> str:
+    assert files.cert is not None
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(files.cert.read_text())).hexdigest()
+
+
+def _pin(server: Server, pins: Mapping[str, int]) -> None:
+    """The server takes other pins."""
+    taken = threading.Event()
+    server.reactor.call(lambda: server.reactor.renew_pins(pins))
+    server.reactor.call(taken.set)
+    assert taken.wait(20)
+
+
 def test_pins(serve: Servers, authority: Authority, agency: TlsFiles) -> None:
-    """They count for connections from then on."""
+    """They count from then on; a connection that speaks for the same agency by the new ones goes on."""
     server = serve(scheme="tls", files=authority.server())
     before = server.client(agency)
     assert before.exchange(batch(bet(1, agency=5))) == b"\x01"
-    session = next(iter(server.reactor._sessions.values()))
-    assert session.holder is not None
-    server.reactor.pins = {}
-    assert server.client(agency).exchange(batch(bet(2, agency=5))) == ACK_0
-    server.reactor.pins = {session.holder.fingerprint: 5}
-    assert server.client(agency).exchange(batch(bet(3, agency=5))) == b"\x01"
-    assert before.exchange(batch(bet(4, agency=5))) == b"\x01"
+    good = {_fingerprint(agency): 5}
+    _pin(server, good)
+    assert before.exchange(batch(bet(2, agency=5))) == b"\x01"
+    _pin(server, {})
+    assert server.client(agency).exchange(batch(bet(3, agency=5))) == ACK_0
+    _pin(server, good)
+    assert server.client(agency).exchange(batch(bet(4, agency=5))) == b"\x01"
+
+
+def test_open_connections_of_a_revoked_certificate(serve: Servers, authority: Authority, agency: TlsFiles) -> None:
+    """Each is told so, where it has an upload, and ends, also one that waits for the draw; those of others go on."""
+    server = serve(scheme="tls", files=authority.server(), agencies=5)
+    other = authority.agency(1)
+    uploading, waiting, idle, others = (server.client(files) for files in (agency, authority.agency(4), agency, other))
+    assert uploading.exchange(opening(2, agency=5), size=STATUS_BYTES) == status(0)
+    assert uploading.exchange(batch(bet(1, agency=5)), size=STATUS_BYTES) == status(0, bet(1, agency=5))
+    assert waiting.exchange(opening(0, agency=4), ask(4), size=2 * STATUS_BYTES) == status(0) * 2
+    assert idle.exchange(b"hello\n", size=6) == b"hello\n"
+    assert others.exchange(batch(bet(2))) == b"\x01"
+    _pin(server, {_fingerprint(other): 1, _fingerprint(agency): 4})
+    assert uploading.read_to_end() == status(RejectCode.NOT_AUTHORIZED, bet(1, agency=5))
+    assert waiting.read_to_end() == status(RejectCode.NOT_AUTHORIZED)
+    assert idle.read_to_end() == b""
+    assert others.exchange(batch(bet(3))) == b"\x01"
+    error = "error: its certificate speaks for no agency now"
+    assert server.logged(f"close_connection | result: fail | ip: 127.0.0.1 | {error}") == 2  # one for each agency
+
+
+def test_revoked_while_its_batch_is_in_work(serve: Servers, authority: Authority, agency: TlsFiles) -> None:
+    """It gets the answer to that, and nothing more of it is stored."""
+    server = serve(scheme="tls", files=authority.server())
+    client = server.client(agency)
+    server.store.gate.clear()
+    client.send(batch(bet(1, agency=5)))
+    assert server.store.inside.wait(20)
+    client.send(batch(bet(2, agency=5)))
+    _pin(server, {})
+    server.store.gate.set()
+    assert client.read_to_end() == b"\x01"
+    assert server.stored == [document(1)]
 
 
 def test_frames_that_come_in_one_piece(serve: Servers, authority: Authority, agency: TlsFiles) -> None:

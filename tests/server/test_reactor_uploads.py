@@ -220,7 +220,7 @@ def test_a_complete_upload_is_found_complete_for_ever(serve: Servers) -> None:
 
 
 def test_a_full_store_refuses_and_goes_on(serve: Servers) -> None:
-    """STORE_FULL for a batch and for an opening; nothing is stored, and the next try succeeds."""
+    """STORE_FULL for a batch and for an opening, with what is stored; nothing is added, and the next try succeeds."""
     server = serve()
     client = opened(server, 2)
     server.store.failure = StoreFull("no room")
@@ -229,6 +229,10 @@ def test_a_full_store_refuses_and_goes_on(serve: Servers) -> None:
     again = server.client()
     assert again.exchange(opening(2), size=STATUS_BYTES) == status(0)
     assert again.exchange(batch(bet(0), bet(1)), size=STATUS_BYTES) == status(0, bet(0), bet(1))
+    server.store.open_failure = StoreFull("no room")
+    refused = server.client()
+    refused.send(opening(2))
+    assert refused.read_to_end() == status(RejectCode.STORE_FULL, bet(0), bet(1))
 
 
 def test_who_has_an_upload_open_is_told_of_the_stop(serve: Servers) -> None:

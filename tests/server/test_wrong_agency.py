@@ -17,6 +17,7 @@ import pytest
 
 from bets_protocol import RejectCode, TransportError
 from bets_protocol.transports import TlsFiles, parse_url
+from bets_server.limits import Limits
 from tests.certificates import Authority
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, document
 from tests.server.serving import RawClient, Server, Servers, wait_until
@@ -84,6 +85,19 @@ def test_certificate_of_another_agency_on_revision_8(server: Server, authority: 
     assert server.stored == [document(8)]
     assert server.client(authority.agency(6)).exchange(batch(bet(9, agency=6))) == b"\x01"
     assert server.store.state().sealed == set()
+
+
+def test_another_agency_takes_no_place_of_its_own(serve: Servers, authority: Authority) -> None:
+    """Whatever a client says, its connection counts with the agency of its certificate: in the status, also before it
+    says anything, and where the connections of one agency are bounded."""
+    server = serve(scheme="tls", files=authority.server(), agencies=6, limits=Limits(max_per_agency=1))
+    five, silent = server.client(authority.agency(5)), server.client(authority.agency(4))
+    wait_until(lambda: sorted(map(str, server.reactor.connections())) == ["4", "5"], "both are known")
+    assert five.exchange(batch(bet(1, agency=6))) == ACK_0
+    assert sorted(map(str, server.reactor.connections())) == ["4", "5"]
+    assert server.client(authority.agency(6)).exchange(batch(bet(2, agency=6))) == b"\x01"
+    assert set(server.reactor.silences()) == {5, 6}
+    silent.close()
 
 
 NOBODY = {

@@ -86,11 +86,12 @@ def files_of(case: str, authority: Authority, stranger: Authority) -> TlsFiles:
     return authority.issue(case, "urn:bets:agency:5", starts=starts, ends=ends)
 
 
+@pytest.mark.parametrize("minimum", ["1.2", "1.3"])
 @pytest.mark.parametrize("case", REFUSED_CLIENTS)
-def test_who_does_not_belong_is_refused(case: str, authority: Authority, stranger: Authority) -> None:
+def test_who_does_not_belong_is_refused(case: str, minimum: str, authority: Authority, stranger: Authority) -> None:
     """The server says why in the peer's terms; the client hears it at its first `receive`, each time it asks."""
     of_server, of_client = REFUSED_CLIENTS[case]
-    with listening(authority.server()) as listener:
+    with listening(authority.server(), minimum) as listener:
         future = in_background(lambda: connected(listener, files_of(case, authority, stranger)))
         with accepted(listener) as server:
             refusal = failure_of(server)
@@ -271,6 +272,55 @@ def test_old_versions_are_refused(
                 assert isinstance(refusal, HandshakeError)
                 assert not isinstance(refusal, AuthenticationError)
                 assert future.result(DEADLINE_S) is None
+
+
+def test_old_versions_verify_as_well(stranger: Authority, server_files: TlsFiles) -> None:
+    """A client of 1.2 with a certificate of another authority does not get in."""
+    context = raw_context(stranger.agency(5), ssl.TLSVersion.TLSv1_2)
+
+    def shake(sock: socket.socket) -> None:
+        with pytest.raises(ssl.SSLError, match="unknown ca"):
+            context.wrap_socket(sock)
+
+    with listening(server_files, "1.2") as listener, raw_client(listener) as sock:
+        future = in_background(lambda: shake(sock))
+        with accepted(listener) as server:
+            assert isinstance(failure_of(server), AuthenticationError)
+        future.result(DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    ("newest", "minimum"),
+    [(ssl.TLSVersion.TLSv1_2, "1.2"), (ssl.TLSVersion.TLSv1_3, "1.2"), (ssl.TLSVersion.TLSv1_3, "1.3")],
+)
+def test_no_session_is_resumed(
+    newest: ssl.TLSVersion, minimum: str, server_files: TlsFiles, agency_files: TlsFiles
+) -> None:
+    """A client that asks for its session of before, of which the server could have kept all, is verified anew."""
+    context = raw_context(agency_files, newest)
+
+    def talk(sock: socket.socket, session: ssl.SSLSession | None) -> ssl.SSLSocket:
+        wrapped = context.wrap_socket(sock, session=session)
+        assert wrapped.recv(1) == b"x"  # what the server gives for a later session comes before it
+        return wrapped
+
+    with listening(server_files, minimum) as listener, contextlib.ExitStack() as opened:
+        session: ssl.SSLSession | None = None
+        for _ in range(3):  # all stay open: a session of a connection that broke would be forgotten in any case
+            sock = opened.enter_context(raw_client(listener))
+            future = in_background(functools.partial(talk, sock, session))
+            server = opened.enter_context(accepted(listener))
+            drive(End(server), until=functools.partial(has_shaken_hands, server), within_s=DEADLINE_S)
+            server.send(b"x")
+            client = opened.enter_context(future.result(DEADLINE_S))
+            assert client.version() == newest.name.replace("_", ".")
+            assert not client.session_reused
+            assert server.certificate is not None
+            session = client.session
+
+
+def has_shaken_hands(stream: Stream) -> bool:
+    return not stream.handshaking
 
 
 def test_a_server_that_is_too_old_is_refused(server_files: TlsFiles, agency_files: TlsFiles) -> None:

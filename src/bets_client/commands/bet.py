@@ -17,7 +17,7 @@ from bets_client.exact_uploader import ExactUpload
 from bets_client.job import Job, working
 from bets_client.report import Report
 from bets_client.shipment import single
-from bets_client.source import parse_number, with_found
+from bets_client.source import not_utf_8, parse_number, with_found
 from bets_client.uploader import Upload
 from bets_protocol import Bet, BetsError, ConfigError, InvalidMessage
 from bets_protocol.programs.guard import say_error
@@ -30,6 +30,7 @@ def run(options: Mapping[str, Any]) -> None:
     settings = load_settings(options, os.environ)
     with working(settings) as job:
         job.log_config([require_agency(settings)])
+        job.look_at_unused("draw", "label")
         place(job)
 
 
@@ -79,6 +80,8 @@ def _bet(job: Job) -> Bet:
     missing = [f"--{name.replace('_', '-')} ({_variable(name)})" for name in BET_FIELDS if values[name] is None]
     if missing:
         raise ConfigError(f"a bet needs {', '.join(missing)}")
+    for name in BET_FIELDS:
+        _check_utf_8(values[name] or "", job.settings.bet_origins[name] or name)
     first_name, last_name, document, birthdate, number = (values[name] or "" for name in BET_FIELDS)
     try:
         return Bet(
@@ -92,6 +95,18 @@ def _bet(job: Job) -> Bet:
     except InvalidMessage as error:
         origin = job.settings.bet_origins.get(error.path)
         raise BadInput(f"{origin or error.path}: {with_found(error)}") from error
+
+
+def _check_utf_8(value: str, origin: str) -> None:
+    """Check that the bytes of `value`, as the system gave them, are UTF-8: a bet could not carry it otherwise.
+
+    Raises:
+        BadInput: they are not.
+    """
+    try:
+        value.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{origin}: {not_utf_8(error)}") from error
 
 
 def _variable(name: str) -> str:

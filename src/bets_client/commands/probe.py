@@ -30,12 +30,17 @@ def run(options: Mapping[str, Any]) -> None:
     settings = load_settings(options, os.environ, retry_for_s=PROBE_RETRY_FOR_S)
     with working(settings) as job:
         amount = 1 if settings.amount is None else settings.amount
-        job.log_config([] if settings.agency is None else [settings.agency], amount=amount)
+        job.log_config([client_id(job)], amount=amount)
         report = Report(job, "probe")
         with report.written():
             report.extra["echoed"] = 0
             for _ in probes(job, amount):
                 report.extra["echoed"] += 1
+
+
+def client_id(job: Job) -> int:
+    """Who the lines say that they are of; 0 where nothing says which agency."""
+    return 0 if job.settings.agency is None else job.settings.agency
 
 
 def probes(job: Job, amount: int) -> Iterator[int]:
@@ -46,19 +51,19 @@ def probes(job: Job, amount: int) -> Iterator[int]:
         WrongPeer: what came back is not what was sent.
         Refused: the server lets this client not in.
     """
-    client_id = job.settings.agency if job.settings.agency is not None else 0
+    own_id = client_id(job)
     for number in range(1, amount + 1):
-        text = f"[CLIENT {client_id}] Message N°{number}"
+        text = f"[CLIENT {own_id}] Message N°{number}"
         try:
             _probe(job, Probe(line=f"{text}\n".encode()))
         except BetsError as error:
-            job.log.fail("receive_message", client_id=client_id, error=error)
+            job.log.fail("receive_message", client_id=own_id, error=error)
             raise
-        job.log.success("receive_message", client_id=client_id, msg=text)
+        job.log.success("receive_message", client_id=own_id, msg=text)
         yield number
         if number < amount:
             wait_ready((), job.settings.period_s)
-    job.log.success("loop_finished", client_id=client_id)
+    job.log.success("loop_finished", client_id=own_id)
 
 
 def _probe(job: Job, probe: Probe) -> None:

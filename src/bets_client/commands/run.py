@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from bets_client.commands import bet, probe, send
-from bets_client.config import DEFAULT_DATA_FILE, load_settings
+from bets_client.config import DEFAULT_DATA_FILE, FIRST_REVISIONS, load_settings
 from bets_client.job import Job, working
 
 
@@ -17,8 +17,12 @@ def run(options: Mapping[str, Any]) -> None:
     """Probe `loop.amount` times; then place the bet of the environment if there is one, else send the data file."""
     settings = load_settings(options, os.environ)
     with working(settings) as job:
-        job.log_config([] if settings.agency is None else [settings.agency])
         amount = settings.amount or 0
+        if amount:
+            job.log_config([probe.client_id(job)])
+        else:
+            job.log_config([] if settings.agency is None else [settings.agency])
+        job.look_at_unused(*FIRST_REVISIONS)
         if amount:
             for _ in probe.probes(job, amount):
                 pass
@@ -35,11 +39,23 @@ def _work(job: Job, *, probed: bool) -> None:
     file = job.settings.file
     if file is None:
         file = DEFAULT_DATA_FILE
-        if probed and not _holds_something(Path(file)):
-            return  # a client that only probes, as the oldest ones did
+        nothing = _why_nothing(file) if probed else None
+        if nothing is not None:  # a client that only probes, as the oldest ones did
+            job.log.success("data_file_skipped", level=logging.WARNING, file=file, reason=nothing)
+            return
     send.send(job, send.files_by_agency(job, [file]))
 
 
-def _holds_something(file: Path) -> bool:
-    """Whether the file is there and not empty; where a container mounts one that is missing, Docker makes a folder."""
-    return file.exists() and not file.is_dir() and not (file.is_file() and file.stat().st_size == 0)
+def _why_nothing(file: str) -> str | None:
+    """Why there is nothing to send, as far as that may be meant; None: there is, or something is wrong with it.
+
+    What cannot be looked at, a link that leads nowhere, and the folder that Docker makes where a file that is to be
+    mounted is missing, are none of that: somebody wanted a file there.
+    """
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return None if os.path.islink(file) else "there is no such file"
+    except OSError:
+        return None
+    return "the file is empty" if stat.S_ISREG(found.st_mode) and found.st_size == 0 else None

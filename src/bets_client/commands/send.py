@@ -16,7 +16,7 @@ from typing import Any
 
 from bets_client.cargo import upload_of_file
 from bets_client.check import require_good
-from bets_client.config import load_settings
+from bets_client.config import FIRST_REVISIONS, load_settings
 from bets_client.exact_uploader import ExactUpload
 from bets_client.job import Job, working
 from bets_client.kept import Keeper
@@ -28,6 +28,7 @@ from bets_client.uploader import Upload
 from bets_client.winners import WinnersDesk
 from bets_protocol import BetsError, ConfigError
 from bets_protocol.programs.guard import say_error
+from bets_protocol.programs.stopping import Stopped
 
 
 def run(options: Mapping[str, Any], files: Sequence[str]) -> None:
@@ -36,6 +37,7 @@ def run(options: Mapping[str, Any], files: Sequence[str]) -> None:
     with working(settings) as job:
         by_agency = files_by_agency(job, files)
         job.log_config(list(by_agency))
+        job.look_at_unused(*FIRST_REVISIONS)
         send(job, by_agency)
 
 
@@ -76,13 +78,16 @@ def send(job: Job, by_agency: Mapping[int, Sequence[str]]) -> None:
             part.bets = sum(totals[agency])
         desk = WinnersDesk(job)
         job.progress.start("sending", sum(part.bets for part in report.agencies))
-        for part in report.agencies:
-            inputs = sources[part.agency]
-            if settings.exactly_once:
-                _upload_exactly(job, desk, part, list(zip(inputs, totals[part.agency], strict=True)), ask=ask)
-            else:
-                _upload(job, desk, part, inputs, ask=ask)
-        job.progress.finish()
+        try:
+            for part in report.agencies:
+                inputs = sources[part.agency]
+                if settings.exactly_once:
+                    _upload_exactly(job, desk, part, list(zip(inputs, totals[part.agency], strict=True)), ask=ask)
+                else:
+                    _upload(job, desk, part, inputs, ask=ask)
+        except Stopped:
+            _say_summary(job, report)
+            raise
         _say_summary(job, report)
         if ask:
             try:
@@ -112,6 +117,9 @@ def _upload(job: Job, desk: WinnersDesk, part: AgencyReport, sources: list[Sourc
         text = str(error).partition("\n")[0]
         job.log.fail("archivo_enviado", client_id=part.agency, cantidad=upload.stored, error=text)
         raise
+    except Stopped:
+        job.log.progress("archivo_enviado", client_id=part.agency, cantidad=upload.stored)
+        raise
     finally:
         part.stored, part.sent_twice = upload.stored, upload.sent_twice
     job.log.success("archivo_enviado", client_id=part.agency, cantidad=upload.stored)
@@ -136,6 +144,9 @@ def _upload_exactly(
         except BetsError as error:
             text = str(error).partition("\n")[0]
             job.log.fail("archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, error=text, **which)
+            raise
+        except Stopped:
+            job.log.progress("archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, **which)
             raise
         finally:
             part.stored += upload.machine.stored
@@ -162,8 +173,9 @@ def _close(job: Job, link: Link | None) -> None:
 
 
 def _say_summary(job: Job, report: Report) -> None:
-    """Say on standard error what this run has added, where the revision tells."""
+    """Say on standard error what this run has added to each agency that is done, where the revision tells."""
+    job.progress.finish()
     for part in report.agencies:
-        if part.already_stored is not None and not job.settings.quiet:
+        if part.already_stored is not None and part.stored == part.bets and not job.settings.quiet:
             sent_now = part.stored - part.already_stored
             say_error(f"agency {part.agency}", f"already stored: {part.already_stored:,}, sent now: {sent_now:,}")

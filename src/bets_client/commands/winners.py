@@ -13,7 +13,9 @@ from typing import Any
 import attrs
 
 from bets_client.config import load_settings, require_agency, require_winners
-from bets_client.job import working
+from bets_client.errors import Refused
+from bets_client.job import Job, working
+from bets_client.own_certificate import require_own_agency
 from bets_client.report import AgencyReport, Report
 from bets_client.winners import WinnersDesk
 
@@ -33,8 +35,17 @@ def run(options: Mapping[str, Any]) -> None:
         with report.written():
             part = AgencyReport(agency=agency)
             report.agencies.append(part)
+            _require_own_agency(job, agency)
             desk = WinnersDesk(job)
             desk.ask(agency, None)
             desk.collect()
             part.winners = desk.found[agency]
             report.log_winners()
+
+
+def _require_own_agency(job: Job, agency: int) -> None:
+    try:
+        require_own_agency(job.settings, agency)
+    except Refused as error:
+        job.log.fail("consulta_ganadores", error=error)
+        raise

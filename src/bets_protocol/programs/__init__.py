@@ -6,6 +6,7 @@ program that only shows its help pays for nothing else:
 - `loglines`: the log lines that other programs parse;
 - `settings`: option > environment > file > default, and errors that name where a value stands;
 - `exit_codes`: what the number that a program ends with means;
+- `agency_uri`: how a certificate names an agency;
 - `stopping`: SIGTERM and SIGINT as an exception;
 - `first_process`: what differs for the first process of a container;
 - `guard`: the click group that turns every exception into one line and an exit code;

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 import click
@@ -83,6 +84,11 @@ class ProgramGroup(click.Group):
             return exit_code_of(error)
         except BrokenPipeError:  # click's own output: nobody reads it
             return ExitCode.DONE
+        except OSError as error:
+            if not _is_of_click(error):
+                return _bug(name, error)
+            say_error(name, f"cannot write to standard output: {error.strerror}")
+            return ExitCode.BUG
         except Exception as error:  # noqa: BLE001 - the top of the program: here a bug gets its line and exit code
             return _bug(name, error)
         return result if isinstance(result, int) else ExitCode.DONE
@@ -101,12 +107,24 @@ def say_shutdown() -> None:
     EventLog(logger).success("shutdown")
 
 
-def _bug(name: str, error: Exception) -> ExitCode:
+def _origin(error: Exception) -> TracebackType | None:
+    """The innermost step of the traceback."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
+    return step
+
+
+def _is_of_click(error: OSError) -> bool:
+    """Whether `error` was raised where click prints: help, which no command of ours does by itself."""
+    step = _origin(error)
+    return step is not None and step.tb_frame.f_globals.get("__name__") == click.utils.__name__
+
+
+def _bug(name: str, error: Exception) -> ExitCode:
+    step = _origin(error)
     where = f" at {step.tb_frame.f_code.co_filename}:{step.tb_lineno}" if step is not None else ""
-    # The system's errors that got here are rarely a bug: a full disk behind standard output, no memory for a thread.
+    # The system's errors that got here are rarely a bug: no memory for a thread, say.
     what = "" if isinstance(error, OSError) else "this is a bug: "
     say_error(name, f"{what}{type(error).__name__}: {error}"[:500] + where)
     if os.environ.get(DEBUG_VARIABLE):

@@ -19,10 +19,12 @@ from bets_protocol._errors import ConfigError
 from bets_protocol.programs.config_files import read_ini, read_yaml
 from bets_protocol.programs.durations import format_duration, parse_duration
 from bets_protocol.programs.loglines import LEVELS, one_line
+from bets_protocol.transports import UrlError, parse_url, transport_schemes
 
 __all__ = [
     "Resolved",
     "Setting",
+    "address",
     "boolean",
     "decimal_number",
     "format_duration",
@@ -203,6 +205,17 @@ def boolean(text: str) -> bool:
     if word in {"0", "false", "no", "off"}:
         return False
     raise ValueError("expected 1, true, yes, on, 0, false, no or off")
+
+
+def address(text: str) -> str:
+    """Take the URL of a transport that is there."""
+    try:
+        scheme = parse_url(text).scheme
+    except UrlError as error:
+        raise ValueError(error.reason) from error
+    if scheme not in transport_schemes():
+        raise ValueError(f"unknown scheme {scheme!r}; known are {', '.join(transport_schemes())}")
+    return text
 
 
 def log_level(text: str) -> str:

@@ -6,7 +6,8 @@ and its release, or in a finaliser, where it is lost. So while modules are still
 part, it waits for `loaded`; and where there is something to close, `deferred_stops` lets it come up only where the
 program is ready for it: in a block marked `interruptible`, which every wait is (select, connect, reading a pipe), or at
 a call of `raise_if_stopped`, which long computations make at every turn. Where one is lost all the same, a second
-SIGTERM raises again.
+SIGTERM raises again. And whatever hangs, such as a write to a pipe that nobody reads: a process that was asked to stop
+ends, see `end_at_last`.
 `Stopped` is a BaseException: no `except Exception` on its way swallows it. It comes once; what is closed because of
 it is closed in peace.
 """
@@ -26,6 +27,9 @@ import attrs
 from bets_protocol.programs.exit_codes import ExitCode
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+CLOSING_S = 4.0
+"""How long a program may close things; a server begins with that when its grace time is over."""
 
 
 class Stopped(BaseException):
@@ -53,11 +57,13 @@ class _State:
         asked: the first signal that came; None: none.
         due: whether its `Stopped` has still to be raised.
         interruptible: whether the handler may raise it at once.
+        whole_process: whether there is nothing in the process but the program.
     """
 
     asked: int | None = None
     due: bool = False
     interruptible: bool = True
+    whole_process: bool = False
 
 
 _state = _State()
@@ -125,6 +131,7 @@ def interruptible() -> Iterator[None]:
 def _handle(number: int, _frame: FrameType | None) -> None:
     if _state.asked is None:
         _state.asked, _state.due = number, True
+        end_at_last(number, CLOSING_S)
     elif number == signal.SIGINT:
         # Who presses Ctrl-C again does not want to wait, whatever hangs.
         os._exit(ExitCode.INTERRUPTED)  # pragma: no cover - it ends the process, and what was measured with it
@@ -149,6 +156,7 @@ def stop_signals(*, loading: bool = False, restore: bool = True) -> Iterator[Non
         yield
         return
     _state.asked, _state.due, _state.interruptible = None, False, not loading
+    _state.whole_process = not restore
     before = {number: signal.signal(number, _handle) for number in STOP_SIGNALS}
     try:
         yield
@@ -156,6 +164,18 @@ def stop_signals(*, loading: bool = False, restore: bool = True) -> Iterator[Non
         for number, handler in before.items():
             signal.signal(number, handler if restore else signal.SIG_IGN)
         _state.asked, _state.due = None, False
+
+
+def end_at_last(number: int, after_s: float) -> None:
+    """End the process in `after_s` seconds as signal `number` has it end, if it has not ended by then.
+
+    Without effect where `stop_signals` has not the whole process. Thread: main.
+    """
+    if _state.whole_process:
+        code = Stopped(number).exit_code
+        # No thread: the handler that calls this may have come in the middle of whatever threads need to start.
+        signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(code))
+        signal.setitimer(signal.ITIMER_REAL, after_s)
 
 
 def no_more_stops() -> None:

@@ -1,4 +1,4 @@
-"""The files of TLS in the settings of a program that connects: all that are needed, and none without TLS.
+"""The files of TLS in the settings of a program that connects or listens: all that are needed, and none without TLS.
 
 Who names a certificate means the connection to be encrypted. So certificates beside an url that is not encrypted are an
 error, and not left aside: they would be the only sign that the ``tls://`` was forgotten.
@@ -6,7 +6,7 @@ error, and not left aside: they would be the only sign that the ``tls://`` was f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bets_protocol._errors import ConfigError
@@ -43,4 +43,29 @@ def client_transports(
             f"{url}: TLS needs {' and '.join(missing)}: the certificate of this client, its key, and the authority "
             "that the server's certificate is of"
         )
+    return {"tls": TlsTransport(TlsFiles(cert=Path(cert), key=Path(key), ca=Path(ca)), minimum=minimum)}
+
+
+def server_transports(
+    urls: Iterable[str], *, cert: str = "", key: str = "", ca: str = "", minimum: str = "1.3", unused: bool = False
+) -> dict[str, TlsTransport]:
+    """What a program's listeners at `urls` are made by, for `listen`; nothing where none of them is encrypted.
+
+    Args:
+        cert: file of this server's certificate; empty: not given.
+        key: file of its private key.
+        ca: file of the authority that the clients' certificates are of.
+        minimum: the oldest version of TLS.
+        unused: whether something else was set that makes no sense without TLS.
+
+    Raises:
+        ConfigError: a file is not given, or one is and no listener is encrypted.
+    """
+    named = {"cert": cert, "key": key, "ca": ca}
+    if not any(url.lower().startswith(SCHEME) for url in urls):
+        if unused or any(named.values()):
+            raise ConfigError(f"there are certificates, and no {SCHEME} listener that would use them; see --listen")
+        return {}
+    if missing := [f"--tls-{name}" for name, path in named.items() if not path]:
+        raise ConfigError(f"a {SCHEME} listener needs {' and '.join(missing)}; see `bets-server certs`")
     return {"tls": TlsTransport(TlsFiles(cert=Path(cert), key=Path(key), ca=Path(ca)), minimum=minimum)}

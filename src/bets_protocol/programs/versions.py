@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from bets_protocol._version import __version__
+from bets_protocol.programs.output import write_result
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,7 +20,7 @@ def version_option(program: str) -> Callable[[F], F]:
         if wanted and not context.resilient_parsing:
             from bets_protocol import codec_info  # noqa: PLC0415  # not needed for anything else that is quick
 
-            click.echo(f"{program} {__version__}, {codec_info()}")
+            write_result(f"{program} {__version__}, {codec_info()}\n")
             context.exit()
 
     return click.option(

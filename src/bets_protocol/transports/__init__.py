@@ -27,10 +27,11 @@ from bets_protocol.transports._base import (
     Url,
 )
 from bets_protocol.transports._registry import connect, listen, register_transport, transport_schemes
-from bets_protocol.transports._tls import TlsFiles, TlsTransport
-from bets_protocol.transports._url import parse_url
+from bets_protocol.transports._tls import TLS_VERSIONS, TlsFiles, TlsTransport
+from bets_protocol.transports._url import UrlError, parse_url
 
 __all__ = [
+    "TLS_VERSIONS",
     "AuthenticationError",
     "ConnectTimeout",
     "HandshakeError",
@@ -42,6 +43,7 @@ __all__ = [
     "TlsTransport",
     "Transport",
     "Url",
+    "UrlError",
     "connect",
     "listen",
     "parse_url",

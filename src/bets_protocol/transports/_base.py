@@ -146,6 +146,11 @@ class Stream(ABC):
         return False
 
     @property
+    def handshake_answered(self) -> bool:
+        """Whether this side has said its part of the handshake, which is what makes one costly. Or cannot tell."""
+        return True
+
+    @property
     def certificate(self) -> PeerCertificate | None:
         """What the peer has proved of itself; None while `handshaking`, and on streams without certificates."""
         return None

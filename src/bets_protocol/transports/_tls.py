@@ -5,7 +5,7 @@ Rules:
 1. One certification authority, the user's own, is trusted on both sides, and no other: never those of the system, by
    which anybody with a web site could come in. A server lets nobody in without a certificate of it; a client takes
    only a server whose certificate of it is for the host of the url, name or address.
-2. TLS 1.3, or 1.2 where that is asked for. No compression, no renegotiation, no tickets, nothing sent early.
+2. TLS 1.3, or 1.2 where that is asked for. No compression, no renegotiation, no resumption, nothing sent early.
 3. A file that cannot be used is an error that names it, before anything listens or connects. So is a key that others
    on the machine can read.
 

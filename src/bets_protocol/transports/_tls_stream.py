@@ -12,10 +12,13 @@ Rules:
 
 1. `send` counts bytes as taken once they are encrypted, for they cannot be taken back. Of those at most one record
    (16 KiB) waits here for room; `needs_write` says so.
-2. What was decrypted and not asked for yet is at most what one read from the network gave. So memory is bounded.
-3. One `receive` reads a bounded amount, so that records without content cannot keep a loop busy: the descriptor stays
-   readable meanwhile.
-4. When the handshake fails, the peer is told why before anything is raised.
+2. What was decrypted and not asked for yet is at most what one read from the network gave; where a write has failed,
+   64 KiB more.
+3. What OpenSSL answers by itself, to a change of keys or an attempt at renegotiation, leaves at once. Where there is no
+   room it waits, too, and a peer that does not take it and asks on is refused. So memory is bounded.
+4. Records without content keep no loop busy: a peer that sends more than a few of them for each KiB is refused, and one
+   `receive` reads a bounded amount; the descriptor stays readable meanwhile.
+5. When the handshake fails, the peer is told why before anything is raised.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from bets_protocol.transports._base import (
 )
 from bets_protocol.transports._sockets import SocketStream, check_timeout
 from bets_protocol.transports._tls_reasons import tls_error
+from bets_protocol.transports._tls_records import RecordCount
 
 RECORD_BYTES: Final = 16_384
 """The most that one record of TLS holds."""
@@ -49,6 +53,8 @@ read. Not more, since the buffer in memory keeps the size of the largest piece t
 _READS_A_CALL: Final = 16
 _READS_AFTER_FAILURE: Final = 8
 _UNASKED_BYTES: Final = 32_768
+_MOST_WAITING_BYTES: Final = 2 * RECORD_BYTES
+_ALERT_BYTES: Final = 7
 
 
 class TlsStream(Stream):
@@ -71,7 +77,9 @@ class TlsStream(Stream):
             self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
         )
         self._shaken = False
+        self._answered = False
         self._certificate: PeerCertificate | None = None
+        self._records = RecordCount()
         self._decrypted = bytearray()
         self._encrypted = bytearray()  # what waits for room
         self._ended = False
@@ -87,11 +95,16 @@ class TlsStream(Stream):
 
     @property
     def needs_write(self) -> bool:
-        return bool(self._encrypted) and self._failure is None and not self._closed
+        waits = bool(self._encrypted or self._outgoing.pending)
+        return waits and self._failure is None and not self._closed
 
     @property
     def handshaking(self) -> bool:
         return not self._shaken and self._failure is None and not self._closed
+
+    @property
+    def handshake_answered(self) -> bool:
+        return self._answered
 
     @property
     def certificate(self) -> PeerCertificate | None:
@@ -210,13 +223,17 @@ class TlsStream(Stream):
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
+                self._answered = self._answered or self._outgoing.pending > 0
                 if not self._flush() or not self._fill():
                     return False
                 continue
             except ssl.SSLError as error:
+                # Behind a hello that is as it should be, what follows may fail in the same call.
+                self._answered = self._answered or self._outgoing.pending > _ALERT_BYTES
                 self._fail(error, ReadError, "cannot talk TLS with")
             self._certificate = _peer_certificate(self._tls)
-            self._shaken = True
+            self._shaken = self._answered = True
+            self._records.begin()
             self._flush()
             return True
         return False
@@ -232,6 +249,16 @@ class TlsStream(Stream):
             raise HandshakeError(text)
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
+        data = self._received(max_bytes)
+        if self._shaken and self._failure is None:
+            # That it cannot write is for the next `send` to say: there may be bytes to receive.
+            with contextlib.suppress(WriteError):
+                self._go_on_writing()
+            if data is None and (self._decrypted or self._ended):  # what came to light as it could not
+                return self._received(max_bytes)
+        return data
+
+    def _received(self, max_bytes: int) -> bytes | None:
         if self._decrypted:
             first = bytes(self._decrypted[:max_bytes])
             del self._decrypted[:max_bytes]
@@ -242,9 +269,6 @@ class TlsStream(Stream):
             self._raise_failure(ReadError)
         if not self._shake():
             return None
-        # That it cannot write is for the next `send` to say: there may be bytes to receive.
-        with contextlib.suppress(WriteError):
-            self._go_on_writing()
         for _ in range(_READS_A_CALL):
             data = self._decrypt(max_bytes)
             if data is not None:
@@ -258,13 +282,27 @@ class TlsStream(Stream):
         try:
             data = self._tls.read(max_bytes)
         except ssl.SSLWantReadError:
+            self._check_records()
             return None
         except ssl.SSLZeroReturnError:
             data = b""
         except ssl.SSLError as error:
             self._fail(error, ReadError, "cannot receive from")
+        if data:
+            self._records.had_content(len(data), whole=not self._tls.pending())
         self._ended = not data
         return data
+
+    def _check_records(self) -> None:
+        """Refuses a peer that sends too many records without content, or does not take what they are answered with."""
+        if self._records.idle:
+            what = "it sends many records without content"
+        elif len(self._encrypted) + self._outgoing.pending > _MOST_WAITING_BYTES:
+            what = "it does not take what its records without content are answered with"
+        else:
+            return
+        self._failure = (None, f"cannot receive from {self.peer}: {what}")
+        self._raise_failure(ReadError)
 
     def _fill(self) -> bool:
         """Takes from the network what is there, up to a bound; whether there was something."""
@@ -279,6 +317,7 @@ class TlsStream(Stream):
             what = "broke off within the handshake" if not self._shaken else "ended without the end that TLS announces"
             self._failure = (None, f"cannot receive from {self.peer}: the connection {what}")
             self._raise_failure(ReadError)
+        self._records.came(data)
         self._incoming.write(data)
         return True
 
@@ -312,7 +351,9 @@ class TlsStream(Stream):
 
     def _push(self) -> bool:
         if self._outgoing.pending:
-            self._encrypted += self._outgoing.read()
+            made = self._outgoing.read()
+            if not self._end_sent:  # behind the end nothing more may leave
+                self._encrypted += made
         while self._encrypted:
             sent = self._plain.send(self._encrypted)
             if not sent:
@@ -329,13 +370,14 @@ class TlsStream(Stream):
             with _broken_as(WriteError):
                 while data := self._decrypt(RECORD_BYTES):
                     self._decrypted += data
-            self._end_sent = True
             try:
                 self._tls.unwrap()
             except ssl.SSLWantReadError:
                 pass
             except ssl.SSLError as error:
                 self._fail(error, WriteError, "cannot end the stream to")
+            self._encrypted += self._outgoing.read()
+            self._end_sent = True
         if not self._flush():
             return False
         self._plain.close_writing()
@@ -345,7 +387,7 @@ class TlsStream(Stream):
         """Sends what waits for room."""
         if self._wants_end:
             self._finish_writing()
-        elif self._encrypted:
+        elif self._encrypted or self._outgoing.pending:
             self._flush()
 
     def _unread(self) -> bool:

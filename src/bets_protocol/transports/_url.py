@@ -27,6 +27,18 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAX_HOST_CHARACTERS: Final = 253
 
 
+class UrlError(ConfigError):
+    """A text that is no url.
+
+    Attributes:
+        reason: why not, for whoever says the text itself.
+    """
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"url {url!r}: {reason}")
+        self.reason = reason
+
+
 def parse_url(url: str) -> Url:
     """Takes a url apart; a bare ``host:port`` means tcp.
 
@@ -35,7 +47,7 @@ def parse_url(url: str) -> Url:
             another transport. IPv6 addresses stand in brackets. Paths are taken as they are.
 
     Raises:
-        ConfigError: it names the url, what is wrong and what was expected.
+        UrlError: it names the url, what is wrong and what was expected.
     """
     if _UNPRINTABLE.search(url):
         _refuse(url, "it holds a control character")
@@ -59,7 +71,7 @@ def valid_scheme(scheme: str) -> bool:
 
 
 def _refuse(url: str, reason: str) -> NoReturn:
-    raise ConfigError(f"url {url!r}: {reason}")
+    raise UrlError(url, reason)
 
 
 def _split_authority(url: str, authority: str) -> tuple[str, int | None]:

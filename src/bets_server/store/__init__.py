@@ -15,6 +15,7 @@ from bets_server.store._base import (
     store_schemes,
 )
 from bets_server.store._csv import open_csv
+from bets_server.store._guarded import store_of
 from bets_server.store._sqlite import open_sqlite
 from bets_server.store._values import (
     MAX_TOTAL,
@@ -56,5 +57,6 @@ __all__ = [
     "open_store",
     "path_of",
     "register_store",
+    "store_of",
     "store_schemes",
 ]

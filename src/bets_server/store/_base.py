@@ -170,11 +170,29 @@ class BetStore(abc.ABC):
     def uploads(self) -> list[UploadState]:
         """Every upload of the draw, anonymous and voided ones included, by number."""
 
-    @abc.abstractmethod
-    def audit(self) -> list[AuditEntry]:
-        """What was done in this store, in all its draws, the oldest first.
+    def find_upload(self, agency: int, upload_id: bytes) -> UploadState | None:
+        """The upload of this identity, if there is one that is not voided.
 
-        An entry is written together with what it tells of, and never changes.
+        A store that finds it faster than by going through all of them says how.
+        """
+        return next(
+            (
+                upload
+                for upload in self.uploads()
+                if (upload.agency, upload.upload_id, upload.voided) == (agency, upload_id, False)
+            ),
+            None,
+        )
+
+    @abc.abstractmethod
+    def audit(self) -> Iterator[AuditEntry]:
+        """What was done in this store, in all its draws, when the first entry is asked for; the oldest first.
+
+        An entry is written together with what it tells of, and never changes. They are read a piece at a time, as bets
+        are; other calls may come in between.
+
+        Raises:
+            StorageError: on the way, where what is on disk cannot be read; says where.
         """
 
     @abc.abstractmethod

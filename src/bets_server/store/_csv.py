@@ -63,7 +63,7 @@ from bets_server.store._values import (
 )
 
 _BYTES_PER_PIECE: Final = 65_536
-"""Read at a time when bets are walked."""
+"""Read at a time when bets or the audit are walked."""
 
 _BETS_PER_DIGEST: Final = 1024
 """Encoded at a time for the digest of a draw."""
@@ -339,19 +339,45 @@ class CsvStore(BetStore):
             self._require_usable()
             return sorted(self._register.uploads.values(), key=lambda upload: upload.number)
 
-    def audit(self) -> list[AuditEntry]:
+    def find_upload(self, agency: int, upload_id: bytes) -> UploadState | None:
+        """An upload by its identity; see `BetStore.find_upload`."""
+        with self._lock:
+            self._require_usable()
+            return self._register.find(agency, upload_id)
+
+    def audit(self) -> Iterator[AuditEntry]:
         """What was done; see `BetStore.audit`. Read from the journal, whose version 1 knew no times."""
         with self._lock:
             self._require_usable()
-            events = [*self._journal.read_again()] if self._journal is not None else []
-            if not self._begun:
-                events += self._adopted
-        register = Register(self._draw)
-        entries = ((event, entry) for event in events for entry in register.apply(event))
-        return [
-            AuditEntry(seq=seq, at=event.get("at", ""), draw=event["draw"], event=name, agency=agency, detail=detail)
-            for seq, (event, (name, agency, detail)) in enumerate(entries, start=1)
-        ]
+            journal = self._journal
+            end = 0 if journal is None else journal.file.length
+            adopted = [] if self._begun else [(str(self._path), event) for event in self._adopted]
+        written = iter(()) if journal is None else journal.events_in(self._lines_of(journal, end))
+        register, seq = Register(self._draw), 0
+        for place, event in itertools.chain(written, adopted):
+            try:
+                entries = register.apply(event)
+            except MisfitError as error:
+                raise StorageError(f"{place}: {error}") from None
+            for name, agency, detail in entries:
+                seq += 1
+                at, draw = event.get("at", ""), event["draw"]
+                yield AuditEntry(seq=seq, at=at, draw=draw, event=name, agency=agency, detail=detail)
+
+    def _lines_of(self, journal: Journal, end: int) -> Iterator[bytes]:
+        """The lines of the journal up to a byte, read a piece at a time."""
+        start, rest = 0, b""
+        while start < end:
+            with self._lock:
+                self._require_usable()
+                piece = journal.file.read(start, min(_BYTES_PER_PIECE, end - start))
+            if not piece:
+                raise StorageError(f"{journal.file.path}: the file has become shorter")
+            start += len(piece)
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from lines
+        if rest:
+            yield rest
 
     def bets(self, agency: int | None = None) -> Iterator[Bet]:
         """The stored bets; see `BetStore.bets`."""

@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from bets_protocol import limits
-from bets_server.draw import MAX_AGENCY
 from bets_server.store._values import MAX_TOTAL, UPLOAD_ID_BYTES
 
 Event: TypeAlias = Mapping[str, Any]
@@ -68,7 +67,7 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(rf"[0-9a-f]{{{2 * UPLOAD_ID_BYTES}}}", value) is not None
 
 
-_AGENCY: Final = _number(1, MAX_AGENCY)
+_AGENCY: Final = _number(1, limits.MAX_AGENCY)
 _ANY: Final = _number(0, MAX_TOTAL)
 _POSITIVE: Final = _number(1, MAX_TOTAL)
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,7 +70,10 @@ class Journal:
             StorageError: the file is no journal, of another version, or damaged; names the line.
         """
         data = self.file.read(0, self.file.size())
-        for place, line, event in _events_of(data, self.file.path):
+        *lines, rest = data.split(b"\n")
+        if lines and not rest and not _is_whole(lines[-1]):
+            del lines[-1]
+        for place, line, event in _events_of(lines, self.file.path):
             self.file.length += len(line) + 1
             if event["event"] == "journal":
                 self.version = event["version"]
@@ -79,14 +82,18 @@ class Journal:
         if not self.file.length and not any(header.startswith(data.rstrip(b"\0")) for header in _HEADER_LINES):
             raise StorageError(f"{self.file.path}: is not the journal of a store")
 
-    def read_again(self) -> Iterator[Event]:
-        """The same events, and those that were added since.
+    def events_in(self, lines: Iterable[bytes]) -> Iterator[tuple[str, Event]]:
+        """The events of the lines that count, each with its place, the headers aside.
+
+        Args:
+            lines: all of them, from the first one on, as somebody has read them.
 
         Raises:
             StorageError: the file is damaged; names the line.
         """
-        events = _events_of(self.file.read(0, self.file.length), self.file.path)
-        return (event for _, _, event in events if event["event"] != "journal")
+        for place, _, event in _events_of(lines, self.file.path):
+            if event["event"] != "journal":
+                yield place, event
 
     def append(self, *events: Event) -> None:
         """Cut off what does not count, add events, and wait for the disk.
@@ -111,17 +118,16 @@ def _line_of(event: Event) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _events_of(data: bytes, path: Path) -> Iterator[tuple[str, bytes, Event]]:
-    """The place, the line and the event, headers included, up to a last line that is not whole."""
-    *lines, rest = data.split(b"\n")
+def _is_whole(line: bytes) -> bool:
+    return line[:9] == b"%08x " % zlib.crc32(line[9:])
+
+
+def _events_of(lines: Iterable[bytes], path: Path) -> Iterator[tuple[str, bytes, Event]]:
+    """The place, the line and the event, headers included."""
     version = 0
     for number, line in enumerate(lines, start=1):
         place = f"{path}:{number}"
-        text = line[9:]
-        whole = line[:9] == b"%08x " % zlib.crc32(text)
-        if not whole and number == len(lines) and not rest:
-            return
-        event = _event_in(text, place) if whole else None
+        event = _event_in(line[9:], place) if _is_whole(line) else None
         if event is None or (number == 1 and event["event"] != "journal"):
             raise StorageError(f"{place}: the line is damaged")
         if event["event"] == "journal":

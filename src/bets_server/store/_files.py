@@ -47,11 +47,16 @@ def create_file(path: Path) -> int | None:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _CREATED_MODE)
         except FileExistsError:
             return None
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with contextlib.ExitStack() as undo:
+            # A name that is not durable must not be there either: who finds it takes it for one that is.
+            undo.callback(os.close, descriptor)
+            undo.callback(os.unlink, path)
+            folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+            undo.pop_all()
         return descriptor
 
 

@@ -54,6 +54,9 @@ from bets_server.store._values import (
 _BATCHES_PER_PAGE: Final = 16
 """Read at a time when bets are walked: at most 128 KB of them."""
 
+_ENTRIES_PER_PAGE: Final = 64
+"""Read at a time when the audit is walked."""
+
 _MAX_UPLOADS_IN_MEMORY: Final = 2048
 """Twice as many as a server has connections; each takes a few hundred bytes."""
 
@@ -155,9 +158,7 @@ class SqliteStore(BetStore):
         require_identity(upload_id, total)
         with self._file.lock:
             self._file.require_usable()
-            known = self._find(
-                "draw = ? AND agency = ? AND upload_id = ? AND voided = 0", (self._draw, agency, upload_id)
-            )
+            known = self._find_identified(agency, upload_id)
             code = opening_code(
                 known,
                 self._by_agency.get(agency, NO_UPLOADS),
@@ -282,15 +283,33 @@ class SqliteStore(BetStore):
             self._file.require_usable()
             return [_upload_of(row) for row in self._file.read(f"{_UPLOADS} WHERE draw = ? ORDER BY id", (self._draw,))]
 
-    def audit(self) -> list[AuditEntry]:
+    def find_upload(self, agency: int, upload_id: bytes) -> UploadState | None:
+        """An upload by its identity; see `BetStore.find_upload`."""
+        with self._file.lock:
+            self._file.require_usable()
+            return self._find_identified(agency, upload_id)
+
+    def audit(self) -> Iterator[AuditEntry]:
         """What was done; see `BetStore.audit`."""
         with self._file.lock:
             self._file.require_usable()
-            rows = self._file.read("SELECT seq, at, draw, event, agency, detail FROM audit ORDER BY seq")
-        return [
-            AuditEntry(seq=seq, at=at, draw=draw, event=event, agency=agency, detail=detail)
-            for seq, at, draw, event, agency, detail in rows
-        ]
+            ((last,),) = self._file.read("SELECT coalesce(max(seq), 0) FROM audit")
+        before = 0
+        while page := self._audit_page(before, last):
+            for seq, at, draw, event, agency, detail in page:
+                if seq <= before:  # see `bets`
+                    raise StorageError(f"{self._file.path}: is damaged: audit entry {seq} follows entry {before}")
+                before = seq
+                yield AuditEntry(seq=seq, at=at, draw=draw, event=event, agency=agency, detail=detail)
+
+    def _audit_page(self, after: int, last: int) -> list[tuple[int, str, int, str, int | None, str]]:
+        with self._file.lock:
+            self._file.require_usable()
+            return self._file.read(
+                "SELECT seq, at, draw, event, agency, detail FROM audit"
+                " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
+                (after, last, _ENTRIES_PER_PAGE),
+            )
 
     def bets(self, agency: int | None = None) -> Iterator[Bet]:
         """The stored bets; see `BetStore.bets`."""
@@ -331,6 +350,9 @@ class SqliteStore(BetStore):
             return None  # whoever asks may bring any number, also one that SQLite has no room for
         known = self._uploads.get(number)
         return known if known is not None else self._find("id = ? AND draw = ?", (number, self._draw))
+
+    def _find_identified(self, agency: int, upload_id: bytes) -> UploadState | None:
+        return self._find("draw = ? AND agency = ? AND upload_id = ? AND voided = 0", (self._draw, agency, upload_id))
 
     def _find(self, where: str, values: Sequence[object]) -> UploadState | None:
         for row in self._file.read(f"{_UPLOADS} WHERE {where}", values):

@@ -42,6 +42,9 @@ _REASONS: Final = {
 }
 
 
+_EFFECTIVE: Final = os.access in os.supports_effective_ids
+
+
 class BookFile:
     """The connection to a book, which keeps everybody else out.
 
@@ -98,7 +101,7 @@ class BookFile:
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageError(f"{self.path}: {_reason(error)}") from error
+            raise StorageError(f"{self.path}: {_reason(error, self.path)}") from error
         except UnicodeDecodeError as error:  # of a text in the file, or of SQLite's own words about one
             raise StorageError(f"{self.path}: the file is damaged: {error}") from error
 
@@ -138,7 +141,7 @@ class BookFile:
             if schema.is_full(error):
                 raise StoreFull(f"{self.path}: there is no room: {error}") from error
             self._failure = f"the store has failed: {error}"
-            raise StorageError(f"{self.path}: {_reason(error)}") from error
+            raise StorageError(f"{self.path}: {_reason(error, self.path)}") from error
         except UnicodeDecodeError as error:
             self._failure = f"the store has failed: {error}"
             raise StorageError(f"{self.path}: the file is damaged: {error}") from error
@@ -169,8 +172,11 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
             cached_statements=3 * ROWS_PER_STATEMENT + 32,
         )
     except sqlite3.Error as error:
-        raise StorageError(f"{path}: {_reason(error)}") from error
+        raise StorageError(f"{path}: {_reason(error, path)}") from error
 
 
-def _reason(error: sqlite3.Error) -> str:
-    return _REASONS.get(schema.primary_code(error), f"cannot be used: {error}")
+def _reason(error: sqlite3.Error, path: Path) -> str:
+    code = schema.primary_code(error)
+    if code == sqlite3.SQLITE_IOERR and not os.access(path, os.W_OK, effective_ids=_EFFECTIVE):
+        code = sqlite3.SQLITE_READONLY  # a file that opens for reading only cannot be locked, which SQLite calls this
+    return _REASONS.get(code, f"cannot be used: {error}")

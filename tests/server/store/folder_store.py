@@ -250,12 +250,17 @@ class FolderStore(BetStore):
             upload["upload_id"] = None if upload["upload_id"] is None else bytes.fromhex(upload["upload_id"])
         return [UploadState(**upload) for upload in uploads]
 
-    def audit(self) -> list[AuditEntry]:
+    def audit(self) -> Iterator[AuditEntry]:
         """What was done."""
+        names = ("seq", "at", "draw", "event", "agency", "detail")
         with self._lock:
             _ = self._mine
-            names = ("seq", "at", "draw", "event", "agency", "detail")
-            return [AuditEntry(**dict(zip(names, entry, strict=True))) for entry in self._book["audit"]]
+            count = len(self._book["audit"])
+        for position in range(count):
+            with self._lock:
+                _ = self._mine
+                entry = self._book["audit"][position]
+            yield AuditEntry(**dict(zip(names, entry, strict=True)))
 
     def winners(self, agency: int) -> tuple[str, ...] | None:
         """An agency's winners, found anew each time."""

@@ -106,7 +106,7 @@ def test_a_killed_upload_goes_on_where_it_was(tmp_path: Path, url: str) -> None:
         with open_store(url) as store:
             (upload,) = store.uploads()
             found = list(store.bets())
-            assert store.audit()[-1].event == ("reopen" if upload.epoch > 1 else "open")
+            assert [*store.audit()][-1].event == ("reopen" if upload.epoch > 1 else "open")
         stored = len(found)
         assert said[-1] <= stored <= said[-1] + 3 * 40
         assert found == [bet(row, agency=9) for row in range(stored)]

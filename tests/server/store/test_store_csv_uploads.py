@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_an_event_cut_at_any_byte_did_not_happen(tmp_path: Path, path: Path, url
     known = {}
 
     def note(store: BetStore) -> None:
-        known[len(journal.read_bytes())] = store.state(), store.uploads(), store.audit()
+        known[len(journal.read_bytes())] = store.state(), store.uploads(), [*store.audit()]
 
     with open_store(url) as store:
         store.append([sample_batch([1], agency=2)])
@@ -109,7 +110,8 @@ def test_an_event_cut_at_any_byte_did_not_happen(tmp_path: Path, path: Path, url
         (folder / "bets.csv").write_bytes(rows)
         (folder / "bets.csv.journal").write_bytes(whole[:end])
         with open_store(f"csv:///{folder}/bets.csv") as store:
-            assert (store.state(), store.uploads(), store.audit()) == known[max(size for size in known if size <= end)]
+            now = store.state(), store.uploads(), [*store.audit()]
+            assert now == known[max(size for size in known if size <= end)]
             opening = store.open_upload(1, upload_id(0), total=3)
             assert opening.code is RejectCode.OK
         shutil.rmtree(folder)
@@ -250,18 +252,30 @@ def test_a_journal_never_goes_back(path: Path, url: str, journal: Path, versions
         open_store(url)
 
 
-def test_an_audit_over_a_damaged_journal_changes_nothing(url: str, journal: Path) -> None:
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda lines: [lines[0], lines[1].replace(b'"opened"', b'"opener"'), *lines[2:]], ":2: the line is damaged"),
+        (lambda lines: [*lines[:2], lines[3], lines[2]], ":3: bets up to byte .* do not follow byte .*"),
+        (lambda lines: [*lines[:3], lines[3][:-1] + b"?"], ":4: the line is damaged"),
+        (lambda lines: lines[:3], ": the file has become shorter"),
+    ],
+)
+def test_an_audit_over_a_damaged_journal_changes_nothing(
+    url: str, journal: Path, damage: Callable[[list[bytes]], list[bytes]], message: str
+) -> None:
     """It is told, with the line; what is stored later counts all the same."""
     with open_store(url) as store:
         store.append([sample_batch([1])])
-        whole = journal.read_bytes()
-        journal.write_bytes(whole.replace(b'"opened"', b'"opener"'))
-        with pytest.raises(StorageError, match=rf"^{journal}:2: the line is damaged$"):
-            store.audit()
-        journal.write_bytes(whole)
         store.append([sample_batch([2])])
+        whole = journal.read_bytes()
+        journal.write_bytes(b"".join(damage(whole.splitlines(keepends=True))))
+        with pytest.raises(StorageError, match=rf"^{journal}{message}$"):
+            list(store.audit())
+        journal.write_bytes(whole)
+        store.append([sample_batch([3])])
     with open_store(url) as store:
-        assert documents(store.bets()) == rows_of(1, 2)
+        assert documents(store.bets()) == rows_of(1, 2, 3)
 
 
 # Events that somebody has written, with a checksum that is right

@@ -599,3 +599,16 @@ def test_bets_of_another_agency_belong_to_no_upload(path: Path) -> None:
         foreign = Parcel(lots=sample_batch([0]) + sample_batch([1], agency=2), ticket=ticket)
         assert [receipt.verdict for receipt in store.commit([foreign])] == [Verdict.FENCED]
         assert store.state().bets_by_agency == {}
+
+
+def test_an_audit_that_leads_round_is_told(path: Path, url: str) -> None:
+    """In a damaged book an entry may come again: the walk ends there instead of going on for ever."""
+    with open_store(url) as store:
+        for which in range(4):
+            opened(store, total=2, which=which)
+    data = path.read_bytes()
+    row = b"%c\x07\x00\x35"  # its key, and how its header begins: 7 bytes, no other key, a text of 20 bytes
+    assert data.count(row % 3) == 1
+    path.write_bytes(data.replace(row % 3, row % 1))
+    with open_store(url) as store, pytest.raises(StorageError, match=r"is damaged: audit entry 1 follows entry 2$"):
+        list(store.audit())

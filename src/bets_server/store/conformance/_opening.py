@@ -62,7 +62,7 @@ class OpeningTests(Suite):
             lambda: store.open_upload(1, bytes(16), total=1),
             lambda: store.void(1, reason="closed"),
             store.uploads,
-            store.audit,
+            lambda: next(store.audit()),
             lambda: store.seal_and_draw(1, expected=1, pick=no_pick),
             lambda: store.winners(1),
             store.state,

@@ -10,7 +10,7 @@ import re
 import attrs
 import pytest
 
-from bets_protocol import RejectCode, encode_bets
+from bets_protocol import RejectCode, StorageError, encode_bets
 from bets_server.store import BetStore, NotVoidable, Parcel, UploadState, Verdict, open_store
 from bets_server.store.conformance._samples import (
     DRAWN_BEFORE,
@@ -46,10 +46,10 @@ class ClosingTests(Suite):
         with open_store(store_url) as store:
             ticket = opened(store, total=2)
             opened(store, total=0, which=1)
-            before = store.state(), store.audit()
+            before = store.state(), [*store.audit()]
             for _ in range(2):
                 assert store.seal_and_draw(1, expected=1, pick=no_pick) == INCOMPLETE
-            assert (store.state(), store.audit()) == before
+            assert (store.state(), [*store.audit()]) == before
             store.commit([part(ticket, [0])])
         with open_store(store_url) as store:
             assert store.seal_and_draw(1, expected=1, pick=no_pick) == INCOMPLETE
@@ -217,11 +217,11 @@ class VoidingTests(Suite):
             store.void(void, reason="first")
             cases = [-1, 0, 999, 2**70, elsewhere, finished.upload, void]
             for drawn in (False, True):
-                before = store.state(), store.uploads(), store.audit()
+                before = store.state(), store.uploads(), [*store.audit()]
                 for number in cases:
                     with pytest.raises(NotVoidable, match=f"upload {number} "):
                         store.void(number, reason="no reason")
-                assert (store.state(), store.uploads(), store.audit()) == before
+                assert (store.state(), store.uploads(), [*store.audit()]) == before
                 if not drawn:
                     store.seal_and_draw(1, expected=1, pick=winning, forced=True)
                     cases.append(unfinished)
@@ -234,7 +234,7 @@ class AuditTests(Suite):
     def test_the_audit_tells_what_was_done(self, store_url: str) -> None:
         """In all draws of the store, one entry for each thing, in the order in which they were done."""
         with open_store(store_url) as store:
-            assert store.audit() == []
+            assert [*store.audit()] == []
             opened(store, total=1)
             ticket = opened(store, total=1)
             store.append([sample_batch([1], agency=2), sample_batch([2], agency=2)])
@@ -247,7 +247,7 @@ class AuditTests(Suite):
             store.seal_and_draw(3, expected=3, pick=no_pick, forced=True, note="they have closed")
             store.seal_and_draw(2, expected=3, pick=winning, note="certificate 22")
             store.open_upload(1, upload_id(0), total=1, note="certificate 11")
-            entries = store.audit()
+            entries = [*store.audit()]
             assert [(entry.draw, entry.event, entry.agency) for entry in entries] == [
                 (1, "open", 1),
                 (1, "reopen", 1),
@@ -270,7 +270,24 @@ class AuditTests(Suite):
             assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", entry.at) for entry in entries)
         for draw in (1, 3):
             with open_store(store_url, draw=draw) as store:
-                assert store.audit() == entries
+                assert [*store.audit()] == entries
+
+    def test_the_audit_is_walked_a_piece_at_a_time(self, store_url: str) -> None:
+        """Other calls come in between and are seen by the next walk; closing the store ends a walk on the way."""
+        with open_store(store_url) as store:
+            opened(store, total=1)
+            for _ in range(100):
+                store.open_upload(1, upload_id(0), total=1, note="n" * 800)
+            walk, other = store.audit(), store.audit()
+            entries = [next(walk)]
+            next(other)
+            ticket = opened(store, total=1)
+            store.commit([part(ticket, [0])])
+            entries += walk
+            assert [entry.seq for entry in entries] == list(range(1, 102))
+            assert [*store.audit()][:-1] == entries
+        with pytest.raises(StorageError, match="closed"):
+            list(other)
 
     def test_what_changes_nothing_is_no_entry(self, store_url: str) -> None:
         """Refusals of every kind, and whatever is asked again."""
@@ -279,7 +296,7 @@ class AuditTests(Suite):
             ticket = opened(store, total=2)
             store.append([sample_batch([1], agency=2)])
             store.seal_and_draw(3, expected=4, pick=no_pick)
-            entries = store.audit()
+            entries = [*store.audit()]
             store.open_upload(1, upload_id(0), total=3)
             store.open_upload(1, upload_id(1), total=3)
             store.open_upload(2, upload_id(0), total=3)
@@ -288,7 +305,7 @@ class AuditTests(Suite):
             store.commit([part(ticket, [1]), part(ticket, range(3))])
             for agency in (1, 3):
                 store.seal_and_draw(agency, expected=4, pick=no_pick)
-            assert store.audit() == entries
+            assert [*store.audit()] == entries
 
     def test_an_entry_tells_of_the_number_and_the_reason(self, store_url: str) -> None:
         """Whatever the reason holds, it comes back as it was given."""
@@ -297,5 +314,5 @@ class AuditTests(Suite):
             number = opened(store, total=2).upload
             store.void(number, reason=reason)
         with open_store(store_url) as store:
-            assert store.audit()[-1].detail.endswith(reason)
-            assert str(number) in store.audit()[-1].detail
+            assert [*store.audit()][-1].detail.endswith(reason)
+            assert str(number) in [*store.audit()][-1].detail

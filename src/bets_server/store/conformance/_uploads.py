@@ -55,6 +55,20 @@ class UploadTests(Suite):
             assert not state.finished
             assert store.state().bets_by_agency == {}
 
+    def test_an_upload_is_found_by_its_identity(self, store_url: str) -> None:
+        """As it stands in the list; another agency's of the same name is another one, and a voided one is none."""
+        with open_store(store_url) as store:
+            ticket, other = opened(store, total=6), opened(store, total=9, agency=2)
+            store.commit([part(ticket, range(2)), Parcel(lots=sample_batch([9], agency=3))])
+            mine, theirs, _ = store.uploads()
+            assert (mine.upload_id, theirs.upload_id) == (upload_id(0), upload_id(0))
+            assert [store.find_upload(agency, upload_id(0)) for agency in (1, 2, 3)] == [mine, theirs, None]
+            assert store.find_upload(1, upload_id(1)) is None
+            store.void(other.upload, reason="a test")
+            assert store.find_upload(2, upload_id(0)) is None
+        with open_store(store_url) as store:
+            assert store.find_upload(1, upload_id(0)) == mine
+
     def test_an_upload_grows_parcel_by_parcel(self, store_url: str) -> None:
         """Each receipt says how many bets are on disk by then, and their CRC-32."""
         with open_store(store_url) as store:

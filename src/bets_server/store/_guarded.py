@@ -1,0 +1,47 @@
+"""Which files are a store's, of whichever draw and server: nothing else may be written in their places.
+
+A place belongs to a store by what lies there, a signed book, or by its name: SQLite takes `x-wal`, `x-shm` and
+`x-journal` for parts of the database `x`, and the CSV store `x.journal` for the other half of `x`. By its name also
+while nothing lies there: what came to lie there would be read as a part of the store, or damage it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from bets_server.store._sqlite_schema import APPLICATION_ID
+
+_PARTS: Final = ("-wal", "-shm", "-journal", ".journal")
+
+# Of the 100 bytes of SQLite's header: how it begins, and where the application id is.
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+_APPLICATION_ID_AT: Final = slice(68, 72)
+
+
+def store_of(path: Path) -> Path | None:
+    """The store that `path` is a part of, or would be; None: it is free.
+
+    A legacy `bets.csv` that no store has written to yet is a file like any other.
+
+    Args:
+        path: of a regular file, or of nothing.
+
+    Raises:
+        OSError: what lies there cannot be read.
+    """
+    for part in _PARTS:
+        if os.path.exists(f"{path}{part}"):
+            return path
+        whole = str(path).removesuffix(part)
+        if whole != str(path) and os.path.isfile(whole):
+            return Path(whole)
+    return path if os.path.exists(path) and _is_book(path) else None
+
+
+def _is_book(path: Path) -> bool:
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    return header.startswith(_MAGIC) and header[_APPLICATION_ID_AT] == APPLICATION_ID.to_bytes(4, "big")
