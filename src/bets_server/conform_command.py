@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from bets_protocol.programs.exit_codes import ExitCode
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _tls_options(command: F) -> F:
+    """Those of `serve` by which a tls:// listener is made; who may speak for whom is not looked at here."""
+    for name, default, metavar, text in (
+        ("min", "1.3", "{1.2,1.3}", "The oldest TLS that is spoken (default 1.3)"),
+        ("ca", "", "FILE", "The CA that signs the agencies' certificates, in PEM"),
+        ("key", "", "FILE", "The key of --tls-cert, in PEM"),
+        ("cert", "", "FILE", "The server's certificate for a tls:// listener, in PEM, with its chain"),
+    ):
+        variable = f"BETS_TLS_{name.upper()}"
+        command = click.option(
+            f"--tls-{name}",
+            metavar=metavar,
+            default=default,
+            envvar=variable,
+            type=click.Choice(["1.2", "1.3"]) if name == "min" else str,
+            help=f"{text}. Environment: {variable}.",
+        )(command)
+    return command
 
 
 @click.command()
@@ -17,7 +40,8 @@ from bets_protocol.programs.exit_codes import ExitCode
     default="tcp://127.0.0.1:12345",
     envvar="BETS_LISTEN",
     metavar="URL",
-    help="Where the client comes to (default tcp://127.0.0.1:12345). Environment: BETS_LISTEN.",
+    help="Where the client comes to: tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH (default tcp://127.0.0.1:12345). "
+    "Environment: BETS_LISTEN.",
 )
 @click.option(
     "--revision",
@@ -58,6 +82,7 @@ from bets_protocol.programs.exit_codes import ExitCode
     metavar="SECONDS",
     help="Silence after which a run is given up (default 30). Environment: BETS_TIMEOUT.",
 )
+@_tls_options
 @click.option(
     "--format",
     "form",
@@ -87,12 +112,16 @@ def run(
     clients: int | None,
     quiet_for: float,
     timeout: float,
+    tls_cert: str,
+    tls_key: str,
+    tls_ca: str,
+    tls_min: str,
     form: str,
 ) -> ExitCode:
     """Check a client and print the findings.
 
     Raises:
-        ConfigError: there is no such scenario, or the command cannot be started.
+        ConfigError: there is no such scenario, a file of TLS cannot be used, or the command cannot be started.
         ConnectError: nobody can listen there.
     """
     # Only now: help and typing errors are answered without loading the protocol.
@@ -100,6 +129,7 @@ def run(
     from bets_protocol.programs.output import write_result  # noqa: PLC0415
     from bets_protocol.programs.rulebook import exit_code_for, report  # noqa: PLC0415
     from bets_protocol.programs.stopping import Stopped, deferred_stops  # noqa: PLC0415
+    from bets_protocol.programs.tls import server_transports  # noqa: PLC0415
     from bets_protocol.transports import listen as listen_at  # noqa: PLC0415
     from bets_server.conformance.host import Host, program  # noqa: PLC0415
     from bets_server.conformance.scenarios import SCENARIO_NAMES, scenarios_of  # noqa: PLC0415
@@ -107,7 +137,8 @@ def run(
     for name in names:
         if name not in SCENARIO_NAMES:
             raise click.BadParameter(f"{name!r}: expected one of {', '.join(SCENARIO_NAMES)}", param_hint="--scenario")
-    with deferred_stops(), listen_at(listen) as listener:
+    transports = server_transports([listen], cert=tls_cert, key=tls_key, ca=tls_ca, minimum=tls_min)
+    with deferred_stops(), listen_at(listen, transports=transports) as listener:
         host = Host(
             listener=listener,
             revision=revision,

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from bets_client.conformance.bench import Bench
+from bets_client.conformance.draw_story import collect
 from bets_client.conformance.examination import RULES, examine
+from bets_client.conformance.talk import Broken, Talk
+from bets_protocol import OpenUpload, Probe, RejectCode, UploadStatus, WinnersRequest, encode
 from bets_protocol.programs.rulebook import Result
 from tests.conformance.tiny_server import TinyServer
 from tests.conformance.wrong_servers import WRONG
@@ -67,6 +70,44 @@ def test_another_server_keeps_every_rule(revision: int) -> None:
     """A server that shares nothing with ours but the messages: what the wrong ones are made from."""
     with running(TinyServer(revision=revision if revision < 7 else 9)) as server:
         assert _broken(server.url, revision) == {}
+
+
+def test_answers_without_end_are_told() -> None:
+    """Each of them alone would be a good one."""
+    going_on = encode(UploadStatus(code=RejectCode.OK, draw=1, stored=0, crc32=0), revision=9)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with Talk(url, 9, timeout_s=TIMEOUT_S) as talk, listener.accept()[0] as server:
+            talk.say(OpenUpload(draw=1, agency=1, upload_id=bytes(16), total=0), WinnersRequest(agency=1))
+            server.sendall(going_on * 101)
+            talk.answer()
+            with pytest.raises(Broken, match=r"^no end of the winners after 64 answers with 0 documents$"):
+                collect(talk, revision=9)
+
+
+def test_an_answer_that_drips_is_none_in_time() -> None:
+    """A byte now and then is no sign that the rest will come."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with Talk(url, 8, timeout_s=0.2) as talk, listener.accept()[0] as server:
+            stop = threading.Event()
+            text = encode(Probe(line=b"x" * 1000 + b"\n"))
+
+            def drip() -> None:
+                for byte in text:
+                    if stop.wait(0.01):
+                        return
+                    server.sendall(bytes([byte]))
+
+            dripping = threading.Thread(target=drip)
+            dripping.start()
+            try:
+                talk.say(Probe(line=text))
+                with pytest.raises(Broken, match=r"^no whole answer within 0.2 s$"):
+                    talk.answer()
+            finally:
+                stop.set()
+                dripping.join(TIMEOUT_S)
 
 
 def _talk_nonsense(listener: socket.socket, said: list[bytes]) -> None:

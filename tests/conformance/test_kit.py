@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from bets_client.conformance.examination import RULES
+from bets_protocol import RejectCode
 from bets_server.conformance.rules import RULES as CLIENT_RULES
 from bets_server.conformance.rules import ClientRule
 from bets_server.conformance.scenarios import SCENARIO_NAMES, SCENARIOS
@@ -48,7 +49,23 @@ def test_rules_have_names_of_their_own() -> None:
         assert [name for name, expected in named if not expected.endswith(".")] == []
 
 
+def _section(heading: str) -> str:
+    """What the page says under a heading, and under those below it."""
+    page = (PROJECT / "docs" / "conformance" / "index.md").read_text(encoding="utf-8")
+    return re.split(r"^## ", page.partition(f"\n## {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_every_code_is_tried() -> None:
+    """A server says each code, or the page says why it cannot be made to; a client hears each but 0 and 16."""
+    tried = " ".join(rule.expected for rule in RULES)
+    left_out = {f"{code.value} ({code.name})" for code in RejectCode if f"{code.value} ({code.name})" not in tried}
+    assert left_out == {"0 (OK)", "10 (BUSY)", "11 (STORE_FULL)", "13 (SHUTTING_DOWN)"}
+    assert [said for said in sorted(left_out - {"0 (OK)"}) if said not in _section("Checking a server")] == []
+    played = " ".join(scenario.says for scenario in SCENARIOS)
+    assert [code.name for code in RejectCode if f"{code.value} ({code.name})" not in played] == ["OK", "DRAWN"]
+
+
 def test_the_page_lists_the_scenarios() -> None:
     """None is missing on the page, and none is made up."""
     page = (PROJECT / "docs" / "conformance" / "index.md").read_text(encoding="utf-8")
-    assert set(SCENARIO_NAMES) == set(re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE))
+    assert set(SCENARIO_NAMES) == set(re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE))

@@ -5,6 +5,9 @@ It is right; each subclass in `wrong_clients` overrides one method and is wrong 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import threading
 import time
 import zlib
@@ -27,11 +30,14 @@ from bets_protocol import (
     Winners,
     WinnersRequest,
     encode_bets,
+    limits,
 )
 from bets_protocol.transports import connect
 
 DEADLINE_S = 20.0
-TRIES = 5
+TRIES = 8
+LEAST_REST_S, MOST_REST_S = 0.02, 0.1
+PAUSE_S = 0.55
 ROWS, PER_BATCH = 7, 3
 
 
@@ -62,6 +68,11 @@ class Line:
     def close(self) -> None:
         """Ends the connection."""
         self.stream.close()
+
+    def cut(self) -> None:
+        """Ends it for a thread that waits for it."""
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.stream.fileno())) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 class TinyClient:
@@ -97,10 +108,10 @@ class TinyClient:
         return self.returncode
 
     def kill(self) -> None:
-        """It gives up at its next connection."""
+        """It gets no answer any more, and makes no connection."""
         self.killed = True
         for line in self._lines:
-            line.close()
+            line.cut()
 
     def wait(self) -> int:
         """As of a process."""
@@ -133,6 +144,8 @@ class TinyClient:
             raise PeerClosed("killed")
         line = Line(self.url, self.revision)
         self._lines.append(line)
+        if self.killed:
+            line.cut()
         return line
 
     # -- what subclasses break
@@ -151,12 +164,12 @@ class TinyClient:
                 self.hand_in(line, unit)
                 line.close()
             if self.revision == 7:
-                self.ask(self.line())
+                self.ask_until_answered(self.line())
             return
         line = self.line()
         for unit in self.units():
             self.hand_in(line, unit)
-        self.ask(line)
+        self.ask_until_answered(line)
 
     def hand_in(self, line: Line, unit: Bet | BetBatch) -> None:
         """A message with bets, which has to be acknowledged."""
@@ -166,6 +179,13 @@ class TinyClient:
     def refused(self, line: Line, unit: Bet | BetBatch) -> None:  # noqa: ARG002 - for subclasses
         """The bets were refused."""
         raise Refused
+
+    def ask_until_answered(self, line: Line) -> None:
+        """For the winners, once more if the connection breaks."""
+        try:
+            self.ask(line)
+        except TransportError:
+            self.ask(self.line())
 
     def ask(self, line: Line) -> None:
         """For the winners."""
@@ -180,11 +200,15 @@ class TinyClient:
                 self.check_sum(status)
                 self.send_from(line, status.stored)
                 self.ask_until_told(line)
-            except (PeerClosed, RetryableCode):
-                time.sleep(0.02)
+            except (TransportError, RetryableCode):
+                self.rest(attempt)
             else:
                 return
         raise PeerClosed("too often")
+
+    def rest(self, attempt: int) -> None:
+        """Before the next connection."""
+        time.sleep(min(MOST_REST_S, LEAST_REST_S * 2**attempt))
 
     def opening(self, attempt: int) -> OpenUpload:  # noqa: ARG002 - for subclasses
         """The first message."""
@@ -203,24 +227,36 @@ class TinyClient:
     def ask_until_told(self, line: Line) -> None:
         """For the winners, again while an upload is unfinished."""
         answer = line.exchange(WinnersRequest(agency=1))
-        while not isinstance(answer, Winners):
+        while not isinstance(answer, Winners) or self.goes_on(answer):
+            if isinstance(answer, Winners):
+                answer = line.answer()
+                continue
             if answer.reason is RejectCode.INCOMPLETE:
                 answer = self.ask_again(line)
                 continue
             self.expect_ok(answer)
             answer = line.answer()
 
+    def goes_on(self, winners: Winners) -> bool:
+        """Whether more winners follow."""
+        return len(winners.documents) == limits.MAX_WINNERS
+
     def ask_again(self, line: Line) -> Any:
         """After INCOMPLETE."""
+        time.sleep(PAUSE_S)
         return line.exchange(WinnersRequest(agency=1))
 
     def expect_ok(self, status: UploadStatus) -> UploadStatus:
         """What a code means."""
         if status.reason.retryable:
-            raise RetryableCode
+            self.told_to_come_back(status)
         if status.reason not in (RejectCode.OK, RejectCode.DRAWN):
             self.told_to_stop(status)
         return status
+
+    def told_to_come_back(self, status: UploadStatus) -> None:  # noqa: ARG002 - for subclasses
+        """A code after which a client comes back."""
+        raise RetryableCode
 
     def told_to_stop(self, status: UploadStatus) -> None:  # noqa: ARG002 - for subclasses
         """A code after which a client stops."""

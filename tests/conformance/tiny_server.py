@@ -30,6 +30,8 @@ from bets_protocol import (
 
 DEADLINE_S = 20.0
 WINNING = 7574
+MAX_UNFINISHED = 8
+MAX_TOTAL = 10**12
 
 
 class Upload:
@@ -77,7 +79,7 @@ class Connection:
     def status(self, code: RejectCode) -> bool:
         """Says how the upload stands; gives whether the connection goes on."""
         bets = self.upload.bets if self.upload else []
-        status = UploadStatus(code=code, draw=self.server.draw, stored=len(bets), crc32=self.server.crc32(tuple(bets)))
+        status = UploadStatus(code=code, draw=self.server.draw, stored=len(bets), crc32=self.server.crc32(self.upload))
         self.say(self.protocol.send(status))
         return code in (RejectCode.OK, RejectCode.INCOMPLETE, RejectCode.DRAWN)
 
@@ -95,7 +97,8 @@ class TinyServer:
         self.agencies = agencies
         self.draw = 1
         self.bets: list[Bet] = []
-        self.uploads: dict[bytes, Upload] = {}
+        self.uploads: dict[tuple[int, bytes], Upload] = {}
+        self.plain: set[int] = set()
         self.sealed: set[int] = set()
         self.drawn = False
         self.changed = threading.Condition()
@@ -159,7 +162,7 @@ class TinyServer:
                     self.echo(client, event)
                     return False
                 case InvalidFrame():
-                    return self.refuse_value(client)
+                    return self.refuse_value(client, event)
                 case OpenUpload():
                     return self.open(client, event)
                 case Bet():
@@ -178,10 +181,10 @@ class TinyServer:
         """A probe."""
         client.say(client.protocol.send(probe))
 
-    def refuse_value(self, client: Connection) -> bool:
+    def refuse_value(self, client: Connection, event: InvalidFrame) -> bool:
         """A value error."""
-        if client.upload is not None:
-            return client.status(RejectCode.BAD_BET)
+        if client.protocol.uploads:
+            return client.status(RejectCode.BAD_FRAME if event.kind is OpenUpload else RejectCode.BAD_BET)
         client.say(client.protocol.send(Ack(count=0)))
         return self.goes_on()
 
@@ -193,30 +196,46 @@ class TinyServer:
         """An upload."""
         code = self.verdict_on_open(message)
         if code is RejectCode.OK:
-            client.upload = self.uploads.setdefault(message.upload_id, Upload(message))
+            client.upload = self.uploads.setdefault(self.name_of(message), Upload(message))
             client.upload.epoch += 1
             client.epoch = client.upload.epoch
         return client.status(code)
 
+    def name_of(self, message: OpenUpload) -> tuple[int, bytes]:
+        """What makes an upload the one that it is, within the draw."""
+        return message.agency, message.upload_id
+
     def verdict_on_open(self, message: OpenUpload) -> RejectCode:
         """Whether an upload may be opened."""
-        known = self.uploads.get(message.upload_id)
+        known = self.uploads.get(self.name_of(message))
         if message.draw != self.draw:
             return RejectCode.WRONG_DRAW
-        if known is not None:
-            return RejectCode.OK if known.opened.total == message.total else RejectCode.MISMATCH
+        if known is not None and known.opened.total != message.total:
+            return RejectCode.MISMATCH
+        if known is not None and len(known.bets) == message.total:
+            return self.verdict_on_finished()
         if self.drawn:
             return RejectCode.DRAW_CLOSED
-        return RejectCode.SEALED if message.agency in self.sealed else RejectCode.OK
+        if message.agency in self.sealed:
+            return RejectCode.SEALED
+        if message.agency in self.plain:
+            return RejectCode.MODE_CONFLICT
+        too_many = known is None and len(self.unfinished(message.agency)) >= MAX_UNFINISHED
+        return RejectCode.LIMIT if too_many or message.total > MAX_TOTAL else RejectCode.OK
+
+    def verdict_on_finished(self) -> RejectCode:
+        """Whether an upload may be opened that has all its bets."""
+        return RejectCode.OK
 
     def store(self, client: Connection, bets: tuple[Bet, ...]) -> bool:
         """A batch."""
         if client.upload is None:
-            if any(bet.agency in self.sealed or self.has_uploads(bet.agency) for bet in bets):
+            if self.is_over() or any(bet.agency in self.sealed or self.has_uploads(bet.agency) for bet in bets):
                 self.refuse_sealed(bets)
                 client.say(client.protocol.send(Ack(count=0)))
                 return True
             self.bets += bets
+            self.plain |= {bet.agency for bet in bets}
             self.acknowledge(client, len(bets))
             return True
         code = self.verdict_on_batch(client, client.upload, bets)
@@ -224,6 +243,10 @@ class TinyServer:
             client.upload.bets += bets
             self.bets += bets
         return client.status(code)
+
+    def is_over(self) -> bool:
+        """Whether the draw has taken place, so that nobody's bets are taken."""
+        return self.drawn
 
     def refuse_sealed(self, bets: tuple[Bet, ...]) -> None:
         """Bets of an agency that is sealed: nothing is done with them."""
@@ -236,20 +259,26 @@ class TinyServer:
         """Whether a batch of an upload may be stored."""
         if client.epoch != upload.epoch:
             return RejectCode.FENCED
+        if self.is_over():
+            return RejectCode.DRAW_CLOSED
         if any(bet.agency != upload.opened.agency for bet in bets):
             return RejectCode.NOT_AUTHORIZED
         if len(upload.bets) + len(bets) > upload.opened.total:
             return RejectCode.OVERRUN
         return RejectCode.OK
 
-    def crc32(self, bets: tuple[Bet, ...]) -> int:
+    def crc32(self, upload: Upload | None) -> int:
         """Over what is stored of an upload."""
-        return zlib.crc32(encode_bets(bets))
+        return zlib.crc32(encode_bets(upload.bets)) if upload else 0
 
     def is_incomplete(self, agency: int) -> bool:
         """Whether an upload of an agency is unfinished."""
+        return bool(self.unfinished(agency))
+
+    def unfinished(self, agency: int) -> list[Upload]:
+        """Uploads of an agency that lack bets."""
         mine = [upload for upload in self.uploads.values() if upload.opened.agency == agency]
-        return any(len(upload.bets) < upload.opened.total for upload in mine)
+        return [upload for upload in mine if len(upload.bets) < upload.opened.total]
 
     def seal(self, agency: int) -> None:
         """An agency has asked."""

@@ -9,13 +9,19 @@ from bets_protocol import (
     BetBatch,
     OpenUpload,
     PeerClosed,
+    RejectCode,
+    RemoteProtocolError,
     UploadStatus,
     Winners,
     WinnersRequest,
     encode,
     encode_bets,
 )
-from tests.conformance.tiny_client import ROWS, Line, RetryableCode, TinyClient, with_value
+from bets_server.conformance.scenarios import SCENARIOS
+from tests.conformance.tiny_client import ROWS, Line, Refused, RetryableCode, TinyClient, with_value
+
+SHORT_S = 0.2
+"""For an end that comes at once, if it comes."""
 
 
 class SendsAnEmptyBatch(TinyClient):
@@ -64,7 +70,7 @@ class DoesNotWait(TinyClient):
             if line.answer().count == 0:
                 self.refused(line, unit)
             line.close()
-        self.ask(self.line())
+        self.ask_until_answered(self.line())
 
 
 class MixesAgencies(TinyClient):
@@ -102,7 +108,7 @@ class ForgetsWhatWasLost(TinyClient):
                 self.hand_in(line, units.pop(0))
             except ConnectionError:
                 line = self.line()
-        self.ask(line)
+        self.ask_until_answered(line)
 
     def hand_in(self, line: Line, unit: Bet | BetBatch) -> None:
         line.stream.send_all(line.protocol.send(unit))
@@ -145,6 +151,9 @@ class ComesBackWhenFenced(TinyClient):
     def told_to_stop(self, status: UploadStatus) -> None:  # noqa: ARG002 - as it is overridden
         raise RetryableCode
 
+    def rest(self, attempt: int) -> None:
+        """A moment."""
+
 
 class DoesNotSumUp(TinyClient):
     """Believes that the file is the same."""
@@ -174,6 +183,96 @@ class AsksElsewhere(TinyClient):
         raise RetryableCode
 
 
+class ClaimsSuccess(TinyClient):
+    """Takes no notice of refusals."""
+
+    def refused(self, line: Line, unit: Bet | BetBatch) -> None:
+        """What does it matter."""
+
+
+class ComesBackWithWhatWasDismissed(TinyClient):
+    """Takes the end of the connection for a reason to try again, whatever was said before."""
+
+    def job(self) -> None:
+        line = self.line()
+        for unit in self.units():
+            while line.exchange(unit).count == 0:
+                line.stream.set_timeout(SHORT_S)
+                line.stream.receive()  # the end, or nothing in time: that is a refusal
+                line = self.line()
+        self.ask_until_answered(line)
+
+    def refused(self, line: Line, unit: Bet | BetBatch) -> None:
+        """Is tried again."""
+
+
+class AsksOnce(TinyClient):
+    """Has no second question."""
+
+    def ask_until_answered(self, line: Line) -> None:
+        self.ask(line)
+
+
+class FallsBack(TinyClient):
+    """Speaks revision 8 where 9 is not known, and does not say so."""
+
+    def upload(self) -> None:
+        try:
+            super().upload()
+        except RemoteProtocolError:
+            self.revision = 8
+            self.job()
+
+
+class DoesNotRest(TinyClient):
+    """Comes back at once."""
+
+    def rest(self, attempt: int) -> None:
+        """It does not."""
+
+
+class DoesNotComeBack(TinyClient):
+    """Takes every code for the last word."""
+
+    def told_to_come_back(self, status: UploadStatus) -> None:  # noqa: ARG002 - as it is overridden
+        raise Refused
+
+
+class TakesOneListForAll(TinyClient):
+    """Does not wait for the list behind one that is full."""
+
+    def goes_on(self, winners: Winners) -> bool:  # noqa: ARG002 - as it is overridden
+        return False
+
+
+class AsksAtOnce(TinyClient):
+    """Asks again without a pause after INCOMPLETE."""
+
+    def ask_again(self, line: Line) -> Any:
+        return line.exchange(WinnersRequest(agency=1))
+
+
+class WaitsForOneSign(TinyClient):
+    """Does not expect to be told twice that it has to wait."""
+
+    heard = 0
+
+    def ask_until_told(self, line: Line) -> None:
+        self.heard = 1
+        super().ask_until_told(line)
+
+    def expect_ok(self, status: UploadStatus) -> UploadStatus:
+        if self.heard and status.reason is RejectCode.OK:
+            self.heard += 1
+        if self.heard > 2:
+            raise Refused
+        return super().expect_ok(status)
+
+    def line(self) -> Line:
+        self.heard = 0
+        return super().line()
+
+
 class TalksNonsense(TinyClient):
     """Says pieces of messages, and what is none."""
 
@@ -197,6 +296,25 @@ class TalksNonsense(TinyClient):
     upload = job
 
 
+def together(*kinds: type[TinyClient]) -> type[TinyClient]:
+    """A client that is wrong in several ways, which have nothing to do with each other: a check takes its time."""
+    return type("And".join(kind.__name__ for kind in kinds), kinds, {})
+
+
+STOPS = {scenario.rule.name for scenario in SCENARIOS if scenario.rule.name.startswith("client-stops")} | {
+    "fenced-client-stays-away"
+}
+"""The rules about codes after which a client stops."""
+
+COMES_BACK = {
+    "upload-goes-on-at-stored",
+    "stopped-server-is-waited-for",
+    "wait-for-the-draw-is-taken-up-again",
+    "winners-are-asked-for-again",
+    "no-bets-follow-the-winners-request",
+}
+"""What a client breaks that does not know what is stored when it comes back."""
+
 WRONG: tuple[tuple[type[TinyClient], int, set[str]], ...] = (
     (SendsAnEmptyBatch, 8, {"batches-are-not-empty"}),
     (SendsTooMuch, 8, {"batches-have-at-most-8192-bytes"}),
@@ -210,10 +328,39 @@ WRONG: tuple[tuple[type[TinyClient], int, set[str]], ...] = (
     (ReadsOnce, 8, {"answers-may-come-in-pieces", "answers-are-read-before-the-end"}),
     (SendsHalfAMessage, 8, {"messages-are-sent-whole"}),
     (WantsItsWinnersTwice, 7, {"server-may-end-behind-the-winners"}),
-    (ComesBackWhenFenced, 9, {"fenced-client-stays-away", "client-stops-where-the-codes-say-so"}),
+    (ComesBackWhenFenced, 9, STOPS),
     (DoesNotSumUp, 9, {"changed-file-is-noticed"}),
-    (NamesItselfAnew, 9, {"upload-keeps-its-name-and-total", "upload-goes-on-at-stored"}),
-    (StartsOver, 9, {"no-bets-beyond-the-total", "upload-goes-on-at-stored"}),
+    (NamesItselfAnew, 9, {"upload-keeps-its-name-and-total", *COMES_BACK}),
+    (StartsOver, 9, {"no-bets-beyond-the-total", *COMES_BACK}),
     (AsksElsewhere, 9, {"incomplete-is-asked-again"}),
+    (ClaimsSuccess, 7, {"refused-bets-are-not-sent-again"}),
+    (ComesBackWithWhatWasDismissed, 8, {"refusal-is-none-the-less-with-the-end"}),
+    (AsksOnce, 8, {"winners-are-asked-for-again"}),
+    (
+        DoesNotComeBack,
+        9,
+        {
+            "busy-server-is-asked-again",
+            "full-store-is-tried-again",
+            "limit-is-tried-again",
+            "stopped-server-is-waited-for",
+            "wait-for-the-draw-is-taken-up-again",
+        },
+    ),
+    (
+        together(FallsBack, DoesNotRest, AsksAtOnce),
+        9,
+        {
+            "older-server-is-noticed",
+            "messages-come-in-their-turn",
+            "busy-server-is-left-in-peace",
+            "incomplete-is-asked-again",
+        },
+    ),
+    (
+        together(TakesOneListForAll, WaitsForOneSign),
+        9,
+        {"full-list-has-another-behind-it", "signs-of-life-are-understood", "answers-are-read-before-the-end"},
+    ),
 )
 """Each with the revision that it speaks and the rules that it breaks."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bets_protocol import limits
 from bets_protocol.programs.exit_codes import ExitCode
 
 
@@ -21,7 +22,7 @@ from bets_protocol.programs.exit_codes import ExitCode
 )
 @click.option(
     "--agencies",
-    type=click.IntRange(1, 255),
+    type=click.IntRange(1, limits.MAX_AGENCY),
     default=5,
     envvar="BETS_AGENCIES",
     metavar="N",
@@ -38,7 +39,7 @@ from bets_protocol.programs.exit_codes import ExitCode
 )
 @click.option(
     "--winning-number",
-    type=click.IntRange(0, 9999),
+    type=click.IntRange(0, limits.MAX_BETTING_NUMBER),
     default=7574,
     envvar="BETS_WINNING_NUMBER",
     metavar="N",
@@ -55,6 +56,14 @@ from bets_protocol.programs.exit_codes import ExitCode
 @click.option("--tls-cert", default="", envvar="BETS_TLS_CERT", metavar="FILE", help="[BETS_TLS_CERT]")
 @click.option("--tls-key", default="", envvar="BETS_TLS_KEY", metavar="FILE", help="[BETS_TLS_KEY]")
 @click.option("--tls-ca", default="", envvar="BETS_TLS_CA", metavar="FILE", help="[BETS_TLS_CA]")
+@click.option(
+    "--tls-min",
+    type=click.Choice(["1.2", "1.3"]),
+    default="1.3",
+    envvar="BETS_TLS_MIN",
+    metavar="VERSION",
+    help="1.2 or 1.3, the default. [BETS_TLS_MIN]",
+)
 @click.option(
     "--format",
     "form",
@@ -88,11 +97,13 @@ def run(
     tls_cert: str,
     tls_key: str,
     tls_ca: str,
+    tls_min: str,
     form: str,
 ) -> ExitCode:
     """Check the server at `url` and print the findings.
 
     Raises:
+        ConfigError: the certificates do not go with the url.
         Unreachable: nobody is there.
     """
     # Only now: help and typing errors are answered without loading the protocol.
@@ -103,6 +114,7 @@ def run(
     from bets_protocol.programs.stopping import deferred_stops, let_sigterm_kill  # noqa: PLC0415
     from bets_protocol.programs.tls import client_transports  # noqa: PLC0415
 
+    given = [f"--tls-{name}" for name, path in (("cert", tls_cert), ("key", tls_key), ("ca", tls_ca)) if path]
     let_sigterm_kill()  # 0 would say that the server keeps every rule
     bench = Bench(
         url=url,
@@ -111,7 +123,9 @@ def run(
         draw_id=draw,
         winning_number=winning_number,
         timeout_s=timeout,
-        transports=client_transports(url, cert=tls_cert, key=tls_key, ca=tls_ca),
+        transports=client_transports(
+            url, cert=tls_cert, key=tls_key, ca=tls_ca, minimum=tls_min, given_by=given[0] if given else None
+        ),
     )
     with deferred_stops():
         findings = list(examine(bench, draw_too=draw_too))

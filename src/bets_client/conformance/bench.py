@@ -16,6 +16,7 @@ import attrs
 
 from bets_client.conformance.talk import Answer, Broken, Talk
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, TransportError, UploadStatus, encode
+from bets_protocol.programs.tls import SCHEME
 from bets_protocol.transports import Transport
 
 UNTYPED = (5,)
@@ -29,6 +30,9 @@ LASTING = (8, 9)
 EVERY = (5, 6, 7, 8, 9)
 
 _DOCUMENTS = 10**8
+
+_STRANGERS = (254, 255)
+"""Agencies that a draw waits for only if it waits for nearly all: what they leave unfinished holds nobody up."""
 
 
 class NotTried(Exception):
@@ -123,6 +127,27 @@ class Bench:
         """Likewise, with the number that will be drawn."""
         return self.bet(number=self.winning_number, **values)
 
+    @property
+    def alone(self) -> bool:
+        """Whether it can speak for agency 1 only: so says its certificate."""
+        return self.url.lower().startswith(SCHEME)
+
+    def stranger(self, *, plain: bool = False) -> int:
+        """An agency that the draw does not wait for.
+
+        Args:
+            plain: the one that hands bets in without uploads; the other has uploads.
+
+        Raises:
+            NotTried: there is none.
+        """
+        if self.alone:
+            raise NotTried("it takes more than one agency, and a certificate speaks for one")
+        agency = _STRANGERS[plain]
+        if agency <= self.agencies:
+            raise NotTried(f"it takes an agency that the draw does not wait for, such as {agency}")
+        return agency
+
     def bets(self, count: int) -> tuple[Bet, ...]:
         """So many bets."""
         return tuple(self.bet() for _ in range(count))
@@ -158,10 +183,14 @@ class Bench:
         Raises:
             Broken: it is not answered with OK.
         """
-        if upload not in self._opened:
-            self._opened.append(upload)
+        self.remember(upload)
         talk.say(upload)
         return expect_code(talk.answer(), RejectCode.OK)
+
+    def remember(self, upload: OpenUpload) -> None:
+        """Has an upload finished some time: unfinished it would hold something up."""
+        if upload not in self._opened:
+            self._opened.append(upload)
 
     def hand_in(self, talk: Talk, *bets: Bet) -> None:
         """Says bets in one message and expects that they are stored.
@@ -201,14 +230,19 @@ class Bench:
     def settle(self) -> None:
         """Finishes the uploads that a rule has opened, as far as the server lets us: they would hold the draw up."""
         for upload in self._opened:
-            with contextlib.suppress(Broken, TransportError), self.talk() as talk:
-                missing = upload.total - self.open(talk, upload).stored
-                while missing > 0:
-                    count = min(missing, 100)
-                    talk.say(BetBatch(bets=[self.bet(agency=upload.agency) for _ in range(count)]))
-                    self.expect_stored(talk.answer())
-                    missing -= count
+            self.finish(upload)
         self._opened.clear()
+
+    def finish(self, upload: OpenUpload) -> None:
+        """Hands in what an upload lacks, as far as the server lets us."""
+        with contextlib.suppress(Broken, TransportError), self.talk() as talk:
+            talk.say(upload)
+            missing = upload.total - expect_code(talk.answer(), RejectCode.OK).stored
+            while missing > 0:
+                count = min(missing, 100)
+                talk.say(BetBatch(bets=[self.bet(agency=upload.agency) for _ in range(count)]))
+                self.expect_stored(talk.answer())
+                missing -= count
 
 
 def expect_code(answer: Answer, code: RejectCode) -> UploadStatus:

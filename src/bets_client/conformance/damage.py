@@ -7,13 +7,16 @@ field lies is found by encoding two messages that differ in it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
-from bets_protocol import Bet, encode
+from bets_protocol import Bet, OpenUpload, RemoteProtocolError, ServerConnection, WinnersRequest, encode
 
 _BET_REVISION = 5
 """The revision that has a bet as a frame of its own."""
+
+_UPLOAD_REVISION = 9
 
 
 def encoded_bet(bet: Bet) -> bytes:
@@ -71,27 +74,99 @@ def _replaced(old: Callable[[Bet], str], new: bytes) -> Callable[[Bet], bytes]:
     return damage
 
 
-def _no_first_name(bet: Bet) -> bytes:
-    """The bet with an empty name; the one behind it is as much longer, so that all lengths are right."""
-    at = _first_difference(
-        encoded_bet(bet),
-        encoded_bet(attrs.evolve(bet, first_name="x" + bet.first_name, last_name=bet.last_name[:-1])),
-    )
-    data = encoded_bet(bet)
-    end = at + 1 + len(bet.first_name.encode())
-    last_name = bet.first_name.encode() + bet.last_name.encode()
-    behind = data[end + 1 + len(bet.last_name.encode()) :]
-    return data[:at] + bytes([0, len(last_name)]) + last_name + behind
+def _empty(field: str, other: str) -> Callable[[Bet], bytes]:
+    """The bet with an empty name; all lengths are right.
+
+    Args:
+        other: a field of text that ends in a character of one byte.
+    """
+
+    def with_text(bet: Bet, name: str, text: str) -> Bet:
+        changes: dict[str, Any] = {name: text}
+        return attrs.evolve(bet, **changes)
+
+    def damage(bet: Bet) -> bytes:
+        one = with_text(bet, field, "x")
+        data = encoded_bet(one)
+        # Behind the length of the bet, which is that of a bet of one byte less,
+        head = _first_difference(data, encoded_bet(attrs.evolve(one, agency=one.agency % 255 + 1)))
+        shorter = encoded_bet(with_text(one, other, getattr(one, other)[:-1]))
+        # stands the length of the name, and then its only byte.
+        at = head + _first_difference(data[head:], encoded_bet(with_text(one, field, "xx"))[head:])
+        name = _first_difference(data, encoded_bet(with_text(one, field, "z")))
+        return shorter[:head] + data[head:at] + bytes(name - at) + data[name + 1 :]
+
+    return damage
+
+
+def _length_too_large(bet: Bet) -> bytes:
+    """The bet with a length that no bet has."""
+    short, long = (attrs.evolve(bet, first_name="x" * size, last_name="x") for size in (1, 255))
+    return _with_field_of(bet, _first_difference(encoded_bet(short), encoded_bet(long)), 255)
+
+
+def no_bets(one: bytes, two: bytes) -> bytes:
+    """A batch without bets, made from one of one bet and one of two of the same.
+
+    Rule: what differs first is their count.
+    """
+    data = bytearray(one[: len(one) - (len(two) - len(one))])
+    data[_first_difference(one, two)] = 0
+    return bytes(data)
+
+
+def agency_0(message: WinnersRequest | OpenUpload, revision: int) -> bytes:
+    """The message with an agency that there is not."""
+    data = bytearray(encode(message, revision=revision))
+    data[_agency_of(message, revision)] = 0
+    return bytes(data)
+
+
+def other_version(message: OpenUpload) -> bytes:
+    """The message of a version that there is not yet; the version stands right in front of the agency."""
+    data = bytearray(encode(message, revision=_UPLOAD_REVISION))
+    data[_agency_of(message, _UPLOAD_REVISION) - 1] += 1
+    return bytes(data)
+
+
+def _agency_of(message: WinnersRequest | OpenUpload, revision: int) -> int:
+    other = attrs.evolve(message, agency=message.agency % 255 + 1)
+    return _first_difference(encode(message, revision=revision), encode(other, revision=revision))
+
+
+def unknown_types() -> list[bytes]:
+    """First bytes that begin nothing: the first, the last, and those beside one that begins something."""
+    known = [_begins_a_message(bytes([byte])) for byte in range(256)]
+    beside = [any(known[max(byte - 1, 0) : byte + 2]) or byte in (0, 255) for byte in range(256)]
+    return [bytes([byte]) for byte in range(256) if beside[byte] and not known[byte]]
+
+
+def _begins_a_message(first: bytes) -> bool:
+    connection = ServerConnection()
+    connection.receive_data(first)
+    try:
+        connection.next_event()
+    except RemoteProtocolError:
+        return False
+    return True
 
 
 VALUES: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
     "agency-0": ("agency 0", _agency_0),
-    "name-empty": ("an empty name", _no_first_name),
+    "name-empty": ("an empty first name", _empty("first_name", "last_name")),
+    "last-name-empty": ("an empty last name", _empty("last_name", "first_name")),
     "name-control-character": ("a line feed in a name", _replaced(lambda bet: bet.last_name, b"\n")),
+    "name-delete": ("U+007F in a name", _replaced(lambda bet: bet.last_name, b"\x7f")),
     "name-c1-control-character": ("U+0085 in a name", _replaced(lambda bet: bet.last_name, b"\xc2\x85")),
     "name-not-utf8": ("a name that is no UTF-8", _replaced(lambda bet: bet.last_name, b"\xc3")),
     "document-letter": ("a letter in a document", _replaced(lambda bet: bet.document, b"x")),
+    "document-other-digits": (
+        "digits that are not ASCII",
+        _replaced(lambda bet: bet.document, "\u0661\u0662".encode()),
+    ),
     "birthdate-30-february": ("30 February", _replaced(lambda bet: bet.birthdate, b"02-30")),
+    "birthdate-29-february": ("29 February 1900", _replaced(lambda bet: bet.birthdate, b"1900-02-29")),
+    "birthdate-year-0": ("the year 0000", _replaced(lambda bet: bet.birthdate, b"0000-03-17")),
     "birthdate-week": ("a week date of ISO 8601", _replaced(lambda bet: bet.birthdate, b"-W01-1")),
     "number-10000": ("number 10000", _number_too_large),
 }
@@ -100,6 +175,7 @@ VALUES: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
 LAYOUTS: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
     "length-one-short": ("a length one less than what follows", _length_off(-1)),
     "length-one-long": ("a length one more than what follows", _length_off(1)),
+    "length-too-large": ("a length of more than 533", _length_too_large),
     "name-past-the-end": ("a name that ends behind its bet", _name_past_the_end),
 }
 """Framing errors of a bet, likewise."""

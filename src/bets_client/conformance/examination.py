@@ -12,8 +12,9 @@ from bets_protocol import ConnectError, TransportError
 from bets_protocol.programs.rulebook import Finding, Result
 from bets_protocol.programs.stopping import raise_if_stopped
 
-RULES: tuple[Rule, ...] = (*rules_intake.RULES, *rules_refusals.RULES, *rules_uploads.RULES, *rules_draw.RULES)
-"""In the order in which they are tried; those about the draw, which closes it, come last."""
+RULES: tuple[Rule, ...] = (*rules_intake.RULES, *rules_uploads.RULES, *rules_refusals.RULES, *rules_draw.RULES)
+"""In the order in which they are tried: what takes many connections before most of what is refused, since a server may
+make clients wait that are refused often; what is about the draw, which closes it, comes last."""
 
 _NO_DRAW = "rules about the draw seal agencies and bring the draw about: --draw-too tries them"
 

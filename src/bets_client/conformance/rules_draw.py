@@ -12,7 +12,13 @@ _WITH_WINNERS = (7, 8, 9)
 
 
 def _story(bench: Bench) -> DrawStory:
-    """The draw, which takes place when the first rule asks for it."""
+    """The draw, which takes place when the first rule asks for it.
+
+    Raises:
+        NotTried: it cannot take place.
+    """
+    if bench.alone and bench.agencies > 1:
+        raise NotTried("a certificate speaks for one agency, so it takes a server that waits for one")
     if not isinstance(bench.story, DrawStory):
         bench.story = DrawStory(bench)
     return bench.story
@@ -22,6 +28,8 @@ def _look_at(bench: Bench, step: str) -> None:
     story = _story(bench)
     if step in story.wrong:
         raise Broken(story.wrong[step])
+    if step in story.not_tried:
+        raise NotTried(story.not_tried[step])
     if step != steps.DRAW and len(story.winners) < bench.agencies:
         raise NotTried("the draw did not take place")
 
@@ -64,8 +72,14 @@ def agency_that_has_asked_is_sealed(bench: Bench) -> None:
 
 
 @rule("Codes", (9,), draws=True)
+def finished_upload_can_always_be_opened(bench: Bench) -> None:
+    """0 to the OpenUpload of a complete upload, also of a sealed agency and after the draw; then its winners."""
+    _look_at(bench, steps.REOPENED)
+
+
+@rule("Codes", (9,), draws=True)
 def unfinished_upload_keeps_its_agency_open(bench: Bench) -> None:
-    """9 (INCOMPLETE) while another upload of the agency is unfinished; the connection goes on, and asks again."""
+    """9 (INCOMPLETE) while an upload of the agency is unfinished, here or elsewhere; the connection goes on."""
     if steps.INCOMPLETE in _story(bench).wrong:
         raise Broken(_story(bench).wrong[steps.INCOMPLETE])
 
@@ -110,6 +124,12 @@ def bets_after_the_draw_are_refused(bench: Bench) -> None:
     _look_at(bench, steps.CLOSED)
 
 
+@rule(_SECTION, _WITH_WINNERS, draws=True)
+def draw_is_over_for_everybody(bench: Bench) -> None:
+    """Bets of an agency that nobody has waited for are too late as well: Ack 0; on revision 9 8 (DRAW_CLOSED)."""
+    _look_at(bench, steps.OVER)
+
+
 def _told(bench: Bench) -> list[tuple[int, tuple[str, ...]]]:
     found = list(_story(bench).winners.items())
     if not found:
@@ -122,10 +142,12 @@ RULES = (
     winners_are_held_back_until_all_have_asked,
     asking_twice_counts_once,
     agency_that_has_asked_is_sealed,
+    finished_upload_can_always_be_opened,
     unfinished_upload_keeps_its_agency_open,
     winners_are_the_agency_s_own,
     refused_bets_never_win,
     every_winning_bet_wins_in_the_order_of_storing,
     winners_can_be_asked_for_again,
     bets_after_the_draw_are_refused,
+    draw_is_over_for_everybody,
 )

@@ -99,6 +99,15 @@ def longest_names_are_taken(bench: Bench) -> None:
         bench.hand_in(talk, bet)
 
 
+@rule("Bet", EVERY)
+def extreme_values_are_taken(bench: Bench) -> None:
+    """Number 0 and 9999, the first day that there is, the last, and 29 February of a year that has one."""
+    days = ("0001-01-01", "9999-12-31", "2000-02-29")
+    for birthdate, number in zip(days, (0, limits.MAX_BETTING_NUMBER, 0), strict=True):
+        with bench.ready(1) as talk:
+            bench.hand_in(talk, bench.bet(birthdate=birthdate, number=number))
+
+
 @rule("Bet", (6, 7, 8, 9))
 def equal_bets_are_two_bets(bench: Bench) -> None:
     """The same bet twice in a batch is stored twice."""
@@ -144,6 +153,7 @@ RULES = (
     first_byte_may_come_alone,
     client_may_end_its_side_first,
     longest_names_are_taken,
+    extreme_values_are_taken,
     equal_bets_are_two_bets,
     batch_of_255_bets_is_taken,
     batch_of_8192_bytes_is_taken,

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import attrs
 
 from bets_client.conformance.bench import EVERY, Bench, Rule, rule, said
-from bets_client.conformance.damage import LAYOUTS, VALUES, encoded_bet
+from bets_client.conformance.damage import LAYOUTS, VALUES, agency_0, encoded_bet, no_bets, unknown_types
 from bets_client.conformance.rules_intake import full_batch
 from bets_client.conformance.talk import Broken, Talk
-from bets_protocol import Ack, Bet, Probe, RejectCode, encode, limits
+from bets_protocol import Ack, Bet, BetBatch, Probe, RejectCode, WinnersRequest, encode, limits
 
 _BATCHES = (6, 7, 8, 9)
 _TYPED = (7, 8, 9)
@@ -66,13 +66,62 @@ def connection_goes_on_after_a_value_error(bench: Bench) -> None:
         bench.hand_in(talk, good)
 
 
+@rule("BetBatch", (8,))
+def batch_behind_a_refused_one_is_judged_for_itself(bench: Bench) -> None:
+    """A batch with a value error and a sound one in one piece: Ack 0, and the count of the second."""
+    _, damage = VALUES["document-letter"]
+    bad, good = bench.winning_bet(), bench.winning_bet()
+    with bench.ready(2) as talk:
+        data = bench.frame(damage(bad)) + bench.frame(encoded_bet(good))
+        for bet in (bad, good):
+            talk.announce(bench.unit(bet))
+        talk.say_bytes(data)
+        bench.expect_refused(talk.answer(), RejectCode.BAD_BET, bad)
+        bench.expect_stored(talk.answer(), good)
+
+
+@rule("WinnersRequest", (7, 8))
+def refuses_a_request_of_agency_0(bench: Bench) -> None:
+    """A value error like any other: Ack 0; on revision 8 the connection goes on."""
+    request = WinnersRequest(agency=1)
+    with bench.talk() as talk:
+        # Announced as a batch, here and below, since the answer is an Ack.
+        talk.say_damaged(bench.unit(bench.bet()), agency_0(request, bench.revision))
+        _expect_ack_0(talk)
+        if bench.revision == 8:
+            bench.hand_in(talk, bench.bet())
+
+
+@rule("Frames", (7, 8))
+def refuses_a_request_that_is_cut_short(bench: Bench) -> None:
+    """Half a WinnersRequest and the end of the stream: Ack 0 or nothing, and no agency is sealed."""
+    request = WinnersRequest(agency=1)
+    with bench.talk() as talk:
+        talk.say_damaged(bench.unit(bench.bet()), encode(request, revision=bench.revision)[:-1])
+        talk.end_side()
+        answer = talk.last_answer()
+    if answer is not None and answer != Ack(count=0):
+        raise Broken(said(answer))
+    with bench.ready(1) as talk:
+        bench.hand_in(talk, bench.bet())
+
+
+@rule("Whose turn it is", (8,))
+def upload_behind_bets_is_refused(bench: Bench) -> None:
+    """An OpenUpload where it is not the turn for one is answered like a framing error: Ack 0, and the end."""
+    with bench.talk() as talk:
+        bench.hand_in(talk, bench.bet())
+        talk.say_damaged(bench.unit(bench.bet()), encode(bench.upload(0), revision=9))
+        _expect_ack_0(talk)
+        talk.expect_end()
+
+
 @rule("Frames", _BATCHES)
 def refuses_count_0(bench: Bench) -> None:
     """A batch without bets is a framing error: refused, and the connection ends."""
     bet = bench.winning_bet()
     with bench.ready(1) as talk:
-        header = bench.frame(encoded_bet(bet))[: -len(encoded_bet(bet))]
-        talk.say_damaged(bench.unit(bet), header[:-1] + b"\0")
+        talk.say_damaged(bench.unit(bet), no_bets(bench.frame(encoded_bet(bet)), bench.frame(*[encoded_bet(bet)] * 2)))
         _expect_framing_error(bench, talk)
 
 
@@ -107,12 +156,13 @@ def refuses_8193_bytes(bench: Bench) -> None:
 @rule("Typed messages", _TYPED)
 def refuses_an_unknown_type(bench: Bench) -> None:
     """A first byte that is no message's and begins no probe is a framing error: Ack 0, and the connection ends."""
-    bet = bench.winning_bet()
-    with bench.talk(8) as talk:
-        message = bench.unit(bet)
-        talk.say_damaged(message, b"\x04" + encode(message, revision=8)[1:])
-        _expect_ack_0(talk)
-        talk.expect_end()
+    for first in unknown_types():
+        bet = bench.winning_bet()
+        with bench.talk(8) as talk:
+            message = bench.unit(bet)
+            talk.say_damaged(message, first + encode(message, revision=8)[1:])
+            _expect_ack_0(talk)
+            talk.expect_end()
 
 
 @rule("Typed messages", (7, 8))
@@ -140,10 +190,30 @@ def _expect_echo(talk: Talk, probe: Probe) -> None:
 @rule("Probe", _TYPED)
 def probe_comes_back(bench: Bench) -> None:
     """The same bytes, whatever stands in the line, and then the end of the connection."""
-    for line in (b"hello\n", "[CLIENT 1] Message N°1\r\n".encode(), b"~\x00\xff\n"):
+    for line in (b"hello\n", b" \n", "[CLIENT 1] Message N°1\r\n".encode(), b"~\x00\xff\n"):
         with bench.talk() as talk:
             talk.say(probe := Probe(line=line))
             _expect_echo(talk, probe)
+
+
+@rule("Probe", (8,))
+def probe_may_follow_bets(bench: Bench) -> None:
+    """A line behind an answered batch comes back as well, and ends the connection."""
+    with bench.talk() as talk:
+        bench.hand_in(talk, bench.bet())
+        talk.say(probe := Probe(line=b"hello\n"))
+        _expect_echo(talk, probe)
+
+
+@rule("Probe", _TYPED)
+def what_follows_a_probe_is_not_looked_at(bench: Bench) -> None:
+    """A batch in one piece with the line and behind it is neither answered nor stored."""
+    bet = bench.winning_bet()
+    bench.refused.add(bet.document)
+    with bench.talk(8) as talk:
+        probe = Probe(line=b"hello\n")
+        talk.say_bytes(talk.announce(probe) + encode(BetBatch(bets=(bet,)), revision=8))
+        _expect_echo(talk, probe)
 
 
 @rule("Probe", _TYPED)
@@ -167,7 +237,6 @@ def probe_of_1024_bytes_comes_back(bench: Bench) -> None:
 def refuses_a_probe_of_1025_bytes(bench: Bench) -> None:
     """A longer line is a framing error: Ack 0, and the connection ends."""
     with bench.talk(8) as talk:
-        # Announced as a batch, since the answer is an Ack.
         talk.say_damaged(bench.unit(bench.bet()), b"x" * (limits.MAX_PROBE_BYTES + 1))
         _expect_ack_0(talk)
         talk.expect_end()
@@ -177,12 +246,18 @@ RULES = (
     *(_value_rule(name, what, damage) for name, (what, damage) in VALUES.items()),
     *(_layout_rule(name, what, damage) for name, (what, damage) in LAYOUTS.items()),
     connection_goes_on_after_a_value_error,
+    batch_behind_a_refused_one_is_judged_for_itself,
+    refuses_a_request_of_agency_0,
+    refuses_a_request_that_is_cut_short,
+    upload_behind_bets_is_refused,
     refuses_count_0,
     refuses_what_the_end_cuts_short,
     refuses_8193_bytes,
     refuses_an_unknown_type,
     nothing_behind_a_framing_error_is_looked_at,
     probe_comes_back,
+    probe_may_follow_bets,
+    what_follows_a_probe_is_not_looked_at,
     probe_may_end_with_the_stream,
     probe_of_1024_bytes_comes_back,
     refuses_a_probe_of_1025_bytes,

@@ -29,6 +29,7 @@ from bets_protocol import (
     Winners,
     WinnersRequest,
     WriteError,
+    encode,
 )
 from bets_protocol.programs.stopping import interruptible
 from bets_protocol.transports import Stream, Transport, connect
@@ -73,6 +74,7 @@ class Talk:
         self._connection = ClientConnection(revision=revision)
         self._timeout_s = timeout_s
         self._ended = False
+        self._surplus = 0  # bytes that have come and belong to no answer yet
 
     def __enter__(self) -> Self:
         return self
@@ -139,11 +141,13 @@ class Talk:
             if event is CLOSED:
                 raise Ended("the end of the stream")
             if event is not NEED_DATA:
+                self._surplus -= len(encode(event, revision=self._connection.revision))
                 return event
-            data = self._receive(until - now())
+            left_s = until - now()
+            data = self._receive(left_s) if left_s > 0 else None  # some come all the time, and never a whole one
             if data is None:
                 raise Broken(f"no whole answer within {self._timeout_s:g} s")
-            self._connection.receive_data(data)
+            self._take(data)
 
     def last_answer(self) -> Answer | None:
         """The answer that comes before the server ends the connection; None: it ends it without one.
@@ -164,6 +168,8 @@ class Talk:
         Raises:
             Broken: it does otherwise.
         """
+        if self._surplus:
+            raise Broken(f"{self._surplus} bytes more, which nothing has asked for")
         try:
             data = self._receive(self._timeout_s)
         except Broken:
@@ -181,10 +187,14 @@ class Talk:
         """
         data = self._receive(wait_s)
         if data:
-            self._connection.receive_data(data)
+            self._take(data)
             raise Broken(f"{len(data)} bytes too early: {data[:16].hex(' ')}")
         if data is not None:
             raise Broken("the end of the stream")
+
+    def _take(self, data: bytes) -> None:
+        self._surplus += len(data)
+        self._connection.receive_data(data)
 
     def _receive(self, wait_s: float) -> bytes | None:
         """What comes within `wait_s` seconds; None: nothing.

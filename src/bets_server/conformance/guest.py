@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+import attrs
+
 from bets_protocol import CLOSED, NEED_DATA, ServerConnection, TransportError
 from bets_protocol.transports import Stream
 
@@ -21,6 +23,20 @@ MAX_BUFFERED_BYTES = 1 << 20
 """What a client may have said that is no message yet, or comes behind its last one: it is cut off then."""
 
 _NEVER = float("inf")
+
+
+@attrs.frozen
+class _Piece:
+    """Bytes that leave in one go.
+
+    Attributes:
+        last: of its answer.
+        after_s: seconds that it leaves later than the one before it.
+    """
+
+    data: bytes
+    last: bool
+    after_s: float
 
 
 class Guest:
@@ -38,6 +54,7 @@ class Guest:
         answered: answers that have left as a whole.
         heard_end: the client has ended its side.
         broken: why the connection broke; empty: it has not.
+        stranger: it broke before both ends had agreed to talk at all.
         cut: we ended it in the middle, so whatever follows is no fault of the client.
         gone: it is closed.
         upload_id: the upload that was opened on it; None: none.
@@ -47,13 +64,13 @@ class Guest:
         # A server of 9 speaks 7 and 8 as well; one that was asked to check 7 or 8 wants to hear nothing else.
         self.connection = ServerConnection(revision=8 if revision == 7 else revision)
         self.asked = self.answered = 0
-        self.heard_end = self.cut = self.gone = False
+        self.heard_end = self.cut = self.gone = self.stranger = False
         self.broken = ""
         self.upload_id: bytes | None = None
         self._stream = stream
         self._bytewise = bytewise
         self._joined = joined
-        self._pieces: deque[tuple[bytes, bool]] = deque()  # and whether one is the last of its answer
+        self._pieces: deque[_Piece] = deque()
         self._end_due = False
         self._next_at = 0.0
         self._written_all = False
@@ -61,6 +78,11 @@ class Guest:
     def fileno(self) -> int:
         """The descriptor to select on."""
         return self._stream.fileno()
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether the stream waits for room."""
+        return self._stream.needs_write
 
     @property
     def unanswered(self) -> bool:
@@ -74,27 +96,35 @@ class Guest:
 
     def take_in(self) -> None:
         """Takes what has come."""
+        self.stranger = self._stream.handshaking
         try:
             while not self.heard_end and self.connection.buffered <= MAX_BUFFERED_BYTES:
                 data = self._stream.receive()
                 if data is None:
                     break
+                self.stranger = False
                 self.connection.receive_data(data)
                 self.heard_end = not data
         except TransportError as error:
+            if self._stream.certificate is not None and not self._pieces:
+                # Programs that end without the end that TLS announces are many; they have read what there was.
+                self.connection.receive_data(b"")
+                self.heard_end = True
+                return
             self.broken = str(error)
             self.close()
+        self.stranger = self.stranger and bool(self.broken)
 
     def answer(self, data: bytes, now: float, *, after_s: float = 0.0) -> None:
-        """Has `data` leave; the pieces of one answer are those of one call."""
+        """Has `data` leave, `after_s` behind what leaves before it; the pieces of one answer are those of one call."""
         if not self._pieces:
             self._next_at = now + after_s + (JOIN_S if self._joined else 0.0)
+            after_s = 0.0
         elif self._joined:
             self._next_at = now  # two are together
         pieces = [data[at : at + 1] for at in range(len(data))] if self._bytewise else [data]
-        self._pieces += [
-            (piece, last) for piece, last in zip(pieces, [*[False] * (len(pieces) - 1), True], strict=True)
-        ]
+        for number, piece in enumerate(pieces, start=1):
+            self._pieces.append(_Piece(piece, number == len(pieces), after_s if number == 1 else 0.0))
 
     def end(self, now: float) -> None:
         """Ends the connection once all answers have left."""
@@ -108,16 +138,17 @@ class Guest:
         try:
             while self._pieces and now >= self._next_at:
                 if self._joined:
-                    together = b"".join(piece for piece, _ in self._pieces)
-                    self.answered += sum(last for _, last in self._pieces)
+                    together = b"".join(piece.data for piece in self._pieces)
+                    self.answered += sum(piece.last for piece in self._pieces)
                     self._pieces.clear()
                     self._send(together)
                     break
-                piece, last = self._pieces.popleft()
-                self._send(piece)
-                self.answered += last
-                if self._bytewise:
-                    self._next_at = now + PIECE_S
+                piece = self._pieces.popleft()
+                self._send(piece.data)
+                self.answered += piece.last
+                self._next_at = now + (PIECE_S if self._bytewise else 0.0)
+                if self._pieces:
+                    self._next_at += self._pieces[0].after_s
             if self._end_due and not self._pieces and not self._written_all:
                 self._written_all = True
                 self._stream.close_writing()

@@ -23,7 +23,9 @@ from bets_server.conformance.rules import RULES, Rulebook
 from bets_server.conformance.run import MAX_RETURNS, Run
 from bets_server.conformance.scenarios import Scenario
 
-_TICK_S = 0.05
+_TICK_S = 0.01
+"""Seconds after which it is looked whether the program has ended."""
+
 _LEFT_S = 1.0
 """Seconds that connections of a program may outlive it."""
 
@@ -149,6 +151,7 @@ class Host:
             return bool(run.messages) and silent_s > waits_s
         if client.poll() is None:
             return silent_s > self.limit_s
+        run.left_early = run.left_early or any(guest.unanswered for guest in self._guests)
         return not self._guests or silent_s > _LEFT_S
 
     def _wait(self) -> set[int]:
@@ -158,7 +161,8 @@ class Host:
             selector.register(self.listener.fileno(), selectors.EVENT_READ)
             for guest in self._guests:
                 if not guest.heard_end:  # else it is ready for ever
-                    selector.register(guest.fileno(), selectors.EVENT_READ)
+                    wanted = selectors.EVENT_WRITE if guest.wants_write else 0
+                    selector.register(guest.fileno(), selectors.EVENT_READ | wanted)
             with interruptible():
                 ready = selector.select(max(0.0, min(due - now, _TICK_S)))
         return {key.fd for key, _ in ready}
@@ -174,6 +178,8 @@ class Host:
                 run.hear(guest, [other for other in self._guests if other is not guest], now)
             guest.advance(now)
             if guest.gone:
+                if guest.stranger:
+                    self.say(f"a connection was of no use: {guest.broken}")
                 run.leave(guest)
                 self._guests.remove(guest)
         return bool(ready)

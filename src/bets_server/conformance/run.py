@@ -84,6 +84,10 @@ class Run:
         asked_on: the connection on which it asked last.
         spoiled: the client has sent what had to be refused, so it could not do its job.
         exit_code: of the program; None where it is not ours.
+        refused_on: the connection that was ended with a refusal; None: none.
+        knocks: when the client has asked for what it does not get at once.
+        bets_elsewhere: messages with bets that came though the revision is not known here.
+        left_early: the program ended before all answers had left.
     """
 
     revision: int
@@ -105,6 +109,10 @@ class Run:
     asked_on: Guest | None = None
     spoiled: bool = False
     exit_code: int | None = None
+    refused_on: Guest | None = None
+    knocks: list[float] = attrs.Factory(list)
+    bets_elsewhere: int = 0
+    left_early: bool = False
 
     def hear(self, guest: Guest, others: list[Guest], now: float) -> None:
         """Takes what a connection has said and has it answered."""
@@ -119,7 +127,8 @@ class Run:
         except RemoteProtocolError as error:
             self._blame(guest, error)
             if not guest.gone:
-                guest.answer(guest.connection.refuse(), now)
+                if not guest.connection.unanswered:  # else a scenario has left a message without an answer
+                    guest.answer(guest.connection.refuse(), now)
                 guest.end(now)
         if guest.connection.buffered > MAX_BUFFERED_BYTES:
             guest.cut_off()
@@ -129,13 +138,15 @@ class Run:
 
     def leave(self, guest: Guest) -> None:
         """A connection is over."""
-        if guest.broken and not (guest.cut or self.lost or self.may_stop or self.spoiled):
+        if guest.broken and not (guest.stranger or guest.cut or self.lost or self.may_stop or self.spoiled):
             self.book.broken(rules.READS, guest.broken)
 
     def end(self) -> None:
         """The client has finished; what it could have broken and has not, it has kept."""
         if not self.messages:
             return
+        if self.left_early and not (self.lost or self.may_stop or self.spoiled):
+            self.book.broken(rules.READS, "the program ended before all answers had left")
         self.book.kept(
             *(rules.FRAMES, rules.BOUND, rules.COUNT, rules.VALUES, rules.WHOLE, rules.TURNS),
             *(rules.ONE_MESSAGE, rules.WAITS, rules.READS, rules.ONE_AGENCY),
@@ -232,6 +243,11 @@ class Run:
     def _upload_of(self, guest: Guest) -> Upload | None:
         return None if guest.upload_id is None else self.uploads[guest.upload_id]
 
+    def status_on(self, guest: Guest, code: RejectCode = RejectCode.OK) -> UploadStatus:
+        """How the upload of a connection stands; where there is none, all zeros."""
+        upload = self._upload_of(guest)
+        return upload.status(code) if upload else UploadStatus(code=code, draw=0, stored=0, crc32=0)
+
     def store(self, guest: Guest, message: Bet | BetBatch) -> None:
         """Takes bets into the book."""
         bets = bets_of(message)
@@ -248,15 +264,15 @@ class Run:
         upload = self._upload_of(guest)
         return Ack(count=len(bets_of(message))) if upload is None else upload.status()
 
-    def tell(self, guest: Guest, now: float, *, signs_of_life: int = 1) -> None:
-        """Answers who asks for winners: on revision 9 with so many 0 before the draw."""
+    def tell(self, guest: Guest, now: float, *, signs_of_life: int = 1, apart_s: float = 0.0) -> None:
+        """Answers who asks for winners: on revision 9 with so many 0 before the draw, which is `apart_s` later."""
         self.asked_on = guest
         winners = Winners(documents=[bet.document for bet in self.bets[:_WINNERS]])
         upload = self._upload_of(guest)
         if upload is not None:
             for _ in range(signs_of_life):
                 guest.answer(guest.connection.send(upload.status()), now)
-            guest.answer(guest.connection.send(upload.status(RejectCode.DRAWN)), now)
+            guest.answer(guest.connection.send(upload.status(RejectCode.DRAWN)), now, after_s=apart_s)
         guest.answer(guest.connection.send(winners), now)
         self.told = True
 
@@ -265,11 +281,9 @@ class Run:
         if not guest.connection.uploads:
             guest.answer(guest.connection.send(Ack(count=0)), now)
             return
-        upload = self._upload_of(guest)
         if isinstance(message, OpenUpload):
-            upload = self.open(guest, message)
-        status = upload.status(code) if upload else UploadStatus(code=code, draw=0, stored=0, crc32=0)
-        guest.answer(guest.connection.send(status), now)
+            self.open(guest, message)
+        guest.answer(guest.connection.send(self.status_on(guest, code)), now)
         guest.end(now)
 
 
