@@ -26,8 +26,8 @@ import attrs
 from bets_protocol import StorageError, survey_lots
 from bets_server.store._sqlite_file import ROWS_PER_STATEMENT, BookFile
 
-_BATCHES_AT_ONCE: Final = 256
-"""2 MB of them at most, twice: too few, and the threads do nothing but wait for each other."""
+_BATCHES_AT_ONCE: Final = 512
+"""4 MB of them at most, twice: too few, and the threads do nothing but wait for each other."""
 
 _BYTES_HASHED_AT_ONCE: Final = 65_536
 """Hashing gives up the interpreter's lock, which is dear beside a busy thread: so not for each batch."""
@@ -116,7 +116,7 @@ class _Piece:
     """Some batches, in the order of storing, of one upload of each agency at most.
 
     Attributes:
-        lots: the bets of each batch.
+        lots: the bets of each batch, where somebody hashes them.
         by_upload: the same by their uploads.
     """
 
@@ -164,19 +164,23 @@ class _Walk:
         while rows := batches.fetchmany(_BATCHES_AT_ONCE):
             piece = _Piece()
             of_agency: dict[int, int] = {}
-            for number, count, encoded in rows:
-                upload = uploads.get(number)
-                if upload is None:
-                    continue
+            for number, count, encoded in rows:  # what is done for each batch is what takes the time
+                lots = piece.by_upload.get(number)
+                if lots is None:
+                    upload = uploads.get(number)
+                    if upload is None:
+                        continue
+                    if of_agency.setdefault(upload.agency, number) != number:
+                        yield piece
+                        piece, of_agency = _Piece(), {upload.agency: number}
+                    lots = piece.by_upload[number] = []
                 # The table allows nothing else, but a damaged file is no table.
-                if not (isinstance(encoded, bytes) and isinstance(count, int)):
-                    raise self._damage(upload)
-                if of_agency.setdefault(upload.agency, number) != number:
-                    yield piece
-                    piece, of_agency = _Piece(), {upload.agency: number}
-                upload.found += count
-                piece.lots.append(encoded)
-                piece.by_upload.setdefault(number, []).append(encoded)
+                if type(encoded) is not bytes or type(count) is not int:
+                    raise self._damage(uploads[number])
+                uploads[number].found += count
+                lots.append(encoded)
+                if self._digest is not None:
+                    piece.lots.append(encoded)
             yield piece
 
     def _search(self, piece: _Piece) -> _Winners:
