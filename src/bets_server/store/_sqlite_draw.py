@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from bets_protocol import StorageError, survey_lots
+from bets_protocol import StorageError, codec_info, survey_lots
 from bets_server.store._sqlite_file import ROWS_PER_STATEMENT, BookFile
 
 _BATCHES_AT_ONCE: Final = 512
@@ -144,6 +144,10 @@ class _Walk:
 
     def winners(self) -> Generator[tuple[int, str], None, None]:
         """Agency and document of each winning bet; those of one agency in the order of storing."""
+        if codec_info().kind != "native":  # the others would only take the interpreter's lock from each other
+            for piece in self._pieces():
+                yield from self._search(piece)
+            return
         before: Future[_Winners] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="draw") as searching:
             for piece in self._pieces():

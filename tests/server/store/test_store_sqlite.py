@@ -12,8 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol import Lot, StorageError, encode_bets
-from bets_server.store import DrawState, Parcel, SealOutcome, StoreFull, Verdict, _sqlite, _sqlite_schema, open_store
+from bets_protocol import CodecInfo, Lot, StorageError, encode_bets
+from bets_server.store import (
+    DrawState,
+    Parcel,
+    SealOutcome,
+    StoreFull,
+    Verdict,
+    _sqlite,
+    _sqlite_draw,
+    _sqlite_schema,
+    open_store,
+)
 from bets_server.store._sqlite import SqliteStore
 from bets_server.store.conformance import (
     WINNING,
@@ -357,6 +367,28 @@ def test_damage_in_a_winning_bet_is_no_traceback(path: Path, url: str) -> None:
         pytest.raises(StorageError, match=rf"^{path}: the bets of agency 1 are not those that were stored$"),
     ):
         store.seal_and_draw(1, expected=1, pick=winning)
+
+
+@pytest.mark.parametrize("kind", ["native", "pure"])
+def test_a_draw_finds_all_winners_in_many_batches(url: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, whatever codec searches: with a thread of its own, where that is of use, or without. Several uploads
+    of one agency may lie between each other, and those that were voided do not win."""
+    monkeypatch.setattr(_sqlite_draw, "codec_info", lambda: CodecInfo(kind=kind, reason="", digest=""))
+    monkeypatch.setattr(_sqlite_draw, "_BATCHES_AT_ONCE", 7)
+    with open_store(url) as store:
+        tickets = [opened(store, total=40, which=which) for which in range(3)]
+        gone = opened(store, total=41, agency=3)
+        for row in range(40):
+            parts = [part(ticket, [row], number=WINNING) for ticket in (*tickets, gone)]
+            store.commit([*parts, Parcel(lots=sample_batch([row, 50 + row], agency=2, number=WINNING))])
+        store.void(gone.upload, reason="a test")
+        for agency in (2, 3):
+            assert store.seal_and_draw(agency, expected=3, pick=no_pick).newly_sealed
+        assert store.seal_and_draw(1, expected=3, pick=winning).drawn_now
+        assert list(store.winners(1) or ()) == rows_of(*(row for row in range(40) for _ in tickets))
+        assert list(store.winners(2) or ()) == rows_of(*(row + more for row in range(40) for more in (0, 50)))
+        assert store.winners(3) == ()
+        assert store.state().bets == 40 * 5
 
 
 @pytest.mark.parametrize("way", ["as they came", "some by an earlier process", "some voided", "the first ones voided"])
