@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="file: cannot write it: File exists"):
         write_samples(str(tmp_path / "file"), agencies=1, bets=1, seed=1)
-    with pytest.raises(ConfigError, match="x\0y: cannot write it: .*embedded null"):
+    with pytest.raises(ConfigError, match=r"x\x00y: cannot write it: .*embedded null"):
         write_samples("x\0y", agencies=1, bets=1, seed=1)
 
 
