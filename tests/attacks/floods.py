@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+from bets_server.listeners import SPARE_DESCRIPTORS
 from tests.attacks.legitimate import connected
 from tests.attacks.scene import Scene, check_cuts, check_memory
 from tests.attacks.watch import MB, cpu_s, descriptors, rss_bytes
@@ -24,7 +25,8 @@ def out_of_descriptors(scene: Scene) -> None:
     with scene.watch() as watch, contextlib.closing(connected(scene.port)) as early:
         usual, usual_descriptors, began = rss_bytes(scene.server.pid), descriptors(scene.server.pid), time.monotonic()
         mob = scene.mob(count=FLOOD, ends_alone=False)
-        wait_until(lambda: descriptors(scene.server.pid) >= DESCRIPTORS - 10, "the descriptors are in use", 10)
+        most = DESCRIPTORS - SPARE_DESCRIPTORS
+        wait_until(lambda: descriptors(scene.server.pid) >= most - 2, "the descriptors are in use", 10)
         time.sleep(scene.seconds)
         attacked = (began, time.monotonic())
         with honest.asleep():
