@@ -36,7 +36,7 @@ from bets_server.admission import Admission, Complaints
 from bets_server.after_draw import AfterDraw
 from bets_server.answer_log import AnswerLog
 from bets_server.deadlines import Deadlines
-from bets_server.handlers import REASONS, Answer, Handlers, Refusal, Work, answer_at_once
+from bets_server.handlers import Answer, Handlers, Refusal, Work, answer_at_once
 from bets_server.handshakes import Handshakes
 from bets_server.identity import change_of_holder, holder_of
 from bets_server.limits import Limits
@@ -460,8 +460,6 @@ class Reactor:
             return Refusal(RejectCode.LIMIT, reason)
         if self._reopenings.too_many(work, now):
             return Refusal(RejectCode.BUSY, "the upload is opened again and again")
-        if answer_at_once(work) is None and self._owners.is_left_behind(work):
-            return Refusal(RejectCode.FENCED, REASONS[RejectCode.FENCED])
         return None
 
     def _let_go(self, session: Session) -> None:

@@ -219,24 +219,6 @@ def test_a_complete_upload_is_found_complete_for_ever(serve: Servers) -> None:
         assert again.exchange(opening(1), ask(1), size=STATUS_BYTES + len(end)) == status(0, stored) + end
 
 
-def test_an_older_connection_does_not_take_an_upload_away(serve: Servers) -> None:
-    """What a client has left behind may be read after what it sends now; only when that is gone, it is let in."""
-    server = serve()
-    left_behind, later = server.client(), server.client()
-    for older in (left_behind, later):
-        older.send(b"\x03")  # the server knows both of them before the younger one
-    now = opened(server, 3)
-    assert now.exchange(batch(bet(0)), size=STATUS_BYTES) == status(0, bet(0))
-    left_behind.send(opening(3)[1:])
-    assert left_behind.read_to_end() == status(RejectCode.FENCED, bet(0))
-    assert now.exchange(batch(bet(1)), size=STATUS_BYTES) == status(0, bet(0), bet(1))
-    now.close()
-    wait_until(lambda: server.logged("close_connection") >= 2, "the younger one is gone")
-    assert later.exchange(opening(3)[1:], batch(bet(2)), size=2 * STATUS_BYTES) == (
-        status(0, bet(0), bet(1)) + status(0, bet(0), bet(1), bet(2))
-    )
-
-
 def test_a_full_store_refuses_and_goes_on(serve: Servers) -> None:
     """STORE_FULL for a batch and for an opening, with what is stored; nothing is added, and the next try succeeds."""
     server = serve()
