@@ -5,8 +5,34 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from bets_server.session import Session
+
+Ready: TypeAlias = list[tuple[selectors.SelectorKey, int]]
+"""What the system's selector gives."""
+
+
+def oldest_first(chosen: Sequence[tuple[selectors.SelectorKey, int]], ready: Ready) -> Ready:
+    """As many of `ready` as were chosen, with the oldest new session of an address in the place of any other new one.
+
+    What a client has left behind must not be read after what it sends now: on an upload, it would fence that client.
+    """
+    new = [each for each in ready if _is_new(each[0].data)]
+    if len(new) < 2:
+        return list(chosen)
+    by_address: dict[str, list[tuple[selectors.SelectorKey, int]]] = {}
+    for each in sorted(new, key=lambda each: each[0].data.number):
+        by_address.setdefault(each[0].data.stream.peer, []).append(each)
+    waiting: dict[str, Iterator[tuple[selectors.SelectorKey, int]]] = {
+        address: iter(sessions) for address, sessions in by_address.items()
+    }
+    return [next(waiting[each[0].data.stream.peer]) if _is_new(each[0].data) else each for each in chosen]
+
+
+def _is_new(peer: object) -> bool:
+    return isinstance(peer, Session) and peer.is_new
 
 
 class Poller:

@@ -44,7 +44,7 @@ from bets_server.listeners import ACCEPTS_A_ROUND, Listeners
 from bets_server.logs import ServerLog
 from bets_server.outbox import SharedAnswers
 from bets_server.owners import Owners
-from bets_server.poller import Poller
+from bets_server.poller import Poller, Ready, oldest_first
 from bets_server.reopenings import Reopenings
 from bets_server.session import Session
 from bets_server.store_jobs import StoreJobs
@@ -57,8 +57,6 @@ NEWCOMERS_BESIDE_A_JOB = 1
 
 CROWD_ROUNDS = 64
 """Rounds in which a crowd has its turn, however large it is: to look at it costs time in each."""
-
-Ready = list[tuple[selectors.SelectorKey, int]]
 
 
 class Reactor:
@@ -239,7 +237,7 @@ class Reactor:
         """
         share = NEWCOMERS_BESIDE_A_JOB if self._jobs.running else NEWCOMERS_A_ROUND
         if len(ready) <= share:
-            return ready
+            return oldest_first(ready, ready)
         known: Ready = []
         others: Ready = []
         for each in ready:
@@ -248,7 +246,7 @@ class Reactor:
         share += len(others) // CROWD_ROUNDS
         start = self._turn % max(1, len(others))
         self._turn += share
-        return known + (others[start:] + others[:start])[:share]
+        return known + oldest_first((others[start:] + others[:start])[:share], others)
 
     def _timeout(self) -> float:
         if self._unfinished:

@@ -66,6 +66,7 @@ class Session:
         lingering: `closing`, and the peer may still be sending: its bytes are thrown away until it ends.
         half_closed: `lingering`, and the peer was told that nothing more comes from here.
         ended: the peer has ended its side.
+        is_new: nothing was read yet.
         cut_short: the last `read` ended too early, so there may be bytes that no selector knows of.
         agency: whose bets come from here: that of the peer's certificate; where it was asked for none, the one that it
             names.
@@ -99,6 +100,7 @@ class Session:
         "held_until",
         "holder",
         "in_work",
+        "is_new",
         "linger_until",
         "lingering",
         "looked_at_by",
@@ -139,6 +141,7 @@ class Session:
         self.half_closed = False
         self.ended = False
         self.cut_short = False
+        self.is_new = True
         self.resuming = False
         self.revoked = ""
         self.drained_bytes = 0
@@ -202,7 +205,7 @@ class Session:
         Raises:
             ReadError: the connection broke.
         """
-        self.cut_short = False
+        self.cut_short = self.is_new = False
         for _ in range(_RECEIVES_A_READ):
             if self.ended:
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import selectors
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from bets_protocol import Ack, EncodedBatch, InvalidFrame, Probe, ReadError, Winners, WinnersRequest
 from bets_protocol.transports import Stream, connect, listen
 from bets_server.handlers import Answer, Work
+from bets_server.poller import oldest_first
 from bets_server.session import OUTBOX_BYTES, READ_AHEAD_BYTES, UNIT_REQUESTS, Session
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, winners
 from tests.server.serving import RawClient, wait_until
@@ -42,8 +44,8 @@ class Pair:
 
 
 @contextlib.contextmanager
-def _pair(revision: int = 8) -> Iterator[Pair]:
-    with listen("memory://session") as listener, connect("memory://session") as peer:
+def _pair(revision: int = 8, name: str = "session") -> Iterator[Pair]:
+    with listen(f"memory://{name}") as listener, connect(f"memory://{name}") as peer:
         stream = listener.accept()
         assert stream is not None
         peer.set_timeout(0)
@@ -284,3 +286,19 @@ def test_single_bytes_take_several_rounds(pair: Pair) -> None:
     assert _kinds(work) == [EncodedBatch]
     pair.session.read()
     assert not pair.session.cut_short
+
+
+def test_new_sessions_of_an_address_are_read_in_their_order() -> None:
+    """Whichever were chosen; those of which something was read keep their turn, and so does whatever is no session."""
+    with contextlib.ExitStack() as stack:
+        pairs = [stack.enter_context(_pair(name=f"session-{number}")) for number in range(4)]
+        for number, pair in enumerate(pairs):
+            pair.session.number = number
+        pairs[2].session.read()
+        keys = [selectors.SelectorKey(0, 0, 0, data) for data in [*(pair.session for pair in pairs), "a listener"]]
+        ready = [(key, selectors.EVENT_READ) for key in keys]
+        first, second, known, last, other = ready
+        assert oldest_first([last], ready) == [first]
+        assert oldest_first([other, last, known, second], ready) == [other, first, known, second]
+        assert oldest_first([known, last], [known, last, other]) == [known, last]
+        assert oldest_first(ready[::-1], ready) == [other, first, known, second, last]
