@@ -10,6 +10,7 @@ import pytest
 from bets_protocol import ConfigError
 from bets_protocol.programs.settings import (
     Setting,
+    address,
     boolean,
     decimal_number,
     log_level,
@@ -124,3 +125,21 @@ NO_NUMBERS = ("nan", "inf", "1e1", "-1", "9.1", "", ".5", "5.")
 def test_a_parser_refuses(parse: Callable[[str], Any], text: str, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         parse(text)
+
+
+@pytest.mark.parametrize("text", ["tcp://127.0.0.1:1", "[::1]:2", "tls://host:3", "unix:///there", "memory://name"])
+def test_an_address_stays_as_it_is_written(text: str) -> None:
+    assert address(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("http://x:1", "--server: 'http://x:1': unknown scheme 'http'; known are .*memory, tcp, tls, unix"),
+        ("tcp://127.0.0.1:bad", "--server: 'tcp://127.0.0.1:bad': .*port.*"),
+    ],
+)
+def test_an_address_that_cannot_be_one_is_blamed_on_its_place(text: str, says: str) -> None:
+    """The reason alone behind it: the url stands there already."""
+    with pytest.raises(ConfigError, match=rf"^{says}$"):
+        resolve([Setting(name="server", parse=address)], {"server": text}, {})

@@ -19,7 +19,7 @@ from bets_protocol._errors import ConfigError
 from bets_protocol.programs.config_files import read_ini, read_yaml
 from bets_protocol.programs.durations import format_duration, parse_duration
 from bets_protocol.programs.loglines import LEVELS, one_line
-from bets_protocol.transports import UrlError, parse_url, transport_schemes
+from bets_protocol.transports import UrlError, known_url
 
 __all__ = [
     "Resolved",
@@ -210,11 +210,9 @@ def boolean(text: str) -> bool:
 def address(text: str) -> str:
     """Take the URL of a transport that is there."""
     try:
-        scheme = parse_url(text).scheme
+        known_url(text)
     except UrlError as error:
         raise ValueError(error.reason) from error
-    if scheme not in transport_schemes():
-        raise ValueError(f"unknown scheme {scheme!r}; known are {', '.join(transport_schemes())}")
     return text
 
 

@@ -21,7 +21,7 @@ from bets_protocol.transports._sockets import MAX_TIMEOUT_S
 from bets_protocol.transports._tcp import TcpTransport
 from bets_protocol.transports._tls import TlsFiles, TlsTransport
 from bets_protocol.transports._unix import UnixTransport
-from bets_protocol.transports._url import parse_url, valid_scheme
+from bets_protocol.transports._url import UrlError, parse_url, valid_scheme
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
@@ -128,6 +128,28 @@ def transport_schemes() -> tuple[str, ...]:
         return tuple(sorted(installed | set(_table)))
 
 
+def known_url(url: str) -> Url:
+    """`parse_url`, for a url that can be used here.
+
+    Nothing is loaded, and plug-ins are looked for only where no transport that is known already has the scheme.
+
+    Raises:
+        UrlError: it is no url, or its scheme is unknown; it says what was expected.
+
+    Thread: any.
+    """
+    parsed = parse_url(url)
+    with _lock:
+        known = parsed.scheme in _table
+    if not known and not any(entry.name == parsed.scheme for entry in _installed()):
+        raise _unknown_scheme(parsed)
+    return parsed
+
+
+def _unknown_scheme(url: Url) -> UrlError:
+    return UrlError(str(url), f"unknown scheme {url.scheme!r}; known are {', '.join(transport_schemes())}")
+
+
 def _transport_for(url: Url, transports: Mapping[str, Transport] | None) -> Transport:
     if transports is not None and url.scheme in transports:
         return transports[url.scheme]
@@ -138,8 +160,7 @@ def _transport_for(url: Url, transports: Mapping[str, Transport] | None) -> Tran
     # One distribution that is on the path twice is no contradiction.
     found = {entry.value: entry for entry in _installed() if entry.name == url.scheme}
     if not found:
-        known = ", ".join(transport_schemes())
-        raise ConfigError(f"url {str(url)!r}: unknown scheme {url.scheme!r}; known are {known}")
+        raise _unknown_scheme(url)
     if len(found) > 1:
         names = ", ".join(sorted(_distribution(entry) for entry in found.values()))
         raise ConfigError(f"transport scheme {url.scheme!r}: several distributions offer it: {names}")
