@@ -409,7 +409,7 @@ class Reactor:
                     return
                 answers = answer_at_once(work)
                 if answers is None:
-                    self._jobs.add([attrs.evolve(work, refusal=refusal)])
+                    self._jobs.add([work if refusal is None else attrs.evolve(work, refusal=refusal)])
                 else:
                     self._take_answers(session, work, answers, now)
                     self._unfinished[session.number] = session
