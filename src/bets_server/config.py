@@ -161,11 +161,6 @@ class ServerSettings:
     tls_pins: str = ""
     limits: Limits = attrs.field(factory=Limits)
 
-    @property
-    def tls(self) -> bool:
-        """Whether a listener is encrypted."""
-        return any(url.lower().startswith("tls://") for url in self.listen)
-
 
 def resolve_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> Resolved:
     """The values of `SETTINGS`, and where each comes from.

@@ -326,6 +326,21 @@ class Server:
         read_log(self.raw_log)
 
 
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_s(self, seconds: float, server: Server) -> None:
+        """Time passes, and the server is told so."""
+        self.now += seconds
+        server.reactor.wake()
+
+
 class Servers:
     """Starts servers and ends them all at the end of the test.
 

@@ -12,17 +12,7 @@ import pytest
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_server.store import open_store
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, winners
-from tests.server.serving import ROOMY, Server
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.server.serving import ROOMY, Clock, Server
 
 
 class LateServer(Server):

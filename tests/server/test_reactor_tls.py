@@ -17,31 +17,10 @@ from bets_protocol.transports import TlsFiles, parse_url
 from bets_server.limits import Limits
 from tests.certificates import Authority
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
-from tests.server.serving import RawClient, Server, Servers, wait_until
+from tests.server.serving import Clock, RawClient, Server, Servers, wait_until
 from tests.server.test_reactor_uploads import STATUS_BYTES, opening, status
 
 ROOMY = {"max_per_agency": 1000, "max_per_address": 1000}
-
-
-@pytest.fixture(scope="module")
-def agency(authority: Authority) -> TlsFiles:
-    """What agency 5 proves itself with."""
-    return authority.agency(5)
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_s(self, seconds: float, server: Server) -> None:
-        """Time passes, and the server is told so."""
-        self.now += seconds
-        server.reactor.wake()
 
 
 @contextlib.contextmanager

@@ -9,34 +9,16 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
 from bets_protocol.transports import TlsFiles, parse_url
 from bets_server.limits import Limits
 from tests.certificates import Authority
 from tests.server.raw_bytes import ask, batch, bet
-from tests.server.serving import DEADLINE_S, RawClient, Server, Servers, wait_until
+from tests.server.serving import DEADLINE_S, Clock, RawClient, Server, Servers, wait_until
 from tests.tls_records import Forger, client_hello, forging_context
 
 GARBAGE = b"\x16\x03\x01\x00\x05hello"
 FEW = Limits(handshakes_per_second=1, max_per_agency=1000, max_per_address=1000, complaints_per_minute=3)
 """Of handshakes: where the clock stands still, a single one."""
-
-
-@pytest.fixture(scope="module")
-def agency(authority: Authority) -> TlsFiles:
-    """What agency 5 proves itself with."""
-    return authority.agency(5)
-
-
-class Clock:
-    """Stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, Winners, WinnersRequest, encode, limits
@@ -125,22 +127,17 @@ def put_off_opening(code: RejectCode) -> Fault:
 
 def put_off_bets(code: RejectCode) -> Fault:
     """The first bets are answered with `code`; they are not stored."""
-
-    def fault(run: Run, guest: Guest, event: object, now: float) -> bool:
-        if run.refused is not None or not isinstance(event, BetBatch):
-            return False
-        run.refused = event
-        run.refuse(guest, event, code, now)
-        return True
-
-    return fault
+    return _put_off_once(code, lambda _run, event: isinstance(event, BetBatch))
 
 
 def put_off_behind_bets(code: RejectCode) -> Fault:
     """What comes behind the first bets, which are stored and acknowledged, is answered with `code`."""
+    return _put_off_once(code, lambda run, _event: bool(run.bets))
 
+
+def _put_off_once(code: RejectCode, is_due: Callable[[Run, object], bool]) -> Fault:
     def fault(run: Run, guest: Guest, event: object, now: float) -> bool:
-        if run.refused is not None or not run.bets:
+        if run.refused is not None or not is_due(run, event):
             return False
         run.refused = event
         run.refuse(guest, event, code, now)

@@ -39,7 +39,7 @@ from bets_server.draw import checked_agency, checked_number, missing_agencies
 from bets_server.store._base import BetStore, path_of, require_place
 from bets_server.store._csv_events import Event
 from bets_server.store._csv_journal import Journal
-from bets_server.store._csv_register import MisfitError, Register, Stretch
+from bets_server.store._csv_register import Entry, MisfitError, Register, Stretch
 from bets_server.store._csv_rows import MAX_LINE_BYTES, bet_of, lines_of
 from bets_server.store._files import GrowingFile, disk_errors
 from bets_server.store._rules import (
@@ -120,10 +120,7 @@ class CsvStore(BetStore):
         if self._journal_path.exists():
             self._journal = Journal(self._journal_path, create=False)
             for place, event in self._journal.read():
-                try:
-                    self._register.apply(event)
-                except MisfitError as error:
-                    raise StorageError(f"{place}: {error}") from None
+                _applied(self._register, event, place)
                 in_good_order = event["event"] == "closed"
         size, counted = self._rows.size(), self._register.counted
         self._rows.length = counted
@@ -355,11 +352,7 @@ class CsvStore(BetStore):
         written = iter(()) if journal is None else journal.events_in(self._lines_of(journal, end))
         register, seq = Register(self._draw), 0
         for place, event in itertools.chain(written, adopted):
-            try:
-                entries = register.apply(event)
-            except MisfitError as error:
-                raise StorageError(f"{place}: {error}") from None
-            for name, agency, detail in entries:
+            for name, agency, detail in _applied(register, event, place):
                 seq += 1
                 at, draw = event.get("at", ""), event["draw"]
                 yield AuditEntry(seq=seq, at=at, draw=draw, event=name, agency=agency, detail=detail)
@@ -464,6 +457,18 @@ class CsvStore(BetStore):
             self._rows.cut()
             self._begun = True
         return self._journal
+
+
+def _applied(register: Register, event: Event, place: str) -> list[Entry]:
+    """What an event that was read adds to the audit, once the register has followed it.
+
+    Raises:
+        StorageError: it contradicts the events before it; says where.
+    """
+    try:
+        return register.apply(event)
+    except MisfitError as error:
+        raise StorageError(f"{place}: {error}") from None
 
 
 def _said(note: str) -> dict[str, str]:
