@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bets_protocol import TransportError, encode_bets
 from bets_protocol.transports import Stream, connect
-from bets_server.store import open_store, path_of, register_store
+from bets_server.store import BetStore, open_store, path_of, register_store
 from fuzz.oracle import AGENCIES, Peer, Phase, World
 from tests.faults.raw_agency import ask_message, open_message
 from tests.server.raw_bytes import WINNING, batch, bet
@@ -39,7 +39,12 @@ _NO_FRAMES = (
 _BOOK = "fuzzed-book"
 """A SQLite book that is there: to make one, and room for it, takes twenty times as long as all that is done with it."""
 
-register_store(_BOOK, lambda url, *, draw, create: open_store(f"sqlite:///{path_of(url)}", draw=draw, create=False))  # noqa: ARG005
+
+def _open_book(url: str, *, draw: int, create: bool, readonly: bool) -> BetStore:  # noqa: ARG001 - it is there
+    return open_store(f"sqlite:///{path_of(url)}", draw=draw, create=False)
+
+
+register_store(_BOOK, _open_book)
 
 Event = Callable[[World, Peer], None]
 

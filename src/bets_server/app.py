@@ -26,6 +26,7 @@ from bets_protocol.programs.tls import server_transports
 from bets_protocol.transports import Listener, Transport, listen, parse_url
 from bets_server.config import ServerSettings
 from bets_server.control import control_server
+from bets_server.control_socket import control_path, is_answered
 from bets_server.handlers import Handlers, random_number
 from bets_server.identity import read_pins
 from bets_server.live_desk import LiveDesk
@@ -37,6 +38,10 @@ _ENCRYPTED_SCHEMES = frozenset({"tls"})
 
 OTHER_DESCRIPTORS = 64
 """Descriptors beside those of connections: listeners, the store, the log, the loop, operators, and some to spare."""
+
+
+CONTROL_ANSWER_S = 5.0
+"""Seconds for another server to take a connection at the control socket."""
 
 
 def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
@@ -52,10 +57,13 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
         tls = _Tls(settings, log)
         pins = tls.pins()
         _raise_descriptor_limit(settings.limits.max_connections + OTHER_DESCRIPTORS)
+        _require_no_server_of(settings.store, settings.control)
         # A store that is not there yet is made behind the listeners, so that a start that fails for them leaves none.
         # To open one that is there may take a while: whoever got in meanwhile would take this for no server of ours.
         listeners = parts.enter_context(_opened_listeners(settings, tls)) if _is_new(settings.store) else []
         store = parts.enter_context(_opened_store(settings))
+        if store.upgraded_from is not None:
+            log.store_upgraded(settings.store, store.upgraded_from)
         listeners = listeners or parts.enter_context(_opened_listeners(settings, tls))
         number = settings.winning_number
         handlers = Handlers(
@@ -118,6 +126,17 @@ def _on_failure(store: BetStore, log: ServerLog) -> Callable[[type[BaseException
             log.shut_down()
 
     return close
+
+
+def _require_no_server_of(store: str, control: str) -> None:
+    """Make sure that no server answers operators for this store: its file may have been moved away under it.
+
+    Raises:
+        ConfigError: one does.
+    """
+    path = control_path(control, store)
+    if path is not None and is_answered(path, CONTROL_ANSWER_S):
+        raise ConfigError(f"--store {store}: another server runs for it, and answers at {path}: stop that one first")
 
 
 def _is_new(store: str) -> bool:

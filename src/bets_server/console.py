@@ -21,7 +21,7 @@ from bets_protocol.programs.stopping import interruptible, raise_if_stopped
 from bets_protocol.transports import Stream
 from bets_server.config import SETTINGS
 from bets_server.control_socket import MAX_ANSWER_BYTES, connected, control_path, line_of, message_of
-from bets_server.desk import NeedsServer, Row, StoreDesk, answer
+from bets_server.desk import CHANGES, NeedsServer, Row, StoreDesk, answer
 from bets_server.store import open_store, path_of
 
 CONNECT_S: Final = 5.0
@@ -104,7 +104,8 @@ def asked(place: Place, command: str, **arguments: Any) -> Iterator[Iterator[Row
     if command in _ONLY_LIVE:
         raise NeedsServer(f"{command} needs a running server, and none is found: {why_not}")
     try:
-        store = open_store(place.store, draw=1 if place.draw is None else place.draw, create=False)
+        draw = 1 if place.draw is None else place.draw
+        store = open_store(place.store, draw=draw, create=False, readonly=command not in CHANGES)
     except StorageError as error:
         raise ConfigError(f"--store {place.store}: {error} ({why_not})") from error
     with store:

@@ -89,6 +89,15 @@ def connected(path: Path, timeout_s: float) -> Stream:
         return connect(Url(scheme="unix", path=address), timeout_s=timeout_s)
 
 
+def is_answered(path: Path, timeout_s: float) -> bool:
+    """Whether a server listens at `path`."""
+    try:
+        connected(path, timeout_s).close()
+    except (ConfigError, TransportError):
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _address(path: Path, doing: str) -> Iterator[str]:
     """A name of `path` that fits into the address of a socket, good for as long as the block lasts."""

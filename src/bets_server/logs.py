@@ -185,6 +185,10 @@ class ServerLog:
         else:
             self._events.success("operator", level=level, command=command, arguments=arguments)
 
+    def store_upgraded(self, store: str, version: int) -> None:
+        """The store was of an older format, and is of today's now."""
+        self._events.success("upgrade_store", store=store, from_version=version)
+
     def store_failed(self, error: Exception) -> None:
         """The store failed: what is on disk is unknown, so nobody is answered and the process ends."""
         self._events.fail("store", error=error)

@@ -55,6 +55,9 @@ NEWCOMERS_A_ROUND = 4
 NEWCOMERS_BESIDE_A_JOB = 1
 """The same while the store's job runs: those that wait for it are to be answered as soon as it has ended."""
 
+LOOK_AT_STORE_S = 1.0
+"""Seconds between two looks at whether the store is still where it was opened, when nothing is stored."""
+
 CROWD_ROUNDS = 64
 """Rounds in which a crowd has its turn, however large it is: to look at it costs time in each."""
 
@@ -97,6 +100,7 @@ class Reactor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pins: Mapping[str, int] | None = None
+        self._handlers = handlers
         self._log = log
         self._revision = revision
         self._limits = limits = limits or Limits()
@@ -123,6 +127,7 @@ class Reactor:
         self._next_number = 0
         self._turn = 0  # of those that work for no agency yet: whose comes next
         self._next_sweep = 0.0
+        self._next_look = 0.0
         self._drawn_here = False
         self._drawn_elsewhere = False  # set by other threads: the draw took place, and the reactor has not heard of it
         self._failure: StorageError | None = None  # likewise: of a call of the store that was not the reactor's
@@ -184,7 +189,7 @@ class Reactor:
             `DONE`, or `STORE_FAILED`.
         """
         now = self._clock()
-        self._next_sweep = now + self._limits.heartbeat_s
+        self._next_sweep, self._next_look = now + self._limits.heartbeat_s, now + LOOK_AT_STORE_S
         try:
             if self._after_draw is not None and self._after_draw.begin(now):
                 self._log.serves_after_draw(self._limits.after_draw_timeout_s)
@@ -252,7 +257,8 @@ class Reactor:
         if self._unfinished:
             return 0.0
         now = self._clock()
-        times = [self._next_sweep, self._deadlines.next_at, self._complaints.next_at, self._handshakes.next_at(now)]
+        times = [self._next_sweep, self._next_look, self._deadlines.next_at, self._complaints.next_at]
+        times.append(self._handshakes.next_at(now))
         times += [at for at in (self._listeners.again_at, self._stop_deadline) if at is not None]
         times += [self._after_draw.next_at] if self._after_draw is not None and self._stop_deadline is None else []
         return max(0.0, min(times) - now)
@@ -264,6 +270,12 @@ class Reactor:
             self._expire(session, now)
         self._admit_handshakes(now)
         self._complaints.tick(now)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_AT_STORE_S
+            try:
+                self._handlers.store.require_in_place()
+            except StorageError as error:
+                self.fail(error)
         if now >= self._next_sweep:
             self._next_sweep = now + self._limits.heartbeat_s
             self._sweep(now)

@@ -83,7 +83,7 @@ def test_places_that_cannot_be_used(programs: Programs) -> None:
         _one_error(cases["port"], ExitCode.USAGE, url, "address already in use")
     _one_error(cases["path"], ExitCode.USAGE, server.url, "address already in use")
     _one_error(cases["store"], ExitCode.USAGE, "text.db", "not a SQLite database")
-    _one_error(cases["locked"], ExitCode.USAGE, "bets.csv", "another server has it open")
+    _one_error(cases["locked"], ExitCode.USAGE, "bets.csv", "another server runs for it")
     _one_error(cases["ini"], ExitCode.USAGE, "unknown.ini", "SERVER_PROT", "'1'")
     _one_error(cases["yaml"], ExitCode.USAGE, "unknown.yaml", "server.adress", "'x:1'")
     _one_error(cases["environment"], ExitCode.USAGE, "EXPECTED_CLIENTS", "'many'")

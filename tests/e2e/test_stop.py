@@ -192,8 +192,8 @@ import threading
 from bets_server.cli import main
 from bets_server.store import open_store, register_store
 
-def open_stuck(url, *, draw, create):
-    store = open_store(url.replace("stuck", "csv", 1), draw=draw, create=create)
+def open_stuck(url, *, draw, create, readonly):
+    store = open_store(url.replace("stuck", "csv", 1), draw=draw, create=create, readonly=readonly)
     store.commit = lambda parcels: print("in", flush=True) or threading.Event().wait()
     store.close = threading.Event().wait
     return store

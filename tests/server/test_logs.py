@@ -61,6 +61,10 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
     ),
     (lambda log: log.accepted(IP), ["INFO     action: accept_connections | result: success | ip: 1.2.3.4"]),
     (
+        lambda log: log.store_upgraded("sqlite:///bets.db", 1),
+        ["INFO     action: upgrade_store | result: success | store: sqlite:///bets.db | from_version: 1"],
+    ),
+    (
         lambda log: log.accept_failed(OSError("too many open files")),
         ["ERROR    action: accept_connections | result: fail | error: too many open files"],
     ),

@@ -60,12 +60,14 @@ class BetStore(abc.ABC):
         max_unfinished_uploads: how many unfinished uploads an agency may have in the draw; looked at by each
             `open_upload`, and free to be set to another number.
         max_uploads: likewise how many uploads it may have, finished or not.
+        upgraded_from: the version of its format that was brought up to date when it was opened; None: none was.
 
     Thread: any; calls are served one at a time.
     """
 
     max_unfinished_uploads: int = MAX_UNFINISHED_UPLOADS
     max_uploads: int = MAX_UPLOADS
+    upgraded_from: int | None = None
 
     @abc.abstractmethod
     def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
@@ -221,6 +223,16 @@ class BetStore(abc.ABC):
             StorageError: on the way, where what is on disk cannot be read or is not a bet; says where.
         """
 
+    def require_in_place(self) -> None:  # noqa: B027 - a store need not lie in files
+        """Make sure that what the store writes is where it was opened, so that it will be found there again.
+
+        `commit` and the other calls that write make sure of it by themselves, before they return. A store that lies in
+        files says how. Thread: any; it waits for no other call.
+
+        Raises:
+            StorageError: a file was moved, deleted or replaced, or has got a second name.
+        """
+
     @abc.abstractmethod
     def close(self) -> None:
         """Let go of the store. Closing twice is harmless; any other call afterwards raises `StorageError`."""
@@ -237,7 +249,7 @@ class BetStore(abc.ABC):
 class StoreOpener(Protocol):
     """What `register_store` takes: opens the store behind a URL of its scheme."""
 
-    def __call__(self, url: str, *, draw: int, create: bool) -> BetStore:
+    def __call__(self, url: str, *, draw: int, create: bool, readonly: bool) -> BetStore:
         """Open the store; see `open_store`, which has checked the scheme and the draw's id."""
 
 
@@ -261,7 +273,7 @@ def store_schemes() -> tuple[str, ...]:
     return tuple(sorted(_openers))
 
 
-def open_store(url: str, *, draw: int = 1, create: bool = True) -> BetStore:
+def open_store(url: str, *, draw: int = 1, create: bool = True, readonly: bool = False) -> BetStore:
     """Open the store that a URL names, and one draw of it.
 
     Args:
@@ -269,7 +281,10 @@ def open_store(url: str, *, draw: int = 1, create: bool = True) -> BetStore:
             is the path as it stands: ``sqlite:///bets.db`` lies in the working folder, ``sqlite:////data/bets.db`` in
             ``/data``.
         draw: the draw's id, 0 to 4294967295. Bets, seals and winners of other draws are not seen.
-        create: make the store where there is none. False: a missing store is an error and nothing is created.
+        create: make the store where there is none, and bring one of an older format up to date. False: both are errors,
+            and nothing is created or changed.
+        readonly: open it for reading, and change nothing: what is missing is an error, an older format is read, and
+            each call that writes raises `StorageError`.
 
     Raises:
         ConfigError: the URL or the draw's id cannot be one.
@@ -282,7 +297,7 @@ def open_store(url: str, *, draw: int = 1, create: bool = True) -> BetStore:
         raise ConfigError(f"{url!r} names no store: expected a URL that begins with one of {known}")
     if not 0 <= draw <= MAX_DRAW_ID:
         raise ConfigError(f"the draw's id is {draw}, and must be 0 to {MAX_DRAW_ID}")
-    return _openers[scheme](url, draw=draw, create=create)
+    return _openers[scheme](url, draw=draw, create=create and not readonly, readonly=readonly)
 
 
 def path_of(url: str) -> Path:

@@ -69,7 +69,7 @@ _BETS_PER_DIGEST: Final = 1024
 """Encoded at a time for the digest of a draw."""
 
 
-def open_csv(url: str, *, draw: int, create: bool) -> CsvStore:
+def open_csv(url: str, *, draw: int, create: bool, readonly: bool) -> CsvStore:  # noqa: ARG001
     """Open the store behind ``csv:///path``; see `open_store`."""
     return CsvStore(path_of(url), draw=draw, create=create)
 

@@ -39,8 +39,11 @@ from bets_server.store._rules import (
     require_voidable,
     utc_now,
 )
+from bets_server.store._sqlite_book import Book
 from bets_server.store._sqlite_draw import Digest, RunningDigest, draw_over
 from bets_server.store._sqlite_file import BookFile
+from bets_server.store._sqlite_reading import ReadOnlyBook
+from bets_server.store._sqlite_schema import SCHEMA_VERSION
 from bets_server.store._values import (
     AuditEntry,
     DrawState,
@@ -63,9 +66,9 @@ _MAX_UPLOADS_IN_MEMORY: Final = 2048
 _UPLOADS: Final = "SELECT id, agency, upload_id, total, stored, crc32, epoch, voided FROM upload"
 
 
-def open_sqlite(url: str, *, draw: int, create: bool) -> SqliteStore:
+def open_sqlite(url: str, *, draw: int, create: bool, readonly: bool) -> SqliteStore:
     """Open the store behind ``sqlite:///path``; see `open_store`."""
-    return SqliteStore(path_of(url), draw=draw, create=create)
+    return SqliteStore(path_of(url), draw=draw, create=create, readonly=readonly)
 
 
 class SqliteStore(BetStore):
@@ -74,14 +77,15 @@ class SqliteStore(BetStore):
     Thread: any; a lock lets one call at a time use the file and what is held in memory.
     """
 
-    def __init__(self, path: Path, *, draw: int = 1, create: bool = True) -> None:
+    def __init__(self, path: Path, *, draw: int = 1, create: bool = True, readonly: bool = False) -> None:
         """Open the book; see `open_store`.
 
         Raises:
             StorageError: the file is not a book, is open elsewhere, or cannot be used; it is left as it was.
         """
         self._draw = draw
-        self._file = BookFile(path, create=create)
+        self._file: Book = ReadOnlyBook(path) if readonly else BookFile(path, create=create)
+        self.upgraded_from = self._file.found_version if 0 < self._file.found_version < SCHEMA_VERSION else None
         self._uploads: dict[int, UploadState] = {}
         try:
             self._load()
@@ -135,7 +139,7 @@ class SqliteStore(BetStore):
             for before, after in zip(plan.before.values(), plan.after.values(), strict=True)
         ]
         rows = [(upload, first_row, lot.count, lot.encoded) for upload, first_row, lot in plan.rows]
-        with self._file.transaction():
+        with self._file.transaction(added_bytes=sum(len(encoded) for *_, encoded in rows)):
             self._insert_draw()
             if new:
                 write_new = self._file.write_rows
@@ -339,6 +343,10 @@ class SqliteStore(BetStore):
                 " AND upload.agency = coalesce(?, agency) ORDER BY batch.seq LIMIT ?",
                 (after, last, self._draw, agency, _BATCHES_PER_PAGE),
             )
+
+    def require_in_place(self) -> None:
+        """Make sure that the book is where it was opened; see `BetStore.require_in_place`."""
+        self._file.require_in_place()
 
     def close(self) -> None:
         """Close the file; see `BetStore.close`."""

@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from bets_protocol import StorageError, codec_info, survey_lots
-from bets_server.store._sqlite_file import ROWS_PER_STATEMENT, BookFile
+from bets_server.store._sqlite_book import ROWS_PER_STATEMENT, Book
 
 _BATCHES_AT_ONCE: Final = 512
 """4 MB of them at most, twice: too few, and the threads do nothing but wait for each other."""
@@ -67,7 +67,7 @@ class RunningDigest:
         self._waiting_bytes = 0
 
 
-def draw_over(book: BookFile, draw: int, number: int, running: RunningDigest | None) -> Digest:
+def draw_over(book: Book, draw: int, number: int, running: RunningDigest | None) -> Digest:
     """Write down who has bet on the number, agency by agency in the order of storing; gives what was drawn over.
 
     Args:
@@ -130,7 +130,7 @@ _Winners: TypeAlias = list[tuple[int, str]]
 class _Walk:
     """One walk over the batches of a draw in the order of storing."""
 
-    def __init__(self, book: BookFile, draw: int, number: int, digest: RunningDigest | None) -> None:
+    def __init__(self, book: Book, draw: int, number: int, digest: RunningDigest | None) -> None:
         """No batch is read yet; `digest` takes in every one, where there is one."""
         self._digest = digest
         self._book = book

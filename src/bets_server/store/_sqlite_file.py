@@ -5,6 +5,8 @@ The rules:
 - whatever writes does so inside `transaction`, which commits all of it or nothing;
 - lack of room is rolled back and raised as `StoreFull`. After any other error nobody knows what is on disk: the file
   refuses everything but `close` from then on;
+- a transaction that was committed counts only while the names of the book still lead to it, see `_place`;
+- checkpoints are made here, see `_sqlite_log`;
 - each statement that SQLite runs gives up Python's interpreter lock, and beside a busy thread takes it back only after
   a switch interval (5 ms). So rows of a kind go in together, see `write_rows`.
 
@@ -14,122 +16,127 @@ Nothing in here knows a table by its name.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 from urllib.parse import quote
 
 from bets_protocol import StorageError
+from bets_server.store import _sqlite_log as log
+from bets_server.store import _sqlite_room as room
 from bets_server.store import _sqlite_schema as schema
 from bets_server.store._base import require_place
-from bets_server.store._files import create_file
+from bets_server.store._files import create_file, disk_errors
+from bets_server.store._place import Place, require_not_mounted_alone
+from bets_server.store._sqlite_book import REASONS, ROWS_PER_STATEMENT, Book, reason_of
 from bets_server.store._values import StoreFull
 
-Values: TypeAlias = Sequence[object]
+# What SQLite locks of a main file: for reading if it is read, for writing if it has it to itself.
+_LOCK_START: Final = 0x4000_0002
+_LOCK_BYTES: Final = 510
 
-ROWS_PER_STATEMENT: Final = 64
-"""Bounds the texts that SQLite has to keep compiled, one for each number of rows."""
+_PAGES_BEFORE_CHECKPOINT: Final = 1000
+"""In the log, as SQLite has it by default: larger, and starting after a crash takes longer."""
 
-_REASONS: Final = {
-    sqlite3.SQLITE_NOTADB: "is not a SQLite database",
-    sqlite3.SQLITE_BUSY: "another server has it open",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: the file or its folder does not allow it",
-    sqlite3.SQLITE_READONLY: "cannot be written: the file or its folder does not allow it",
-    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
-}
-
-
-_EFFECTIVE: Final = os.access in os.supports_effective_ids
+_PAGES_A_TRANSACTION: Final = 8
+_BYTES_A_PAGE: Final = 3500
+_ROWS_A_PAGE: Final = 16
+"""By which the pages of the log are estimated, since SQLite does not tell: rather too many than too few."""
 
 
-class BookFile:
-    """The connection to a book, which keeps everybody else out.
+class BookFile(Book):
+    """A book that is open for writing, and for nobody else.
 
-    Attributes:
-        path: for messages.
-        connection: to be used by whoever holds the lock.
-        lock: lets one call at a time use the connection and what its owner holds in memory.
-
-    Thread: any; every method but `close` is called with the lock held.
+    Thread: any; every method but `close` and `require_in_place` is called with the lock held.
     """
 
-    def __init__(self, path: Path, *, create: bool) -> None:
-        """Open the book, creating or bringing up to date its tables where that is due.
+    def __init__(self, path: Path, *, create: bool, upgrade: bool | None = None) -> None:
+        """Open the book for writing.
+
+        Args:
+            path: of the main file.
+            create: make the book where there is none, and take room for it ahead of need.
+            upgrade: bring the tables of an older version up to date, instead of refusing it; None: as `create`.
 
         Raises:
             StorageError: the file is not a book, is open elsewhere, or cannot be used; it is left as it was.
         """
-        self.path = path
-        self.lock = threading.Lock()
-        self._failure = ""
-        self.connection = _connect(path, create=create)
-        try:
+        super().__init__(path)
+        self._places: list[Place] = []
+        self._is_tied = False  # whether the log says which main file it belongs to
+        self._pages = 0
+        self._is_misplaced = False
+        with contextlib.ExitStack() as undo:
+            created = self._require_place(path, create=create)
+            if created:
+                undo.callback(os.unlink, self._real_path)
+            self.connection = undo.enter_context(contextlib.closing(_connected(path)))
             with self.plain_errors():
-                self._prepare(create=create)
-        except StorageError:
-            self.connection.close()
-            raise
+                self._prepare(create=create, upgrade=create if upgrade is None else upgrade)
+            undo.pop_all()
+        _open_here.add(self._places[0].file)
 
-    def _prepare(self, *, create: bool) -> None:
+    def _require_place(self, path: Path, *, create: bool) -> bool:
+        """Make sure that the book may be opened; gives whether its main file was created now, empty."""
+        require_place(path, create=create)
+        self._real_path = Path(os.path.realpath(path))
+        require_not_mounted_alone(self._real_path)
+        try:
+            log.require_whole(self._real_path)
+        except StorageError:
+            if is_open_elsewhere(self._real_path):  # then the two files change while they are looked at
+                raise StorageError(f"{path}: {REASONS[sqlite3.SQLITE_BUSY]}") from None
+            raise
+        descriptor = create_file(self._real_path) if create else None
+        if descriptor is not None:
+            os.close(descriptor)
+        self._places.append(Place.of(path))
+        return descriptor is not None
+
+    def _prepare(self, *, create: bool, upgrade: bool) -> None:
+        connection = self.connection
         schema.require_library(sqlite3.sqlite_version_info)
-        schema.lock(self.connection)
-        version = schema.version_of(self.connection, self.path)
+        schema.lock(connection)
+        self.found_version = version = schema.version_of(connection, self.path)
         if version == 0 and not create:
             raise StorageError(f"{self.path}: is empty and not a store")
-        schema.apply_settings(self.connection)
-        with self.transaction():  # needed in any case: it fails now where the file cannot be written
+        if version < schema.SCHEMA_VERSION and not upgrade:
+            raise StorageError(f"{self.path}: {schema.older(version)}")
+        if version == 0:  # before there is a log: a main file without tables is then never one that lacks its log
+            self._bring_up_to_date(version)
+        schema.apply_settings(connection)
+        self._bring_up_to_date(version or schema.SCHEMA_VERSION)
+        schema.require_settings(connection, self.path)
+        with contextlib.suppress(StoreFull):  # that keeps nobody from the winners
+            self._tie_log(make_room=create)
+
+    def _bring_up_to_date(self, version: int) -> None:
+        """Needed in any case: it fails now where the file cannot be written."""
+        with self._plain_transaction():
             schema.bring_up_to_date(self.connection, version)
-        schema.require_settings(self.connection, self.path)
-        if create:
-            schema.make_room(self.connection, self.path)
-
-    def require_usable(self) -> None:
-        """Make sure that the file may be used.
-
-        Raises:
-            StorageError: it was closed, or has failed before.
-        """
-        if self._failure:
-            raise StorageError(f"{self.path}: {self._failure}")
 
     @contextlib.contextmanager
-    def plain_errors(self) -> Iterator[None]:
-        """Say in plain words why the file cannot be used."""
-        try:
+    def transaction(self, *, added_bytes: int = 0) -> Iterator[None]:
+        """Commit what the block writes, or nothing; see `Book.transaction`."""
+        if not self._is_tied:
+            self._tie_log(make_room=False)
+        before = self.connection.total_changes
+        with self._plain_transaction():
             yield
-        except sqlite3.Error as error:
-            raise StorageError(f"{self.path}: {_reason(error, self.path)}") from error
-        except UnicodeDecodeError as error:  # of a text in the file, or of SQLite's own words about one
-            raise StorageError(f"{self.path}: the file is damaged: {error}") from error
-
-    def read(self, statement: str, values: Values = ()) -> list[Any]:
-        """All rows of a question.
-
-        Raises:
-            StorageError: the file cannot be read.
-        """
-        with self.plain_errors():
-            return self.connection.execute(statement, values).fetchall()
-
-    def write(self, statement: str, values: Values) -> int:
-        """Run a statement of a transaction; gives how many rows it changed."""
-        return self.connection.execute(statement, values).rowcount
-
-    def write_rows(self, statement: Callable[[int], str], rows: Sequence[Values]) -> int:
-        """Run a statement that takes a number of rows, with as many at a time as it may; gives how many it changed."""
-        changed = 0
-        for start in range(0, len(rows), ROWS_PER_STATEMENT):
-            some = rows[start : start + ROWS_PER_STATEMENT]
-            changed += self.write(statement(len(some)), [value for row in some for value in row])
-        return changed
+        self._require_in_place()
+        rows = self.connection.total_changes - before
+        self._pages += _PAGES_A_TRANSACTION + added_bytes // _BYTES_A_PAGE + rows // _ROWS_A_PAGE
+        if self._pages >= _PAGES_BEFORE_CHECKPOINT:
+            self._pages = 0
+            with contextlib.suppress(StoreFull):  # what was committed is in the log, which can still grow
+                self._checkpoint()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what the block writes, or roll back whatever it raises; decide whether the book may go on."""
-        try:
+    def _plain_transaction(self) -> Iterator[None]:
+        with self._deciding():
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -137,34 +144,116 @@ class BookFile:
             finally:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """Decide by what the block raises whether the book may go on."""
+        try:
+            yield
         except sqlite3.Error as error:
-            if schema.is_full(error):
-                raise StoreFull(f"{self.path}: there is no room: {error}") from error
-            self._failure = f"the store has failed: {error}"
-            raise StorageError(f"{self.path}: {_reason(error, self.path)}") from error
+            lack = room.lack_of_room(error, self._real_path)
+            if lack and room.is_rolled_back(error):
+                raise StoreFull(f"{self.path}: there is no room: {lack}") from error
+            self._failure = f"the store has failed: {lack or error}"
+            raise StorageError(f"{self.path}: {lack or reason_of(error, self.path)}") from error
         except UnicodeDecodeError as error:
             self._failure = f"the store has failed: {error}"
             raise StorageError(f"{self.path}: the file is damaged: {error}") from error
         except StorageError as error:
-            self._failure = f"the store has failed: {error}"
+            if not isinstance(error, StoreFull):
+                self._failure = f"the store has failed: {error}"
+            raise
+
+    def _tie_log(self, *, make_room: bool) -> None:
+        """Have the log and the main file say that they belong together: nothing may be acknowledged before.
+
+        Raises:
+            StoreFull: there is no room for that; nothing is changed.
+            StorageError: it failed.
+        """
+        with self._deciding():
+            log.begin(self.connection)
+            if make_room:
+                room.make_room(self.connection, self._real_path)
+        if len(self._places) == 1:
+            self._places.append(Place.of(log.parts_of(self._real_path)[0]))
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        with self._deciding():
+            log.name_next_state(self.connection)
+            log.copy_into_main_file(self.connection)
+            self._is_tied = False  # until step 3 is done as well
+            log.follow_state(self.connection)
+        self._is_tied = True
+
+    def require_in_place(self) -> None:
+        """Make sure that the names lead to the files that are open; see `Book.require_in_place`."""
+        for place in self._places:
+            place.require()
+
+    def _require_in_place(self) -> None:
+        try:
+            self.require_in_place()
+        except StorageError as error:
+            self._failure, self._is_misplaced = f"the store has failed: {error}", True
             raise
 
     def close(self) -> None:
-        """Close the file; what is in the write-ahead log goes into the database now. Twice is harmless."""
+        """Close the file; what is in the write-ahead log goes into the main file now. See `Book.close`."""
         with self.lock:
+            if not self._failure or self._is_misplaced:
+                try:
+                    self.require_in_place()
+                except StorageError:
+                    # SQLite leaves the log of a moved file as it is, where nobody would look for it.
+                    with contextlib.suppress(sqlite3.Error):
+                        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._failure = self._failure or "the store is closed"
+            _open_here.discard(self._places[0].file)
             self.connection.close()
 
 
-def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
-    require_place(path, create=create)
-    if create:
-        descriptor = create_file(path)
-        if descriptor is not None:
-            os.close(descriptor)
+_open_here: set[tuple[int, int]] = set()
+"""Device and inode of the books that this process has open."""
+
+
+def is_open_elsewhere(path: Path) -> bool:
+    """Whether somebody has the book at `path` open for writing."""
+    with contextlib.ExitStack() as lock:
+        return path.exists() and not _locked_for_reading(path, lock)
+
+
+def lock_for_reading(path: Path) -> contextlib.ExitStack:
+    """Keep everybody from opening the book for writing until the stack that is returned is closed.
+
+    Raises:
+        StorageError: somebody has it open for writing; or it cannot be read.
+    """
+    with contextlib.ExitStack() as lock:
+        if not _locked_for_reading(path, lock):
+            raise StorageError(f"{path}: {REASONS[sqlite3.SQLITE_BUSY]}")
+        return lock.pop_all()
+
+
+def _locked_for_reading(path: Path, lock: contextlib.ExitStack) -> bool:
+    with disk_errors(path, "open the file"):
+        status = os.stat(path)
+        if (status.st_dev, status.st_ino) in _open_here:
+            return False  # and to open and close the file again would let go of SQLite's lock
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        lock.callback(os.close, descriptor)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, _LOCK_BYTES, _LOCK_START)
+        except (BlockingIOError, PermissionError):
+            return False
+    return True
+
+
+def _connected(path: Path) -> sqlite3.Connection:
     try:
         return sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw",
+            f"file:{quote(os.fsencode(path))}?mode=rw",
             uri=True,
             timeout=0,
             isolation_level=None,
@@ -172,11 +261,4 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
             cached_statements=3 * ROWS_PER_STATEMENT + 32,
         )
     except sqlite3.Error as error:
-        raise StorageError(f"{path}: {_reason(error, path)}") from error
-
-
-def _reason(error: sqlite3.Error, path: Path) -> str:
-    code = schema.primary_code(error)
-    if code == sqlite3.SQLITE_IOERR and not os.access(path, os.W_OK, effective_ids=_EFFECTIVE):
-        code = sqlite3.SQLITE_READONLY  # a file that opens for reading only cannot be locked, which SQLite calls this
-    return _REASONS.get(code, f"cannot be used: {error}")
+        raise StorageError(f"{path}: {reason_of(error, path)}") from error

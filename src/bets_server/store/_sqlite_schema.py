@@ -11,6 +11,7 @@ has a row of its own; the draw scans, and rows are a view that an export makes.
 - `batch`: `seq` is the order of storing, across all uploads; (`upload`, `first_row`) can exist once.
 - `seal` and `winner`: the agencies that have asked, and who won, in the order in which the bets were stored.
 - `audit`: what was done, see `AuditEntry`; each row was written in the transaction that did it.
+- `checkpoint`: which state of the write-ahead log the main file goes with, see `_sqlite_log`.
 
 Triggers keep what is final from changing, whatever the program above them does: a batch and an audit entry are never
 changed or deleted, nor is a voided upload changed, and of a draw that is over nothing is changed, added or deleted.
@@ -23,28 +24,21 @@ through the steps that it lacks when it is opened, in one transaction; an older 
 from __future__ import annotations
 
 import itertools
-import os
 import sqlite3
 from pathlib import Path
 from typing import Final
 
 from bets_protocol import StorageError
-from bets_server.store._files import disk_errors
+from bets_server.store import _sqlite_log as log
 
 APPLICATION_ID: Final = 0x62657473
 """Stands in the file's header and says whose database it is: "bets" in ASCII."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """`user_version` of a file with these tables."""
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
 """STRICT tables came with it."""
-
-_FILLER_BYTES: Final = 5_000_000
-"""A little more than the write-ahead log grows to before a checkpoint (1000 pages of 4096 bytes)."""
-
-_ROOM_TO_SPARE: Final = 8
-"""How many times the filler must fit on the disk before any of it is taken ahead of need."""
 
 # Each line: pragma, value to set, value to read back. Their order matters: the lock comes before anything is read.
 _SETTINGS: Final = (
@@ -55,6 +49,8 @@ _SETTINGS: Final = (
     # NORMAL would flush at checkpoints only and lose batches that were acknowledged when the power fails.
     ("synchronous", "FULL", 2),
     ("foreign_keys", "ON", 1),
+    # Checkpoints are our own, see `_sqlite_log`.
+    ("wal_autocheckpoint", "0", 0),
     # macOS answers a plain fsync before the disk has written; ignored elsewhere.
     ("fullfsync", "ON", 1),
     ("checkpoint_fullfsync", "ON", 1),
@@ -122,6 +118,8 @@ _TABLES: Final = (
     ) STRICT, WITHOUT ROWID
     """,
     _AUDIT,
+    log.TABLE,
+    log.FIRST_ROW,
 )
 
 # Steps from version 1 on: the first one makes version 2, and so on. Indexes and triggers are made anew after them.
@@ -135,6 +133,7 @@ _MIGRATIONS: Final = (
         " WHERE number IS NOT NULL",
         _AUDIT,
     ),
+    (log.TABLE, log.FIRST_ROW),
 )
 
 _INDEXES: Final = (
@@ -218,6 +217,11 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
+def older(version: int) -> str:
+    """What is to be done about a book of an older version that is not to be changed now."""
+    return f"its tables have version {version}, needed is {SCHEMA_VERSION}: `bets-server serve` brings them up to date"
+
+
 def lock(connection: sqlite3.Connection) -> None:
     """Make the next access keep everybody else out."""
     connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
@@ -257,35 +261,3 @@ def bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def make_room(connection: sqlite3.Connection, path: Path) -> None:
-    """Let the database and its write-ahead log grow now rather than under the first commits.
-
-    A flush of a file that grows must write the file system's own journal as well: commits cost a third less without.
-    The room in the database stays for good, that in the log until the store is closed. On a disk with little room
-    nothing is done: there the log must not keep what the database will need.
-    """
-    connection.execute("DROP TABLE IF EXISTS filler")  # left by a program that was killed right here
-    with disk_errors(path, "see how much room there is"):
-        disk = os.statvfs(path)
-    if disk.f_bavail * disk.f_frsize < _ROOM_TO_SPARE * _FILLER_BYTES:
-        return
-    try:
-        connection.execute("CREATE TABLE filler AS SELECT zeroblob(?) AS bytes", (_FILLER_BYTES,))
-        connection.execute("DROP TABLE filler")
-        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-    except sqlite3.OperationalError as error:
-        if not is_full(error):  # a quota may leave less room than the disk has; that keeps nobody from the winners
-            raise
-
-
-def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's result code without its extension; 0 for what did not come from SQLite itself."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-def is_full(error: sqlite3.Error) -> bool:
-    """Whether there was no room, in which case SQLite has rolled the transaction back."""
-    return primary_code(error) == sqlite3.SQLITE_FULL

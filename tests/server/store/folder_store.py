@@ -45,7 +45,7 @@ from bets_server.store import (
 Upload = dict[str, Any]
 
 
-def open_folder(url: str, *, draw: int, create: bool) -> FolderStore:
+def open_folder(url: str, *, draw: int, create: bool, readonly: bool) -> FolderStore:  # noqa: ARG001
     """Open the store behind ``folder:///path``."""
     return FolderStore(path_of(url), draw, create=create)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol import encode_bets
+from bets_protocol import StorageError, encode_bets
 from bets_server.store import DrawState, Verdict, open_store
 from bets_server.store.conformance import (
     WINNING,
@@ -56,21 +56,38 @@ def rows(path: Path, question: str) -> list[tuple[object, ...]]:
 CLOSED = DrawState(draw=1, number=WINNING, sealed=frozenset({1, 2}), bets_by_agency={1: 3, 2: 2}, bets=5, digest="")
 
 
-@pytest.mark.parametrize("create", [True, False])
-def test_an_old_book_keeps_all_that_it_held(path: Path, *, create: bool) -> None:
-    """Bets, their order and their bytes, seals, draws and winners; for a server and for a reader."""
+def test_an_old_book_is_read_as_it_is(path: Path) -> None:
+    """A reader changes not a byte of it, and leaves nothing beside it; who writes without `create` refuses it."""
+    url, before = f"sqlite:///{path}", path.read_bytes()
+    with open_store(url, readonly=True) as store:
+        assert store.upgraded_from == 1
+        assert store.state() == CLOSED
+        assert documents(store.bets()) == rows_of(1, 2, 3, 4, 5)
+    reading = open_store(url, draw=4, readonly=True)
+    with reading as store, pytest.raises(StorageError, match="was opened for reading only"):
+        opened(store, total=1)
+    with pytest.raises(StorageError, match=r"tables have version 1, needed is 3: `bets-server serve` brings them up"):
+        open_store(url, create=False)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_old_book_keeps_all_that_it_held(path: Path) -> None:
+    """Bets, their order and their bytes, seals, draws and winners; the server can say what it has done to the book."""
     url = f"sqlite:///{path}"
     before = rows(path, "SELECT * FROM batch"), rows(path, "SELECT * FROM winner"), rows(path, "SELECT * FROM seal")
     uploads = rows(path, "SELECT * FROM upload")
-    with open_store(url, create=create) as store:
+    with open_store(url) as store:
+        assert store.upgraded_from == 1
         assert store.state() == CLOSED
         assert [store.winners(agency) for agency in (1, 2)] == [tuple(rows_of(1, 2)), tuple(rows_of(4))]
         assert documents(store.bets()) == rows_of(1, 2, 3, 4, 5)
         assert [*store.audit()] == []
         assert store.append([sample_batch([9])]) == [Verdict.DRAW_CLOSED]
-    with open_store(url, draw=3, create=create) as store:
+    with open_store(url, draw=3) as store:
+        assert store.upgraded_from is None
         assert store.state() == DrawState(draw=3, number=WINNING, sealed=frozenset({1}), bets_by_agency={})
-    assert rows(path, "PRAGMA user_version") == [(2,)]
+    assert rows(path, "PRAGMA user_version") == [(3,)]
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
     assert rows(path, "SELECT * FROM draw") == [(1, WINNING, 5, None), (2, None, None, None), (3, WINNING, 0, None)]
     tables = rows(path, "SELECT * FROM batch"), rows(path, "SELECT * FROM winner"), rows(path, "SELECT * FROM seal")
@@ -147,7 +164,7 @@ for statements in range(1000):
     shutil.copy(source, path / "bets.db")
     child = os.fork()
     if child == 0:
-        open_store(f"sqlite:///{path}/bets.db", create=False).close()
+        open_store(f"sqlite:///{path}/bets.db").close()
         os._exit(0)
     if os.waitpid(child, 0)[1] == 0:
         break
@@ -165,9 +182,9 @@ def test_a_move_to_the_new_version_that_is_killed_took_place_or_did_not(path: Pa
     for each in killed:
         shutil.copytree(each, tmp_path / "look" / each.name)
         versions += rows(tmp_path / "look" / each.name / "bets.db", "PRAGMA user_version")
-        with open_store(f"sqlite:///{each}/bets.db", create=False) as store:
+        with open_store(f"sqlite:///{each}/bets.db") as store:
             assert store.state() == CLOSED
             assert documents(store.bets()) == rows_of(1, 2, 3, 4, 5)
     assert versions == sorted(versions)  # up to the commit the old one, from then on the new one
     assert versions[40] == (1,)
-    assert versions[-1] == (2,)
+    assert versions[-1] == (3,)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol import StorageError
 from bets_server.store import open_store
-from bets_server.store.conformance import documents
+from bets_server.store.conformance import documents, sample_batch
 from tests.server.store.appender import group_bets
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -79,12 +78,26 @@ for _ in range(2):
     except StorageError as error:
         print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+print(store.append([lots_of([bet(3)])])[0].name)
+"""
+
+OPENING = """
+import resource, sys
+from bets_server.store import StoreFull, open_store
+from tests.server.store.appender import bet, lots_of
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+store = open_store(sys.argv[1])
+print(store.state().bets_by_agency)
+try:
+    store.append([lots_of([bet(2)])])
+except StoreFull as error:
+    print("full")
+store.close()
 """
 
 
-def test_a_write_that_fails_ends_the_book(tmp_path: Path) -> None:
-    """SQLite takes a write that passes the limit of the process for an I/O error: nobody is answered any more, and
-    the next process finds what was acknowledged."""
+def test_a_limit_on_the_size_of_files_is_lack_of_room(tmp_path: Path) -> None:
+    """SQLite calls it an I/O error: nothing of the group is stored, all the same, and with room the store goes on."""
     url = f"sqlite:///{tmp_path}/bets.db"
     done = subprocess.run(
         [sys.executable, "-c", FAILING, url],
@@ -95,12 +108,20 @@ def test_a_write_that_fails_ends_the_book(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stderr == ""
-    stored, first, second = done.stdout.splitlines()
-    assert stored == "STORED"
-    assert first == f"{tmp_path}/bets.db: cannot be used: disk I/O error"
-    assert second == f"{tmp_path}/bets.db: the store has failed: disk I/O error"
+    full = f"full {tmp_path}/bets.db: there is no room: files may have 4096 bytes at most (ulimit -f)"
+    assert done.stdout.splitlines() == ["STORED", full, full, "STORED"]
     with open_store(url) as store:
-        assert store.state().bets_by_agency in [{1: 1}, {1: 2}]
-        assert documents(store.bets())[0] == "00000001"
-    with pytest.raises(StorageError, match="no such store"):
-        open_store(f"sqlite:///{tmp_path}/other.db", create=False)
+        assert documents(store.bets()) == ["00000001", "00000003"]
+
+
+def test_a_book_is_opened_where_nothing_may_grow(tmp_path: Path) -> None:
+    """The winners of a finished draw must be within reach; what would have to be written is refused."""
+    url = f"sqlite:///{tmp_path}/bets.db"
+    with open_store(url) as store:
+        store.append([sample_batch([1], agency=1)])
+    for limit in (4096, 0):
+        command = [sys.executable, "-c", OPENING, url, str(limit)]
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert (done.stderr, done.stdout.splitlines()) == ("", ["{1: 1}", "full"])
+    with open_store(url) as store:
+        assert store.state().bets_by_agency == {1: 1}

@@ -21,6 +21,7 @@ from bets_server.store import (
     Verdict,
     _sqlite,
     _sqlite_draw,
+    _sqlite_room,
     _sqlite_schema,
     open_store,
 )
@@ -115,13 +116,15 @@ def test_the_file_says_whose_it_is(path: Path, url: str) -> None:
         assert sorted(entry.name for entry in path.parent.iterdir()) == ["bets.db", "bets.db-wal"]
     assert [entry.name for entry in path.parent.iterdir()] == ["bets.db"]
     with by_hand(path) as book:
-        assert (pragma(book, "application_id"), pragma(book, "user_version")) == (BETS, 2)
+        assert (pragma(book, "application_id"), pragma(book, "user_version")) == (BETS, 3)
         assert pragma(book, "journal_mode") == "wal"
         assert pragma(book, "integrity_check") == "ok"
         tables = book.execute(
             "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sq%'"
         )
-        assert dict(tables.fetchall()) == dict.fromkeys(["draw", "upload", "batch", "seal", "winner", "audit"], 1)
+        assert dict(tables.fetchall()) == dict.fromkeys(
+            ["draw", "upload", "batch", "seal", "winner", "audit", "checkpoint"], 1
+        )
 
 
 def test_the_file_and_its_log_have_room_from_the_start(path: Path, url: str) -> None:
@@ -144,13 +147,14 @@ def test_a_book_that_may_not_grow_is_opened_all_the_same(path: Path, url: str) -
         store.append([sample_batch(range(200))] * 100)
     with by_hand(path) as book:
         book.execute(f"PRAGMA max_page_count = {pragma(book, 'page_count')}")
-        _sqlite_schema.make_room(book, path)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            _sqlite_room.make_room(book, path)
         with pytest.raises(sqlite3.OperationalError, match="no such table: filler"):
             book.execute("SELECT * FROM filler")
     with by_hand(path) as book:
         book.execute("PRAGMA query_only = ON")
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            _sqlite_schema.make_room(book, path)
+            _sqlite_room.make_room(book, path)
 
 
 def test_bets_with_an_identity_of_their_upload_have_room(path: Path, url: str) -> None:
@@ -206,7 +210,7 @@ def test_a_file_that_is_no_database_is_left_alone(path: Path, url: str) -> None:
         ("PRAGMA application_id = 0x1234", r"is a database of another program \(application id 0x00001234\)"),
         ("CREATE TABLE bets (id)", r"is a database of another program \(application id 0x00000000\)"),
         ("PRAGMA user_version = 1", "is a database of another program"),
-        (f"PRAGMA application_id = {BETS}", "is damaged: its tables have version 0, known is 2"),
+        (f"PRAGMA application_id = {BETS}", "is damaged: its tables have version 0, known is 3"),
     ],
 )
 def test_a_database_of_another_program_is_left_alone(path: Path, url: str, statement: str, says: str) -> None:
@@ -224,8 +228,8 @@ def test_a_book_of_a_newer_version_is_left_alone(path: Path, url: str) -> None:
     """An older program must not guess what newer tables mean."""
     open_store(url).close()
     with by_hand(path) as book:
-        book.execute("PRAGMA user_version = 3")
-    with pytest.raises(StorageError, match=r"newer version of this program: its tables have version 3, known is 2"):
+        book.execute("PRAGMA user_version = 4")
+    with pytest.raises(StorageError, match=r"newer version of this program: its tables have version 4, known is 3"):
         open_store(url)
 
 

@@ -1,0 +1,110 @@
+"""Whether a name still leads to the file that was opened by it.
+
+A program keeps writing into an open file when the file was moved, deleted or replaced: what it acknowledges then is
+in no file that anybody will open again. So a store that is open looks again and again where its names lead.
+
+A file with a second name is refused too: its write-ahead log lies beside one of the names, and whoever opens the file
+by the other one does not find it. The same holds for a file that is mounted by itself, as into a container: its log
+would stay behind in a folder of another file system. A symbolic link is fine, since SQLite resolves it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Self
+
+import attrs
+
+from bets_protocol import StorageError
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+"""Linux's list of mounts. The fifth field of a line is the place, in which white space is written as octal escapes."""
+
+
+@attrs.frozen
+class Place:
+    """A name, the file that it led to, and the folder of that file.
+
+    Attributes:
+        path: absolute, as it was given otherwise.
+        file: device and inode.
+        folder: likewise.
+    """
+
+    path: Path
+    file: tuple[int, int]
+    folder: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The place of a file that is there.
+
+        Raises:
+            StorageError: it cannot be looked at, or has more than one name.
+        """
+        path = Path(os.path.abspath(path))
+        file, folder = _look(path), _look(path.parent)
+        _require_one_name(path, file)
+        return cls(path, _identity(file), _identity(folder))
+
+    def require(self) -> None:
+        """Make sure that the name leads to the same file in the same folder, and that the file has no other name.
+
+        Costs two calls of the system. Thread: any.
+
+        Raises:
+            StorageError: says what is there instead.
+        """
+        file, folder = _look(self.path), _look(self.path.parent)
+        if _identity(file) != self.file:
+            raise StorageError(f"{self.path}: another file is there now than the one that is open: {_ADVICE}")
+        if _identity(folder) != self.folder:
+            raise StorageError(f"{self.path.parent}: another folder is there now than the one in use: {_ADVICE}")
+        _require_one_name(self.path, file)
+
+
+_ADVICE: Final = "put back what was moved, with every file of the store, and start again"
+
+
+def require_not_mounted_alone(path: Path) -> None:
+    """Make sure that a file is not a mount of its own.
+
+    Args:
+        path: absolute, links resolved.
+
+    Raises:
+        StorageError: it is one.
+    """
+    try:
+        mounts = _MOUNTS.read_bytes()
+    except OSError:  # not Linux, or a sandbox that hides it
+        return
+    places = {line.split(b" ", 5)[4] for line in mounts.splitlines() if line.count(b" ") >= 5}
+    if b"".join(_escaped(byte) for byte in os.fsencode(path)) in places:
+        raise StorageError(
+            f"{path}: is mounted as a single file, and the files beside it would stay behind: mount its folder"
+        )
+
+
+def _escaped(byte: int) -> bytes:
+    return b"\\%03o" % byte if byte in b" \t\n\\" else bytes((byte,))
+
+
+def _look(path: Path) -> os.stat_result:
+    try:
+        return os.stat(path)
+    except OSError as error:
+        raise StorageError(f"{path}: is not where it was: {error.strerror}: {_ADVICE}") from error
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _require_one_name(path: Path, status: os.stat_result) -> None:
+    if status.st_nlink != 1:
+        raise StorageError(
+            f"{path}: has {status.st_nlink} names (hard links), and what lies beside one of them is not found by the"
+            " others: keep one of them, and make the others symbolic links"
+        )

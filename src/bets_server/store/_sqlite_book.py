@@ -1,0 +1,122 @@
+"""An open book, whether it may be written or only read: one connection, one lock, and plain words for errors.
+
+Nothing in here knows a table by its name.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from bets_protocol import StorageError
+from bets_server.store import _sqlite_room as room
+
+Values: TypeAlias = Sequence[object]
+
+ROWS_PER_STATEMENT: Final = 64
+"""Bounds the texts that SQLite has to keep compiled, one for each number of rows."""
+
+REASONS: Final = {
+    sqlite3.SQLITE_NOTADB: "is not a SQLite database",
+    sqlite3.SQLITE_BUSY: "another server has it open",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: the file or its folder does not allow it",
+    sqlite3.SQLITE_READONLY: "cannot be written: the file or its folder does not allow it",
+    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
+}
+
+
+_EFFECTIVE: Final = os.access in os.supports_effective_ids
+
+
+class Book(abc.ABC):
+    """The connection to a book.
+
+    Attributes:
+        path: for messages.
+        connection: to be used by whoever holds the lock.
+        lock: lets one call at a time use the connection and what its owner holds in memory.
+        found_version: the version of its tables when it was opened; 0: it was made.
+
+    Thread: any; every method but `close` and `require_in_place` is called with the lock held.
+    """
+
+    connection: sqlite3.Connection
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.Lock()
+        self.found_version = 0
+        self._failure = ""
+
+    def require_usable(self) -> None:
+        """Make sure that the file may be used.
+
+        Raises:
+            StorageError: it was closed, or has failed before.
+        """
+        if self._failure:
+            raise StorageError(f"{self.path}: {self._failure}")
+
+    @contextlib.contextmanager
+    def plain_errors(self) -> Iterator[None]:
+        """Say in plain words why the file cannot be used."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.path}: {reason_of(error, self.path)}") from error
+        except UnicodeDecodeError as error:  # of a text in the file, or of SQLite's own words about one
+            raise StorageError(f"{self.path}: the file is damaged: {error}") from error
+
+    def read(self, statement: str, values: Values = ()) -> list[Any]:
+        """All rows of a question.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        with self.plain_errors():
+            return self.connection.execute(statement, values).fetchall()
+
+    def write(self, statement: str, values: Values) -> int:
+        """Run a statement of a transaction; gives how many rows it changed."""
+        return self.connection.execute(statement, values).rowcount
+
+    def write_rows(self, statement: Callable[[int], str], rows: Sequence[Values]) -> int:
+        """Run a statement that takes a number of rows, with as many at a time as it may; gives how many it changed."""
+        changed = 0
+        for start in range(0, len(rows), ROWS_PER_STATEMENT):
+            some = rows[start : start + ROWS_PER_STATEMENT]
+            changed += self.write(statement(len(some)), [value for row in some for value in row])
+        return changed
+
+    @abc.abstractmethod
+    def transaction(self, *, added_bytes: int = 0) -> contextlib.AbstractContextManager[None]:
+        """Commit what the block writes, or roll back whatever it raises; decide whether the book may go on.
+
+        Args:
+            added_bytes: that the block writes, if they are many.
+        """
+
+    @abc.abstractmethod
+    def require_in_place(self) -> None:
+        """Make sure that the names of the book still lead to the files that are open. Thread: any; waits for nobody.
+
+        Raises:
+            StorageError: one of them does not.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close the book. Closing it again has no effect."""
+
+
+def reason_of(error: sqlite3.Error, path: Path) -> str:
+    code = room.primary_code(error)
+    if code == sqlite3.SQLITE_IOERR and not os.access(path, os.W_OK, effective_ids=_EFFECTIVE):
+        code = sqlite3.SQLITE_READONLY  # a file that opens for reading only cannot be locked, which SQLite calls this
+    return REASONS.get(code, f"cannot be used: {error}")

@@ -1,0 +1,92 @@
+"""A book that is only read: nothing of it is changed, and no file is made beside it.
+
+The main file is read by itself where the log holds nothing that is still to be copied into it. Otherwise, and where
+the tables are of an older version, a copy of both files is opened, in a folder for temporary files. A lock keeps
+servers out while the book is read or copied. So it works on a read-only file system too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from bets_protocol import StorageError
+from bets_server.store import _sqlite_log as log
+from bets_server.store import _sqlite_schema as schema
+from bets_server.store._base import require_place
+from bets_server.store._sqlite_book import Book
+from bets_server.store._sqlite_file import BookFile, lock_for_reading
+
+
+class ReadOnlyBook(Book):
+    """A book that is open for reading."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the book.
+
+        Raises:
+            StorageError: the file is not a book, is open for writing elsewhere, is not whole, or cannot be read.
+        """
+        super().__init__(path)
+        require_place(path, create=False)
+        real = Path(os.path.realpath(path))
+        with contextlib.ExitStack() as parts:
+            parts.enter_context(lock_for_reading(real))
+            log.require_whole(real)  # opens and closes the main file, which lets go of the lock
+            parts.enter_context(lock_for_reading(real))
+            if log.has_log(real):
+                self.connection = self._copied(real, parts)
+            else:
+                with self.plain_errors():
+                    self.connection = parts.enter_context(contextlib.closing(log.immutable(real)))
+                    self.found_version = schema.version_of(self.connection, path)
+                if self.found_version == 0:
+                    raise StorageError(f"{path}: is empty and not a store")
+                if self.found_version < schema.SCHEMA_VERSION:
+                    self.connection = self._copied(real, parts)
+            self._parts = parts.pop_all()
+
+    def _copied(self, real: Path, parts: contextlib.ExitStack) -> sqlite3.Connection:
+        """A connection to a copy of the book; `parts` closes and deletes it.
+
+        Raises:
+            StorageError: there is no room for the copy, or what was copied is not a book.
+        """
+        try:
+            folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="bets-server-")))
+            copy = folder / real.name
+            if log.has_log(real):
+                shutil.copyfile(log.parts_of(real)[0], log.parts_of(copy)[0])
+            shutil.copyfile(real, copy)  # last, since to close it lets go of the lock
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot be copied to a folder for temporary files, which reading it takes:"
+                f" {error.strerror}: see TMPDIR"
+            ) from error
+        try:
+            book = parts.enter_context(contextlib.closing(BookFile(copy, create=False, upgrade=True)))
+        except StorageError as error:
+            raise StorageError(str(error).replace(str(copy), str(self.path))) from error
+        self.found_version = book.found_version
+        return book.connection
+
+    def transaction(self, *, added_bytes: int = 0) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
+        """Refused: see `Book.transaction`.
+
+        Raises:
+            StorageError: always.
+        """
+        raise StorageError(f"{self.path}: was opened for reading only")
+
+    def require_in_place(self) -> None:
+        """Nothing: who only reads loses nothing."""
+
+    def close(self) -> None:
+        """Close the book; see `Book.close`."""
+        with self.lock:
+            self._failure = self._failure or "the store is closed"
+            self._parts.close()
