@@ -18,6 +18,7 @@ from pathlib import Path
 
 import attrs
 
+from bets_server.store import open_store
 from tests.faults.book import Book, read_book
 from tests.faults.invariants import check_book, check_promises
 from tests.faults.kinds import Kind
@@ -176,6 +177,8 @@ def _found(folder: Path, files: dict[str, bytearray]) -> Book:
     for name, data in files.items():
         if name in ("bets.db", "bets.db-wal", "bets.db-journal"):
             (folder / name).write_bytes(data)
+    with open_store(f"sqlite:///{folder / 'bets.db'}", readonly=True):
+        pass  # whatever a power cut leaves is a whole book to us
     return read_book(folder / "bets.db", copied=False)
 
 
