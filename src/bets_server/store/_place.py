@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, Self
-
-import attrs
+from typing import Final
 
 from bets_protocol import StorageError
 
@@ -22,31 +20,26 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 """Linux's list of mounts. The fifth field of a line is the place, in which white space is written as octal escapes."""
 
 
-@attrs.frozen
 class Place:
     """A name, the file that it led to, and the folder of that file.
 
     Attributes:
-        path: absolute, as it was given otherwise.
         file: device and inode.
-        folder: likewise.
     """
 
-    path: Path
-    file: tuple[int, int]
-    folder: tuple[int, int]
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """The place of a file that is there.
+    def __init__(self, path: Path) -> None:
+        """Take note of a file that is there.
 
         Raises:
             StorageError: it cannot be looked at, or has more than one name.
         """
-        path = Path(os.path.abspath(path))
-        file, folder = _look(path), _look(path.parent)
-        _require_one_name(path, file)
-        return cls(path, _identity(file), _identity(folder))
+        # Texts, since the looks are many and a path is turned into one each time.
+        self._path = os.path.abspath(path)
+        self._folder_path = os.path.dirname(self._path)
+        file, folder = _look(self._path), _look(self._folder_path)
+        _require_one_name(self._path, file)
+        self.file = file.st_dev, file.st_ino
+        self._folder = folder.st_dev, folder.st_ino
 
     def require(self) -> None:
         """Make sure that the name leads to the same file in the same folder, and that the file has no other name.
@@ -56,12 +49,18 @@ class Place:
         Raises:
             StorageError: says what is there instead.
         """
-        file, folder = _look(self.path), _look(self.path.parent)
-        if _identity(file) != self.file:
-            raise StorageError(f"{self.path}: another file is there now than the one that is open: {_ADVICE}")
-        if _identity(folder) != self.folder:
-            raise StorageError(f"{self.path.parent}: another folder is there now than the one in use: {_ADVICE}")
-        _require_one_name(self.path, file)
+        self.require_file()
+        folder = _look(self._folder_path)
+        if (folder.st_dev, folder.st_ino) != self._folder:
+            raise StorageError(f"{self._folder_path}: another folder is there now than the one in use: {_ADVICE}")
+
+    def require_file(self) -> None:
+        """`require` without a look at the folder."""
+        file = _look(self._path)
+        if (file.st_dev, file.st_ino) != self.file:
+            raise StorageError(f"{self._path}: another file is there now than the one that is open: {_ADVICE}")
+        if file.st_nlink != 1:
+            _require_one_name(self._path, file)
 
 
 _ADVICE: Final = "put back what was moved, with every file of the store, and start again"
@@ -91,18 +90,14 @@ def _escaped(byte: int) -> bytes:
     return b"\\%03o" % byte if byte in b" \t\n\\" else bytes((byte,))
 
 
-def _look(path: Path) -> os.stat_result:
+def _look(path: str) -> os.stat_result:
     try:
         return os.stat(path)
     except OSError as error:
         raise StorageError(f"{path}: is not where it was: {error.strerror}: {_ADVICE}") from error
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _require_one_name(path: Path, status: os.stat_result) -> None:
+def _require_one_name(path: str, status: os.stat_result) -> None:
     if status.st_nlink != 1:
         raise StorageError(
             f"{path}: has {status.st_nlink} names (hard links), and what lies beside one of them is not found by the"

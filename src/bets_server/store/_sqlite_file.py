@@ -41,10 +41,10 @@ _LOCK_BYTES: Final = 510
 _PAGES_BEFORE_CHECKPOINT: Final = 1000
 """In the log, as SQLite has it by default: larger, and starting after a crash takes longer."""
 
-_PAGES_A_TRANSACTION: Final = 8
-_BYTES_A_PAGE: Final = 3500
+_PAGES_A_TRANSACTION: Final = 4
+_BYTES_A_PAGE: Final = 2900
 _ROWS_A_PAGE: Final = 16
-"""By which the pages of the log are estimated, since SQLite does not tell: rather too many than too few."""
+"""By which the pages of the log are estimated, since SQLite does not tell: within a fifth for groups of all sizes."""
 
 
 class BookFile(Book):
@@ -65,7 +65,7 @@ class BookFile(Book):
             StorageError: the file is not a book, is open elsewhere, or cannot be used; it is left as it was.
         """
         super().__init__(path)
-        self._places: list[Place] = []
+        self._log_place: Place | None = None  # until there is one
         self._is_tied = False  # whether the log says which main file it belongs to
         self._pages = 0
         self._is_misplaced = False
@@ -77,7 +77,7 @@ class BookFile(Book):
             with self.plain_errors():
                 self._prepare(create=create, upgrade=create if upgrade is None else upgrade)
             undo.pop_all()
-        _open_here.add(self._places[0].file)
+        _open_here.add(self._place.file)
 
     def _require_place(self, path: Path, *, create: bool) -> bool:
         """Make sure that the book may be opened; gives whether its main file was created now, empty."""
@@ -93,7 +93,7 @@ class BookFile(Book):
         descriptor = create_file(self._real_path) if create else None
         if descriptor is not None:
             os.close(descriptor)
-        self._places.append(Place.of(path))
+        self._place = Place(path)
         return descriptor is not None
 
     def _prepare(self, *, create: bool, upgrade: bool) -> None:
@@ -136,7 +136,7 @@ class BookFile(Book):
 
     @contextlib.contextmanager
     def _plain_transaction(self) -> Iterator[None]:
-        with self._deciding():
+        try:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -144,25 +144,25 @@ class BookFile(Book):
             finally:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
+        except (sqlite3.Error, UnicodeDecodeError, StorageError) as error:
+            raise self._decided(error) from error
 
-    @contextlib.contextmanager
-    def _deciding(self) -> Iterator[None]:
-        """Decide by what the block raises whether the book may go on."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            lack = room.lack_of_room(error, self._real_path)
-            if lack and room.is_rolled_back(error):
-                raise StoreFull(f"{self.path}: there is no room: {lack}") from error
-            self._failure = f"the store has failed: {lack or error}"
-            raise StorageError(f"{self.path}: {lack or reason_of(error, self.path)}") from error
-        except UnicodeDecodeError as error:
-            self._failure = f"the store has failed: {error}"
-            raise StorageError(f"{self.path}: the file is damaged: {error}") from error
-        except StorageError as error:
-            if not isinstance(error, StoreFull):
-                self._failure = f"the store has failed: {error}"
-            raise
+    def _decided(self, error: Exception) -> StorageError:
+        """What an error of SQLite, or of what is written, means; unless it is lack of room, the book has failed."""
+        match error:
+            case StoreFull():
+                return error
+            case StorageError():
+                decided = error
+            case sqlite3.Error():
+                lack = room.lack_of_room(error, self._real_path)
+                if lack and room.is_rolled_back(error):
+                    return StoreFull(f"{self.path}: there is no room: {lack}")
+                decided = StorageError(f"{self.path}: {lack or reason_of(error, self.path)}")
+            case _:
+                decided = StorageError(f"{self.path}: the file is damaged: {error}")
+        self._failure = f"the store has failed: {error}"
+        return decided
 
     def _tie_log(self, *, make_room: bool) -> None:
         """Have the log and the main file say that they belong together: nothing may be acknowledged before.
@@ -171,26 +171,31 @@ class BookFile(Book):
             StoreFull: there is no room for that; nothing is changed.
             StorageError: it failed.
         """
-        with self._deciding():
+        try:
             log.begin(self.connection)
             if make_room:
                 room.make_room(self.connection, self._real_path)
-        if len(self._places) == 1:
-            self._places.append(Place.of(log.parts_of(self._real_path)[0]))
+        except (sqlite3.Error, StorageError) as error:
+            raise self._decided(error) from error
+        if self._log_place is None:
+            self._log_place = Place(log.parts_of(self._real_path)[0])
         self._checkpoint()
 
     def _checkpoint(self) -> None:
-        with self._deciding():
+        try:
             log.name_next_state(self.connection)
             log.copy_into_main_file(self.connection)
             self._is_tied = False  # until step 3 is done as well
             log.follow_state(self.connection)
+        except sqlite3.Error as error:
+            raise self._decided(error) from error
         self._is_tied = True
 
     def require_in_place(self) -> None:
         """Make sure that the names lead to the files that are open; see `Book.require_in_place`."""
-        for place in self._places:
-            place.require()
+        self._place.require()
+        if self._log_place is not None:
+            self._log_place.require_file()
 
     def _require_in_place(self) -> None:
         try:
@@ -210,7 +215,7 @@ class BookFile(Book):
                     with contextlib.suppress(sqlite3.Error):
                         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._failure = self._failure or "the store is closed"
-            _open_here.discard(self._places[0].file)
+            _open_here.discard(self._place.file)
             self.connection.close()
 
 
