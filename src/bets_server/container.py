@@ -3,7 +3,7 @@
 Strategy: the settings stay those of `bets-server serve`, and `/config.ini` is their file where it is mounted, as in
 the legacy container. Only the default address differs: a container's loopback is of no use to anybody else, so where
 nothing says at which addresses to listen, the server listens at every one, at the port that the settings say. `health`
-without a URL asks there.
+without a URL asks there, and shows the server's own certificate where that is encrypted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ CONFIG_FILE = "/config.ini"
 
 _EVERY_ADDRESS = "0.0.0.0"
 _LOOPBACK = "127.0.0.1"
+_HEALTH_SETTINGS = ("tls_cert", "tls_key", "tls_ca", "tls_min")
 
 
 def main() -> None:
@@ -50,7 +51,10 @@ def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> list[s
     urls = values["listen"] or (f"tcp://{_EVERY_ADDRESS}:{values['port']}",)
     if list(arguments) == ["serve"]:
         return ["serve", *(part for url in urls for part in ("--listen", url))]
-    return ["health", _reachable(urls[0])]
+    url = _reachable(urls[0])
+    # `health` itself knows the environment and no file, and a certificate of `/config.ini` is as good.
+    files = [(f"--{name.replace('_', '-')}", values[name]) for name in _HEALTH_SETTINGS if values.origin(name)]
+    return ["health", url, *(part for option in files for part in option)]
 
 
 def _reachable(url: str) -> str:

@@ -78,17 +78,18 @@ def five_agencies(system: System, base: str) -> None:
 
 
 def other_settings(system: System, base: str) -> None:
-    """Other port, probes, level and batches by the mounted files alone; then one bet from the environment."""
+    """Other port, backlog, probes, level and batches by the mounted files alone; then one bet from the environment."""
     del base
     system.generate(1)
-    system.configure(port=23456, amount=1, level="DEBUG", batch_max=7)
+    system.configure(port=23456, backlog=77, amount=1, level="DEBUG", batch_max=7)
     sent = system.sample(100, seed=2)
     system.up()
     system.all_done()
     sizes = [line.fields["cantidad"] for line in system.logged("server", STORED)]
     expect(["7"] * 14 + ["2"], sizes, "batches")
     (config,) = system.logged("server", "config")
-    expect(["23456", "DEBUG"], [config.fields[key] for key in ("port", "logging_level")], "the server's settings")
+    shown = [config.fields[key] for key in ("port", "listen_backlog", "logging_level")]
+    expect(["23456", "77", "DEBUG"], shown, "the server's settings")
     (config,) = system.logged("client1", "config")
     shown = [config.fields[key] for key in ("server_address", "loop_amount", "loop_period", "batch_max_amount")]
     expect(["server:23456", "1", "10ms", "7"], shown, "the client's settings")

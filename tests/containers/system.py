@@ -115,11 +115,19 @@ class System:
         self._compose.write_text(yaml.safe_dump(holds, sort_keys=False), encoding="utf-8")
 
     def configure(
-        self, *, port: int = 12345, amount: int = 0, period: str = "10ms", level: str = "INFO", batch_max: int = 130
+        self,
+        *,
+        port: int = 12345,
+        backlog: int = 5,
+        amount: int = 0,
+        period: str = "10ms",
+        level: str = "INFO",
+        batch_max: int = 130,
     ) -> None:
         """Write both configuration files in the way of the legacy users, in place: they are mounted."""
         (self.folder / "server" / "config.ini").write_text(
-            f"[DEFAULT]\nSERVER_PORT = {port}\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = 5\nLOGGING_LEVEL = {level}"
+            f"[DEFAULT]\nSERVER_PORT = {port}\nSERVER_IP = server\nSERVER_LISTEN_BACKLOG = {backlog}\n"
+            f"LOGGING_LEVEL = {level}"
         )
         (self.folder / "client" / "config.yaml").write_text(
             f'server:\n  address: "server:{port}"\nloop:\n  amount: {amount}\n  period: "{period}"\n'

@@ -15,6 +15,9 @@ import jsonschema
 import pytest
 import yaml
 
+from bets_client import config as client_config
+from bets_protocol.programs.settings import Setting
+from bets_server import config as server_config
 from bets_server.compose import MAX_CLIENTS, compose_file, run
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -70,12 +73,29 @@ def test_what_the_legacy_users_rely_on() -> None:
     assert environment_of(server) == {
         "PYTHONUNBUFFERED": "1",
         "EXPECTED_CLIENTS": "1",
-        "SERVER_LISTEN_BACKLOG": "1",
         "BETS_DRAW": "7",
     }
     found = compose_file(3, draw=7)
     assert environment_of(found["services"]["server"])["EXPECTED_CLIENTS"] == "3"
     assert ["server:latest", *["client:latest"] * 3] == [service["image"] for service in found["services"].values()]
+
+
+@pytest.mark.parametrize(
+    ("service", "folder", "settings", "demanded"),
+    [
+        ("server", "server", server_config.SETTINGS, {"EXPECTED_CLIENTS"}),
+        ("client1", "client", client_config.SETTINGS, {"CLI_ID", "AGENCIA"}),
+    ],
+)
+def test_what_the_mounted_files_say_has_effect(
+    service: str, folder: str, settings: tuple[Setting, ...], demanded: set[str]
+) -> None:
+    """Of the variables that outrank a key of the file, the container has those only that tell one agency's number."""
+    image = [line.split() for line in (PROJECT / folder / "Dockerfile").read_text(encoding="utf-8").splitlines()]
+    found = set(environment_of(compose_file(1, draw=7)["services"][service]))
+    found |= {word.partition("=")[0] for words in image if words[:1] == ["ENV"] for word in words[1:]}
+    outranking = {variable for setting in settings if setting.key is not None for variable in setting.env}
+    assert found & outranking == demanded
 
 
 def test_nothing_may_write_or_gain_rights() -> None:

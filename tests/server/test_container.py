@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import ConfigError
+from bets_server.compose import compose_file
 from bets_server.container import command_line
 from tests.e2e.processes import Programs
 
@@ -34,6 +35,15 @@ def test_serve_listens_at_every_address_and_health_asks_there(config: dict[str, 
     assert command_line(["health"], {"BETS_LISTEN": "unix:///run/bets.sock"}) == ["health", "unix:///run/bets.sock"]
 
 
+def test_health_shows_the_certificate_of_the_settings(config: dict[str, str], tmp_path: Path) -> None:
+    """What the mounted file says of TLS counts for the health check as for the server that it asks."""
+    (tmp_path / "config.ini").write_text(
+        "[DEFAULT]\nLISTEN = tls://0.0.0.0:5\nTLS_CERT = a.pem\nTLS_KEY = a.key\nTLS_CA = ca.pem\n"
+    )
+    files = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--tls-ca", "ca.pem"]
+    assert ["health", "tls://127.0.0.1:5", *files] == command_line(["health"], config)
+
+
 @pytest.mark.parametrize(
     "arguments", [["serve", "--listen", "tcp://127.0.0.1:1"], ["health", "tcp://server:1"], ["winners"], []]
 )
@@ -50,10 +60,13 @@ def test_settings_that_cannot_be_used_are_an_error() -> None:
 
 def test_the_container_serves_and_is_healthy(programs: Programs) -> None:
     """As the image starts it: the server is reached at the port of its settings, and bad settings are one line."""
-    (programs.folder / "config.ini").write_text("[DEFAULT]\nSERVER_PORT = 0\nLOGGING_LEVEL = DEBUG\n")
-    server = programs.start("python", "-m", "bets_server.container", BETS_CONFIG="config.ini")
+    settings = "[DEFAULT]\nSERVER_PORT = 0\nSERVER_LISTEN_BACKLOG = 77\nLOGGING_LEVEL = DEBUG\n"
+    (programs.folder / "config.ini").write_text(settings)
+    generated = dict(line.split("=", 1) for line in compose_file(3, draw=7)["services"]["server"]["environment"])
+    server = programs.start("python", "-m", "bets_server.container", BETS_CONFIG="config.ini", **generated)
     server.wait_for_line("accept_connections | result: in_progress")
     (config,) = (line for line in server.lines if line.startswith("config | result: success"))
+    assert "listen_backlog: 77 |" in config
     port = config.split("port: ")[1].split(" |")[0]
     assert f"listen: tcp://0.0.0.0:{port}" in config
     healthy = programs.start("python", "-m", "bets_server.container", "health", SERVER_PORT=port).expect()
