@@ -68,3 +68,20 @@ def test_ci_runs_the_command_that_the_readme_gives() -> None:
 
     assert len(commands("README.md")) == 1
     assert commands("README.md") == commands(".ci/run")
+
+
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="not a checkout")
+def test_a_checkout_has_the_bytes_that_were_committed(tmp_path: Path) -> None:
+    """No setting of git's changes an end of line: not in scripts, nor in golden files, corpora and CSV files."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode and "dubious ownership" in done.stderr:
+            pytest.skip("the checkout belongs to somebody else")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    git("-c", "core.autocrlf=true", "-c", "core.eol=crlf", "clone", "-q", str(PROJECT), str(tmp_path / "clone"))
+    ends = [line.split()[:2] for line in git("-C", str(tmp_path / "clone"), "ls-files", "--eol").splitlines()]
+    assert [end for end in ends if end[0].removeprefix("i/") != end[1].removeprefix("w/")] == []
+    assert len(ends) > 100
