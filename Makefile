@@ -15,11 +15,21 @@ docker-image:
 	docker build $(BUILD_ARGS) -f ./client/Dockerfile -t "client:latest" .
 .PHONY: docker-image
 
+# Docker makes a folder where a file that is to be mounted is missing, and it stays there in the place of the file.
+no-folders:
+	@for folder in .data/agency-*.csv/ server/config.ini/ client/config.yaml/; do \
+		if test -d "$$folder"; then \
+			echo "$${folder%/}: is a folder, as Docker makes one where a mounted file is missing;" \
+				"remove it and try again: sudo rmdir $${folder%/}" >&2; exit 2; \
+		fi; \
+	done
+.PHONY: no-folders
+
 # A data file that holds something is never replaced.
-data: docker-image
+data: no-folders docker-image
 	docker run --rm --user "$$(id -u):$$(id -g)" -v "$(CURDIR)/.data:/data" client:latest \
 		sample /data/.sample --agencies $(AGENCIES) --bets $(BETS) --overwrite
-	cd .data/.sample && for file in *; do test -s "../$$file" || cp "$$file" ..; done
+	cd .data/.sample && for file in *; do test -s "../$$file" || cp "$$file" .. || exit; done
 	rm -r .data/.sample
 .PHONY: data
 
@@ -30,14 +40,14 @@ $(COMPOSE_FILE):
 # shall not get another one.
 compose-file: ASKED = $(filter-out file undefined default,$(origin AGENCIES))
 compose-file: $(COMPOSE_FILE)
-	@found=$$(grep -c '^  client[0-9]*:' '$(COMPOSE_FILE)'); \
+	@found=$$(grep -cE '^ *"?client[0-9]+"?: *\{?$$' '$(COMPOSE_FILE)'); \
 	if test -n '$(ASKED)' && test "$$found" != '$(AGENCIES)'; then \
 		echo "$(COMPOSE_FILE) has $$found agencies, not $(AGENCIES); for a new draw with $(AGENCIES):" \
 			"./generar-compose.sh $(COMPOSE_FILE) $(AGENCIES)" >&2; exit 2; \
 	fi
 .PHONY: compose-file
 
-docker-compose-up: compose-file docker-image
+docker-compose-up: no-folders compose-file docker-image
 	docker compose -f $(COMPOSE_FILE) up -d
 .PHONY: docker-compose-up
 

@@ -1,7 +1,8 @@
 """Writes the Docker Compose file of the whole system: the server and any number of agencies.
 
-Usage: ``./generar-compose.sh FILE N``, which runs this file with the Python that it finds on the host. So it needs
-nothing but PyYAML and imports nothing of this project, which need not be installed there.
+Usage: ``./generar-compose.sh FILE N``, which runs this file with the Python that it finds on the host: 3.8 or later. So
+it imports nothing of this project, which need not be installed there, and PyYAML only where it is: current systems
+refuse to have it installed by pip. Without it the file is JSON, which YAML 1.2 contains as its flow style.
 
 A file is one draw: it carries the draw's number (the time at which it was written, unless BETS_DRAW says another), and
 server and agencies speak of that draw only. Starting the same file again goes on with its draw, also after `docker
@@ -12,8 +13,10 @@ a new start in the legacy system.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shlex
 import stat
 import sys
 import tempfile
@@ -106,41 +109,75 @@ def _confined() -> dict[str, Any]:
     }
 
 
-def write_compose(file: Path, clients: int, *, draw: int, project: Path) -> None:
+def write_compose(file: Path, clients: int, *, draw: int, project: Path) -> list[str]:
     """Write the file whole or not at all, and an empty data file for each agency that has none.
 
     Docker would make a folder where a mounted file is missing. An empty one says that there is nothing to send yet.
 
+    Returns:
+        What the user should know before the system starts, a line each.
+
     Raises:
-        Unusable: something cannot be written; the file is what it was.
+        Unusable: something cannot be written or mounted; the file is what it was.
     """
-    target = Path(os.path.realpath(file))
-    root = os.path.relpath(project, target.parent)
-    text = _as_yaml(compose_file(clients, draw=draw, root=root if root.startswith(".") else f"./{root}"))
+    settings = [project / "server" / "config.ini"] + [project / "client" / "config.yaml"] * bool(clients)
+    data = [project / ".data" / f"agency-{agency}.csv" for agency in range(1, clients + 1)]
     try:
+        target = Path(os.path.realpath(file))
+        root = os.path.relpath(project, target.parent)
+        text = _as_yaml(compose_file(clients, draw=draw, root=root if root.startswith(".") else f"./{root}"))
+        _refuse_folders([*settings, *data])
         with _replacing(file, target, text):
-            _add_data_files(project / ".data", clients)
+            _add_data_files(project / ".data", data)
+        return _notes(settings, data)
     except OSError as error:
         raise Unusable(f"{file}: cannot write it: {error.strerror or error}") from error
 
 
 def _as_yaml(holds: Mapping[str, Any]) -> str:
     try:
-        import yaml  # noqa: PLC0415 - the host's Python may lack it, and is told so in one line
-    except ImportError as error:
-        raise Unusable("this Python lacks the package PyYAML: python3 -m pip install PyYAML") from error
+        import yaml  # noqa: PLC0415 - the host's Python may lack it
+    except ImportError:
+        said = "in the JSON style of YAML, since its Python has no PyYAML"
+        return f"# Written by generar-compose.sh, {said}.\n{json.dumps(holds, indent=2, ensure_ascii=False)}\n"
     return "# Written by generar-compose.sh.\n" + str(yaml.safe_dump(holds, sort_keys=False))
 
 
-def _add_data_files(folder: Path, clients: int) -> None:
+def _refuse_folders(mounted: Sequence[Path]) -> None:
+    for path in mounted:
+        if path.is_dir():
+            raise Unusable(
+                f"{path}: is a folder, as Docker makes one where a mounted file is missing; "
+                f"remove it and try again: sudo rmdir {shlex.quote(str(path))}"
+            )
+
+
+def _add_data_files(folder: Path, files: Sequence[Path]) -> None:
     try:
         folder.mkdir(exist_ok=True)
-        for agency in range(1, clients + 1):
-            path = folder / f"agency-{agency}.csv"
+        for path in files:
             if not path.exists():
                 path.touch()
     except OSError as error:
         raise Unusable(f"{error.filename}: cannot make it: {error.strerror or error}") from error
+
+
+def _notes(settings: Sequence[Path], data: Sequence[Path]) -> list[str]:
+    """What keeps the system from working, although its file could be written."""
+    notes = [f"{path}: is missing, and Docker would make a folder of it" for path in settings if not path.exists()]
+    mounted = {path: path.stat() for path in [*settings, *data] if path.exists()}
+    # Elsewhere the engine runs in a machine of its own, whose users are other ones.
+    closed = [path for path, found in mounted.items() if not found.st_mode & stat.S_IROTH and sys.platform == "linux"]
+    if closed:
+        notes.append(f"{_few(closed)}: cannot be read by user 10001 of the containers: chmod o+r")
+    empty = [path for path in data if mounted[path].st_size == 0]
+    if empty and len(empty) < len(data):  # without any data yet, everybody is to probe
+        notes.append(f"{_few(empty)}: no bets in there, and the draw waits for every agency")
+    return notes
+
+
+def _few(paths: Sequence[Path]) -> str:
+    return str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 @contextlib.contextmanager
@@ -198,10 +235,12 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], project: Path) -> 
         clients = _count_of(count, "N", MAX_CLIENTS)
         given = environ.get("BETS_DRAW")
         draw = _count_of(given, "BETS_DRAW", MAX_DRAW) if given else int(time.time())
-        write_compose(Path(file), clients, draw=draw, project=project)
+        notes = write_compose(Path(file), clients, draw=draw, project=project)
     except (Unusable, ValueError) as error:  # ValueError: a NUL in the path
         print(f"generar-compose.sh: {error}", file=sys.stderr)
         return EXIT_USAGE
+    for note in notes:
+        print(f"generar-compose.sh: {note}", file=sys.stderr)
     return 0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import yaml
 
 from bets_client import config as client_config
 from bets_protocol.programs.settings import Setting
+from bets_server import compose
 from bets_server import config as server_config
 from bets_server.compose import MAX_CLIENTS, compose_file, run
 
@@ -26,13 +28,16 @@ DEADLINE_S = 30
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A folder with what the script needs of the project."""
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A folder with what the script needs of the project, where new files may be read by all."""
     folder = tmp_path / "project"
-    for name in ("generar-compose.sh", "src/bets_server/compose.py"):
+    for name in ("generar-compose.sh", "src/bets_server/compose.py", "server/config.ini", "client/config.yaml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(PROJECT / name, folder / name)
-    return folder
+        (folder / name).chmod(0o644)
+    mask = os.umask(0o022)
+    yield folder
+    os.umask(mask)
 
 
 def environment_of(service: dict[str, Any]) -> dict[str, str]:
@@ -178,8 +183,10 @@ def test_a_bad_request_is_one_line_and_changes_nothing(
     assert said in printed.err
     assert out.read_text() == "old"
     assert sorted(path.name for path in project.iterdir()) == [
+        "client",
         "generar-compose.sh",
         "out.yaml",
+        "server",
         "src",
     ]
 
@@ -264,22 +271,140 @@ def test_make_does_not_start_another_number_of_agencies(project: Path) -> None:
     assert make("AGENCIES=4") == (2, said)
     assert [make(), make("AGENCIES=2")] == [(0, ""), (0, "")]
     assert (project / "docker-compose-dev.yaml").read_bytes() == before
+    (project / "docker-compose-dev.yaml").write_text(json.dumps(compose_file(2, draw=7), indent=2), encoding="utf-8")
+    assert [make("AGENCIES=4"), make("AGENCIES=2")] == [(2, said), (0, "")]
 
 
-def test_a_python_without_yaml_is_told_so(project: Path) -> None:
-    """The module alone says what is missing, with exit code 2."""
+def test_a_bare_python_writes_the_same_file(project: Path) -> None:
+    """Without PyYAML, which pip refuses to install on current systems, the file says the same in YAML's JSON style."""
     module = str(project / "src" / "bets_server" / "compose.py")
+    out = project / "out.yaml"
     done = subprocess.run(
-        [sys.executable, "-S", "-I", module, str(project / "out.yaml"), "1"],
-        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
+        [sys.executable, "-S", "-I", module, str(out), "2"],
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        | {"BETS_DRAW": "7"},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
         check=False,
     )
-    said = "generar-compose.sh: this Python lacks the package PyYAML: python3 -m pip install PyYAML\n"
-    assert (2, "", said) == (done.returncode, done.stdout, done.stderr)
-    assert not (project / "out.yaml").exists()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    comment, _, text = out.read_text(encoding="utf-8").partition("\n")
+    assert comment.startswith("# Written by generar-compose.sh, in the JSON style of YAML")
+    assert compose_file(2, draw=7) == json.loads(text) == yaml.safe_load(text)
+
+
+def test_the_script_finds_a_bare_python_or_says_what_to_install(
+    project: Path, script: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """It needs no package, and where there is no Python at all one line names the commands that bring one."""
+    text = (project / "generar-compose.sh").read_text(encoding="utf-8")
+    (project / "generar-compose.sh").write_text(text.replace("/usr/bin/python3", "/nonexistent/python3"))
+    tools = project.parent / "tools"
+    tools.mkdir()
+    for name in ("sh", "readlink", "dirname"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    done = script("project/out.yaml", "1", path=str(tools))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "found no Python 3.8 or later: apt-get install python3 (Debian, Ubuntu)" in done.stderr
+    (tools / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
+    (tools / "python3").chmod(0o755)
+    done = script("project/out.yaml", "1", path=str(tools))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert "in the JSON style" in (project / "out.yaml").read_text(encoding="utf-8").partition("\n")[0]
+
+
+def test_the_module_suits_older_pythons_of_hosts() -> None:
+    """It is written in the language of Python 3.8, as the script promises."""
+    ast.parse(Path(compose.__file__).read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+@pytest.mark.parametrize("name", [".data/agency-2.csv", "server/config.ini", "client/config.yaml"])
+def test_a_folder_that_docker_has_made_is_an_error(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Docker makes a folder where a mounted file is missing: nothing is written, and it is said how to go on."""
+    (project / name).unlink(missing_ok=True)
+    (project / name).mkdir(parents=True)
+    out = project / "out.yaml"
+    assert run([str(out), "2"], {}, project) == 2
+    said = capsys.readouterr().err
+    assert (said.count("\n"), out.exists()) == (1, False)
+    assert said.startswith(f"generar-compose.sh: {project / name}: is a folder, as Docker makes one")
+    assert said.endswith(f"sudo rmdir {project / name}\n")
+    assert not (project / ".data" / "agency-1.csv").exists()
+
+
+def test_what_will_not_work_in_the_containers_is_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Missing settings, files that only their owner may read, and agencies without bets among others that have some."""
+    data = project / ".data"
+    data.mkdir()
+    for agency in (1, 3):
+        (data / f"agency-{agency}.csv").write_text("Ana,Paz,30904465,1999-03-17,7574\n")
+    (data / "agency-3.csv").chmod(0o640)
+    (project / "server" / "config.ini").unlink()
+    assert run([str(project / "out.yaml"), "5"], {}, project) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"generar-compose.sh: {project}/server/config.ini: is missing, and Docker would make a folder of it",
+        f"generar-compose.sh: {data}/agency-3.csv: cannot be read by user 10001 of the containers: chmod o+r",
+        f"generar-compose.sh: {data}/agency-2.csv and 2 more: no bets in there, and the draw waits for every agency",
+    ]
+
+
+def test_a_deleted_working_folder_is_one_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name from the working folder cannot be written there; another one can."""
+    gone = project.parent / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(["out.yaml", "1"], {}, project) == 2
+    assert capsys.readouterr().err == "generar-compose.sh: out.yaml: cannot write it: No such file or directory\n"
+    assert run([str(project / "out.yaml"), "1"], {}, project) == 0
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("goal", ["data", "docker-compose-up"])
+@pytest.mark.parametrize("name", [".data/agency-2.csv", "server/config.ini", "client/config.yaml"])
+def test_make_stops_at_a_folder_that_docker_has_made(project: Path, goal: str, name: str) -> None:
+    """It comes before anything that needs Docker, and is said as the script says it."""
+    shutil.copy2(PROJECT / "Makefile", project)
+    (project / name).unlink(missing_ok=True)
+    (project / name).mkdir(parents=True)
+    done = subprocess.run(
+        ["make", goal, "COMPOSE_FILE=none"],
+        cwd=project,
+        env={**os.environ, "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{name}: is a folder, as Docker makes one where a mounted file is missing")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_data_ends_at_a_file_that_it_cannot_write(project: Path, tmp_path: Path) -> None:
+    """A copy that fails in the middle is not hidden by the next one that works; full files are left as they are."""
+    shutil.copy2(PROJECT / "Makefile", project)
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\n[ $1 = build ] || { mkdir -p .data/.sample && cd .data/.sample && touch 1 2 3; }\n")
+    docker.chmod(0o755)
+    (project / ".data").mkdir()
+    (project / ".data" / "2").symlink_to("missing/2")
+    done = subprocess.run(
+        ["make", "data"],
+        cwd=project,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.defpath}"},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "missing" in done.stderr or "'../2'" in done.stderr
 
 
 def test_the_echo_script_without_docker_says_fail_and_nothing_else(tmp_path: Path) -> None:
