@@ -25,6 +25,7 @@ from typing import IO, Any, BinaryIO
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
 from bets_client.kept import KeptBets
 from bets_protocol import Bet, ConfigError, InvalidMessage, limits
+from bets_protocol.programs.config_files import why_unreadable
 from bets_protocol.programs.stopping import interruptible, raise_if_stopped
 
 FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
@@ -171,7 +172,7 @@ class Source:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: OSError) -> BadInput:
-        return BadInput(f"{self.name}: cannot read it: {error.strerror or error}")
+        return BadInput(f"{self.name}: cannot read it: {why_unreadable(error)}")
 
     def _row(self, line: int, encoded: bytes) -> Bet | BadRow:
         if len(encoded) > MAX_LINE_BYTES:
@@ -302,8 +303,10 @@ def _open_seekable(path: str, name: str) -> BinaryIO | IO[bytes]:
                 return file
             with file:
                 return _spooled(file)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise BadInput(f"{name}: cannot read it: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise BadInput(f"{name}: cannot read it: {why_unreadable(error)}") from error
+    except ValueError as error:  # a NUL in the path
+        raise BadInput(f"{name}: cannot read it: {error}") from error
 
 
 def _spooled(once: BinaryIO) -> IO[bytes]:

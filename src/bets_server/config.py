@@ -49,6 +49,12 @@ def _winning_number(text: str) -> int | None:
         raise ValueError(f"{error}, or {_RANDOM!r}") from None
 
 
+def _store(text: str) -> str:
+    if text.startswith(('"', "'")):  # the schemes are the stores' to know
+        raise ValueError("expected sqlite:///PATH or csv:///PATH")
+    return text
+
+
 def _limit_setting(option: LimitOption) -> Setting:
     name = option.name.upper()
     parse = whole_number(int(option.low), int(option.high)) if option.whole else decimal_number(option.low, option.high)
@@ -74,7 +80,7 @@ SETTINGS = (
         default=None,
     ),
     Setting(name="log_level", env=("LOGGING_LEVEL",), key="LOGGING_LEVEL", parse=log_level, default="INFO"),
-    Setting(name="store", env=("BETS_STORE",), default=DEFAULT_STORE),
+    Setting(name="store", env=("BETS_STORE",), parse=_store, default=DEFAULT_STORE),
     Setting(name="draw", env=("BETS_DRAW",), parse=whole_number(0, 2**32 - 1), default=1),
     Setting(
         name="winning_number",

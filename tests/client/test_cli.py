@@ -320,7 +320,10 @@ def test_of_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "reason"), [("missing.csv", "No such file or directory"), ("", "Is a directory")])
+A_FOLDER = "Is a directory; Docker makes one where a file that it is to mount is missing"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("missing.csv", "No such file or directory"), ("", A_FOLDER)])
 def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, reason: str) -> None:
     path = str(tmp_path / name)
     result = run("send", path, "--agency", "1")
@@ -668,7 +671,7 @@ def links_to(target: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("there", "reason"),
     [
-        (Path.mkdir, "Is a directory"),
+        (Path.mkdir, A_FOLDER),
         (links_to("missing.csv"), "No such file or directory"),
         (links_to("agency.csv"), "Too many levels of symbolic links"),
     ],

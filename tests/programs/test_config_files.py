@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, read: object) -> No
     assert callable(read)
     with pytest.raises(ConfigError, match="nowhere: cannot read the configuration file: No such file"):
         read(str(tmp_path / "nowhere"))
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="Is a directory; Docker makes one where"):
         read(str(tmp_path))
 
 

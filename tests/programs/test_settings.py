@@ -80,6 +80,27 @@ def test_a_repeated_setting_is_a_tuple(
     assert resolve([LISTEN], options, environ, file)["listen"] == value
 
 
+@pytest.mark.parametrize(
+    ("options", "environ", "file", "place"),
+    [
+        ({}, {"PORT": '"12345"'}, {}, "environment PORT"),
+        ({}, {}, {"port": "'12345'"}, "bets.ini: port"),
+        ({"port": '"12345"'}, {}, {}, "--port"),
+    ],
+)
+def test_quotes_that_nobody_takes_away_are_named(
+    options: dict[str, str], environ: dict[str, str], file: dict[str, str], place: str
+) -> None:
+    """`docker run --env-file` and INI files keep them, where a shell and YAML do not."""
+    setting = Setting(name="port", env=("PORT",), key="port", parse=whole_number(0, 65535))
+    with pytest.raises(ConfigError, match="the quotes are part of the value, leave them away") as caught:
+        resolve([setting], options, environ, file, "bets.ini")
+    assert str(caught.value).startswith(f"{place}: ")
+    with pytest.raises(ConfigError) as caught:
+        resolve([setting], {"port": '"'}, {})
+    assert "quotes" not in str(caught.value)
+
+
 def test_an_option_that_is_no_text_is_taken_as_it_is() -> None:
     assert resolve([QUIET], {"quiet": True}, {"BETS_QUIET": "0"})["quiet"] is True
 

@@ -134,6 +134,7 @@ BAD = [
     ("BETS_REVISION", "4", "one of 5, 6, 9"),
     ("BETS_EXIT_AFTER_DRAW", "perhaps", "1, true"),
     ("BETS_GRACE", "-1", "a number from 0 to 3600"),
+    ("BETS_STORE", '"sqlite:///bets.db"', "sqlite:///PATH or csv:///PATH; the quotes are part of the value"),
 ]
 
 

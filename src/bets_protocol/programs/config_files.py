@@ -89,11 +89,19 @@ def _flatten(path: str, node: yaml.Node, key: str, keys: dict[str, str], *, dept
         raise ConfigError(f"{where}: {shown or 'the file'}: expected keys with values, found {what}")
 
 
+def why_unreadable(error: OSError) -> str:
+    """Why a file that a user names cannot be read."""
+    reason = error.strerror or str(error)
+    if isinstance(error, IsADirectoryError):
+        reason += "; Docker makes one where a file that it is to mount is missing"
+    return reason
+
+
 def _text_of(path: str) -> str:
     try:
         with interruptible():  # it may be a pipe that says nothing
             return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the configuration file: {error.strerror or error}") from error
+        raise ConfigError(f"{path}: cannot read the configuration file: {why_unreadable(error)}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: expected UTF-8 text: {error.reason} at byte {error.start}") from error

@@ -156,7 +156,10 @@ def _parsed_one(setting: Setting, origin: str, value: Any) -> Any:
     try:
         return setting.parse(value)
     except ValueError as error:
-        raise ConfigError(f"{origin}: {value!r}: {error}") from error
+        # Neither an INI file nor `docker run --env-file` takes them away, as a shell and YAML do.
+        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+        hint = "; the quotes are part of the value, leave them away" if quoted else ""
+        raise ConfigError(f"{origin}: {value!r}: {error}{hint}") from error
 
 
 # Parsers: each takes text and raises ValueError with what was expected.
