@@ -54,13 +54,20 @@ def control_path(control: str, store: str) -> Path | None:
         return None
     if control:
         if not control.isprintable():
-            raise ConfigError(f"--control: {control!r}: expected a path or {NO_CONTROL!r}")
-        return Path(control)
-    try:
-        path = path_of(store)
-    except ConfigError:
-        return None
-    return path.with_name(path.name + SUFFIX)
+            raise ConfigError(f"--control: {control!r}: expected a printable path in UTF-8, or {NO_CONTROL!r}")
+        path = Path(control)
+    else:
+        try:
+            path = path_of(store)
+        except ConfigError:
+            return None
+        path = path.with_name(path.name + SUFFIX)
+    if not path.is_absolute():
+        try:
+            os.getcwd()
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path}: the working folder was deleted; go to another one") from error
+    return path
 
 
 @contextlib.contextmanager
@@ -110,7 +117,11 @@ def _address(path: Path, doing: str) -> Iterator[str]:
     except OSError as error:
         raise ConnectError(f"{doing}: {error.strerror}") from error
     try:
-        yield str(_DESCRIPTORS / str(folder) / os.path.basename(whole))
+        short = str(_DESCRIPTORS / str(folder) / os.path.basename(whole))
+        excess = len(os.fsencode(short)) - _ADDRESS_BYTES
+        if excess > 0:
+            raise ConnectError(f"{doing}: the name is {excess} bytes too long for a socket; see --control")
+        yield short
     finally:
         os.close(folder)
 

@@ -53,8 +53,8 @@ def export_rows(rows: Iterable[Sequence[object]], path: Path, *, raw: bool = Fal
         ConfigError: the file cannot or must not be written; what was there before is unchanged. Likewise where `rows`
             raises.
     """
-    target = Path(os.path.realpath(path))
     with _refusals(path):
+        target = Path(os.path.realpath(path))
         _require_replaceable(path, target, kept)
         with _replacing(target) as partial:
             return _write_sqlite(rows, partial) if path.suffix in SQLITE_SUFFIXES else _write_csv(rows, partial, raw)

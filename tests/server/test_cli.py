@@ -106,7 +106,12 @@ def test_started_as_a_module(programs: Programs) -> None:
         (["export", "x.csv", "--store", "csv:///none.csv"], ["--store csv:///none.csv: ", "there is no such store"]),
         (["export", "x.csv", "--draw", "x"], ["--draw: 'x': expected"]),
         (["export"], ["Missing argument"]),
-        (["status", "--control", "a\nb"], ["--control: 'a\\nb': expected a path or 'none'"]),
+        (
+            ["status", "--control", "a\nb"],
+            ["--control: 'a\\nb': expected a printable path in UTF-8, or 'none'"],
+        ),
+        (["status", "--control", "a\udcff"], ["--control: 'a\\udcff': expected a printable path in UTF-8"]),
+        (["status", "--store", "sqlite:///."], ["'sqlite:///.' names no file"]),
         (["uploads", "--draw", "x"], ["--draw: 'x': expected"]),
         (["audit", "--format", "xml"], ["--format", "'xml'"]),
         (["void"], ["Missing argument"]),
@@ -130,6 +135,48 @@ def test_wrong_usage(run: Run, tmp_path: Path, arguments: list[str], parts: list
         assert part in result.err
     assert "Traceback" not in result.err
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".csv"] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve", "--listen", "tcp://127.0.0.1:0"],
+        ["status"],
+        ["status", "--control", "x", "--store", "csv:///bets.csv"],
+        ["uploads"],
+        ["void", "1", "--reason", "x"],
+        ["close", "--without", "1", "--reason", "x"],
+        ["audit"],
+        ["winners"],
+        ["export", "-"],
+        ["export", "out.csv", "--store", "{}"],
+        ["certs", "init", "certs"],
+        ["certs", "server", "--dir", "certs"],
+        ["certs", "agency", "1", "--dir", "certs"],
+    ],
+    ids=" ".join,
+)
+def test_a_deleted_working_folder_is_one_line(
+    run: Run, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """Whatever lies there cannot be found, and that is no bug of the program."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    result = run(*(argument.format(store) for argument in arguments))
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert re.search("the working folder was deleted|No such file or directory|there is no authority", result.err)
+
+
+def test_no_command_needs_the_working_folder(
+    run: Run, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every path is absolute, a deleted one is in nobody's way."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for command in (["status"], ["uploads"], ["audit"], ["export", "-"], ["export", f"{tmp_path}/out.csv"]):
+        assert run(*command, "--store", store).code == 0
 
 
 def test_port_in_use(run: Run, tmp_path: Path) -> None:

@@ -321,8 +321,8 @@ def test_app_without_its_control_says_what_it_closes(tmp_path: Path) -> None:
     [
         ({"control": "{folder}/no/control"}, "--control: cannot listen on .*/no/control: no such file or directory"),
         ({"control": "{folder}/a-file"}, "--control: cannot listen on .*/a-file: the path exists and is not a socket"),
-        ({"control": "x" * 200}, "--control: .*: the path has [0-9]+ bytes"),
-        ({"control": "a\nb"}, "--control: .*: expected a path or 'none'"),
+        ({"control": "x" * 200}, "--control: .*: the name is [0-9]+ bytes too long for a socket"),
+        ({"control": "a\nb"}, "--control: .*: expected a printable path in UTF-8, or 'none'"),
         ({"tls_ca": "{folder}/a-file"}, "there are certificates, and no tls:// listener"),
         ({"listen": "tls://127.0.0.1:0"}, "a tls:// listener needs --tls-cert and --tls-key and --tls-ca"),
         (

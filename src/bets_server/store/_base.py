@@ -30,6 +30,8 @@ scheme, and runs `bets_server.store.conformance` against it. What callers and st
 from __future__ import annotations
 
 import abc
+import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +53,12 @@ from bets_server.store._values import (
 
 MAX_DRAW_ID: Final = 0xFFFF_FFFF
 """The wire carries a draw's id as a u32."""
+
+_LONGEST_SUFFIX: Final = 16
+"""Bytes that the names of a store's other files may add to its own, such as -journal and .control."""
+
+MAX_PATH_BYTES: Final = 512 - _LONGEST_SUFFIX
+"""SQLite takes paths of 512 bytes."""
 
 
 class BetStore(abc.ABC):
@@ -307,11 +315,16 @@ def path_of(url: str) -> Path:
         ConfigError: there is none.
     """
     scheme, _, rest = url.partition("://")
-    if not rest.startswith("/") or rest in {"/", "//"} or not rest.isprintable():
-        raise ConfigError(
-            f"{url!r} names no file: expected {scheme}:///PATH (PATH from the working folder) or {scheme}:////PATH"
-        )
-    return Path(rest[1:])
+    path = Path(rest[1:])
+    if not rest.startswith("/") or not path.name:
+        expected = f"{scheme}:///PATH (PATH from the working folder) or {scheme}:////PATH"
+    elif any(0xD800 <= ord(character) <= 0xDFFF for character in rest):  # what Python makes of other bytes
+        expected = "a path in UTF-8"
+    elif not rest.isprintable():
+        expected = "a path of printable characters"
+    else:
+        return path
+    raise ConfigError(f"{url!r} names no file: expected {expected}")
 
 
 def require_place(path: Path, *, create: bool) -> None:
@@ -321,13 +334,49 @@ def require_place(path: Path, *, create: bool) -> None:
         StorageError: says what is in the way.
     """
     try:
-        is_folder, has_parent, exists = path.is_dir(), path.parent.is_dir(), path.exists()
+        if not path.is_absolute():
+            _require_working_folder(path)
+        if not path.parent.is_dir():
+            hint = (
+                "" if path.is_absolute() else f" in {Path.cwd()} (an absolute path takes four slashes after the colon)"
+            )
+            raise StorageError(f"{path}: there is no folder {str(path.parent)!r}{hint}")
+        _require_length(path)
+        found = _found(path)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
-    if is_folder:
+    if found is None:
+        if not create:
+            raise StorageError(f"{path}: there is no such store")
+    elif stat.S_ISDIR(found.st_mode):
         raise StorageError(f"{path}: is a directory; a store is a file")
-    if not has_parent:
-        hint = "" if path.is_absolute() else f" in {Path.cwd()} (an absolute path takes four slashes after the colon)"
-        raise StorageError(f"{path}: there is no folder {str(path.parent)!r}{hint}")
-    if not create and not exists:
-        raise StorageError(f"{path}: there is no such store")
+    elif not stat.S_ISREG(found.st_mode):
+        # A device takes what is written and keeps nothing of it.
+        raise StorageError(f"{path}: is a device, a pipe or a socket; a store is a regular file")
+
+
+def _require_working_folder(path: Path) -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise StorageError(f"{path}: the working folder was deleted; go to another one") from error
+
+
+def _require_length(path: Path) -> None:
+    name, whole = len(os.fsencode(path.name)), len(os.fsencode(os.path.realpath(path)))
+    longest_name = os.pathconf(path.parent, "PC_NAME_MAX") - _LONGEST_SUFFIX
+    if name > longest_name:
+        raise StorageError(
+            f"{path}: the name has {name} bytes; a store's may have {longest_name} there, since other files add to it"
+        )
+    if whole > MAX_PATH_BYTES:
+        raise StorageError(f"{path}: the path has {whole} bytes; a store's may have {MAX_PATH_BYTES}")
+
+
+def _found(path: Path) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise StorageError(f"{path}: is a link to {os.readlink(path)!r}, where there is no file") from error
+        return None

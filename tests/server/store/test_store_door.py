@@ -16,6 +16,7 @@ import pytest
 
 from bets_protocol import ConfigError, StorageError
 from bets_server.store import StoreFull, open_store, register_store, store_schemes
+from bets_server.store._base import MAX_PATH_BYTES
 from bets_server.store._sqlite import open_sqlite
 from bets_server.store.conformance import sample_batch
 
@@ -74,8 +75,10 @@ def test_the_stores_that_come_with_the_server_are_known() -> None:
         ("sqlite:///", "names no file"),
         ("csv:////", "names no file"),
         ("sqlite://bets.db", r"'sqlite://bets\.db' names no file: expected sqlite:///PATH"),
-        ("csv:///a\0b", "names no file"),
-        ("csv:///a\nb", "names no file"),
+        ("sqlite:///.", "names no file: expected sqlite:///PATH"),
+        ("csv:///a\0b", "names no file: expected a path of printable characters"),
+        ("csv:///a\nb", "names no file: expected a path of printable characters"),
+        ("sqlite:///a\udcffb", "names no file: expected a path in UTF-8"),
     ],
 )
 def test_a_url_that_names_no_store_is_a_setting_that_cannot_be_used(url: str, says: str) -> None:
@@ -129,16 +132,51 @@ def test_new_files_are_their_owners_only(scheme: str, tmp_path: Path) -> None:
         ("folder", "folder: is a directory"),
         ("missing/bets", "missing/bets: there is no folder '{}/missing'$"),
         ("file/bets", "file/bets: there is no folder '{}/file'$"),
-        ("n" * 300, "File name too long"),
+        ("n" * 300, "the name has 300 bytes; a store's may have 239 there"),
+        ("n" * 240, "the name has 240 bytes; a store's may have 239 there"),
+        ("dangling", "dangling: is a link to 'nowhere', where there is no file"),
+        ("loop", "loop: Too many levels of symbolic links"),
+        ("pipe", "pipe: is a device, a pipe or a socket; a store is a regular file"),
+        ("null", "null: is a device, a pipe or a socket; a store is a regular file"),
+        ("full", "full: is a device, a pipe or a socket; a store is a regular file"),
     ],
 )
 def test_what_is_in_the_way_is_told(scheme: str, tmp_path: Path, path: str, says: str, *, create: bool) -> None:
     """With the path, and nothing is created."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe")
+    for name, target in (("dangling", "nowhere"), ("loop", "loop"), ("null", "/dev/null"), ("full", "/dev/full")):
+        (tmp_path / name).symlink_to(target)
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(StorageError, match=says.format(re.escape(str(tmp_path)))):
         open_store(f"{scheme}:///{tmp_path}/{path}", create=create)
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_longest_paths_work_and_longer_ones_are_told(scheme: str, tmp_path: Path) -> None:
+    """The names of a store's other files are longer than its own, and SQLite takes 512 bytes of a path."""
+    with open_store(f"{scheme}:///{tmp_path}/{'ñ' * 119}n") as store:
+        store.append([sample_batch([1])])
+    folder = tmp_path
+    while len(str(folder)) < MAX_PATH_BYTES - 210:
+        folder /= "f" * 50
+    folder.mkdir(parents=True)
+    longest = folder / ("n" * (MAX_PATH_BYTES - len(str(folder)) - 1))
+    with open_store(f"{scheme}:///{longest}") as store:
+        store.append([sample_batch([1])])
+    with pytest.raises(StorageError, match=f"the path has {MAX_PATH_BYTES + 1} bytes; a store's may have"):
+        open_store(f"{scheme}:///{longest}n")
+
+
+def test_a_deleted_working_folder_is_told(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path from there leads nowhere, another one does."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(StorageError, match="bets: the working folder was deleted"):
+        open_store(f"{scheme}:///bets")
+    open_store(f"{scheme}:///{tmp_path}/bets").close()
 
 
 def test_a_forgotten_slash_is_told(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
