@@ -30,6 +30,28 @@ sys.stderr.write(" ".join(sorted(set(sys.modules) - before)))
 """
 
 
+ALL_HELP = """
+import sys
+from bets_client.cli import cli
+from bets_client.conformance import examination
+from bets_server.cli import main
+
+def show(group, command, *path):
+    try:
+        group.main(args=[*path, "--help"], prog_name=group.name)
+    except SystemExit as end:
+        if end.code:
+            raise
+    for name, below in getattr(command, "commands", {}).items():
+        show(group, below, *path, name)
+
+show(cli, cli)
+show(main, main)
+for rule in examination.RULES:
+    print(rule.name, rule.expected)
+"""
+
+
 @pytest.mark.parametrize("package", ["bets_protocol", "bets_server", "bets_client"])
 def test_package_is_marked_as_typed(package: str) -> None:
     """Each package carries `py.typed`, so type checkers of its users read its annotations."""
@@ -56,6 +78,21 @@ def test_help_imports_nothing_heavy(program: str) -> None:
     assert run.returncode == 0, run.stderr
     assert "Usage:" in run.stdout
     assert [name for name in run.stderr.split() if name in HEAVY] == []
+
+
+def test_help_survives_an_optimised_python() -> None:
+    """`python -OO` drops docstrings, and users read some of them: the help of commands, and the rules of `conform`."""
+
+    def said(*options: str) -> str:
+        run = subprocess.run(
+            [sys.executable, *options, "-c", ALL_HELP], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (run.returncode, run.stderr) == (0, "")
+        return run.stdout
+
+    usual = said()
+    assert usual.count("Usage: ") > 20
+    assert [said("-O"), said("-OO")] == [usual, usual]
 
 
 @pytest.mark.skipif(not (PROJECT / ".ci").is_dir(), reason="not a checkout: .ci/ is not part of the distribution")

@@ -16,6 +16,7 @@ import attrs
 
 from bets_client.conformance.talk import Answer, Broken, Talk
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, TransportError, UploadStatus, encode
+from bets_protocol.programs.docstrings import docstring_of
 from bets_protocol.programs.tls import SCHEME
 from bets_protocol.transports import Transport
 
@@ -67,7 +68,7 @@ def rule(section: str, revisions: tuple[int, ...], *, draws: bool = False) -> Ca
         return Rule(
             name=check.__name__.replace("_", "-"),
             section=section,
-            expected=" ".join((check.__doc__ or "").split()),
+            expected=" ".join(docstring_of(check).split()),
             revisions=revisions,
             check=check,
             draws=draws,

@@ -20,6 +20,7 @@ import click
 
 from bets_protocol._errors import BetsError
 from bets_protocol.programs import output
+from bets_protocol.programs.docstrings import docstring_of
 from bets_protocol.programs.exit_codes import ExitCode, exit_code_of
 from bets_protocol.programs.loglines import LOGGER_NAME, EventLog, line_handler, one_line, setup_logging
 from bets_protocol.programs.stopping import Stopped, no_more_stops, stop_signals
@@ -46,6 +47,8 @@ class ProgramGroup(click.Group):
         **extra: Any,
     ) -> Any:
         """Run the command line `args` and exit."""
+        if sys.flags.optimize > 1:
+            _restore_help(self)
         for stream in (sys.stdout, sys.stderr):
             output.prepare(stream)
         name = prog_name or self.name or "program"
@@ -92,6 +95,15 @@ class ProgramGroup(click.Group):
         except Exception as error:  # noqa: BLE001 - the top of the program: here a bug gets its line and exit code
             return _bug(name, error)
         return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _restore_help(command: click.Command) -> None:
+    """Give a command and those below it the help that `python -OO` has dropped with the docstrings."""
+    if command.callback is not None and not command.help:
+        command.help = docstring_of(command.callback)
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _restore_help(below)
 
 
 def say_error(name: str, text: str) -> None:
