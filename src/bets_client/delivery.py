@@ -16,7 +16,7 @@ from __future__ import annotations
 import abc
 from typing import TypeVar
 
-from bets_client.dialer import Dialer
+from bets_client.dialer import Dialer, breach
 from bets_client.errors import BadInput, FileChanged, Refused, Unreachable, WrongPeer
 from bets_client.job import Job
 from bets_client.link import TICK_S, Answer, Link, wait_ready
@@ -61,7 +61,8 @@ class Delivery(abc.ABC):
             while not self._finished():
                 self._step(self._link or self._connected())
         except RemoteProtocolError as error:
-            raise self._failed(WrongPeer, self._breach(error)) from error
+            text = breach(self._job.settings.server, error, self._breach(error))
+            raise self._failed(WrongPeer, text) from error
         except _ENDS as error:
             kind = next(kind for kind in _ENDS if isinstance(error, kind))
             raise self._failed(kind, str(error)) from error
@@ -134,20 +135,18 @@ class Delivery(abc.ABC):
         if link.traffic != self._traffic or not self._awaiting():
             self._traffic, self._moved_at = link.traffic, now()
         elif now() - self._moved_at >= self._silence_limit_s:
-            raise self._silent(self._silence_limit_s)
+            raise TransportTimeout(f"the server has been silent for {self._silence_limit_s:g} s{self._silence_means}")
         grace_s = min(TICK_S, self._silence_limit_s)  # a connection made in the last moment may still be answered
         if self._patience.over and now() - self._answered_at >= grace_s:
-            raise TransportTimeout("the server has completed no answer")
+            raise TransportTimeout(f"the server has completed no answer{self._silence_means}")
 
-    def _silent(self, limit_s: float) -> TransportError | ProgramError:
-        return TransportTimeout(f"the server has been silent for {limit_s:g} s")
+    @property
+    def _silence_means(self) -> str:
+        """What follows the news of a silence, where more is known of it."""
+        return ""
 
     def _breach(self, error: RemoteProtocolError) -> str:
-        settings = self._job.settings
-        return (
-            f"{settings.server}: the server breaks the protocol, or speaks another revision than "
-            f"{settings.revision}: {error}"
-        )
+        return f"the server breaks the protocol, or speaks another revision than {self._job.settings.revision}: {error}"
 
     def _say_stopped(self) -> None:
         settings = self._job.settings

@@ -6,10 +6,37 @@ import logging
 
 from bets_client.errors import Refused, Unreachable, WrongPeer
 from bets_client.job import Job
-from bets_client.link import Link, wait_ready
-from bets_client.patience import Backoff, Patience
-from bets_protocol import ConnectError, TransportError
+from bets_client.link import Answer, ForeignPeer, Link, wait_ready
+from bets_client.patience import Backoff, Patience, now
+from bets_protocol import ConnectError, Probe, RemoteProtocolError, TransportError, TransportTimeout
 from bets_protocol.transports import AuthenticationError, HandshakeError
+
+PROBE_REVISION = 8
+"""Revisions 7 and up have probes, all the same one; a connection for a probe is of no other revision."""
+
+_IS_ANYBODY_THERE = Probe(line=b"bets-client: is anybody there?\n")
+
+
+def breach(server: str, error: RemoteProtocolError, otherwise: str) -> str:
+    """What to tell the user where the peer breaks the protocol; `otherwise` where nothing shows what it speaks."""
+    return f"{server}: {error if isinstance(error, ForeignPeer) else otherwise}"
+
+
+def echo_of(link: Link, probe: Probe, wait_s: float) -> list[Answer]:
+    """Send `probe` and wait for it to come back.
+
+    Raises:
+        TransportError: it does not, within `wait_s` seconds or at all.
+        RemoteProtocolError: something else does.
+    """
+    until = now() + wait_s
+    link.queue(probe)
+    while not (answers := link.advance()):
+        left_s = until - now()
+        if left_s <= 0:
+            raise TransportTimeout(f"nothing came back within {wait_s:g} s")
+        wait_ready((link,), left_s)
+    return answers
 
 
 def raise_if_final(server: str, error: TransportError) -> None:
@@ -68,6 +95,27 @@ class Dialer:
         self._job.log.success("connect", level=logging.DEBUG, client_id=self._agency)
         return link
 
+    def is_answered(self, wait_s: float) -> bool:
+        """Whether a server answers there now, a probe on a connection of its own; within `wait_s` seconds.
+
+        Raises:
+            Refused, WrongPeer: as `raise_if_final`; the second also where what answers is no server of ours.
+        """
+        settings = self._job.settings
+        link: Link | None = None
+        try:
+            link = Link.open(settings.server, PROBE_REVISION, timeout_s=wait_s, transports=self._job.transports)
+            self._job.opened.add("connection", link, client_id=self._agency)
+            return bool(echo_of(link, _IS_ANYBODY_THERE, wait_s))
+        except RemoteProtocolError as error:
+            raise WrongPeer(breach(settings.server, error, f"the server sent back something else: {error}")) from error
+        except TransportError as error:
+            raise_if_final(settings.server, error)
+            return False
+        finally:
+            if link is not None:
+                self._job.opened.close(link)
+
     def dial(self) -> Link:
         """Connect, trying again until patience is over.
 
@@ -114,9 +162,13 @@ class Dialer:
         """The server answered: rests begin short again."""
         self._backoff.reset()
 
-    def gave_up(self) -> Unreachable:
-        """The error that an end of patience means."""
+    def gave_up(self, why: str = "") -> Unreachable:
+        """The error that an end of patience means.
+
+        Args:
+            why: empty: as the last connection broke, or did not come about.
+        """
         return Unreachable(
             f"no answer from {self._job.settings.server} for {self._patience.said_s:g} s (--retry-for): "
-            f"{self.last_error or 'it is silent'}"
+            f"{why or self.last_error or 'it is silent'}"
         )

@@ -1,8 +1,8 @@
 """The upload of one input on revision 9: every bet exactly once, whatever happens on the way.
 
 What is said and what an answer means is decided by `UploadMachine`; this module carries it over connections and tells
-the user. A server that has never answered as one of revision 9 is not tried again for ever: another first byte, or
-silence, means that it does not know the revision.
+the user. Another first byte than that of an answer means that the server does not know revision 9. Silence may mean the
+same, or a server that is stopped or being replaced: it is tried again like a lost connection.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from __future__ import annotations
 import logging
 
 from bets_client.delivery import Delivery
-from bets_client.errors import WrongPeer
 from bets_client.job import Job
 from bets_client.link import Answer, Link
-from bets_client.upload_machine import UploadMachine, in_words
+from bets_client.upload_machine import FIRST_ANSWER_S, UploadMachine, in_words
 from bets_protocol import PeerClosed, RemoteProtocolError, TransportError, UploadStatus, Winners
-from bets_protocol.programs.exit_codes import ProgramError
 
-FIRST_ANSWER_S = 10.0
-"""Seconds of silence after which a server that has not answered yet counts as one of another revision."""
+_OLDER = "an older server is spoken to with --revision 8, which cannot promise to store every bet once only"
 
 
 class ExactUpload(Delivery):
@@ -104,21 +101,18 @@ class ExactUpload(Delivery):
     def _silence_limit_s(self) -> float:
         if self.machine.answered_once:
             return super()._silence_limit_s
-        return min(FIRST_ANSWER_S, self._patience.limit_s)
+        return min(FIRST_ANSWER_S, super()._silence_limit_s)
 
-    def _silent(self, limit_s: float) -> TransportError | ProgramError:
-        if not self.machine.answered_once and limit_s >= FIRST_ANSWER_S:
-            return WrongPeer(self._another_revision(f"it has been silent for {limit_s:g} s"))
-        return super()._silent(limit_s)
+    @property
+    def _silence_means(self) -> str:
+        if self.machine.answered_once:
+            return ""
+        return f": it is stopped or being replaced, or it does not know revision 9 ({_OLDER})"
 
     def _breach(self, error: RemoteProtocolError) -> str:
-        return super()._breach(error) if self.machine.answered_once else self._another_revision(str(error))
-
-    def _another_revision(self, why: str) -> str:
-        return (
-            f"{self._job.settings.server}: the server does not seem to know revision 9: {why}; an older server is "
-            "spoken to with --revision 8, which cannot promise to store every bet once only"
-        )
+        if self.machine.answered_once:
+            return super()._breach(error)
+        return f"the server does not seem to know revision 9: {error}; {_OLDER}"
 
     def state(self) -> str:
         machine = self.machine

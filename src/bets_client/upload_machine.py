@@ -38,6 +38,9 @@ from bets_protocol import BetBatch, OpenUpload, RejectCode, UploadStatus, Winner
 ASK_AGAIN_S: Final = 2.0
 """Seconds to wait after INCOMPLETE before the winners are asked for again, on the same connection."""
 
+FIRST_ANSWER_S: Final = 10.0
+"""Seconds of silence at an opening after which the server is connected to again."""
+
 MOST_WINNERS: Final = 16 * limits.MAX_WINNERS
 """Documents that an answer may name in all its lists: sixteen full ones, 1,048,560. The protocol has no such bound, and
 no upload knows how many bets its agency has stored by others. But where one number of 10,000 wins it takes some ten
@@ -224,6 +227,11 @@ class UploadMachine:
     def opening(self) -> bool:
         """Whether the answer to OpenUpload is what comes next."""
         return self._phase is _Phase.OPENING
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the server has said, on this connection, that it waits for the draw."""
+        return self._phase is _Phase.WAITING
 
     @property
     def ask_again_due(self) -> bool:

@@ -7,6 +7,9 @@ What is said is decided elsewhere: by `Question` on revisions 7 and 8, by the ag
 An answer is held back for as long as the draw takes, so on 7 and 8 silence means nothing; on 9 the server gives a sign
 of life every 30 s, and silence is a lost connection. A lost connection is made again and asked again, which the server
 counts once. Patience counts from the beginning of `collect`, and signs of life do not renew it.
+
+Rule: that the draw has not taken place is said only where the server waits for it. On revision 9 it has said so; on 7
+and 8 it has said anything on the connection that asks, or else it answers a probe when patience is over.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ import logging
 
 import attrs
 
-from bets_client.dialer import Dialer
+from bets_client.dialer import Dialer, breach
 from bets_client.errors import BadInput, NotDrawn, Refused, Unreachable, WrongPeer
 from bets_client.job import Job
 from bets_client.link import TICK_S, Link, wait_ready
 from bets_client.patience import Patience, now
-from bets_client.upload_machine import ASK_AGAIN_S, CODES, UploadMachine, in_words
+from bets_client.upload_machine import ASK_AGAIN_S, CODES, FIRST_ANSWER_S, UploadMachine, in_words
 from bets_protocol import (
     ConnectError,
     PeerClosed,
@@ -36,6 +39,9 @@ from bets_protocol import (
 HEARTBEAT_LIMIT_S = 90.0
 """Seconds of silence that count as a lost connection on revision 9: three signs of life that did not come."""
 
+PROBE_S = 5.0
+"""Seconds that a server has at most to answer a probe once patience is over."""
+
 
 class Question:
     """What revisions 7 and 8 say on a connection: the request, once.
@@ -46,6 +52,7 @@ class Question:
 
     reconnect_for: RejectCode | None = None
     ask_again_due = False
+    opening = sealed = False
     awaiting = False  # for a sign of life: there are none
 
     def __init__(self, agency: int) -> None:
@@ -95,6 +102,16 @@ class _Asking:
     incomplete: bool = False
     traffic: int = 0
     moved_at: float | None = None
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the server has said on this connection that it waits for the draw, or else anything at all."""
+        return self.talk.sealed or (isinstance(self.talk, Question) and self.link is not None and self.link.answered)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of the first answer is there, and the rest is not."""
+        return self.link is not None and self.link.begun
 
 
 class WinnersDesk:
@@ -201,10 +218,11 @@ class WinnersDesk:
                 raise
         except RemoteProtocolError as error:
             self._failed(error)
-            raise WrongPeer(
-                f"{self._job.settings.server}: the server breaks the protocol, or speaks another revision than "
+            otherwise = (
+                "the server breaks the protocol, or speaks another revision than "
                 f"{self._job.settings.revision}: agency {asking.agency} asked for its winners: {error}"
-            ) from error
+            )
+            raise WrongPeer(breach(self._job.settings.server, error, otherwise)) from error
         except (Refused, WrongPeer, BadInput) as error:
             self._failed(error)
             kind = next(kind for kind in (Refused, WrongPeer, BadInput) if isinstance(error, kind))
@@ -235,35 +253,67 @@ class WinnersDesk:
     def _check_silence(self, asking: _Asking, link: Link) -> None:
         if asking.moved_at is None or link.traffic != asking.traffic or not asking.talk.awaiting:
             asking.traffic, asking.moved_at = link.traffic, now()
-        elif now() - asking.moved_at >= HEARTBEAT_LIMIT_S:
-            raise TransportTimeout(f"the server has given no sign of life for {HEARTBEAT_LIMIT_S:g} s")
+            return
+        limit_s = min(FIRST_ANSWER_S, self._job.settings.idle_timeout_s) if asking.talk.opening else HEARTBEAT_LIMIT_S
+        if now() - asking.moved_at >= limit_s:
+            raise TransportTimeout(f"the server has given no sign of life for {limit_s:g} s")
 
     def _lost(self, asking: _Asking, link: Link, error: TransportError) -> None:
         asking.link = asking.ask_at = None
+        asking.incomplete = False
         asking.dialer.lost(link, error, unanswered=1)
         asking.retry_at = now() + asking.dialer.rest_s()
 
-    def _gave_up(self, waiting: list[_Asking]) -> NotDrawn | Unreachable:
-        error: NotDrawn | Unreachable
+    def _gave_up(self, waiting: list[_Asking]) -> NotDrawn | Unreachable | Refused | WrongPeer:
+        """Why patience was not enough; logged."""
+        error: NotDrawn | Unreachable | Refused | WrongPeer
         away = [asking for asking in waiting if asking.link is None]
         incomplete = [asking for asking in waiting if asking.incomplete]
-        if away:
-            error = away[0].dialer.gave_up()
-        elif incomplete:
-            error = NotDrawn(
-                f"the draw has not taken place, and cannot: agencies {_listed(incomplete)}: "
-                f"{CODES[RejectCode.INCOMPLETE].advice}"
-            )
-        else:
-            error = NotDrawn(
-                f"the draw has not taken place: agencies {_listed(waiting)} have waited for "
-                f"{self._patience.said_s:g} s (--retry-for); bets-client winners asks again"
-            )
+        try:
+            if away:
+                error = away[0].dialer.gave_up()
+            elif incomplete:
+                error = NotDrawn(
+                    f"the draw has not taken place, and cannot: agencies {_listed(incomplete)}: "
+                    f"{CODES[RejectCode.INCOMPLETE].advice}"
+                )
+            elif silent := self._silent(waiting):
+                error = silent[0].dialer.gave_up(_why_silent(silent))
+            else:
+                error = NotDrawn(
+                    f"the draw has not taken place: agencies {_listed(waiting)} have waited for "
+                    f"{self._patience.said_s:g} s (--retry-for); bets-client winners asks again"
+                )
+        except (Refused, WrongPeer) as found:  # a probe has shown what is there
+            error = found
         self._failed(error)
         return error
 
+    def _silent(self, waiting: list[_Asking]) -> list[_Asking]:
+        """Those of `waiting` of whom nobody knows whether a server waits for the draw with them.
+
+        Raises:
+            Refused, WrongPeer: as `Dialer.is_answered`.
+        """
+        silent = [asking for asking in waiting if not asking.is_waited_for]
+        plain = [asking for asking in silent if isinstance(asking.talk, Question) and not asking.begun]
+        if not plain:
+            return silent
+        wait_s = min(PROBE_S, max(self._patience.limit_s, TICK_S))
+        there = plain[0].dialer.is_answered(wait_s)
+        return [asking for asking in silent if asking not in plain] if there else silent
+
     def _failed(self, error: Exception) -> None:
         self._job.log.fail("consulta_ganadores", error=error)
+
+
+def _why_silent(silent: list[_Asking]) -> str:
+    if any(asking.begun for asking in silent):
+        return "the server has completed no answer"
+    return (
+        f"it has taken the connection of agencies {_listed(silent)} and says nothing: it is stopped or being replaced, "
+        "or nobody is there behind a balancer; bets-client winners asks again"
+    )
 
 
 def _listed(asking: list[_Asking]) -> str:

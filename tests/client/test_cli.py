@@ -388,7 +388,7 @@ def test_nobody_there_ends_with_4(files: list[str]) -> None:
 def test_a_peer_of_another_kind_ends_with_5(files: list[str]) -> None:
     def is_a_web_server(peer: Peer) -> None:
         peer.batch()
-        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        peer.send(b"421 Bad command\r\n\r\n")
 
     with ScriptedServer(is_a_web_server) as server:
         result = run("send", files[0], "--server", server.url, "--revision", "8")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.errors import NotDrawn, Unreachable, WrongPeer
+from bets_client.errors import Unreachable, WrongPeer
 from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer
 from tests.client.test_exact_uploader import failed
 from tests.client.test_exact_uploader import send as send_exactly
@@ -168,7 +168,7 @@ def test_an_answer_that_drips_does_not_outlast_the_deadline(file: Path) -> None:
 
     with ScriptedServer(drips) as server:
         first, second = failed(send_exactly(server, file, retry_for="0.3"), Unreachable)
-    assert first == f"no answer from {server.url} for 0.3 s (--retry-for): the server has completed no answer"
+    assert first.startswith(f"no answer from {server.url} for 0.3 s (--retry-for): the server has completed no answer:")
     assert second == f"agency 1: {file}: the server has not said how many of the 20 bets are stored"
 
 
@@ -177,5 +177,5 @@ def test_winners_that_drip_do_not_outlast_the_deadline() -> None:
         assert peer.winners_request() == 1
         peer.drip(LARGEST_LIST, 0.02)
 
-    with ScriptedServer(drips) as server, pytest.raises(NotDrawn, match=r"agencies 1 have waited for 0\.3 s"):
+    with ScriptedServer(drips) as server, pytest.raises(Unreachable, match="the server has completed no answer"):
         ask(server.url, 1, retry_for="0.3")

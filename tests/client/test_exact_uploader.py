@@ -305,7 +305,7 @@ def test_a_server_that_has_fewer_bets_than_before_gets_them_again(
     assert warning in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("answer", [b"\x00", b"\x01", b"H", b"\x83\x00\x00", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+@pytest.mark.parametrize("answer", [b"\x00", b"\x01", b"H", b"\x83\x00\x00", b"EHLO 400 Bad Request\r\n\r\n"])
 def test_another_first_byte_is_a_server_of_another_revision(file: Path, answer: bytes) -> None:
     """An older one answers Ack 0 and closes. Half a status is a lost connection; no more than that is tried here."""
     has = Stored()
@@ -326,13 +326,28 @@ def test_another_first_byte_is_a_server_of_another_revision(file: Path, answer: 
     assert second == f"agency 1: {file}: the server has not said how many of the 20 bets are stored"
 
 
-def test_silence_instead_of_the_first_answer_is_another_revision(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_instead_of_the_first_answer_is_tried_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a server of another revision, and may be one that is stopped for a moment."""
     monkeypatch.setattr(module, "FIRST_ANSWER_S", 0.3)
-    with ScriptedServer(silent) as server:
-        first, _ = failed(send(server, file), WrongPeer)
-        assert server.accepted == 1
-    assert "does not seem to know revision 9: it has been silent for 0.3 s; " in first
+    has = Stored()
+    with ScriptedServer(silent, silent, has.rest) as server:
+        assert send(server, file).machine.uploaded
+        assert server.accepted == 3
+
+
+@pytest.mark.parametrize("start", [b"", b"\x83\x00\x00"])
+def test_silence_until_the_deadline_is_no_server_and_says_what_it_may_mean(file: Path, start: bytes) -> None:
+    def stops(peer: Peer) -> None:
+        peer.send(start)
+        silent(peer)
+
+    with ScriptedServer(stops) as server:
+        first, second = failed(send(server, file, idle_timeout="0.2", retry_for="1"), Unreachable)
+        assert server.accepted > 1
+    assert first.startswith(f"no answer from {server.url} for 1 s (--retry-for): the server has ")
+    assert "it is stopped or being replaced, or it does not know revision 9" in first
     assert "--revision 8" in first
+    assert second == f"agency 1: {file}: the server has not said how many of the 20 bets are stored"
 
 
 def test_silence_of_a_server_that_has_answered_before_is_a_lost_connection(

@@ -66,12 +66,18 @@ def test_a_lost_connection_is_made_again_and_asked_again() -> None:
     assert asked + central.asked == [1, 1, 1]
 
 
-def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:
-    def holds(peer: Peer) -> None:
-        peer.winners_request()
-        assert peer.at_end()
+def waits(peer: Peer) -> None:
+    """Hold the answer back, as a server does before the draw; a probe is sent back."""
+    kind = peer.exactly(1)
+    if kind != b"\x02":
+        peer.send(kind + peer.stream.recv(1024))
+        return
+    peer.exactly(1)
+    assert peer.at_end()
 
-    with ScriptedServer(holds) as server, pytest.raises(NotDrawn) as caught:
+
+def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    with ScriptedServer(waits) as server, pytest.raises(NotDrawn) as caught:
         ask(server.url, 1, 3, retry_for="0.5")
     assert str(caught.value) == (
         "the draw has not taken place: agencies 1, 3 have waited for 0.5 s (--retry-for); "
@@ -81,13 +87,13 @@ def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[st
 
 
 def test_what_is_known_at_the_deadline_is_kept() -> None:
-    def answers_one(peer: Peer) -> None:
-        if peer.winners_request() == 1:
-            peer.winners("30904465")
+    def answers(peer: Peer) -> None:
+        assert peer.winners_request() == 1
+        peer.winners("30904465")
         peer.at_end()
 
     with (
-        ScriptedServer(answers_one) as server,
+        ScriptedServer(answers, waits) as server,
         working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as job,
     ):
         desk = WinnersDesk(job)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.transports import connect
 from tests.e2e.processes import DEADLINE_S, PROGRAMS, Program, Programs, ServerProgram, wait_until
 from tests.server.raw_bytes import ask, batch, bet
@@ -251,3 +252,23 @@ def test_server_whose_files_may_not_grow_goes_on_when_they_may(programs: Program
     client.expect()
     server.stop()
     assert _stored(programs, 1) == sent
+
+
+def test_a_server_that_stands_still_is_waited_for(programs: Programs) -> None:
+    """The system takes connections for it. It is none of another revision, and none that waits for the draw."""
+    _write_bets(programs.folder, 1, 300, winners=2)
+    server = programs.server("--agencies", "2")
+    ask = ("winners", "--agency", "2", "--server", server.url, "--retry-for", "1")
+    server.send_signal(signal.SIGSTOP)
+    try:
+        sending = _send(programs, 1, server.url, "--idle-timeout", "0.3", "--no-winners")
+        asking = programs.client(*ask).expect(ExitCode.UNREACHABLE)
+        assert "says nothing: it is stopped or being replaced" in asking.err
+        sending.wait_until(
+            lambda: sending.out.count("the server has been silent for 0.3 s: it is stopped") > 1, "rests"
+        )
+    finally:
+        server.send_signal(signal.SIGCONT)
+    sending.expect()
+    assert "the draw has not taken place" in programs.client(*ask).expect(ExitCode.NOT_DRAWN).err
+    server.stop()

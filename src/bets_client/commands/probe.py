@@ -7,22 +7,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bets_client.config import load_settings
-from bets_client.dialer import Dialer, raise_if_final
+from bets_client.dialer import PROBE_REVISION, Dialer, breach, echo_of, raise_if_final
 from bets_client.errors import Unreachable, WrongPeer
 from bets_client.job import Job, working
-from bets_client.link import Link, wait_ready
-from bets_client.patience import Patience, now
+from bets_client.link import wait_ready
+from bets_client.patience import Patience
 from bets_client.report import Report
-from bets_protocol import BetsError, Probe, RemoteProtocolError, TransportError, TransportTimeout
+from bets_protocol import BetsError, Probe, RemoteProtocolError, TransportError
 
 PROBE_RETRY_FOR_S = 10.0
 """Seconds to wait for a server that is not there, unless told otherwise: who probes wants to know."""
 
 ECHO_S = 10.0
 """Seconds for the echo of one line."""
-
-_PROBE_REVISION = 8
-"""Revisions 7 and up have probes, all the same one; a connection for a probe is of no other revision."""
 
 
 def run(options: Mapping[str, Any]) -> None:
@@ -68,23 +65,14 @@ def probes(job: Job, amount: int) -> Iterator[int]:
 
 def _probe(job: Job, probe: Probe) -> None:
     patience = Patience(job.settings.retry_for_s)
-    link = Dialer(job, job.settings.agency, patience, revision=_PROBE_REVISION).dial()
-    link.queue(probe)
+    link = Dialer(job, job.settings.agency, patience, revision=PROBE_REVISION).dial()
     try:
-        _await_echo(link)
+        echo_of(link, probe, ECHO_S)
     except RemoteProtocolError as error:
-        raise WrongPeer(f"{job.settings.server}: the server sent back something else: {error}") from error
+        text = breach(job.settings.server, error, f"the server sent back something else: {error}")
+        raise WrongPeer(text) from error
     except TransportError as error:
         raise_if_final(job.settings.server, error)
         raise Unreachable(f"{job.settings.server}: no echo: {error}") from error
     finally:
         job.opened.close(link)
-
-
-def _await_echo(link: Link) -> None:
-    until = now() + ECHO_S
-    while not link.advance():
-        left_s = until - now()
-        if left_s <= 0:
-            raise TransportTimeout(f"nothing came back within {ECHO_S:g} s")
-        wait_ready((link,), left_s)
