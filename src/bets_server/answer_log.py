@@ -39,11 +39,11 @@ class AnswerLog:
                 self._write_one(work, request, answer, level=logging.DEBUG if answer.is_early else logging.ERROR)
 
     def write_bad_frame(
-        self, peer: str, error: RemoteProtocolError, now: float, *, holder: Holder | None = None
+        self, peer: str, error: RemoteProtocolError, now: float, *, head: bytes = b"", holder: Holder | None = None
     ) -> None:
-        """The line for bytes that are no message."""
+        """The line for bytes that are no message; `head` are the first ones of the connection."""
         if self._complaints.allows_error(peer, error.summary, now, holder=holder):
-            self._log.bad_frame(peer, error)
+            self._log.bad_frame(peer, error, head)
 
     def _write_one(self, work: Work, request: Request, answer: Answer, *, level: int) -> None:
         if isinstance(request, Probe):

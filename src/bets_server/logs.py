@@ -19,6 +19,7 @@ from bets_protocol import (
     decode_bets,
 )
 from bets_protocol.programs.loglines import EventLog
+from bets_protocol.transports import first_bytes_explained
 
 
 class ServerLog:
@@ -70,8 +71,15 @@ class ServerLog:
         self._events.fail("accept_connections", error=error)
 
     def probed(self, ip: str, line: bytes) -> None:
-        """A probe was sent back."""
-        self._events.success("receive_message", ip=ip, msg=line.removesuffix(b"\n").removesuffix(b"\r"))
+        """A probe was sent back; what some balancers say first is one, too."""
+        explained = first_bytes_explained(line) if line.startswith(b"PROXY ") else ""
+        self._events.success(
+            "receive_message",
+            level=logging.WARNING if explained else logging.INFO,
+            ip=ip,
+            msg=line.removesuffix(b"\n").removesuffix(b"\r"),
+            **({"warning": explained} if explained else {}),
+        )
 
     def opened(self, ip: str, request: OpenUpload, stored: int, error: str) -> None:
         """An upload was opened, or refused where there is an `error`."""
@@ -118,9 +126,14 @@ class ServerLog:
     def _refused(self, count: int, error: str) -> None:
         self._events.fail("apuesta_recibida", cantidad=count, error=error)
 
-    def bad_frame(self, ip: str, error: RemoteProtocolError) -> None:
-        """A peer broke the protocol; it is answered and its connection closed."""
-        self._events.fail("receive_message", ip=ip, error=error.summary)
+    def bad_frame(self, ip: str, error: RemoteProtocolError, head: bytes = b"") -> None:
+        """A peer broke the protocol; it is answered and its connection closed.
+
+        Args:
+            head: the first bytes of the connection.
+        """
+        explained = first_bytes_explained(head)
+        self._events.fail("receive_message", ip=ip, error=error.summary + (f": {explained}" if explained else ""))
 
     def sealed_in_vain(self, agency: int, *, expected: int) -> None:
         """An agency has asked for its winners, though the draw does not wait for it."""

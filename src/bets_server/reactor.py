@@ -428,7 +428,9 @@ class Reactor:
             if session.refused is not None and session.closing and not session.refusal_logged:
                 session.refusal_logged = True
                 if not isinstance(session.refused, TruncatedFrame):
-                    self._answer_log.write_bad_frame(session.stream.peer, session.refused, now, holder=session.holder)
+                    self._answer_log.write_bad_frame(
+                        session.stream.peer, session.refused, now, head=session.head, holder=session.holder
+                    )
                     self._slow_down(session, now)
             if self._stop_deadline is not None and session.number not in self._unfinished:
                 self._let_go(session)

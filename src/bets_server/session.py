@@ -35,6 +35,9 @@ READ_AHEAD_BYTES = 65_536
 OUTBOX_BYTES = 65_536
 """Bytes of answers that a peer may leave unread before its next request is left unanswered, and then unread, too."""
 
+HEAD_BYTES = 16
+"""Of a connection, which show what speaks another protocol."""
+
 _RECEIVES_A_READ = 64
 """An encrypted peer may send its bytes one by one: each costs a call, and the others are waiting."""
 
@@ -66,6 +69,7 @@ class Session:
         lingering: `closing`, and the peer may still be sending: its bytes are thrown away until it ends.
         half_closed: `lingering`, and the peer was told that nothing more comes from here.
         ended: the peer has ended its side.
+        head: the first bytes that came, as far as they came in one piece; for the log.
         is_new: nothing was read yet.
         cut_short: the last `read` ended too early, so there may be bytes that no selector knows of.
         agency: whose bets come from here: that of the peer's certificate; where it was asked for none, the one that it
@@ -96,6 +100,7 @@ class Session:
         "ended",
         "frame_since",
         "half_closed",
+        "head",
         "held",
         "held_until",
         "holder",
@@ -130,6 +135,7 @@ class Session:
         self.stream = stream
         self.connection = ServerConnection(revision=revision, encoded=True)
         self.outbox = Outbox()
+        self.head = b""
         self.holder: Holder | None = None
         self.held = False
         self.busy = False
@@ -206,6 +212,7 @@ class Session:
             ReadError: the connection broke.
         """
         self.cut_short = self.is_new = False
+        begins = not self.head
         for _ in range(_RECEIVES_A_READ):
             if self.ended:
                 return
@@ -216,6 +223,8 @@ class Session:
             data = self.stream.receive(room)
             if data is None:
                 return
+            if begins:
+                self.head, begins = data[:HEAD_BYTES], False
             self.connection.receive_data(data)
             self.ended = not data
             if 0 < len(data) < room and not self.stream.hides_bytes:

@@ -143,3 +143,45 @@ def test_wrong_settings(programs: Programs, arguments: list[str], error: str) ->
     failed = programs.run("bets-server", "serve", *arguments, code=ExitCode.USAGE)
     assert error in failed.err
     assert len(failed.err.splitlines()) == 1
+
+
+COMMANDS = (
+    ("send", "agency-1.csv"),
+    *(("send", "agency-1.csv", "--revision", revision) for revision in "5678"),
+    (
+        "bet",
+        "--first-name",
+        "A",
+        "--last-name",
+        "B",
+        "--document",
+        "30904465",
+        "--birthdate",
+        "1999-03-17",
+        "--number=1",
+    ),
+    ("winners",),
+    ("probe",),
+    ("run", "--file", "agency-1.csv"),
+)
+
+
+@pytest.mark.usefixtures("_made_for_us")
+def test_tls_at_a_plain_port_and_plain_at_a_tls_port(programs: Programs) -> None:
+    """Each command ends with 5 at once and says what is wrong; so do the lines of the servers."""
+    encrypted = _server(programs)
+    plain = programs.server("--store", "sqlite:///plain.db")
+    files = ("--tls-cert", "certs/agency-1.pem", "--tls-key", "certs/agency-1.key", "--tls-ca", "certs/ca.pem")
+    for command in COMMANDS:
+        where = ("--agency", "1", "--server")
+        wrong = programs.client(*command, *where, encrypted.url.replace("tls", "tcp")).expect(ExitCode.PROTOCOL)
+        assert "what answers there speaks TLS: write tls://" in wrong.err
+        wrong = programs.client(*command, *where, plain.url.replace("tcp", "tls"), *files).expect(ExitCode.PROTOCOL)
+        assert "it does not speak TLS" in wrong.err
+    told = (
+        "receive_message | result: fail | ip: 127.0.0.1 | error: type at byte 0: expected the type of a message, not 22"
+    )
+    plain.wait_for_line(f"{told}: these bytes begin TLS")
+    encrypted.wait_for_line(
+        "accept_connections | result: fail | ip: 127.0.0.1 | error: cannot talk TLS with 127.0.0.1: it"
+    )

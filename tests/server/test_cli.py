@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
+import selectors
 import signal
 import socket
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -19,6 +22,7 @@ from bets_server.export import FIELDS
 from bets_server.store import open_store
 from bets_server.store.conformance import batch_of
 from tests.e2e.processes import PROGRAMS, Programs
+from tests.foreign import PROXY_1, PROXY_2
 from tests.server.command_line import Result, Run
 from tests.server.serving import Servers
 
@@ -236,6 +240,54 @@ def test_health_of_another_server(run: Run, answer: bytes) -> None:
         thread.join()
     assert result.code == 1
     assert "expected the probe's line back" in result.err
+
+
+@contextlib.contextmanager
+def balancer(url: str, header: bytes) -> Iterator[str]:
+    """Puts `header` before what each client says to the server at `url`."""
+    port = int(url.rpartition(":")[2])
+    ended = threading.Event()
+
+    def pass_on(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            server.sendall(header)
+            with selectors.DefaultSelector() as selector:
+                selector.register(client, selectors.EVENT_READ, server)
+                selector.register(server, selectors.EVENT_READ, client)
+                while not ended.is_set():
+                    for key, _ in selector.select(0.05):
+                        assert isinstance(key.fileobj, socket.socket)
+                        with contextlib.suppress(ConnectionError):
+                            if data := key.fileobj.recv(4096):
+                                key.data.sendall(data)
+                                continue
+                        return
+
+    def listens() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(TimeoutError):
+                pass_on(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+        thread = threading.Thread(target=listens)
+        thread.start()
+        try:
+            yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("revision", [5, 6, 9])
+@pytest.mark.parametrize("header", [PROXY_1, PROXY_2, b""])
+def test_health_behind_a_balancer(run: Run, serve: Servers, revision: int, header: bytes) -> None:
+    """A server that refuses a header refuses every client; the same answer to the probe would be health."""
+    server = serve(revision=revision)
+    with balancer(server.url, header) as url:
+        result = run("health", url)
+    assert result.code == bool(header)
+    assert ("PROXY header" in result.err) == bool(header)
 
 
 def test_winners(run: Run, store: str) -> None:

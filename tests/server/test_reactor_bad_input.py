@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.foreign import FOREIGN
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, document, untyped_batch
 from tests.server.serving import RawClient, Server, Servers, wait_until
 
@@ -218,3 +219,23 @@ def test_bad_batch_harms_only_itself(serve: Servers) -> None:
     server.store.gate.set()
     assert [client.read(1) for client in clients] == [b"\x01" if row % 3 else ACK_0 for row in range(12)]
     assert sorted(server.stored) == sorted(document(row) for row in [100, *range(12)] if row == 100 or row % 3)
+
+
+@pytest.mark.parametrize("revision", [5, 6, 8, 9])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_other_protocols_are_named(serve: Servers, name: str, revision: int) -> None:
+    """The line says what it is; the answer is what it always was: Ack 0, or the line of text that it looks like."""
+    server = serve(revision=revision)
+    said, words = FOREIGN[name]
+    text = revision >= 8 and name in {"PROXY 1", "HTTP"}
+    answer = said.partition(b"\n")[0] + b"\n" if text else ACK_0
+    assert server.client().exchange(said, size=len(answer)) == answer
+    wait_until(lambda: server.logged("receive_message"), "its line")
+    (line,) = [line for line in server.lines if line.startswith("receive_message")]
+    if text:
+        assert line.startswith("receive_message | result: success | ip: 127.0.0.1 | msg: ")
+        assert line.endswith(f" | warning: {words}") == (name == "PROXY 1")
+    else:
+        assert line.startswith("receive_message | result: fail | ip: 127.0.0.1 | error: ")
+        assert line.endswith(f": {words}")
+    assert server.stored == []

@@ -31,6 +31,7 @@ from bets_protocol.transports import (
 from bets_protocol.transports._tcp import SocketAddress, TcpTransport
 from bets_protocol.transports._tls import _name_of
 from tests.certificates import DAY, LOOPBACK, Authority
+from tests.foreign import FOREIGN, PROXY_2
 from tests.transports.tls_ends import DEADLINE_S, accepted, connected, failure_of, listening, paired, raw_client
 
 
@@ -359,6 +360,61 @@ def test_plain_bytes_on_a_tls_port_are_named(said: bytes, server_files: TlsFiles
         assert "cannot talk TLS with 127.0.0.1: it does not speak TLS" in str(refusal)
         while sock.recv(4_096):
             pass
+
+
+@pytest.mark.parametrize("name", [name for name in FOREIGN if name != "TLS"])
+def test_what_a_tls_port_gets_instead_is_named(name: str, server_files: TlsFiles) -> None:
+    """From its first bytes, of whatever protocol."""
+    said, words = FOREIGN[name]
+    with listening(server_files) as listener, raw_client(listener) as sock:
+        sock.sendall(said)
+        with accepted(listener) as server:
+            assert str(failure_of(server)).endswith(words)
+
+
+@pytest.mark.parametrize("said", [b"\x02", b"\x02\x01", b"\x83"])
+def test_a_first_byte_is_enough_for_a_tls_port(said: bytes, server_files: TlsFiles) -> None:
+    """A request for winners has two bytes: its client must not wait for an answer. It is told in the words of TLS."""
+    with listening(server_files) as listener, raw_client(listener) as sock:
+        sock.sendall(said)
+        with accepted(listener) as server:
+            assert isinstance(failure_of(server), HandshakeError)
+            assert not server.handshake_answered
+        assert sock.recv(100) == b"\x15\x03\x03\x00\x02\x02\x0a"
+        assert sock.recv(100) == b""
+
+
+@pytest.mark.parametrize("said", [b"\0", b"\x83", b"\x19", b"H"])
+def test_a_first_byte_is_enough_for_a_client(said: bytes, agency_files: TlsFiles) -> None:
+    """A plain server of ours answers a TLS hello with one byte; nobody waits for more, and nobody tries again."""
+    with listen("tcp://127.0.0.1:0") as listener:
+        url = listener.url.replace("tcp", "tls")
+        future = in_background(
+            lambda: connect(url, timeout_s=DEADLINE_S, transports={"tls": TlsTransport(agency_files)})
+        )
+        with accept(listener, None, DEADLINE_S) as server:
+            server.set_timeout(DEADLINE_S)
+            server.send_all(said)
+            with pytest.raises(HandshakeError, match="it does not speak TLS"):
+                future.result(DEADLINE_S / 2)
+
+
+def test_a_client_behind_a_proxy_header_is_told(server_files: TlsFiles, agency_files: TlsFiles) -> None:
+    """It speaks TLS, and so does the server: what a balancer has put in between is what does not fit."""
+    with listening(server_files) as listener, socket.create_server(("127.0.0.1", 0)) as balancer:
+        url = f"tls://127.0.0.1:{balancer.getsockname()[1]}"
+        future = in_background(
+            lambda: connect(url, timeout_s=DEADLINE_S, transports={"tls": TlsTransport(agency_files)})
+        )
+        front, _ = balancer.accept()
+        with front, raw_client(listener) as back:
+            back.sendall(PROXY_2)
+            back.sendall(front.recv(4_096))
+            with accepted(listener) as server:
+                failure_of(server)
+            front.sendall(back.recv(100))
+            with pytest.raises(HandshakeError, match="such as the PROXY header of a balancer"):
+                future.result(DEADLINE_S)
 
 
 def test_garbage_is_refused_or_waited_for(server_files: TlsFiles) -> None:

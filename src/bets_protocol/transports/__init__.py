@@ -26,7 +26,7 @@ from bets_protocol.transports._base import (
     Transport,
     Url,
 )
-from bets_protocol.transports._foreign import foreign_protocol
+from bets_protocol.transports._foreign import first_bytes_explained, foreign_protocol
 from bets_protocol.transports._registry import connect, known_url, listen, register_transport, transport_schemes
 from bets_protocol.transports._tls import TLS_VERSIONS, TlsFiles, TlsTransport
 from bets_protocol.transports._url import UrlError, parse_url
@@ -46,6 +46,7 @@ __all__ = [
     "Url",
     "UrlError",
     "connect",
+    "first_bytes_explained",
     "foreign_protocol",
     "known_url",
     "listen",

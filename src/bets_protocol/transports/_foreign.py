@@ -39,6 +39,19 @@ def foreign_protocol(head: bytes) -> str:
     return next((name for prefix, name in _PREFIXES.items() if head.startswith(prefix)), "")
 
 
+def first_bytes_explained(head: bytes) -> str:
+    """What an error adds of the first bytes of a connection; empty where they say nothing to whoever reads it.
+
+    Args:
+        head: as for `foreign_protocol`.
+    """
+    name = foreign_protocol(head)
+    if not name:
+        return ""
+    advice = ", which is not read here: have the balancer send none" if "PROXY" in name else ""
+    return f"these bytes begin {name}{advice}"
+
+
 def _begins_tls(head: bytes) -> bool:
     """Whether what is there of a record's kind and version (3.0 to 3.4) is that of TLS."""
     kind, major, minor = head[:1], head[1:2], head[2:3]

@@ -49,20 +49,21 @@ _REFUSALS: Final = {
     "TLSV1_ALERT_DECRYPT_ERROR": "it says that our certificate and our key do not go together",
 }
 
-_PLAIN: Final = "it does not speak TLS: plain bytes, or another protocol"
+NO_TLS: Final = "it does not speak TLS: plain bytes, or another protocol"
 _TOO_OLD: Final = "its version of TLS is too old"
 _DISAGREEMENTS: Final = {
-    "HTTP_REQUEST": _PLAIN,
-    "HTTPS_PROXY_REQUEST": _PLAIN,
-    "WRONG_VERSION_NUMBER": _PLAIN,
-    "PACKET_LENGTH_TOO_LONG": _PLAIN,
-    "RECORD_LAYER_FAILURE": _PLAIN,
-    "UNKNOWN_PROTOCOL": _PLAIN,
+    "HTTP_REQUEST": NO_TLS,
+    "HTTPS_PROXY_REQUEST": NO_TLS,
+    "WRONG_VERSION_NUMBER": NO_TLS,
+    "PACKET_LENGTH_TOO_LONG": NO_TLS,
+    "RECORD_LAYER_FAILURE": NO_TLS,
+    "UNKNOWN_PROTOCOL": NO_TLS,
     "UNSUPPORTED_PROTOCOL": _TOO_OLD,
     "VERSION_TOO_LOW": _TOO_OLD,
     "WRONG_SSL_VERSION": _TOO_OLD,
     "NO_SHARED_CIPHER": "it knows no cipher that we know",
     "NO_SUITABLE_KEY_SHARE": "it knows no curve that we know",
+    "SSLV3_ALERT_UNEXPECTED_MESSAGE": "it got bytes that are no TLS, such as the PROXY header of a balancer in between",
     "TLSV1_ALERT_PROTOCOL_VERSION": "it wants another version of TLS than we do",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "it finds nothing that both ends know, or misses a certificate of ours",
 }

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from bets_protocol.transports._foreign import TLS_KINDS
+
 HEAD_BYTES: Final = 5
 """Of a record: its kind, a version, and how many bytes follow."""
 
-_KINDS: Final = range(20, 25)
 _SPARE: Final = 64
 _CONTENT_BYTES: Final = 1024
 
@@ -38,7 +39,7 @@ class RecordCount:
         at = self._skip
         while at + HEAD_BYTES <= len(data):
             # What is no head, OpenSSL will say; until then it hides no records.
-            body = int.from_bytes(data[at + 3 : at + HEAD_BYTES]) if data[at] in _KINDS else 0
+            body = int.from_bytes(data[at + 3 : at + HEAD_BYTES]) if data[at] in TLS_KINDS else 0
             at += HEAD_BYTES + body
             self._balance += 1
         self._head = data[at:]

@@ -19,6 +19,8 @@ Rules:
 4. Records without content keep no loop busy: a peer that sends more than a few of them for each KiB is refused, and one
    `receive` reads a bounded amount; the descriptor stays readable meanwhile.
 5. When the handshake fails, the peer is told why before anything is raised.
+6. A first byte that begins no record is no TLS, however few bytes follow it. OpenSSL wants five before it looks, and
+   what speaks another protocol may have said all that it says.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ from bets_protocol.transports._base import (
     PeerCertificate,
     Stream,
 )
+from bets_protocol.transports._foreign import TLS_KINDS, first_bytes_explained
 from bets_protocol.transports._sockets import SocketStream, check_timeout
-from bets_protocol.transports._tls_reasons import tls_error
+from bets_protocol.transports._tls_reasons import NO_TLS, tls_error
 from bets_protocol.transports._tls_records import RecordCount
 
 RECORD_BYTES: Final = 16_384
@@ -55,6 +58,10 @@ _READS_AFTER_FAILURE: Final = 8
 _UNASKED_BYTES: Final = 32_768
 _MOST_WAITING_BYTES: Final = 2 * RECORD_BYTES
 _ALERT_BYTES: Final = 7
+_HEAD_BYTES: Final = 16
+
+_UNEXPECTED: Final = b"\x15\x03\x03\x00\x02\x02\x0a"
+"""The alert "unexpected message", fatal: for a peer whose bytes OpenSSL never gets to see."""
 
 
 class TlsStream(Stream):
@@ -76,6 +83,7 @@ class TlsStream(Stream):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
         )
+        self._begun = False  # a byte has come
         self._shaken = False
         self._answered = False
         self._certificate: PeerCertificate | None = None
@@ -317,9 +325,24 @@ class TlsStream(Stream):
             what = "broke off within the handshake" if not self._shaken else "ended without the end that TLS announces"
             self._failure = (None, f"cannot receive from {self.peer}: the connection {what}")
             self._raise_failure(ReadError)
+        if not self._begun:
+            self._begun = True
+            if data[0] not in TLS_KINDS:
+                self._refuse_foreign(data[:_HEAD_BYTES])
         self._records.came(data)
         self._incoming.write(data)
         return True
+
+    def _refuse_foreign(self, head: bytes) -> NoReturn:
+        """The peer does not speak TLS; a client hears so, in case that it does and something else came before."""
+        if self._tls.server_side:
+            self._encrypted += _UNEXPECTED
+        text = f"cannot talk TLS with {self.peer}: {NO_TLS}"
+        if explained := first_bytes_explained(head):
+            text = f"{text}: {explained}"
+        self._failure = (HandshakeError, text)
+        self._end_on_failure()
+        raise HandshakeError(text)
 
     def _send_now(self, data: bytes | bytearray | memoryview) -> int:
         """Encrypts and sends as long as there is room; how many bytes of `data` were taken."""
@@ -442,6 +465,11 @@ class TlsStream(Stream):
         """Tells the peer what is wrong, and then the caller."""
         found, text = tls_error(error, kind, f"{doing} {self.peer}", handshaking=not self._shaken)
         self._failure = (found if issubclass(found, HandshakeError) else None, text)
+        self._end_on_failure()
+        raise found(text) from error
+
+    def _end_on_failure(self) -> None:
+        """Sends what tells the peer why, and the end."""
         with contextlib.suppress(TransportError):
             self._push()
             self._plain.close_writing()
@@ -449,7 +477,6 @@ class TlsStream(Stream):
             for _ in range(_READS_AFTER_FAILURE):
                 if not self._plain.receive(READ_BYTES):
                     break
-        raise found(text) from error
 
     def _explain(self, error: WriteError) -> None:
         """Looks whether the peer's last words say why it takes nothing more, and raises that instead.
