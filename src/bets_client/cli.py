@@ -124,11 +124,14 @@ def bet(**options: Any) -> None:
 @cli.command()
 @_server
 @_revision
+@click.option("--yes", is_flag=True, default=None, help="The agency has sent everything; do not ask back. [BETS_YES]")
 def winners(**options: Any) -> None:
     """Ask again for an agency's winners.
 
-    Asking also says that the agency has sent everything: later bets of it are refused. There is no file and so no
-    upload in this, so it is asked on revision 8 unless --revision says 7.
+    Asking before the draw means: this agency has sent everything. It is sealed, and later bets of it are refused, also
+    where it has sent none. So on a terminal this command asks back, unless --yes is given.
+
+    There is no file and so no upload in this, so it is asked on revision 8 unless --revision says 7.
     """
     from bets_client.commands import winners as command
 

@@ -87,6 +87,7 @@ SETTINGS = (
     Setting(name="draw", env=("BETS_DRAW",), parse=whole_number(0, 2**32 - 1), default=1),
     Setting(name="label", env=("BETS_LABEL",), parse=_label, default=""),
     Setting(name="no_winners", env=("BETS_NO_WINNERS",), parse=boolean, default=False),
+    Setting(name="yes", env=("BETS_YES",), parse=boolean, default=False),
     Setting(name="retry_for", env=("BETS_RETRY_FOR",), parse=decimal_number(0, _MAX_SECONDS)),
     Setting(name="idle_timeout", env=("BETS_IDLE_TIMEOUT",), parse=decimal_number(0.1, _MAX_SECONDS), default=60.0),
     Setting(name="progress", env=("BETS_PROGRESS",), parse=boolean, option="--progress/--no-progress"),
@@ -152,6 +153,7 @@ class ClientSettings:
     draw: int
     label: str
     no_winners: bool
+    yes: bool
     retry_for_s: float
     idle_timeout_s: float
     progress: bool | None

@@ -2,11 +2,16 @@
 
 There is no file here and so no upload, and without one revision 9 has no question: it is asked on revision 8, which
 every server of revision 9 speaks too.
+
+Before the draw that seals the agency, which nobody takes back by asking. So a person at a terminal is asked first; a
+program, which has no terminal, means what it says.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +23,8 @@ from bets_client.job import Job, working
 from bets_client.own_certificate import require_own_agency
 from bets_client.report import AgencyReport, Report
 from bets_client.winners import WinnersDesk
+from bets_protocol.programs.guard import say_error
+from bets_protocol.programs.stopping import Stopped, interruptible
 
 _REVISION = 8
 
@@ -36,6 +43,7 @@ def run(options: Mapping[str, Any]) -> None:
             part = AgencyReport(agency=agency)
             report.agencies.append(part)
             _require_own_agency(job, agency)
+            _require_consent(job, agency)
             desk = WinnersDesk(job)
             desk.ask(agency, None)
             desk.collect()
@@ -49,3 +57,37 @@ def _require_own_agency(job: Job, agency: int) -> None:
     except Refused as error:
         job.log.fail("consulta_ganadores", error=error)
         raise
+
+
+def _require_consent(job: Job, agency: int) -> None:
+    """Have whoever sits at a terminal say that the agency may be sealed, unless --yes has said so.
+
+    Raises:
+        Stopped: they say anything else.
+    """
+    if job.settings.yes or not _is_attended():
+        return
+    say_error(
+        "bets-client",
+        f"asking before the draw means that agency {agency} has sent everything: it is sealed, and later bets of it "
+        "are refused; --yes says so beforehand",
+    )
+    sys.stderr.write(f"Ask for the winners of agency {agency}? [y/N] ")
+    sys.stderr.flush()
+    with interruptible():
+        answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        sys.stderr.write("\n")
+    if answer.strip().lower() not in {"y", "yes"}:
+        say_error("bets-client", "nothing was asked, and the agency is as it was")
+        raise Stopped(signal.SIGINT)
+
+
+def _is_attended() -> bool:
+    """Whether somebody sits at a terminal, sees a question, and can answer it: not to a job in the background."""
+    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # a terminal, but not that of this session
+        return True
