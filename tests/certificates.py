@@ -30,7 +30,7 @@ class Authority:
         ends: until when it is valid, counted from now.
     """
 
-    def __init__(self, folder: Path, *, ends: datetime.timedelta = 30 * DAY) -> None:
+    def __init__(self, folder: Path, *, ends: datetime.timedelta = 90 * DAY) -> None:
         folder.mkdir(exist_ok=True)
         self._folder = folder
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -47,7 +47,7 @@ class Authority:
         *identities: str,
         purposes: Sequence[str] = ("server", "client"),
         starts: datetime.timedelta = 0 * DAY,
-        ends: datetime.timedelta = DAY,
+        ends: datetime.timedelta = 60 * DAY,
     ) -> TlsFiles:
         """A certificate.
 

@@ -7,6 +7,7 @@ each. `guard` logs the last line, `shutdown`.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from bets_protocol import ConfigError
 from bets_protocol.programs.loglines import SILENT, EventLog, setup_logging
 from bets_protocol.programs.settings import format_duration
 from bets_protocol.programs.stopping import Stopped, deferred_stops
-from bets_protocol.programs.tls import client_transports
+from bets_protocol.programs.tls import certificate_warning, client_transports
 from bets_protocol.transports import Transport
 
 
@@ -82,6 +83,14 @@ class Job:
             log_level=settings.log_level,
             batch_max_amount=settings.batch_max,
         )
+        self._warn_of_certificate()
+
+    def _warn_of_certificate(self) -> None:
+        """Log a line where this client's own certificate is out of date, or soon will be."""
+        with contextlib.suppress(ConfigError):  # what cannot be read is for who connects to say
+            warning = certificate_warning(self.transports.get("tls"), datetime.datetime.now(datetime.UTC))
+            if warning is not None:
+                self.log.success("check_certificate", level=logging.WARNING, file=warning[0], warning=warning[1])
 
     def look_at_unused(self, *names: str) -> None:
         """Refuse options, of those `names`, that the revision has no use for.

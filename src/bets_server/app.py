@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import ipaddress
 import os
 import resource
@@ -22,8 +23,8 @@ from bets_protocol.programs.stopping import (
     no_more_stops,
     stop_asked,
 )
-from bets_protocol.programs.tls import server_transports
-from bets_protocol.transports import Listener, Transport, listen, parse_url
+from bets_protocol.programs.tls import certificate_warning, server_transports
+from bets_protocol.transports import Listener, Transport, listen, parse_url, require_file
 from bets_server.config import ServerSettings
 from bets_server.control import control_server
 from bets_server.control_socket import control_path, is_answered
@@ -95,6 +96,7 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
             for listener in listeners:
                 if _reachable_from_outside(listener.url):
                     log.plain_listener(listener.url)
+            tls.look_at_dates()
             log.started(
                 port=next((parse_url(listener.url).port or 0 for listener in listeners), 0),
                 backlog=settings.backlog,
@@ -178,12 +180,21 @@ class _Tls:
         """
         return None if self._pins is None else read_pins(self._pins)
 
+    def look_at_dates(self) -> None:
+        """Says so where the server's own certificate is out of date, or soon will be."""
+        for transport in self.transports.values():
+            warning = certificate_warning(transport, datetime.datetime.now(datetime.UTC))
+            if warning is not None:
+                self._log.certificate_is_out_of_date(*warning)
+
     def reload(self, reactor: Reactor) -> None:
         """Takes what the files hold now; where they cannot be used, all stays."""
         if not self.transports:
             self._log.nothing_to_reload()
             return
         try:
+            if self._pins is not None:
+                require_file(self._pins)  # a pipe would give an empty list now, and all would be locked out
             pins = self.pins()
             for transport in self.transports.values():
                 transport.reload()
@@ -192,6 +203,7 @@ class _Tls:
             return
         reactor.renew_pins(pins)
         self._log.reloaded()
+        self.look_at_dates()
 
 
 class _Hangups:

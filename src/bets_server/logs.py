@@ -152,6 +152,10 @@ class ServerLog:
         """The server was started after its draw, and ends by itself when nobody is left that would ask for winners."""
         self._events.progress("exit_after_draw", timeout=f"{quiet_s:g}")
 
+    def certificate_is_out_of_date(self, file: str, warning: str) -> None:
+        """The server's own certificate has expired, or soon will, or is not valid yet."""
+        self._events.success("check_certificate", level=logging.WARNING, file=file, warning=warning)
+
     def reloaded(self) -> None:
         """The certificates were read anew."""
         self._events.success("reload_certificates")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import ssl
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from bets_client.own_certificate import named_agencies
 from bets_protocol.transports import TlsFiles
 from tests.certificates import DAY, LOOPBACK, Authority
 from tests.client.scripted_server import Central, Peer, ScriptedServer
@@ -170,12 +170,42 @@ def test_a_certificate_that_names_no_agency_is_for_the_server_to_judge(
         assert run("winners", "--agency", "1", "--server", server.url, *options(files)).exit_code == 0
 
 
-def test_what_cannot_be_read_names_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n"])
+def test_what_cannot_be_read_names_nobody(content: bytes | None, agency: TlsFiles, tmp_path: Path) -> None:
     """To say what is wrong with it is for who connects with it."""
-    broken = tmp_path / "broken.pem"
-    broken.write_text("-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n")
-    for path in (broken, tmp_path / "missing.pem", Path("x\0y")):
-        assert named_agencies(path) == []
+    path = tmp_path / "mine.pem"
+    if content is not None:
+        path.write_bytes(content)
+    files = TlsFiles(cert=path, key=agency.key, ca=agency.ca)
+    result = run("winners", "--agency", "1", "--server", "tls://127.0.0.1:1", *options(files))
+    assert result.exit_code == 2
+    assert str(path) in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("starts", "ends", "words"),
+    [
+        (-2 * DAY, -DAY, "the certificate has expired at 20"),
+        (DAY, 60 * DAY, "the certificate is not valid before 20"),
+        (-DAY, 29 * DAY, "Z, in 28 days"),
+        (-DAY, 31 * DAY, ""),
+    ],
+)
+@pytest.mark.parametrize("command", ["send", "winners", "probe"])
+def test_dates_of_the_own_certificate_are_watched(
+    command: str, starts: datetime.timedelta, ends: datetime.timedelta, words: str, authority: Authority, file: str
+) -> None:
+    """One line of the log, whatever the server thinks of it."""
+    files = authority.issue("agency-1", "urn:bets:agency:1", starts=starts, ends=ends)
+    script = echo if command == "probe" else Central(1, {1: []})
+    with ScriptedServer(script, tls=side_of(authority.server())) as server:
+        result = run_command(command, file, "--server", server.url, *options(files))
+    lines = [line for line in result.stdout.splitlines() if "check_certificate" in line]
+    assert len(lines) == bool(words)
+    assert all(
+        f"WARNING  action: check_certificate | result: success | file: {files.cert} | " in line for line in lines
+    )
+    assert all(words in line for line in lines)
 
 
 def test_a_server_whose_certificate_has_expired_gets_nothing(authority: Authority, agency: TlsFiles, file: str) -> None:

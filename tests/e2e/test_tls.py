@@ -9,8 +9,8 @@ import ssl
 import pytest
 
 from bets_protocol.programs.exit_codes import ExitCode
-from tests.certificates import Authority
-from tests.e2e.processes import Program, Programs, ServerProgram
+from tests.certificates import DAY, LOOPBACK, Authority
+from tests.e2e.processes import PROGRAMS, Program, Programs, ServerProgram
 
 ROWS = [f"Ana,Páez,3090446{row},1999-03-17,{7574 if row == 4 else row}" for row in range(10)]
 
@@ -185,3 +185,46 @@ def test_tls_at_a_plain_port_and_plain_at_a_tls_port(programs: Programs) -> None
     encrypted.wait_for_line(
         "accept_connections | result: fail | ip: 127.0.0.1 | error: cannot talk TLS with 127.0.0.1: it"
     )
+
+
+def _in_shell(programs: Programs, command: str) -> Program:
+    """A command line with ``<(...)``, which bash reads."""
+    return programs.start("python", "-c", "import os, sys; os.execvp('bash', ['bash', '-c', sys.argv[1]])", command)
+
+
+@pytest.mark.usefixtures("_made_for_us")
+def test_certificates_from_pipes(programs: Programs) -> None:
+    """Both programs read each once. SIGHUP says that it cannot be read again, and locks nobody out."""
+    pipes = "--tls-cert <(cat certs/{0}.pem) --tls-key <(cat certs/{0}.key) --tls-ca <(cat certs/ca.pem)"
+    bets_server = f"exec {PROGRAMS}/bets-server serve --listen tls://127.0.0.1:0 --log-level DEBUG --agencies 1"
+    server = _in_shell(programs, f"{bets_server} --tls-pins <(cat pins) {pipes.format('server')}")
+    server.wait_for_line("accept_connections | result: in_progress")
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_line("reload_certificates | result: fail | error: /dev/fd/")
+    assert "is no regular file, so what was read from it at the start cannot be read again" in server.out
+    url = server.out.partition("listen: ")[2].split()[0]
+    files = pipes.format("agency-1")
+    for command in ("send agency-1.csv", "winners --agency 1"):
+        client = _in_shell(programs, f"exec {PROGRAMS}/bets-client {command} --server {url} {files}").expect()
+        assert client.results == ["30904464"]
+    server.stop()
+
+
+def test_dates_of_the_servers_certificate(programs: Programs) -> None:
+    """At the start and when it is read anew; a client is told by its own error."""
+    authority = Authority(programs.folder / "certs")
+    authority.issue("server", *LOOPBACK, starts=-2 * DAY, ends=-DAY)
+    server = _server(programs)
+    server.wait_for_line(
+        "check_certificate | result: success | file: certs/server.pem | warning: the certificate has exp"
+    )
+    authority.issue("server", *LOOPBACK, ends=10 * DAY)
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_line(
+        "check_certificate | result: success | file: certs/server.pem | warning: the certificate expires"
+    )
+    authority.issue("server", *LOOPBACK, ends=40 * DAY)
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_line("reload_certificates | result: success", 2)
+    server.stop()
+    assert server.logged("check_certificate") == 2

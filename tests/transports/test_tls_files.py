@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import datetime
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bets_protocol import ConfigError, TransportError
 from bets_protocol.testing._driving import End, accept, drive, in_background
@@ -21,7 +27,8 @@ from bets_protocol.transports import (
     connect,
     listen,
 )
-from tests.certificates import Authority
+from bets_protocol.transports._tls_files import own_certificate
+from tests.certificates import LOOPBACK, Authority
 from tests.transports.tls_ends import DEADLINE_S, connected, listening
 
 
@@ -69,16 +76,17 @@ def connected_or_served(listener: Listener, files: TlsFiles) -> None:
 
 
 def test_a_key_that_others_can_read_is_refused(authority: Authority, tmp_path: Path) -> None:
-    """The error says what to do."""
+    """The error says what to do. Its group may read it, and no more."""
     files = authority.server()
     key = tmp_path / "open.key"
     shutil.copy(files.key or "", key)
-    for mode in (0o640, 0o604, 0o620):
+    for mode in (0o644, 0o604, 0o620, 0o660, 0o601):
         key.chmod(mode)
         with pytest.raises(ConfigError, match=rf"TLS: {key}: others .* \(mode 0{mode:o}\): chmod 600 {key}"):
             listening(TlsFiles(cert=files.cert, key=key, ca=files.ca))
-    key.chmod(0o400)
-    listening(TlsFiles(cert=files.cert, key=key, ca=files.ca)).close()
+    for mode in (0o400, 0o600, 0o440, 0o640):
+        key.chmod(mode)
+        listening(TlsFiles(cert=files.cert, key=key, ca=files.ca)).close()
 
 
 @pytest.mark.parametrize("field", ["cert", "key", "ca"])
@@ -129,6 +137,71 @@ def test_files_that_are_not_given_are_named(agency_files: TlsFiles, server_files
 def test_reload_of_what_was_never_used_reads_nothing(tmp_path: Path) -> None:
     """There is nothing to replace yet."""
     TlsTransport(TlsFiles(cert=tmp_path / "none")).reload()
+
+
+@contextlib.contextmanager
+def piped(files: TlsFiles) -> Iterator[TlsFiles]:
+    """The same files, each as a shell gives it for ``<(...)``: a pipe that gives its bytes once."""
+    with contextlib.ExitStack() as stack:
+
+        def pipe(path: Path | None) -> Path:
+            assert path is not None
+            end, source = os.pipe()
+            stack.callback(os.close, end)
+            os.write(source, path.read_bytes())
+            os.close(source)
+            return Path(f"/dev/fd/{end}")
+
+        yield TlsFiles(cert=pipe(files.cert), key=pipe(files.key), ca=pipe(files.ca))
+
+
+def test_files_may_be_pipes(authority: Authority) -> None:
+    """Each is read once, on both sides, whatever is asked of them and however often."""
+    with piped(authority.server()) as server_files, piped(authority.agency(5)) as client_files:
+        ends = {"server": TlsTransport(server_files), "client": TlsTransport(client_files)}
+        with listen("tls://127.0.0.1:0", transports={"tls": ends["server"]}) as listener:
+
+            def visit() -> Stream:
+                return connect(listener.url, timeout_s=DEADLINE_S, transports={"tls": ends["client"]})
+
+            for _ in range(2):
+                certificates = [end.own_certificate() for end in ends.values()]
+                assert [found.not_after is not None for found in certificates if found is not None] == [True, True]
+                future = in_background(visit)
+                with accept(listener, future, DEADLINE_S) as server, future.result():
+                    end = End(server)
+                    drive(end, until=lambda end=end: not end.stream.handshaking, within_s=DEADLINE_S)  # type: ignore[misc]
+                    assert server.certificate is not None
+            with pytest.raises(ConfigError, match="is no regular file, so what was read from it at the start cannot"):
+                ends["server"].reload()
+
+
+@pytest.mark.parametrize(
+    "ends", [datetime.datetime(2049, 12, 31, tzinfo=datetime.UTC), datetime.datetime(2050, 1, 1, tzinfo=datetime.UTC)]
+)
+def test_dates_of_the_own_certificate(authority: Authority, ends: datetime.datetime) -> None:
+    """As `cryptography` reads them; what is beyond 2049 has another form."""
+    now = datetime.datetime.now(datetime.UTC)
+    files = authority.issue("dated", *LOOPBACK, ends=ends - now)
+    assert files.cert is not None
+    certificate = x509.load_pem_x509_certificate(files.cert.read_bytes())
+    found = TlsTransport(files).own_certificate()
+    assert found is not None
+    assert (found.not_before, found.not_after) == (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+@pytest.mark.parametrize("text", [b"", b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n"])
+def test_no_certificate_has_no_dates(text: bytes) -> None:
+    assert own_certificate(Path("x"), text) is None
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_dates_of_anything(encoded: bytes) -> None:
+    """Bytes that are no certificate have none; nothing is raised."""
+    text = b"-----BEGIN CERTIFICATE-----\n" + base64.b64encode(encoded) + b"\n-----END CERTIFICATE-----\n"
+    found = own_certificate(Path("x"), text)
+    assert found is not None
+    assert (found.not_before is None) == (found.not_after is None)
 
 
 def test_ssl_is_loaded_by_the_first_who_needs_it() -> None:

@@ -53,7 +53,7 @@ def run(options: Mapping[str, Any]) -> None:
 
 def _require_own_agency(job: Job, agency: int) -> None:
     try:
-        require_own_agency(job.settings, agency)
+        require_own_agency(job, agency)
     except Refused as error:
         job.log.fail("consulta_ganadores", error=error)
         raise

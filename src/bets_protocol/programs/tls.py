@@ -6,6 +6,7 @@ error, and not left aside: they would be the only sign that the ``tls://`` was f
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,6 +14,35 @@ from bets_protocol._errors import ConfigError
 from bets_protocol.transports import TlsFiles, TlsTransport, Transport
 
 SCHEME = "tls://"
+
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+
+EXPIRES_SOON = datetime.timedelta(days=30)
+"""How long before its end a certificate is worth a warning."""
+
+
+def certificate_warning(transport: object, now: datetime.datetime) -> tuple[str, str] | None:
+    """What is to be said of the dates of this program's own certificate: its file and the words; None: nothing.
+
+    Args:
+        transport: what connections go over; nothing is said of one without certificates.
+        now: with its time zone.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    own = transport.own_certificate() if isinstance(transport, TlsTransport) else None
+    if own is None or own.not_before is None or own.not_after is None:
+        return None
+    if own.not_after < now:
+        words = f"the certificate has expired at {own.not_after:{_MOMENT}}, and the other end will refuse it"
+    elif own.not_before > now:
+        words = f"the certificate is not valid before {own.not_before:{_MOMENT}}, and the other end will refuse it"
+    elif own.not_after - now < EXPIRES_SOON:
+        words = f"the certificate expires at {own.not_after:{_MOMENT}}, in {(own.not_after - now).days} days"
+    else:
+        return None
+    return str(own.path), words
 
 
 def client_transports(

@@ -29,6 +29,7 @@ from bets_protocol.transports._base import (
 from bets_protocol.transports._foreign import first_bytes_explained, foreign_protocol
 from bets_protocol.transports._registry import connect, known_url, listen, register_transport, transport_schemes
 from bets_protocol.transports._tls import TLS_VERSIONS, TlsFiles, TlsTransport
+from bets_protocol.transports._tls_files import OwnCertificate, require_file
 from bets_protocol.transports._url import UrlError, parse_url
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "HandshakeError",
     "Listener",
     "OutOfDescriptors",
+    "OwnCertificate",
     "PeerCertificate",
     "Stream",
     "TlsFiles",
@@ -52,5 +54,6 @@ __all__ = [
     "listen",
     "parse_url",
     "register_transport",
+    "require_file",
     "transport_schemes",
 ]

@@ -7,7 +7,8 @@ Rules:
    only a server whose certificate of it is for the host of the url, name or address.
 2. TLS 1.3, or 1.2 where that is asked for. No compression, no renegotiation, no resumption, nothing sent early.
 3. A file that cannot be used is an error that names it, before anything listens or connects. So is a key that others
-   on the machine can read.
+   on the machine can read, except for its group.
+4. Each file is read once, and again by `reload` only.
 
 Nothing in here loads `ssl` (20 ms, 6 MB) before a connection or a listener needs it.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +28,7 @@ from bets_protocol._errors import ConfigError, ConnectError, ReadError, Transpor
 from bets_protocol.transports._base import ConnectTimeout, HandshakeError, Listener, Stream, Url
 from bets_protocol.transports._sockets import SocketStream
 from bets_protocol.transports._tcp import TcpTransport
+from bets_protocol.transports._tls_files import OwnCertificate, own_certificate, read_files
 
 if TYPE_CHECKING:
     import ssl
@@ -44,7 +47,7 @@ class TlsFiles:
 
     Args:
         cert: the certificate of this end, and behind it those that lead to its authority, if any are between.
-        key: its private key, without a passphrase, for the eyes of its owner only (mode 0600).
+        key: its private key, without a passphrase, for the eyes of its owner, or of its group too (mode 0600 or 0640).
         ca: the certificate (or several) of the authority that the other end's certificate has to be of.
     """
 
@@ -76,8 +79,9 @@ class TlsTransport:
         self._files = files
         self._minimum = minimum
         self._tcp = tcp or TcpTransport()
-        # Guards the two below: what the files hold, for a client and for a server.
+        # Guards those below: what the files hold, as bytes, for a client and for a server.
         self._lock = threading.Lock()
+        self._texts: Mapping[Path, bytes] | None = None
         self._client: ssl.SSLContext | None = None
         self._server: ssl.SSLContext | None = None
 
@@ -112,27 +116,47 @@ class TlsTransport:
         """Reads the files anew, for connections from now on; those that are open go on as they are.
 
         Raises:
-            ConfigError: a file cannot be used; those that were read before stay in use.
+            ConfigError: a file cannot be used, or is a pipe, which gives its bytes once; those that were read before
+                stay in use.
         """
         with self._lock:
-            client = None if self._client is None else self._load(server=False)
-            server = None if self._server is None else self._load(server=True)
-            self._client, self._server = client, server
+            if self._texts is None:
+                return
+            texts = read_files(self._files, again=True)
+            client = None if self._client is None else self._load(lambda: texts, server=False)
+            server = None if self._server is None else self._load(lambda: texts, server=True)
+            self._texts, self._client, self._server = texts, client, server
+
+    def own_certificate(self) -> OwnCertificate | None:
+        """The certificate of this end; None: there is none, or it is not in PEM form.
+
+        Raises:
+            ConfigError: a file cannot be read.
+        """
+        if self._files.cert is None:
+            return None
+        with self._lock:
+            return own_certificate(self._files.cert, self._read()[self._files.cert])
 
     def _context(self, *, server: bool) -> ssl.SSLContext:
         with self._lock:
             if server:
                 if self._server is None:
-                    self._server = self._load(server=True)
+                    self._server = self._load(self._read, server=True)
                 return self._server
             if self._client is None:
-                self._client = self._load(server=False)
+                self._client = self._load(self._read, server=False)
             return self._client
 
-    def _load(self, *, server: bool) -> ssl.SSLContext:
+    def _read(self) -> Mapping[Path, bytes]:
+        if self._texts is None:
+            self._texts = read_files(self._files)
+        return self._texts
+
+    def _load(self, read: Callable[[], Mapping[Path, bytes]], *, server: bool) -> ssl.SSLContext:
         from bets_protocol.transports._tls_contexts import load_context  # noqa: PLC0415 - only who uses it pays
 
-        return load_context(self._files, minimum=self._minimum, server=server)
+        return load_context(self._files, read, minimum=self._minimum, server=server)
 
 
 def _stream(plain: SocketStream, context: ssl.SSLContext, server_name: str | None) -> TlsStream:

@@ -1,6 +1,7 @@
-"""Reads certificates and keys, and sets the rules of TLS for one side.
+"""Takes certificates and keys, and sets the rules of TLS for one side.
 
-Each file is opened here first, since OpenSSL's errors name none.
+OpenSSL takes a certificate and its key from files only. It gets files in memory with the bytes that were read, since
+theirs may be pipes, and since its errors name none.
 
 No session is ever resumed, since who resumes one is not verified. TLS 1.3 resumes by tickets only, and there are none.
 TLS 1.2 also does by the number of a session that the server has kept: each context of OpenSSL keeps 20,000, for hours,
@@ -9,8 +10,10 @@ and Python has no switch for it. See `_Forgetful`.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import ssl
-import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -23,16 +26,20 @@ _VERSIONS: Final[dict[str, ssl.TLSVersion]] = {"1.2": ssl.TLSVersion.TLSv1_2, "1
 _CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2 only those that authenticate what they encrypt, with keys that a stolen certificate does not open."""
 
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
-
-def load_context(files: TlsFiles, *, minimum: str, server: bool) -> ssl.SSLContext:
+def load_context(
+    files: TlsFiles, read: Callable[[], Mapping[Path, bytes]], *, minimum: str, server: bool
+) -> ssl.SSLContext:
     """The rules for one side, with its certificate.
+
+    Args:
+        read: gives what the files hold, once it is clear that none is missing.
 
     Raises:
         ConfigError: a file is missing, cannot be read or used, or does not go with the others; it names the file.
     """
     _check_complete(files, server=server)
+    texts = read()
     lowest = _VERSIONS[minimum]
     context: ssl.SSLContext
     if not server:
@@ -44,9 +51,9 @@ def load_context(files: TlsFiles, *, minimum: str, server: bool) -> ssl.SSLConte
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _set_rules(context, lowest, server=server)
     if files.ca is not None:
-        _load_authority(context, files.ca)
+        _load_authority(context, files.ca, _text(texts[files.ca]))
     if files.cert is not None and files.key is not None:
-        _load_own(context, files.cert, files.key)
+        _load_own(context, files.cert, files.key, texts)
     return context
 
 
@@ -94,8 +101,7 @@ def _check_complete(files: TlsFiles, *, server: bool) -> None:
         raise ConfigError(f"TLS: not given: {missing[0]}: a certificate and its key go together")
 
 
-def _load_authority(context: ssl.SSLContext, path: Path) -> None:
-    text = _text_of(path, "certificate of an authority")
+def _load_authority(context: ssl.SSLContext, path: Path, text: str) -> None:
     try:
         context.load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
@@ -104,18 +110,18 @@ def _load_authority(context: ssl.SSLContext, path: Path) -> None:
         raise ConfigError(f"TLS: {path}: holds no certificate of an authority, only of others (basicConstraints CA)")
 
 
-def _load_own(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    _check_private(key)
-    if "BEGIN CERTIFICATE" not in _text_of(cert, "certificate"):
+def _load_own(context: ssl.SSLContext, cert: Path, key: Path, texts: Mapping[Path, bytes]) -> None:
+    if "BEGIN CERTIFICATE" not in _text(texts[cert]):
         raise ConfigError(f"TLS: {cert}: holds no certificate in PEM form")
-    if "PRIVATE KEY" not in _text_of(key, "private key"):
+    if "PRIVATE KEY" not in _text(texts[key]):
         raise ConfigError(f"TLS: {key}: holds no private key in PEM form")
 
     def refuse() -> NoReturn:
         raise ConfigError(f"TLS: {key}: the private key has a passphrase, which nobody is there to type")
 
     try:
-        context.load_cert_chain(cert, key, password=refuse)
+        with _in_memory(texts[cert]) as cert_file, _in_memory(texts[key]) as key_file:
+            context.load_cert_chain(cert_file, key_file, password=refuse)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise ConfigError(f"TLS: {key}: is not the private key of the certificate in {cert}") from error
@@ -126,21 +132,15 @@ def _load_own(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         raise ConfigError(f"TLS: {cert} and {key}: cannot be read: {reason_of(error)}") from error
 
 
-def _check_private(key: Path) -> None:
-    try:
-        mode = key.stat().st_mode
-    except OSError as error:
-        raise ConfigError(f"TLS: {key}: cannot read the private key: {reason_of(error)}") from error
-    if mode & _OTHERS:
-        raise ConfigError(
-            f"TLS: {key}: others than its owner can use this private key (mode {stat.S_IMODE(mode):04o}): "
-            f"chmod 600 {key}"
-        )
+@contextlib.contextmanager
+def _in_memory(data: bytes) -> Iterator[str]:
+    """The name of a file that holds `data` and is on no disk."""
+    with os.fdopen(os.memfd_create("bets-tls", os.MFD_CLOEXEC), "wb") as file:
+        file.write(data)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
-def _text_of(path: Path, what: str) -> str:
-    try:
-        # PEM files may say anything around what counts.
-        return path.read_text(encoding="ascii", errors="ignore")
-    except OSError as error:
-        raise ConfigError(f"TLS: {path}: cannot read the {what}: {reason_of(error)}") from error
+def _text(data: bytes) -> str:
+    """PEM files may say anything around what counts."""
+    return data.decode("ascii", "ignore")
