@@ -99,7 +99,8 @@ def send(files: tuple[str, ...], **options: Any) -> None:
     upload, unless --label says otherwise. (Revisions 5 to 8 cannot do that: there, running it again sends all again.)
 
     FILE holds rows of first_name,last_name,document,birthdate,number, in UTF-8 and without a header; `-` is standard
-    input. A file named agency-N.csv is of agency N, unless --agency or the environment says it.
+    input. A file named agency-N.csv is of agency N; of others --agency or the environment says it. Where the two
+    contradict each other nothing is sent.
     """
     from bets_client.commands import send as command
 

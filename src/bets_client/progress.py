@@ -1,5 +1,7 @@
 """What a user sees while an upload runs: a bar on a terminal, elsewhere one plain line every 10 s.
 
+A terminal that knows no escapes (TERM=dumb: an editor's shell, a log of a terminal) is elsewhere.
+
 Both go to standard error and count acknowledged bets. The bar is wiped before a log line and drawn again after it.
 That nobody can see it is never an error.
 """
@@ -29,7 +31,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None, logger: logging.Logger) -> None:
         self._stream = stream
-        self._terminal = stream is not None and stream.isatty()
+        self._terminal = stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
         self._handler = line_handler(logger)
         self._title = ""
         self._done = self._total = 0

@@ -36,8 +36,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def terminal() -> Iterator[tuple[io.TextIOWrapper, Callable[[], str]]]:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[io.TextIOWrapper, Callable[[], str]]]:
     """A terminal's stream, and a function: what was written to it so far."""
+    monkeypatch.setenv("TERM", "xterm")
     ours, theirs = pty.openpty()
     stream = open(theirs, "w", encoding="utf-8")  # noqa: SIM115 - closed below
 
@@ -52,6 +53,19 @@ def terminal() -> Iterator[tuple[io.TextIOWrapper, Callable[[], str]]]:
     yield stream, written
     stream.close()
     os.close(ours)
+
+
+def test_a_terminal_that_knows_no_escapes_gets_plain_lines(
+    clock: Clock, terminal: tuple[io.TextIOWrapper, Callable[[], str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream, written = terminal
+    progress = Progress(stream, logging.getLogger("bets"))
+    progress.start("sending", 100)
+    clock.seconds += 10
+    progress.acknowledged(50)
+    progress.finish()
+    assert written() == "sending: 50 of 100 bets acknowledged (50 %), 10 s\r\n"
 
 
 def test_without_a_terminal_there_is_a_plain_line_every_10_s(clock: Clock) -> None:
