@@ -60,9 +60,10 @@ def test_hangup_while_the_server_starts(programs: Programs) -> None:
     starting.send_signal(signal.SIGHUP)
     end = _open_once_it_is_read(starting, pipe)
     starting.send_signal(signal.SIGHUP)
+    (programs.folder / "file").touch()
+    (programs.folder / "file").replace(pipe)  # a pipe would not be read again
     os.close(end)
     starting.wait_for_line("accept_connections | result: in_progress")
-    os.close(_open_once_it_is_read(starting, pipe))
     starting.wait_for_line("reload_certificates | result: success")
     starting.stop()
 

@@ -188,6 +188,10 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
         lambda log: log.failed_to_reload(ConfigError("ca.pem: no such file")),
         ["ERROR    action: reload_certificates | result: fail | error: ca.pem: no such file"],
     ),
+    (
+        lambda log: log.certificate_is_out_of_date("a.pem", "it has expired"),
+        ["WARNING  action: check_certificate | result: success | file: a.pem | warning: it has expired"],
+    ),
     (lambda log: log.shut_down(), ["INFO     action: shutdown | result: success"]),
 ]
 

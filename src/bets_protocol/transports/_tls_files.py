@@ -59,8 +59,8 @@ def read_files(files: TlsFiles, *, again: bool = False) -> Mapping[Path, bytes]:
     Raises:
         ConfigError: one cannot be read, or the key can be by others; it names the file.
     """
-    kinds = {files.ca: "certificate of an authority", files.cert: "certificate", files.key: "private key"}
-    given = {path: what for path, what in kinds.items() if path is not None}
+    kinds = {files.key: "private key", files.cert: "certificate", files.ca: "certificate of an authority"}
+    given = {path: what for path, what in reversed(kinds.items()) if path is not None}
     if again:
         for path in given:
             require_file(path)
