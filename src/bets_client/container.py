@@ -6,12 +6,18 @@ import sys
 
 from bets_client.cli import cli
 from bets_protocol.programs.first_process import take_stops, use_config_file
+from bets_protocol.programs.stopping import work_begins
 
 CONFIG_FILE = "/config.yaml"
+
+WORK = ("send", "bet", "winners")
+"""The commands for which a SIGTERM that comes too early is no success."""
 
 
 def main() -> None:
     """Run `bets-client` with the command line of this process, `run` if it is empty."""
+    if sys.argv[1:2] and sys.argv[1] in WORK:
+        work_begins()  # the group says so later, and forgets this
     take_stops()
     use_config_file(CONFIG_FILE)
     cli(args=sys.argv[1:] or ["run"], prog_name="bets-client")

@@ -17,7 +17,7 @@ from bets_client.patience import now
 from bets_protocol import BetsError
 from bets_protocol.programs.exit_codes import ExitCode, exit_code_of
 from bets_protocol.programs.output import write_result
-from bets_protocol.programs.stopping import Stopped
+from bets_protocol.programs.stopping import Stopped, work_is_done
 
 
 @attrs.define(kw_only=True)
@@ -93,6 +93,7 @@ class Report:
         else:
             documents = [document for agency in self.agencies for document in agency.winners or ()]
             write_result("".join(f"{document}\n" for document in documents))
+        work_is_done()
 
     def log_winners(self) -> None:
         """Log a line for each agency's winners, all of which are known."""

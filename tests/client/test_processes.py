@@ -91,7 +91,7 @@ def test_sigterm_while_it_cannot_connect(file: str) -> None:
     with unused_port() as port, running("send", file, "--server", f"127.0.0.1:{port}") as process:
         process.until("action: connect | result: fail")
         code, said, err = process.stop(signal.SIGTERM)
-    assert (code, err) == (0, NOTHING_KNOWN.format(file))
+    assert (code, err) == (143, NOTHING_KNOWN.format(file))
     assert said[-3:] == [
         "archivo_enviado | result: in_progress | client_id: 1 | cantidad: 0",
         f"close_file | result: success | file: {file}",
@@ -114,7 +114,7 @@ def test_sigterm_while_connecting_hangs(file: str) -> None:
         process.until("action: config")
         time.sleep(0.3)  # reading the file comes first; a stop during that is as good
         code, said, err = process.stop(signal.SIGTERM)
-    assert (code, said[-1]) == (0, "shutdown | result: success")
+    assert (code, said[-1]) == (143, "shutdown | result: success")
     assert err in ("", NOTHING_KNOWN.format(file))
     assert "connect | result: success" not in "".join(said)
 
@@ -123,7 +123,7 @@ def test_sigterm_in_the_middle_of_a_batch(file: str) -> None:
     with ScriptedServer(waits) as server, running(*sending(file, server)) as process:
         process.until("action: connect | result: success")
         code, said, err = process.stop(signal.SIGTERM)
-    assert (code, err) == (0, NOTHING_KNOWN.format(file))
+    assert (code, err) == (143, NOTHING_KNOWN.format(file))
     assert said[-4:] == [
         "archivo_enviado | result: in_progress | client_id: 1 | cantidad: 0",
         "close_connection | result: success | client_id: 1",
@@ -162,7 +162,7 @@ def test_a_stop_in_the_middle_of_an_upload_says_what_is_stored(file: str, revisi
         window_is_full.clear()
         with running(*sending(file, server), *options, "-q") as process:
             assert window_is_full.wait(DEADLINE_S)
-            assert process.stop(signal.SIGTERM) == (0, [], "")
+            assert process.stop(signal.SIGTERM) == (143, [], "")
     assert code == 130
     assert "archivo_enviado | result: in_progress | client_id: 1 | cantidad: 260" in said
     on_the_way = "390 without an answer, so perhaps stored"
@@ -178,9 +178,9 @@ def test_a_stop_in_the_middle_of_an_upload_says_what_is_stored(file: str, revisi
 @pytest.mark.parametrize(
     ("numbers", "code"),
     [
-        ((signal.SIGTERM,), 0),
+        ((signal.SIGTERM,), 143),
         ((signal.SIGINT,), 130),
-        ((signal.SIGTERM, signal.SIGTERM), 0),
+        ((signal.SIGTERM, signal.SIGTERM), 143),
     ],
 )
 def test_a_signal_while_waiting_for_the_draw(file: str, numbers: tuple[signal.Signals, ...], code: int) -> None:
@@ -223,7 +223,7 @@ def test_sigterm_while_standard_input_gives_nothing() -> None:
     with running("send", "-", "--agency", "1", stdin=subprocess.PIPE) as process:
         process.until("action: config")
         code, said, err = process.stop(signal.SIGTERM)
-    assert (code, said[-1], err) == (0, "shutdown | result: success", "")
+    assert (code, said[-1], err) == (143, "shutdown | result: success", "")
 
 
 def test_sigterm_with_json_still_gives_one_object(file: str) -> None:
@@ -240,7 +240,7 @@ def test_sigterm_with_json_still_gives_one_object(file: str) -> None:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=GRACE_S)
     answer = json.loads(out)
-    assert (process.returncode, answer["result"], answer["exit_code"]) == (0, "stopped", 0)
+    assert (process.returncode, answer["result"], answer["exit_code"]) == (143, "stopped", 143)
     assert err.splitlines()[-1].endswith("action: shutdown | result: success")
 
 

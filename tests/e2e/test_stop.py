@@ -54,7 +54,7 @@ def test_server(programs: Programs) -> None:
         _assert_closed(busy.expect(), "listener", *["connection"] * 5, "workers", "control", "store")
         _assert_closed(interrupted.expect(130), "listener", "workers", "control", "store")
         waiting.wait_for_line("connection | result: fail")
-    _assert_closed(waiting.stop())
+    _assert_closed(waiting.stop(code=143))
 
 
 def test_server_in_the_middle_of_uploads(programs: Programs) -> None:
@@ -109,7 +109,10 @@ def _connecting(url: str) -> int:
 
 
 def test_client(programs: Programs, silent_server: str, full_server: str) -> None:
-    """Connecting, resting between two attempts, sending, probing, waiting for the draw: SIGTERM ends it with 0."""
+    """Connecting, resting between two attempts, sending, probing, waiting for the draw: SIGTERM ends it.
+
+    With 0 where that is the end of a service, as of a probe; with 143 where something was asked for and is not done.
+    """
     programs.run("bets-client", "sample", ".", "--agencies", "1", "--bets", "20000")
     with socket.create_server(("127.0.0.1", 0)) as gone:
         nobody = f"tcp://127.0.0.1:{gone.getsockname()[1]}"
@@ -136,7 +139,11 @@ def test_client(programs: Programs, silent_server: str, full_server: str) -> Non
     for client in closes:
         client.send_signal(signal.SIGTERM)
     for client, closed in closes.items():
-        _assert_closed(client.expect(), *closed, said=NOTHING_KNOWN if client in (resting, sending) else "")
+        _assert_closed(
+            client.expect(0 if client is probing else 143),
+            *closed,
+            said=NOTHING_KNOWN if client in (resting, sending) else "",
+        )
     again = programs.client("winners", *options, silent_server)
     again.wait_for_line("consulta_ganadores | result: in_progress")
     _assert_closed(again.stop(signal.SIGINT, 130), "connection")

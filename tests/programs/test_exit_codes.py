@@ -45,4 +45,5 @@ def test_the_numbers_are_those_of_the_contract() -> None:
         "NOT_DRAWN": 7,
         "STORE_FAILED": 8,
         "INTERRUPTED": 130,
+        "TERMINATED": 143,
     }

@@ -25,11 +25,20 @@ def blocks_sigterm(process: subprocess.Popen[str]) -> bool:
     return bool(int(mask, 16) & BLOCKED_TERM)
 
 
-@pytest.mark.parametrize("module", ["bets_server.container", "bets_client.container"])
-def test_a_stop_that_comes_before_the_program_is_there_is_not_lost(module: str, tmp_path: Path) -> None:
-    """SIGTERM while Python starts: the container's command line ends with 0 and says so."""
+@pytest.mark.parametrize(
+    ("module", "arguments", "code"),
+    [
+        ("bets_server.container", [], 0),
+        ("bets_client.container", [], 0),
+        ("bets_client.container", ["send", "agency-1.csv"], 143),
+    ],
+)
+def test_a_stop_that_comes_before_the_program_is_there_is_not_lost(
+    module: str, arguments: list[str], code: int, tmp_path: Path
+) -> None:
+    """SIGTERM while Python starts: the container's command line ends as it would later, and says so."""
     with subprocess.Popen(
-        ["env", "--block-signal=TERM", sys.executable, "-m", module],
+        ["env", "--block-signal=TERM", sys.executable, "-m", module, *arguments],
         cwd=tmp_path,
         env=clean_environment(SERVER_PORT="0"),
         stdout=subprocess.PIPE,
@@ -42,7 +51,7 @@ def test_a_stop_that_comes_before_the_program_is_there_is_not_lost(module: str, 
             out, err = process.communicate(timeout=DEADLINE_S)
         finally:
             process.kill()
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (code, "")
     assert [(line.action, line.result) for line in read_log(out)] == [("shutdown", "success")]
 
 

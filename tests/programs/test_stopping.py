@@ -20,6 +20,8 @@ from bets_protocol.programs.stopping import (
     raise_if_stopped,
     stop_asked,
     stop_signals,
+    work_begins,
+    work_is_done,
 )
 
 WAIT_S = 20.0
@@ -44,6 +46,19 @@ def test_a_signal_breaks_a_wait_and_knows_its_exit_code(number: signal.Signals, 
     with pytest.raises(Stopped) as caught:
         read_until_stopped(number)
     assert (caught.value.signal, caught.value.exit_code, str(caught.value)) == (number, code, number.name)
+
+
+def test_a_stop_in_the_middle_of_work_is_no_success() -> None:
+    """143, until the work is done; Ctrl-C is 130 in any case."""
+    with stop_signals():
+        assert Stopped(signal.SIGTERM).exit_code == 0
+        work_begins()
+        assert (Stopped(signal.SIGTERM).exit_code, Stopped(signal.SIGINT).exit_code) == (143, 130)
+        work_is_done()
+        assert Stopped(signal.SIGTERM).exit_code == 0
+        work_begins()
+    with stop_signals():
+        assert Stopped(signal.SIGTERM).exit_code == 0
 
 
 def stopped_once_more(closed: list[str]) -> None:

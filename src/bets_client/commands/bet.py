@@ -21,12 +21,14 @@ from bets_client.source import not_utf_8, parse_number, with_found
 from bets_client.uploader import Upload
 from bets_protocol import Bet, BetsError, ConfigError, InvalidMessage
 from bets_protocol.programs.guard import say_error
+from bets_protocol.programs.stopping import work_begins
 
 THE_BET = "the bet"
 
 
 def run(options: Mapping[str, Any]) -> None:
     """Send the bet that `options` and the environment give."""
+    work_begins()
     settings = load_settings(options, os.environ)
     with working(settings) as job:
         job.log_config([require_agency(settings)])

@@ -28,11 +28,12 @@ from bets_client.uploader import Upload
 from bets_client.winners import WinnersDesk
 from bets_protocol import BetsError, ConfigError
 from bets_protocol.programs.guard import say_error
-from bets_protocol.programs.stopping import Stopped
+from bets_protocol.programs.stopping import Stopped, work_begins
 
 
 def run(options: Mapping[str, Any], files: Sequence[str]) -> None:
     """Send `files`, as `options` say."""
+    work_begins()
     settings = load_settings(options, os.environ)
     with working(settings) as job:
         by_agency = files_by_agency(job, files)

@@ -24,13 +24,14 @@ from bets_client.own_certificate import require_own_agency
 from bets_client.report import AgencyReport, Report
 from bets_client.winners import WinnersDesk
 from bets_protocol.programs.guard import say_error
-from bets_protocol.programs.stopping import Stopped, interruptible
+from bets_protocol.programs.stopping import Stopped, interruptible, work_begins
 
 _REVISION = 8
 
 
 def run(options: Mapping[str, Any]) -> None:
     """Get the winners of the agency that `options` and the environment give."""
+    work_begins()
     settings = load_settings(options, os.environ)
     require_winners(settings)
     if settings.exactly_once:

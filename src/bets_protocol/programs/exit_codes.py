@@ -24,6 +24,7 @@ class ExitCode(enum.IntEnum):
     NOT_DRAWN = 7
     STORE_FAILED = 8
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class ProgramError(BetsError):

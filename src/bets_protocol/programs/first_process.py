@@ -13,14 +13,14 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from types import FrameType
 
-from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.programs.guard import say_shutdown
+from bets_protocol.programs.stopping import Stopped
 
 CONFIG_VARIABLE = "BETS_CONFIG"
 
 
 def take_stops() -> None:
-    """Let SIGTERM come from now on: it ends the process with 0, until the program puts its own handler in place.
+    """Let SIGTERM come from now on: it ends the process as `Stopped` says, until the program has its own handler.
 
     Thread: main, while the process has nothing open yet.
     """
@@ -28,10 +28,10 @@ def take_stops() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
+def _end(number: int, _frame: FrameType | None) -> None:
     say_shutdown()
     # Nothing is open yet, and an exception may be lost in a finaliser of the modules that are being loaded.
-    os._exit(ExitCode.DONE)  # pragma: no cover - it ends the process, and what was measured with it
+    os._exit(Stopped(number).exit_code)  # pragma: no cover - it ends the process, and what was measured with it
 
 
 def use_config_file(path: str, environ: MutableMapping[str, str] = os.environ) -> None:

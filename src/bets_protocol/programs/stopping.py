@@ -45,8 +45,10 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 after SIGTERM, which is the way to end a service; 130 after SIGINT."""
-        return ExitCode.INTERRUPTED if self.signal is signal.SIGINT else ExitCode.DONE
+        """130 after SIGINT; after SIGTERM 0, the way to end a service, or 143 where `work_begins` says so."""
+        if self.signal is signal.SIGINT:
+            return ExitCode.INTERRUPTED
+        return ExitCode.TERMINATED if _state.unfinished else ExitCode.DONE
 
 
 @attrs.define
@@ -58,12 +60,14 @@ class _State:
         due: whether its `Stopped` has still to be raised.
         interruptible: whether the handler may raise it at once.
         whole_process: whether there is nothing in the process but the program.
+        unfinished: whether a stop leaves undone what the program was started for.
     """
 
     asked: int | None = None
     due: bool = False
     interruptible: bool = True
     whole_process: bool = False
+    unfinished: bool = False
 
 
 _state = _State()
@@ -90,6 +94,16 @@ def loaded() -> None:
     """
     _state.interruptible = True
     raise_if_stopped()
+
+
+def work_begins() -> None:
+    """Say that the program has something to finish: ended by SIGTERM before `work_is_done`, it does not end with 0."""
+    _state.unfinished = True
+
+
+def work_is_done() -> None:
+    """Say that everything that was asked for is done, and the answer is out."""
+    _state.unfinished = False
 
 
 def stop_asked() -> int | None:
@@ -156,7 +170,7 @@ def stop_signals(*, loading: bool = False, restore: bool = True) -> Iterator[Non
         yield
         return
     _state.asked, _state.due, _state.interruptible = None, False, not loading
-    _state.whole_process = not restore
+    _state.whole_process, _state.unfinished = not restore, False
     before = {number: signal.signal(number, _handle) for number in STOP_SIGNALS}
     try:
         yield
