@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
@@ -134,11 +136,17 @@ def _load_own(context: ssl.SSLContext, cert: Path, key: Path, texts: Mapping[Pat
 
 @contextlib.contextmanager
 def _in_memory(data: bytes) -> Iterator[str]:
-    """The name of a file that holds `data` and is on no disk."""
-    with os.fdopen(os.memfd_create("bets-tls", os.MFD_CLOEXEC), "wb") as file:
-        file.write(data)
-        file.flush()
-        yield f"/proc/self/fd/{file.fileno()}"
+    """The name of a file that holds `data` and is on no disk, where the system has such files."""
+    if sys.platform == "linux":
+        with os.fdopen(os.memfd_create("bets-tls", os.MFD_CLOEXEC), "wb") as file:
+            file.write(data)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:  # macOS: readable by its owner only, and gone in a moment
+        with tempfile.NamedTemporaryFile(prefix="bets-tls-") as file:
+            file.write(data)
+            file.flush()
+            yield file.name
 
 
 def _text(data: bytes) -> str:
