@@ -18,7 +18,7 @@ import attrs
 from bets_client.config import FIRST_REVISIONS, ClientSettings
 from bets_client.progress import Progress
 from bets_protocol import ConfigError
-from bets_protocol.programs.loglines import SILENT, EventLog, setup_logging
+from bets_protocol.programs.loglines import SILENT, EventLog, line_handler, setup_logging
 from bets_protocol.programs.settings import format_duration
 from bets_protocol.programs.stopping import Stopped, deferred_stops
 from bets_protocol.programs.tls import certificate_warning, client_transports
@@ -116,6 +116,7 @@ def working(settings: ClientSettings) -> Iterator[Job]:
 
     Raises:
         ConfigError: the settings lack what an encrypted connection needs, or have it without need.
+        OutputError: the block has ended well, and its log could not be written.
         Stopped: as it came, when everything is closed.
     """
     transports = client_transports(
@@ -143,3 +144,6 @@ def working(settings: ClientSettings) -> Iterator[Job]:
         finally:
             progress.finish()
             opened.close_all()
+    handler = line_handler(logger)
+    if handler is not None:
+        handler.require_written()

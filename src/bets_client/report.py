@@ -16,7 +16,8 @@ from bets_client.job import Job
 from bets_client.patience import now
 from bets_protocol import BetsError
 from bets_protocol.programs.exit_codes import ExitCode, exit_code_of
-from bets_protocol.programs.output import write_result
+from bets_protocol.programs.guard import say_error
+from bets_protocol.programs.output import OutputError, ReaderLeft, write_result
 from bets_protocol.programs.stopping import Stopped, work_is_done
 
 
@@ -78,21 +79,24 @@ class Report:
         """Write the answer when the block ends, however it ends.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: it could not be written, and nothing else has failed.
         """
         try:
             yield
         except BetsError as error:
-            self._write_json("fail", exit_code_of(error), str(error))
+            self._write_failure("fail", exit_code_of(error), str(error))
             raise
         except Stopped as stop:
-            self._write_json("stopped", stop.exit_code)
+            self._write_failure("stopped", stop.exit_code)
             raise
         if self._job.settings.format == "json":
             self._write_json("success", ExitCode.DONE)
         else:
             documents = [document for agency in self.agencies for document in agency.winners or ()]
-            write_result("".join(f"{document}\n" for document in documents))
+            # Who asks for the winners, or wants the answer only, has no use for a run that does not give them. Else
+            # the log is there too, and what it tells is done: the bets are stored.
+            needed = self._command == "winners" or self._job.settings.quiet
+            write_result("".join(f"{document}\n" for document in documents), confirms=not needed)
         work_is_done()
 
     def log_winners(self) -> None:
@@ -100,6 +104,15 @@ class Report:
         for agency in self.agencies:
             whose = {"client_id": agency.agency} if len(self.agencies) > 1 else {}
             self._job.log.success("consulta_ganadores", cant_ganadores=len(agency.winners or ()), **whose)
+
+    def _write_failure(self, result: str, code: ExitCode, error: str | None = None) -> None:
+        """Write what went wrong. That this cannot be written changes nothing: the exit code tells what went wrong."""
+        try:
+            self._write_json(result, code, error)
+        except ReaderLeft:
+            pass
+        except OutputError as failure:
+            say_error("bets-client", str(failure))
 
     def _write_json(self, result: str, code: ExitCode, error: str | None = None) -> None:
         if self._job.settings.format != "json":

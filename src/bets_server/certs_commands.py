@@ -128,4 +128,6 @@ def _maker() -> ModuleType:
 
 
 def _say(whose: str, issued: Issued) -> None:
-    click.echo(f"{whose}: {issued.cert}, {issued.key}, valid until {issued.not_after:%Y-%m-%d}", err=True)
+    from bets_protocol.programs.guard import say_error  # noqa: PLC0415 - as in `_settled`
+
+    say_error(whose, f"{issued.cert}, {issued.key}, valid until {issued.not_after:%Y-%m-%d}")

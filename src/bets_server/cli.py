@@ -177,6 +177,7 @@ def health(url: str, **options: Any) -> int:
 
     For a tls:// URL it shows a certificate; that of the server itself will do.
     """
+    from bets_protocol.programs.guard import say_error
     from bets_protocol.programs.stopping import let_sigterm_kill
     from bets_protocol.programs.tls import client_transports
     from bets_server.config import command_settings
@@ -188,7 +189,7 @@ def health(url: str, **options: Any) -> int:
     files = {name.removeprefix("tls_"): value for name, value in values.items()}
     healthy, reason = is_healthy(url, timeout_s=timeout_s, transports=client_transports(url, minimum=minimum, **files))
     if not healthy:
-        click.echo(f"{url}: {reason}", err=True)
+        say_error(url, reason)
     return 0 if healthy else 1
 
 
@@ -210,6 +211,7 @@ def _answer(
 
     Raises:
         ConfigError: an option cannot be used, or is missing.
+        OutputError: the answer could not be written; what a command was to change has changed.
     """
     from bets_protocol.programs.exit_codes import ExitCode
     from bets_protocol.programs.output import write_result
@@ -223,7 +225,7 @@ def _answer(
     form = arguments.pop("form")
     with asked(place_of(store, draw, control), command, **arguments) as rows:
         text = report(command, form, rows)
-    write_result(text)
+    write_result(text, confirms=form == "text" and command in ("void", "close"))
     return ExitCode.DONE
 
 
@@ -327,7 +329,7 @@ def export(file: str, store: str | None, draw: str | None, control: str | None, 
             let_sigterm_kill()
             signal.raise_signal(signal.SIGTERM)
         raise
-    write_result(said)
+    write_result(said, confirms=True)
 
 
 main.add_command(certs)

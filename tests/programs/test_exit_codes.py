@@ -44,6 +44,7 @@ def test_the_numbers_are_those_of_the_contract() -> None:
         "REFUSED": 6,
         "NOT_DRAWN": 7,
         "STORE_FAILED": 8,
+        "OUTPUT": 9,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
     }

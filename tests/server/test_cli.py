@@ -347,11 +347,11 @@ def test_what_help_says_of_bounds(run: Run) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")
 @pytest.mark.parametrize("arguments", ["--version", "export x.csv", "export -"])
 def test_standard_output_that_is_full(programs: Programs, arguments: str) -> None:
-    """Exit code 1 and one line that says so; the file of an export is there all the same."""
+    """Exit code 9 and one line that says so; the file of an export is there all the same."""
     with open_store(f"sqlite:///{programs.folder}/bets.db") as store:
         store.append([batch_of(BETS)])
     shell = f"from subprocess import *; import sys; sys.exit(call('bets-server {arguments} > /dev/full', shell=True))"
-    done = programs.start("python", "-c", shell, PATH=f"{PROGRAMS}:{os.defpath}").expect(1)
+    done = programs.start("python", "-c", shell, PATH=f"{PROGRAMS}:{os.defpath}").expect(9)
     assert done.err == "bets-server: cannot write to standard output: No space left on device\n"
     assert (programs.folder / "x.csv").exists() == ("x.csv" in arguments)
 

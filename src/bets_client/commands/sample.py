@@ -24,4 +24,4 @@ def run(options: Mapping[str, Any], folder: str) -> None:
         overwrite=settings.overwrite,
     )
     if not settings.quiet:
-        write_result("".join(f"{path}\n" for path in paths))
+        write_result("".join(f"{path}\n" for path in paths), confirms=True)

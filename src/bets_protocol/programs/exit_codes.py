@@ -23,6 +23,7 @@ class ExitCode(enum.IntEnum):
     REFUSED = 6
     NOT_DRAWN = 7
     STORE_FAILED = 8
+    OUTPUT = 9
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -28,6 +28,22 @@ from bets_protocol.programs.stopping import Stopped, no_more_stops, stop_signals
 DEBUG_VARIABLE = "BETS_DEBUG"
 
 
+class _BrokenPipe(Exception):
+    """A BrokenPipeError on its way past click, which would end the process with 1, whosever pipe it is."""
+
+    def __init__(self, cause: BrokenPipeError) -> None:
+        self.cause = cause
+        super().__init__(cause)
+
+
+@contextlib.contextmanager
+def _broken_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _BrokenPipe(error) from error
+
+
 class ProgramGroup(click.Group):
     """A click group that ends the process with one of `ExitCode`, whatever happens in its commands."""
 
@@ -37,6 +53,16 @@ class ProgramGroup(click.Group):
         """Run as the whole process: a signal that comes after the work cannot change the exit code any more."""
         self._is_whole_process = True
         return self.main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """As click's, which prints help here."""
+        with _broken_pipes():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's."""
+        with _broken_pipes():
+            return super().invoke(ctx)
 
     def main(
         self,
@@ -49,6 +75,8 @@ class ProgramGroup(click.Group):
         """Run the command line `args` and exit."""
         if sys.flags.optimize > 1:
             _restore_help(self)
+        if self._is_whole_process:
+            output.occupy_standard_descriptors()
         for stream in (sys.stdout, sys.stderr):
             output.prepare(stream)
         name = prog_name or self.name or "program"
@@ -82,16 +110,18 @@ class ProgramGroup(click.Group):
         except click.ClickException as error:
             _show_usage_error(error)
             return ExitCode.USAGE
+        except output.ReaderLeft as error:
+            return error.exit_code
         except BetsError as error:
             say_error(name, str(error))
             return exit_code_of(error)
-        except BrokenPipeError:  # click's own output: nobody reads it
-            return ExitCode.DONE
+        except _BrokenPipe as error:
+            return ExitCode.DONE if _is_of_click(error.cause) else _bug(name, error.cause)
         except OSError as error:
             if not _is_of_click(error):
                 return _bug(name, error)
             say_error(name, f"cannot write to standard output: {error.strerror}")
-            return ExitCode.BUG
+            return ExitCode.OUTPUT
         except Exception as error:  # noqa: BLE001 - the top of the program: here a bug gets its line and exit code
             return _bug(name, error)
         return result if isinstance(result, int) else ExitCode.DONE
@@ -108,7 +138,7 @@ def _restore_help(command: click.Command) -> None:
 
 def say_error(name: str, text: str) -> None:
     """Tell the user on standard error, on one line for each line of `text`, what went wrong."""
-    _to_stderr("".join(f"{name}: {one_line(line)}\n" for line in text.split("\n")))
+    output.write_remark("".join(f"{name}: {one_line(line)}\n" for line in text.split("\n")))
 
 
 def say_shutdown() -> None:
@@ -149,14 +179,3 @@ def _bug(name: str, error: Exception) -> ExitCode:
 def _show_usage_error(error: click.ClickException) -> None:
     with contextlib.suppress(OSError, ValueError):
         error.show()
-
-
-def _to_stderr(text: str) -> None:
-    stream = sys.stderr
-    if stream is None:
-        return
-    try:
-        stream.write(text)
-        stream.flush()
-    except (OSError, ValueError):
-        output.forsake(stream)

@@ -99,6 +99,7 @@ class LineHandler(logging.Handler):
     def __init__(self, stream: TextIO | None) -> None:
         super().__init__()
         self._stream = stream
+        self._failure: Exception | None = None
         self.before_line: Callable[[], None] | None = None
         self.setFormatter(LineFormatter())
 
@@ -125,11 +126,21 @@ class LineHandler(logging.Handler):
         try:
             stream.write(text)
             stream.flush()
+            self._failure = None
         except BrokenPipeError:
             self._stream = None
             output.forsake(stream)
-        except (OSError, ValueError):  # a full disk may have room again at the next line; a closed file costs nothing
-            pass
+        except (OSError, ValueError) as error:  # a full disk may have room again at the next line
+            self._failure = error
+
+    def require_written(self) -> None:
+        """Check that the last line for standard output was written, for a program whose log tells what it has done.
+
+        Raises:
+            OutputError: it was not. That somebody has closed standard output, or reads it no more, is no failure.
+        """
+        if self._failure is not None and self._stream is sys.stdout:
+            raise output.unwritten(self._failure)
 
 
 def setup_logging(level: int | str = logging.INFO, stream: TextIO | None = None) -> logging.Logger:

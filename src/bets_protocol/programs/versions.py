@@ -20,7 +20,7 @@ def version_option(program: str) -> Callable[[F], F]:
         if wanted and not context.resilient_parsing:
             from bets_protocol import codec_info  # noqa: PLC0415  # not needed for anything else that is quick
 
-            write_result(f"{program} {__version__}, {codec_info()}\n")
+            write_result(f"{program} {__version__}, {codec_info()}\n", confirms=True)
             context.exit()
 
     return click.option(
