@@ -10,12 +10,12 @@ Every reading hashes the bytes as they pass, so that a later one can tell whethe
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import os
 import re
-import shutil
 import stat
 import sys
 import tempfile
@@ -62,6 +62,7 @@ class Source:
 
     Raises:
         BadInput: it cannot be opened.
+        ConfigError: it has to be copied, and the copy cannot be written.
         Stopped: the program was asked to stop; reading raises it as well.
 
     Thread: one.
@@ -297,24 +298,54 @@ def _open_seekable(path: str, name: str) -> BinaryIO | IO[bytes]:
             if path == STDIN:
                 if sys.stdin is None:
                     raise BadInput(f"{name}: standard input is closed")
-                return _spooled(sys.stdin.buffer)
+                return _spooled(sys.stdin.buffer, name)
             file = open(path, "rb")  # noqa: SIM115 - closed by `close`
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file
             with file:
-                return _spooled(file)
+                return _spooled(file, name)
+    except ConfigError:  # a ValueError too
+        raise
     except OSError as error:
         raise BadInput(f"{name}: cannot read it: {why_unreadable(error)}") from error
     except ValueError as error:  # a NUL in the path
         raise BadInput(f"{name}: cannot read it: {error}") from error
 
 
-def _spooled(once: BinaryIO) -> IO[bytes]:
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the source
+def _spooled(once: BinaryIO, name: str) -> IO[bytes]:
+    """A temporary file with all that `once` gives.
+
+    Raises:
+        ConfigError: the copy cannot be written.
+        OSError: `once` cannot be read.
+    """
     try:
-        shutil.copyfileobj(once, copy)
-        copy.flush()  # it is read by its descriptor
+        copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the source
+    except OSError as error:  # its text names the folders that were tried
+        raise _unspooled(name, error.strerror or str(error)) from error
+    try:
+        while chunk := once.read(_READ_BYTES):
+            _append(copy, chunk, name)
     except BaseException:
-        copy.close()
+        with contextlib.suppress(OSError):  # it tries to write the rest again
+            copy.close()
         raise
     return copy
+
+
+def _append(copy: IO[bytes], chunk: bytes, name: str) -> None:
+    try:
+        copy.write(chunk)
+        copy.flush()  # it is read by its descriptor
+    except OSError as error:
+        held = os.fstat(copy.fileno()).st_size
+        raise _unspooled(
+            name, f"in {tempfile.gettempdir()}: {error.strerror or error}, after {held:,} bytes"
+        ) from error
+
+
+def _unspooled(name: str, how: str) -> ConfigError:
+    return ConfigError(
+        f"{name}: cannot copy it to a temporary file: {how}; set TMPDIR to a folder that can be written and has room "
+        "for all of it, or name a file instead"
+    )

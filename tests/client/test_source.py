@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from bets_client.errors import BadInput, BadRow
 from bets_client.source import MAX_LINE_BYTES, Source, agency_in_name, resolve_agency
 from bets_protocol import Bet, ConfigError
+from tests.e2e.processes import DEADLINE_S, PROGRAMS, clean_environment
 
 GOOD = "Santiago Lionel,Lorca,30904465,1999-03-17,7574"
 GOOD_BET = Bet(
@@ -224,6 +227,37 @@ def test_standard_input_that_cannot_be_read_leaves_nothing_open(monkeypatch: pyt
     stream.buffer.close()
     with pytest.raises(BadInput, match="<stdin>: cannot read it"):
         Source("-", 1)
+
+
+@pytest.mark.parametrize(("command", "pipe"), [("check", "-"), ("send --agency 1", "-"), ("check", "/dev/stdin")])
+@pytest.mark.parametrize(
+    ("blocks", "how"),
+    [
+        # The one is met while the copy grows, the other when Python looks for a folder that can be written.
+        (8, r"in .*: File too large, after [48],[0-9]{3} bytes"),
+        (0, r"No usable temporary directory found in \[.*\]"),
+    ],
+)
+def test_a_copy_that_cannot_be_written_is_told_from_what_it_copies(
+    tmp_path: Path, command: str, pipe: str, blocks: int, how: str
+) -> None:
+    """Exit code 2: where the copy lies, how large it got, and what to do; it is the setting that is wrong."""
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -f {blocks}; cat | "$@"', "sh", PROGRAMS / "bets-client", *command.split(), pipe],
+        input=f"{GOOD}\n".encode() * 5_000,
+        cwd=tmp_path,
+        env=clean_environment(PYTHONDONTWRITEBYTECODE="1"),
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    name = "<stdin>" if pipe == "-" else pipe
+    assert done.returncode == 2
+    assert re.fullmatch(
+        f"bets-client: {name}: cannot copy it to a temporary file: {how}; set TMPDIR to a folder that can be written "
+        "and has room for all of it, or name a file instead\n",
+        done.stderr.decode(),
+    ), done.stderr
 
 
 def test_a_file_that_breaks_while_it_is_read_is_named(tmp_path: Path) -> None:
