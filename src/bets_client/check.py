@@ -1,18 +1,23 @@
-"""Validation without a server: what is wrong with which row.
+"""Validation without a server: what is wrong with which row, and which names look wrong.
 
-`send` runs it over all of its files before it sends the first bet, so that a file with a bad row stores nothing.
+`send` runs it over all of its files before it sends the first bet, so that a file with a bad row stores nothing. A name
+that looks wrong is worth a warning and no more: the protocol takes it, and somebody may be called that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 
 from bets_client.errors import BadInput, BadRow
 from bets_client.kept import Keeper, KeptBets
+from bets_client.names import odd_names
 from bets_client.source import Source
 from bets_protocol import Bet
+from bets_protocol.programs.loglines import one_line
+from bets_protocol.programs.output import write_remark
 
 SHOWN_ROWS = 10
 """Bad rows that an error quotes; `check` shows them all."""
@@ -25,19 +30,37 @@ class Checked:
     Attributes:
         good: rows that are bets.
         bad: rows that are not.
+        odd: names in good rows that look wrong.
     """
 
     good: int
     bad: int
+    odd: int
 
 
-def check(source: Source, on_bad: Callable[[BadRow], None], on_good: Callable[[Bet], None] = lambda _: None) -> Checked:
-    """Read all of `source`; tell `on_bad` of each bad row, and `on_good` of each bet.
+class OnOdd(Protocol):
+    """What is told of a name that looks wrong."""
+
+    def __call__(self, line: int, field: str, what: str) -> None:
+        """`what` shows the name and says what is odd about it."""
+
+
+def _not_told(line: int, field: str, what: str) -> None:
+    pass
+
+
+def check(
+    source: Source,
+    on_bad: Callable[[BadRow], None],
+    on_good: Callable[[Bet], None] = lambda _: None,
+    on_odd: OnOdd = _not_told,
+) -> Checked:
+    """Read all of `source`; tell `on_bad` of each bad row, `on_good` of each bet, `on_odd` of names that look wrong.
 
     Raises:
         BadInput: it holds no row, or reading failed.
     """
-    good = bad = 0
+    good = bad = odd = 0
     for row in source.rows():
         if isinstance(row, BadRow):
             bad += 1
@@ -45,16 +68,47 @@ def check(source: Source, on_bad: Callable[[BadRow], None], on_good: Callable[[B
         else:
             good += 1
             on_good(row)
+            if source.may_be_odd:
+                for field, what in odd_names(row):
+                    odd += 1
+                    on_odd(good + bad, field, what)  # every line counts: a blank one is a bad row
     if not good and not bad:
         raise source.empty()
-    return Checked(good=good, bad=bad)
+    return Checked(good=good, bad=bad, odd=odd)
 
 
-def require_good(source: Source, keeper: Keeper | None = None) -> int:
+class NameWarnings:
+    """Warns on standard error of the first names of a file that look wrong.
+
+    Args:
+        name: of the file.
+        shown: how many.
+    """
+
+    def __init__(self, name: str, shown: int) -> None:
+        self._name = name
+        self._left = shown
+
+    def __call__(self, line: int, field: str, what: str) -> None:
+        """As `OnOdd`."""
+        self._left -= 1
+        if self._left >= 0:
+            write_remark(one_line(f"{self._name}:{line}: {field}: warning: {what}") + "\n")
+
+    def summarize(self, count: int, what_to_do: str) -> None:
+        """Say how many there were in all, if any."""
+        if count:
+            names = "1 name that looks" if count == 1 else f"{count:,} names that look"
+            more = f", {-self._left:,} of them not shown" if self._left < 0 else ""
+            write_remark(one_line(f"{self._name}: warning: {names} wrong{more}; {what_to_do}") + "\n")
+
+
+def require_good(source: Source, keeper: Keeper | None = None, *, warn: bool = False) -> int:
     """How many bets `source` holds, all of its rows being good.
 
     Args:
         keeper: where the source may keep its bets for `Source.checked_bets`; None: it reads its file again.
+        warn: whether to warn of names that look wrong.
 
     Raises:
         BadInput: some row is bad; the text has the first ones, a line each. Or it holds no row.
@@ -66,12 +120,15 @@ def require_good(source: Source, keeper: Keeper | None = None) -> int:
             first.append(row)
 
     kept = KeptBets(keeper or Keeper(room=0))
-    found = check(source, keep, kept.add)
+    warnings = NameWarnings(source.name, SHOWN_ROWS if warn else 0)
+    found = check(source, keep, kept.add, warnings)
     if found.bad:
         text = "\n".join(str(row) for row in first)
         if found.bad > len(first):
             text += f"\n{source.name}: {found.bad - len(first)} more bad rows; bets-client check shows them all"
         raise BadInput(f"{text}\n{source.name}: nothing was sent")
+    if warn:
+        warnings.summarize(found.odd, "they are sent as they stand; bets-client check shows them before")
     if keeper is not None:
         kept.pack()
         source.kept = kept

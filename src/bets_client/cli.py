@@ -141,15 +141,25 @@ def winners(**options: Any) -> None:
 
 @cli.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@click.option("-q", "--quiet", is_flag=True, help="Bad rows only, no summary.")
-def check(files: tuple[str, ...], quiet: bool) -> int:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="BETS_FORMAT",
+    metavar="text|json",
+    help="json: an object for each finding and each file. [BETS_FORMAT]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Bad rows only, no warnings, no summary.")
+def check(files: tuple[str, ...], form: str, quiet: bool) -> int:
     """Check files without a server.
 
-    Prints every bad row as file:line: field: reason; the exit code is 3 if there is one.
+    Prints every bad row as file:line: field: reason; the exit code is 3 if there is one. Warns of names that look
+    wrong, which are taken all the same.
     """
     from bets_client.commands import check as command
 
-    return command.run(files, quiet=quiet)
+    return command.run(files, form=form, quiet=quiet)
 
 
 @cli.command()

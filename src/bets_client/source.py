@@ -19,11 +19,12 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO
 
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
 from bets_client.kept import KeptBets
+from bets_client.names import may_be_odd
 from bets_protocol import Bet, ConfigError, InvalidMessage, limits
 from bets_protocol.programs.config_files import why_unreadable
 from bets_protocol.programs.stopping import interruptible, raise_if_stopped
@@ -35,7 +36,8 @@ STDIN = "-"
 MAX_LINE_BYTES = 4096
 """Bytes of one line, its end included. Two names of 255 bytes, all of them quotes and so doubled, make 1,050."""
 
-_READ_BYTES = 1 << 16
+PIECE_BYTES = 1 << 15
+"""Bytes that are read at a time."""
 
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"0*([0-9]+)")
@@ -59,6 +61,8 @@ class Source:
         name: for messages.
         digest: SHA-256 of all of its bytes, as the first reading that came to the end found them; b"" before that.
         kept: its bets as they were checked, or as many of them as there was room for; None: none.
+        may_be_odd: whether the row that was read last may hold a name that looks wrong, as far as `names.may_be_odd`
+            tells; during the first reading only.
 
     Raises:
         BadInput: it cannot be opened.
@@ -73,6 +77,7 @@ class Source:
         self.agency = agency
         self.digest = b""
         self.kept: KeptBets | None = None
+        self.may_be_odd = self._last_may_be_odd = False
         self._last_digest = b""  # of the last reading that came to the end
         self._file = _open_seekable(path, self.name)
         self._written = self._last_written()
@@ -85,12 +90,13 @@ class Source:
         """
         blank: range = range(0)  # blank lines that nothing but other blank lines has followed so far
         for line, text in self._lines():
-            if text in {b"", b"\n", b"\r\n"}:
+            if len(text) <= 2 and text in {b"", b"\n", b"\r\n"}:
                 blank = range(blank.start if blank else line, line + 1)
                 continue
-            for number in blank:
-                yield self._bad_row(number, "expected a row, found a blank line")
-            blank = range(0)
+            if blank:
+                for number in blank:
+                    yield self._bad_row(number, "expected a row, found a blank line")
+                blank = range(0)
             yield self._row(line, text)
 
     def bets(self) -> Iterator[Bet]:
@@ -159,11 +165,10 @@ class Source:
         """Line numbers and lines; of a line that is too long, its start."""
         line = 0
         try:
-            hashed = _Hashed(self._file)
-            file = io.BufferedReader(hashed, _READ_BYTES)
+            hashed = _Hashed(self._file, None if self.digest else self._look_at)
+            file = io.BufferedReader(hashed, PIECE_BYTES)
             while text := file.readline(MAX_LINE_BYTES + 1):
                 line += 1
-                raise_if_stopped()
                 yield line, text.removeprefix(_BOM) if line == 1 else text
                 while len(text) > MAX_LINE_BYTES and not text.endswith(b"\n"):
                     text = file.readline(MAX_LINE_BYTES + 1)
@@ -171,6 +176,10 @@ class Source:
             self.digest = self.digest or self._last_digest
         except OSError as error:
             raise self._unreadable(error) from error
+
+    def _look_at(self, piece: bytes) -> None:
+        before, self._last_may_be_odd = self._last_may_be_odd, may_be_odd(piece)
+        self.may_be_odd = before or self._last_may_be_odd  # a line may begin in one piece and end in the next
 
     def _unreadable(self, error: OSError) -> BadInput:
         return BadInput(f"{self.name}: cannot read it: {why_unreadable(error)}")
@@ -207,9 +216,15 @@ class Source:
 
 
 class _Hashed(io.RawIOBase):
-    """Reads a file from its start and hashes what passes."""
+    """Reads a file from its start and hashes what passes.
 
-    def __init__(self, file: BinaryIO | IO[bytes]) -> None:
+    Args:
+        look: gets each piece, with the byte in front of it; None: nobody does.
+    """
+
+    def __init__(self, file: BinaryIO | IO[bytes], look: Callable[[bytes], None] | None) -> None:
+        self._look = look
+        self._before = b"\n"
         self._raw = io.FileIO(file.fileno(), closefd=False)
         self._raw.seek(0)
         self._hash = hashlib.sha256()
@@ -218,8 +233,13 @@ class _Hashed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
+        raise_if_stopped()
         size = self._raw.readinto(buffer) or 0
-        self._hash.update(memoryview(buffer)[:size])
+        piece = memoryview(buffer)[:size]
+        self._hash.update(piece)
+        if self._look is not None and size:
+            self._look(self._before + piece)
+            self._before = bytes(piece[-1:])
         return size
 
     def digest(self) -> bytes:
@@ -324,7 +344,7 @@ def _spooled(once: BinaryIO, name: str) -> IO[bytes]:
     except OSError as error:  # its text names the folders that were tried
         raise _unspooled(name, error.strerror or str(error)) from error
     try:
-        while chunk := once.read(_READ_BYTES):
+        while chunk := once.read(PIECE_BYTES):
             _append(copy, chunk, name)
     except BaseException:
         with contextlib.suppress(OSError):  # it tries to write the rest again

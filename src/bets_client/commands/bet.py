@@ -15,6 +15,7 @@ from bets_client.config import BET_FIELDS, SETTINGS, load_settings, require_agen
 from bets_client.errors import BadInput
 from bets_client.exact_uploader import ExactUpload
 from bets_client.job import Job, working
+from bets_client.names import odd_names
 from bets_client.report import Report
 from bets_client.shipment import single
 from bets_client.source import not_utf_8, parse_number, with_found
@@ -52,6 +53,8 @@ def place(job: Job) -> None:
     report = Report(job, "bet")
     with report.written():
         bet = _bet(job)
+        if not job.settings.quiet:
+            _warn_of_names(job, bet)
         report.extra.update(agency=bet.agency, document=bet.document, number=bet.number)
         upload = ExactUpload(job, upload_of_bet(bet, job.settings), THE_BET) if job.settings.exactly_once else None
         delivery = upload or Upload(job, bet.agency, iter([single(bet, THE_BET, job.settings)]), 1)
@@ -97,6 +100,13 @@ def _bet(job: Job) -> Bet:
     except InvalidMessage as error:
         origin = job.settings.bet_origins.get(error.path)
         raise BadInput(f"{origin or error.path}: {with_found(error)}") from error
+
+
+def _warn_of_names(job: Job, bet: Bet) -> None:
+    for field, what in odd_names(bet):
+        say_error(
+            "bets-client", f"warning: {job.settings.bet_origins[field] or field}: {what}; it is sent as it stands"
+        )
 
 
 def _check_utf_8(value: str, origin: str) -> None:

@@ -1,11 +1,16 @@
-"""`bets-client check`: validates files without a server; every bad row is a line `file:line: field: reason`."""
+"""`bets-client check`: validates files without a server; every bad row is a line `file:line: field: reason`.
+
+Names that look wrong are warned of on standard error, and change nothing. With `--format json` both go to standard
+output, an object each, and behind those of a file one that counts them.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from bets_client.check import check
-from bets_client.errors import BadInput, BadRow
+from bets_client.check import NameWarnings, check
+from bets_client.errors import WHOLE_ROW, BadInput, BadRow
 from bets_client.source import Source
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.programs.guard import say_error
@@ -13,11 +18,14 @@ from bets_protocol.programs.loglines import one_line
 from bets_protocol.programs.output import write_result
 from bets_protocol.programs.stopping import let_sigterm_kill
 
+SHOWN_NAMES = 100
+"""Names of a file that are warned of in text; JSON has them all."""
+
 _ANY_AGENCY = 1
 """A row does not say whose it is, and whose it is makes no row good or bad."""
 
 
-def run(files: Sequence[str], *, quiet: bool) -> ExitCode:
+def run(files: Sequence[str], *, form: str, quiet: bool) -> ExitCode:
     """Check `files`; bad rows go to standard output, a summary for each file to standard error."""
     let_sigterm_kill()
     code = ExitCode.DONE
@@ -25,19 +33,46 @@ def run(files: Sequence[str], *, quiet: bool) -> ExitCode:
         try:
             source = Source(file, _ANY_AGENCY)
             try:
-                found = check(source, _show)
+                is_good = _check_as_json(source, quiet=quiet) if form == "json" else _check(source, quiet=quiet)
             finally:
                 source.close()
         except BadInput as error:
-            write_result(f"{one_line(str(error))}\n")
+            if form == "json":
+                _write_json(file=file, line=None, field=WHOLE_ROW, severity="error", reason=str(error))
+            else:
+                write_result(f"{one_line(str(error))}\n")
+            is_good = False
+        if not is_good:
             code = ExitCode.BAD_INPUT
-            continue
-        if found.bad:
-            code = ExitCode.BAD_INPUT
-        if not quiet:
-            say_error(source.name, f"{found.good + found.bad} rows, {found.bad} bad")
     return code
+
+
+def _check(source: Source, *, quiet: bool) -> bool:
+    warnings = NameWarnings(source.name, 0 if quiet else SHOWN_NAMES)
+    found = check(source, _show, on_odd=warnings)
+    if not quiet:
+        warnings.summarize(found.odd, "if that is not meant, correct the file before it is sent")
+        say_error(source.name, f"{found.good + found.bad} rows, {found.bad} bad")
+    return not found.bad
 
 
 def _show(row: BadRow) -> None:
     write_result(f"{one_line(str(row))}\n")
+
+
+def _check_as_json(source: Source, *, quiet: bool) -> bool:
+    def show(row: BadRow) -> None:
+        _write_json(file=row.file, line=row.line, field=row.field, severity="error", reason=row.reason)
+
+    def warn(line: int, field: str, what: str) -> None:
+        if not quiet:
+            _write_json(file=source.name, line=line, field=field, severity="warning", reason=what)
+
+    found = check(source, show, on_odd=warn)
+    if not quiet:
+        _write_json(file=source.name, rows=found.good + found.bad, bad=found.bad, odd_names=found.odd)
+    return not found.bad
+
+
+def _write_json(**fields: object) -> None:
+    write_result(json.dumps(fields, ensure_ascii=False) + "\n")

@@ -75,7 +75,7 @@ def send(job: Job, by_agency: Mapping[int, Sequence[str]]) -> None:
         for agency, files in by_agency.items():
             part = AgencyReport(agency=agency, files=list(files), already_stored=0 if settings.exactly_once else None)
             report.agencies.append(part)
-            totals[agency] = [require_good(source, keeper) for source in sources[agency]]
+            totals[agency] = [require_good(source, keeper, warn=not settings.quiet) for source in sources[agency]]
             part.bets = sum(totals[agency])
         desk = WinnersDesk(job)
         job.progress.start("sending", sum(part.bets for part in report.agencies))
