@@ -19,6 +19,7 @@ from bets_protocol._errors import LocalProtocolError, RemoteProtocolError, Seque
 from bets_protocol._limits import MAX_WINNERS
 from bets_protocol._lots import header_size
 from bets_protocol._messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
+from bets_protocol._octets import Octets
 from bets_protocol._reader import FrameReader
 from bets_protocol._turns import CLIENT_REVISIONS, ENDING_CODES, Phase, phase_after, reply_for
 
@@ -105,8 +106,14 @@ class ClientConnection:
             raise LocalProtocolError(f"the connection ends after one message, on revision {self.revision}")
         raise LocalProtocolError("the server has ended the upload on this connection")
 
-    def receive_data(self, data: bytes) -> None:
-        """Takes bytes of the server; empty bytes are the end of its stream."""
+    def receive_data(self, data: Octets) -> None:
+        """Takes bytes of the server; empty bytes are the end of its stream.
+
+        Raises:
+            LocalProtocolError: that end was there before.
+            TypeError: `data` is no bytes, bytearray or memoryview. The None of a non-blocking `Stream.receive` says
+                that nothing is there now, and is not for here. Nothing was taken, and the connection goes on.
+        """
         self._reader.feed(data)
 
     def next_event(self) -> ClientEvent | Literal[Signal.NEED_DATA, Signal.CLOSED]:

@@ -16,6 +16,7 @@ from bets_protocol import _messages as messages
 from bets_protocol._errors import LocalProtocolError
 from bets_protocol._implementation import codec_function
 from bets_protocol._ir import Frame
+from bets_protocol._octets import Octets, octets
 
 M = TypeVar("M")
 
@@ -76,13 +77,14 @@ def encode(message: messages.Message, *, revision: int = 8) -> bytes:
     return codec_for(type(message), revision).encode(message)
 
 
-def decode(kind: type[M], data: bytes | bytearray | memoryview, *, revision: int = 8) -> M:
+def decode(kind: type[M], data: Octets, *, revision: int = 8) -> M:
     """The message of class `kind` in `data`, which must be one whole frame of `revision` and nothing else.
 
     Raises:
         DecodeError: the bytes do not fit the layout.
         InvalidValue: they do, and a value breaks its rule.
         LocalProtocolError: the revision has no such message.
+        TypeError: `data` is no bytes, bytearray or memoryview.
     """
-    decoded: M = codec_for(kind, revision).decode(bytes(data))
+    decoded: M = codec_for(kind, revision).decode(octets(data))
     return decoded

@@ -42,6 +42,7 @@ from bets_protocol._messages import (
     Winners,
     WinnersRequest,
 )
+from bets_protocol._octets import Octets
 from bets_protocol._reader import FrameReader
 from bets_protocol._turns import (
     ENDING_CODES,
@@ -126,8 +127,14 @@ class ServerConnection:
         self._due: deque[_Due] = deque()
         self._status = UploadStatus(code=RejectCode.OK, draw=0, stored=0, crc32=0)  # the last one that was sent
 
-    def receive_data(self, data: bytes) -> None:
-        """Takes bytes of the peer; empty bytes are the end of its stream."""
+    def receive_data(self, data: Octets) -> None:
+        """Takes bytes of the peer; empty bytes are the end of its stream.
+
+        Raises:
+            LocalProtocolError: that end was there before.
+            TypeError: `data` is no bytes, bytearray or memoryview. The None of a non-blocking `Stream.receive` says
+                that nothing is there now, and is not for here. Nothing was taken, and the connection goes on.
+        """
         self._reader.feed(data)
 
     @property

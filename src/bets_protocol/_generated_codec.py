@@ -12,9 +12,9 @@ from bets_protocol import _generated_layouts as layouts
 from bets_protocol._errors import DecodeError, FrameTooLarge
 from bets_protocol._generated_layouts import RULE_E0E970AE
 from bets_protocol._messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
-from bets_protocol._runtime import KNOWN_DATES, explained, is_date, is_line, prefixed, refused, too_large
+from bets_protocol._runtime import KNOWN_DATES, explained, is_date, is_line, octets, prefixed, refused, too_large
 
-NATIVE_DIGEST: Final = "46081fa1beee1abc"
+NATIVE_DIGEST: Final = "060144103dbe67d6"
 """Names the layouts and the emitter that the native codec must have been made from."""
 
 
@@ -125,6 +125,8 @@ def _put_UploadStatus(record: UploadStatus) -> bytes:
 
 def check_bet_frame(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound bet_frame frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -169,6 +171,8 @@ def check_bet_frame(data: bytes) -> None:
 
 def decode_bet_frame(data: bytes) -> Bet:
     """The message in `data`, which must be one whole bet_frame frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -222,8 +226,10 @@ def encode_bet_frame(message: Bet) -> bytes:
     return prefixed(_put_Bet(message), 2, 'big')
 
 
-def scan_bet_frame(data: bytearray) -> Generator[int, None, int]:
+def scan_bet_frame(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the bet_frame frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 2:
         yield 2
     value_length = data[0] << 8 | data[1]
@@ -237,6 +243,8 @@ def scan_bet_frame(data: bytearray) -> Generator[int, None, int]:
 
 def check_untyped_batch(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound untyped_batch frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -291,6 +299,8 @@ def check_untyped_batch(data: bytes) -> None:
 
 def decode_untyped_batch(data: bytes) -> BetBatch:
     """The message in `data`, which must be one whole untyped_batch frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -361,8 +371,10 @@ def encode_untyped_batch(message: BetBatch) -> bytes:
     return encoded
 
 
-def scan_untyped_batch(data: bytearray) -> Generator[int, None, int]:
+def scan_untyped_batch(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the untyped_batch frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 1:
         yield 1
     bets_count = data[0]
@@ -388,6 +400,8 @@ def scan_untyped_batch(data: bytearray) -> Generator[int, None, int]:
 
 def check_bet_batch(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound bet_batch frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -444,6 +458,8 @@ def check_bet_batch(data: bytes) -> None:
 
 def decode_bet_batch(data: bytes) -> BetBatch:
     """The message in `data`, which must be one whole bet_batch frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -516,8 +532,10 @@ def encode_bet_batch(message: BetBatch) -> bytes:
     return encoded
 
 
-def scan_bet_batch(data: bytearray) -> Generator[int, None, int]:
+def scan_bet_batch(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the bet_batch frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 1:
         yield 1
     type_2 = data[0]
@@ -548,6 +566,8 @@ def scan_bet_batch(data: bytearray) -> Generator[int, None, int]:
 
 def check_winners_request(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound winners_request frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         if data[0] != 2:
@@ -563,6 +583,8 @@ def check_winners_request(data: bytes) -> None:
 
 def decode_winners_request(data: bytes) -> WinnersRequest:
     """The message in `data`, which must be one whole winners_request frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         if data[0] != 2:
@@ -587,8 +609,10 @@ def encode_winners_request(message: WinnersRequest) -> bytes:
     return _put_WinnersRequest(message)
 
 
-def scan_winners_request(data: bytearray) -> Generator[int, None, int]:
+def scan_winners_request(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the winners_request frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 1:
         yield 1
     type_2 = data[0]
@@ -601,6 +625,8 @@ def scan_winners_request(data: bytearray) -> Generator[int, None, int]:
 
 def check_probe(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound probe frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         line = data[0:end]
@@ -612,6 +638,8 @@ def check_probe(data: bytes) -> None:
 
 def decode_probe(data: bytes) -> Probe:
     """The message in `data`, which must be one whole probe frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         line = data[0:end]
@@ -632,8 +660,10 @@ def encode_probe(message: Probe) -> bytes:
     return _put_Probe(message)
 
 
-def scan_probe(data: bytearray) -> Generator[int, None, int]:
+def scan_probe(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the probe frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 1:
         yield 1
     first = data[0]
@@ -650,6 +680,8 @@ def scan_probe(data: bytearray) -> Generator[int, None, int]:
 
 def check_ack(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound ack frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         if 1 != end:
@@ -660,6 +692,8 @@ def check_ack(data: bytes) -> None:
 
 def decode_ack(data: bytes) -> Ack:
     """The message in `data`, which must be one whole ack frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         count = data[0]
@@ -680,8 +714,10 @@ def encode_ack(message: Ack) -> bytes:
     return _put_Ack(message)
 
 
-def scan_ack(data: bytearray) -> Generator[int, None, int]:
+def scan_ack(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the ack frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 1:
         yield 1
     return 1
@@ -689,6 +725,8 @@ def scan_ack(data: bytearray) -> Generator[int, None, int]:
 
 def check_winners(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound winners frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -709,6 +747,8 @@ def check_winners(data: bytes) -> None:
 
 def decode_winners(data: bytes) -> Winners:
     """The message in `data`, which must be one whole winners frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -740,8 +780,10 @@ def encode_winners(message: Winners) -> bytes:
     return _put_Winners(message)
 
 
-def scan_winners(data: bytearray) -> Generator[int, None, int]:
+def scan_winners(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the winners frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 2:
         yield 2
     documents_count = data[0] << 8 | data[1]
@@ -753,6 +795,8 @@ def scan_winners(data: bytearray) -> Generator[int, None, int]:
 
 def check_open_upload(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound open_upload frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         if data[0] != 3:
@@ -770,6 +814,8 @@ def check_open_upload(data: bytes) -> None:
 
 def decode_open_upload(data: bytes) -> OpenUpload:
     """The message in `data`, which must be one whole open_upload frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         if data[0] != 3:
@@ -799,8 +845,10 @@ def encode_open_upload(message: OpenUpload) -> bytes:
     return _put_OpenUpload(message)
 
 
-def scan_open_upload(data: bytearray) -> Generator[int, None, int]:
+def scan_open_upload(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the open_upload frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 1:
         yield 1
     type_2 = data[0]
@@ -818,6 +866,8 @@ def scan_open_upload(data: bytearray) -> Generator[int, None, int]:
 
 def check_upload_status(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound upload_status frame of good values."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         if data[0] != 131:
@@ -833,6 +883,8 @@ def check_upload_status(data: bytes) -> None:
 
 def decode_upload_status(data: bytes) -> UploadStatus:
     """The message in `data`, which must be one whole upload_status frame."""
+    if type(data) is not bytes:
+        data = octets(data)
     try:
         end = len(data)
         if data[0] != 131:
@@ -860,8 +912,10 @@ def encode_upload_status(message: UploadStatus) -> bytes:
     return _put_UploadStatus(message)
 
 
-def scan_upload_status(data: bytearray) -> Generator[int, None, int]:
+def scan_upload_status(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the upload_status frame in front: yields how many bytes it needs, returns its size."""
+    if type(data) is not bytearray:
+        data = octets(data)
     while len(data) < 1:
         yield 1
     type_2 = data[0]

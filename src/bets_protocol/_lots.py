@@ -22,6 +22,7 @@ from bets_protocol import _ir as ir
 from bets_protocol._codec import CODECS
 from bets_protocol._implementation import native_module
 from bets_protocol._messages import Bet, EncodedBatch, Lot
+from bets_protocol._octets import Octets, octets
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _ORDERS = {"little": "<", "big": ">"}
@@ -128,22 +129,28 @@ def encode_bets(bets: Iterable[Bet]) -> bytes:
     return b"".join([_BET_FRAME.encode(bet) for bet in bets])
 
 
-def decode_bets(encoded: bytes) -> list[Bet]:
+def decode_bets(encoded: Octets) -> list[Bet]:
     """The bets in `encoded`, as `encode_bets` writes them.
 
     Raises:
         DecodeError: the bytes do not fit the layout.
         InvalidValue: they do, and a value breaks its rule.
+        TypeError: `encoded` is no bytes, bytearray or memoryview.
     """
+    encoded = octets(encoded)
     return [_BET_FRAME.decode(encoded[start:end]) for start, end in _extents(encoded)]
 
 
-def documents_with_number(encoded: bytes, number: int) -> list[str]:
+def documents_with_number(encoded: Octets, number: int) -> list[str]:
     """The documents of the bets in `encoded` on `number`, in order.
 
     The bytes must have been checked before. Bets without the number's bytes are passed over at the speed of a byte
     search.
+
+    Raises:
+        TypeError: `encoded` is no bytes, bytearray or memoryview.
     """
+    encoded = octets(encoded)
     documents: list[str] | None = None if _NATIVE is None else _NATIVE.find_bets(encoded, number)
     return _find(encoded, number) if documents is None else documents
 
@@ -152,7 +159,7 @@ Found: TypeAlias = list[tuple[int, list[str]]]
 """Of each run its CRC-32, and the documents of the bets with the number."""
 
 
-def survey_lots(runs: Sequence[tuple[Sequence[bytes], int]], number: int) -> Found:
+def survey_lots(runs: Sequence[tuple[Sequence[Octets], int]], number: int) -> Found:
     """`documents_with_number` over many encoded bets at once, beside the CRC-32 over all of their bytes.
 
     The native codec gives up the interpreter's lock meanwhile: another thread may fetch what comes next.
@@ -160,6 +167,9 @@ def survey_lots(runs: Sequence[tuple[Sequence[bytes], int]], number: int) -> Fou
     Args:
         runs: encoded bets, checked before, in runs; and for each run the CRC-32 to go on from.
         number: the winning number.
+
+    Raises:
+        TypeError: what should be encoded bets is no bytes, bytearray or memoryview.
     """
     found: Found | None = None if _NATIVE is None else _NATIVE.survey_bets(runs, number)
     if found is not None:
@@ -169,7 +179,7 @@ def survey_lots(runs: Sequence[tuple[Sequence[bytes], int]], number: int) -> Fou
             functools.reduce(lambda crc32, lot: zlib.crc32(lot, crc32), lots, before),
             [document for lot in lots for document in documents_with_number(lot, number)],
         )
-        for lots, before in runs
+        for lots, before in [([octets(lot) for lot in lots], before) for lots, before in runs]
     ]
 
 

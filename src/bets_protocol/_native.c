@@ -517,17 +517,17 @@ static int check_bet_frame(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_bet_frame(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_bet_frame, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_bet_frame(view.buf, view.len);
+        ok = check_bet_frame(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_bet_frame(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_bet_frame(p, n);
     if (!ok) return ask_pure(pure_check_bet_frame, data, 0);
     Py_RETURN_NONE;
 }
@@ -537,7 +537,7 @@ static PyObject *py_decode_bet_frame(PyObject *module, PyObject *data)
 {
     PyObject *o[7] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_bet_frame, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(2)) goto bad;
     uint32_t v1 = ((uint32_t)p[0] << 8 | p[1]);
@@ -690,6 +690,7 @@ static int scan_bet_frame(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_bet_frame(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_bet_frame, data, 1);
     return new_scanner(data, scan_bet_frame, &pure_scan_bet_frame);
 }
 
@@ -758,17 +759,17 @@ static int check_untyped_batch(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_untyped_batch(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_untyped_batch, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_untyped_batch(view.buf, view.len);
+        ok = check_untyped_batch(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_untyped_batch(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_untyped_batch(p, n);
     if (!ok) return ask_pure(pure_check_untyped_batch, data, 0);
     Py_RETURN_NONE;
 }
@@ -778,7 +779,7 @@ static PyObject *py_decode_untyped_batch(PyObject *module, PyObject *data)
 {
     PyObject *o[9] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_untyped_batch, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     const u8 *s1 = p;
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
@@ -980,6 +981,7 @@ static int scan_untyped_batch(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_untyped_batch(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_untyped_batch, data, 1);
     return new_scanner(data, scan_untyped_batch, &pure_scan_untyped_batch);
 }
 
@@ -1051,17 +1053,17 @@ static int check_bet_batch(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_bet_batch(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_bet_batch, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_bet_batch(view.buf, view.len);
+        ok = check_bet_batch(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_bet_batch(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_bet_batch(p, n);
     if (!ok) return ask_pure(pure_check_bet_batch, data, 0);
     Py_RETURN_NONE;
 }
@@ -1071,7 +1073,7 @@ static PyObject *py_decode_bet_batch(PyObject *module, PyObject *data)
 {
     PyObject *o[9] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_bet_batch, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     const u8 *s1 = p;
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
@@ -1288,6 +1290,7 @@ static int scan_bet_batch(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_bet_batch(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_bet_batch, data, 1);
     return new_scanner(data, scan_bet_batch, &pure_scan_bet_batch);
 }
 
@@ -1315,17 +1318,17 @@ static int check_winners_request(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_winners_request(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_winners_request, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_winners_request(view.buf, view.len);
+        ok = check_winners_request(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_winners_request(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_winners_request(p, n);
     if (!ok) return ask_pure(pure_check_winners_request, data, 0);
     Py_RETURN_NONE;
 }
@@ -1335,7 +1338,7 @@ static PyObject *py_decode_winners_request(PyObject *module, PyObject *data)
 {
     PyObject *o[2] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_winners_request, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(2)) goto bad;
     if (!(p[0] == 2U)) goto bad;
@@ -1406,6 +1409,7 @@ static int scan_winners_request(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_winners_request(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_winners_request, data, 1);
     return new_scanner(data, scan_winners_request, &pure_scan_winners_request);
 }
 
@@ -1431,17 +1435,17 @@ static int check_probe(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_probe(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_probe, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_probe(view.buf, view.len);
+        ok = check_probe(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_probe(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_probe(p, n);
     if (!ok) return ask_pure(pure_check_probe, data, 0);
     Py_RETURN_NONE;
 }
@@ -1451,7 +1455,7 @@ static PyObject *py_decode_probe(PyObject *module, PyObject *data)
 {
     PyObject *o[2] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_probe, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
     Py_ssize_t n1 = e - p - (e[-1] == '\n');
@@ -1536,6 +1540,7 @@ static int scan_probe(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_probe(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_probe, data, 1);
     return new_scanner(data, scan_probe, &pure_scan_probe);
 }
 
@@ -1560,17 +1565,17 @@ static int check_ack(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_ack(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_ack, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_ack(view.buf, view.len);
+        ok = check_ack(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_ack(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_ack(p, n);
     if (!ok) return ask_pure(pure_check_ack, data, 0);
     Py_RETURN_NONE;
 }
@@ -1580,7 +1585,7 @@ static PyObject *py_decode_ack(PyObject *module, PyObject *data)
 {
     PyObject *o[2] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_ack, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
     uint32_t v1 = p[0];
@@ -1642,6 +1647,7 @@ static int scan_ack(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_ack(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_ack, data, 1);
     return new_scanner(data, scan_ack, &pure_scan_ack);
 }
 
@@ -1673,17 +1679,17 @@ static int check_winners(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_winners(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_winners, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_winners(view.buf, view.len);
+        ok = check_winners(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_winners(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_winners(p, n);
     if (!ok) return ask_pure(pure_check_winners, data, 0);
     Py_RETURN_NONE;
 }
@@ -1693,7 +1699,7 @@ static PyObject *py_decode_winners(PyObject *module, PyObject *data)
 {
     PyObject *o[3] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_winners, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(2)) goto bad;
     uint32_t v1 = ((uint32_t)p[0] << 8 | p[1]);
@@ -1784,6 +1790,7 @@ static int scan_winners(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_winners(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_winners, data, 1);
     return new_scanner(data, scan_winners, &pure_scan_winners);
 }
 
@@ -1820,17 +1827,17 @@ static int check_open_upload(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_open_upload(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_open_upload, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_open_upload(view.buf, view.len);
+        ok = check_open_upload(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_open_upload(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_open_upload(p, n);
     if (!ok) return ask_pure(pure_check_open_upload, data, 0);
     Py_RETURN_NONE;
 }
@@ -1840,7 +1847,7 @@ static PyObject *py_decode_open_upload(PyObject *module, PyObject *data)
 {
     PyObject *o[5] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_open_upload, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(31)) goto bad;
     if (!(p[0] == 3U)) goto bad;
@@ -1947,6 +1954,7 @@ static int scan_open_upload(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_open_upload(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_open_upload, data, 1);
     return new_scanner(data, scan_open_upload, &pure_scan_open_upload);
 }
 
@@ -1986,17 +1994,17 @@ static int check_upload_status(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_upload_status(PyObject *module, PyObject *data)
 {
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_upload_status, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {
         Py_BEGIN_ALLOW_THREADS
-        ok = check_upload_status(view.buf, view.len);
+        ok = check_upload_status(p, n);
         Py_END_ALLOW_THREADS
     } else
-        ok = check_upload_status(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_upload_status(p, n);
     if (!ok) return ask_pure(pure_check_upload_status, data, 0);
     Py_RETURN_NONE;
 }
@@ -2006,7 +2014,7 @@ static PyObject *py_decode_upload_status(PyObject *module, PyObject *data)
 {
     PyObject *o[5] = {NULL};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_upload_status, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(18)) goto bad;
     if (!(p[0] == 131U)) goto bad;
@@ -2114,6 +2122,7 @@ static int scan_upload_status(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_upload_status(PyObject *module, PyObject *data)
 {
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_upload_status, data, 1);
     return new_scanner(data, scan_upload_status, &pure_scan_upload_status);
 }
 
@@ -2494,6 +2503,6 @@ PyMODINIT_FUNC PyInit__native(void)
     if (!int_type_from_bytes
         && !(int_type_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return NULL;
     PyObject *made = PyModule_Create(&definition);
-    if (made && PyModule_AddStringConstant(made, "DIGEST", "46081fa1beee1abc") < 0) Py_CLEAR(made);
+    if (made && PyModule_AddStringConstant(made, "DIGEST", "060144103dbe67d6") < 0) Py_CLEAR(made);
     return made;
 }

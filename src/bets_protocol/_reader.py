@@ -10,6 +10,7 @@ from collections.abc import Generator
 
 from bets_protocol._codec import CODECS, Codec
 from bets_protocol._errors import LocalProtocolError, RemoteProtocolError, TruncatedFrame
+from bets_protocol._octets import Octets, octets
 
 
 class FrameReader:
@@ -30,12 +31,15 @@ class FrameReader:
         self._scan: Generator[int, None, int] | None = None
         self._needed = 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Octets) -> None:
         """Takes bytes of the peer; empty bytes are the end of its stream.
 
         Raises:
             LocalProtocolError: that end was there before.
+            TypeError: these are no bytes, as the None of a stream that has nothing now; nothing was taken.
         """
+        if type(data) is not bytes:
+            data = octets(data)  # before anything is decided: None and False are no end of a stream
         if not data:
             self.ended = True
         elif self.ended:

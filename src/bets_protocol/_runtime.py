@@ -13,6 +13,7 @@ from bets_protocol._errors import InvalidMessage, LocalProtocolError, RemoteProt
 from bets_protocol._explain import explain_bytes
 from bets_protocol._explain_value import encoded_size, explain_value, is_line
 from bets_protocol._ir import Node
+from bets_protocol._octets import octets
 from bets_protocol._rules import CalendarDate
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "fits_float",
     "is_date",
     "is_line",
+    "octets",
     "pack",
     "prefixed",
     "refused",

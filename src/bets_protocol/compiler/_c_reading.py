@@ -234,17 +234,17 @@ static int check_{self.name}(const u8 *p, Py_ssize_t n)
 
 static PyObject *py_check_{self.name}(PyObject *module, PyObject *data)
 {{
-    Py_buffer view;
     int ok;
     (void)module;
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) return NULL;
-    if (view.len >= RELEASE_BYTES) {{
+    if (!PyBytes_Check(data)) return ask_pure(pure_check_{self.name}, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {{
         Py_BEGIN_ALLOW_THREADS
-        ok = check_{self.name}(view.buf, view.len);
+        ok = check_{self.name}(p, n);
         Py_END_ALLOW_THREADS
     }} else
-        ok = check_{self.name}(view.buf, view.len);
-    PyBuffer_Release(&view);
+        ok = check_{self.name}(p, n);
     if (!ok) return ask_pure(pure_check_{self.name}, data, 0);
     Py_RETURN_NONE;
 }}
@@ -312,7 +312,7 @@ static PyObject *py_decode_{self.name}(PyObject *module, PyObject *data)
 {{
     PyObject *o[{self.objects}] = {{NULL}};
     (void)module;
-    if (!PyBytes_Check(data)) return PyErr_Format(PyExc_TypeError, "expected bytes, not %s", Py_TYPE(data)->tp_name);
+    if (!PyBytes_Check(data)) return ask_pure(pure_decode_{self.name}, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
 {body}
     if (p == e) return {value};

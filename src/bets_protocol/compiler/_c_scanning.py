@@ -41,6 +41,7 @@ static int scan_{self.name}(const u8 *d, Py_ssize_t n, Scan *s)
 static PyObject *py_scan_{self.name}(PyObject *module, PyObject *data)
 {{
     (void)module;
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_{self.name}, data, 1);
     return new_scanner(data, scan_{self.name}, &pure_scan_{self.name});
 }}
 """

@@ -17,6 +17,7 @@ from bets_protocol import _ir as ir
 from bets_protocol import _rules, _runtime
 from bets_protocol._errors import DecodeError, FrameTooLarge, InvalidMessage
 from bets_protocol._explain_value import explain_record
+from bets_protocol._octets import Octets
 from bets_protocol.compiler._c import emit_c_module
 from bets_protocol.compiler._module import emit_layouts, read_frames
 from bets_protocol.compiler._python import classes as records_of
@@ -44,8 +45,8 @@ class CompiledSchema:
     name: str
     layout: ir.Node
     classes: Mapping[str, type[Any]]
-    check: Callable[[bytes], None]
-    decode: Callable[[bytes], Any]
+    check: Callable[[Octets], None]
+    decode: Callable[[Octets], Any]
     encode: Callable[[Any], bytes]
     scan: Callable[[bytearray], Generator[int, None, int]]
     python_source: str

@@ -79,6 +79,8 @@ class _Reading:
         out = self.out
         with out.block(f"def {function}(data: bytes) -> {result}:"):
             out(f'"""{documentation}"""')
+            with out.block("if type(data) is not bytes:"):
+                out("data = octets(data)")
             with out.block("try:"):
                 out("end = len(data)")
                 if _has_text(self.layout):

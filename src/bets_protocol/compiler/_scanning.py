@@ -31,8 +31,10 @@ class _Scanning:
 
     def emit(self, name: str, layout: ir.Node) -> str:
         out = self.out
-        with out.block(f"def scan_{name}(data: bytearray) -> Generator[int, None, int]:"):
+        with out.block(f"def scan_{name}(data: bytes | bytearray) -> Generator[int, None, int]:"):
             out(f'"""Find the end of the {name} frame in front: yields how many bytes it needs, returns its size."""')
+            with out.block("if type(data) is not bytearray:"):
+                out("data = octets(data)")
             place = self.visit(layout, Place(""), "", "value")
             if not isinstance(layout, ir.Bounded):
                 self.await_bytes(place, "")

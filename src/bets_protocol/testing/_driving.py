@@ -17,6 +17,7 @@ from concurrent.futures import Future, wait
 from typing import ClassVar, TypeVar
 
 from bets_protocol._errors import TransportError
+from bets_protocol._octets import Octets, octets
 from bets_protocol.transports import Listener, Stream, connect, listen
 
 _POLL_S = 0.01
@@ -82,9 +83,9 @@ class End:
         echo: whether to send back what comes in.
     """
 
-    def __init__(self, stream: Stream, unsent: bytes = b"", *, echo: bool = False) -> None:
+    def __init__(self, stream: Stream, unsent: Octets = b"", *, echo: bool = False) -> None:
         self.stream = stream
-        self.unsent = bytearray(unsent)
+        self.unsent = bytearray(octets(unsent))
         self.received = bytearray()
         self.ended = False
         self._echo = echo

@@ -57,6 +57,16 @@ class StreamConformance(Wiring):
             check_same(1, client.send(memoryview(b"...!")[3:]), "taken of one byte")
             self.expect(server, b"one two three!")
 
+    def test_what_are_no_bytes_is_refused(self, listen_url: str) -> None:
+        """A `TypeError` at either end, also where it is as empty as None; nothing was sent and the stream goes on."""
+        with self.pair(listen_url) as (client, server):
+            for senseless in (None, False, 0, 5, "", "text", [], [65], object()):
+                for send in (client.send, client.send_all, server.send):
+                    with pytest.raises(TypeError):
+                        send(senseless)  # type: ignore[arg-type]
+            client.send_all(b"sense")
+            self.expect(server, b"sense")
+
     def test_receive_takes_no_more_than_asked_for(self, listen_url: str) -> None:
         """`max_bytes` is honoured and the rest stays for the next call."""
         with self.pair(listen_url) as (client, server):

@@ -13,19 +13,21 @@ from typing import TypeAlias
 from bets_protocol import CLIENT_REVISIONS, CLOSED, NEED_DATA, SERVER_REVISIONS, ClientConnection, ServerConnection
 from bets_protocol._client_connection import ClientEvent, Request
 from bets_protocol._connection import Reply, ServerEvent
+from bets_protocol._octets import Octets, octets
 
-Cut: TypeAlias = Callable[[bytes], Iterable[bytes]]
+Cut: TypeAlias = Callable[[Octets], Iterable[bytes]]
 """Splits what was sent into the pieces that arrive."""
 
 
-def whole(data: bytes) -> Iterator[bytes]:
+def whole(data: Octets) -> Iterator[bytes]:
     """All in one piece."""
-    if data:
+    if data := octets(data):
         yield data
 
 
-def byte_by_byte(data: bytes) -> Iterator[bytes]:
+def byte_by_byte(data: Octets) -> Iterator[bytes]:
     """Every byte alone."""
+    data = octets(data)
     for index in range(len(data)):
         yield data[index : index + 1]
 
@@ -34,7 +36,8 @@ def at_places(places: Iterable[int]) -> Cut:
     """Cuts before the bytes with these numbers; what lies outside the data is left out."""
     wanted = sorted(set(places))
 
-    def cut(data: bytes) -> Iterator[bytes]:
+    def cut(data: Octets) -> Iterator[bytes]:
+        data = octets(data)
         edges = [0, *(place for place in wanted if 0 < place < len(data)), len(data)]
         for start, end in pairwise(edges):
             if start < end:
@@ -46,7 +49,8 @@ def at_places(places: Iterable[int]) -> Cut:
 def at_random(chooser: random.Random) -> Cut:
     """Pieces of 1 to 100 bytes, as `chooser` says."""
 
-    def cut(data: bytes) -> Iterator[bytes]:
+    def cut(data: Octets) -> Iterator[bytes]:
+        data = octets(data)
         start = 0
         while start < len(data):
             size = chooser.randint(1, 100)
@@ -56,26 +60,27 @@ def at_random(chooser: random.Random) -> Cut:
     return cut
 
 
-def server_events(connection: ServerConnection, pieces: Iterable[bytes] = ()) -> list[ServerEvent]:
+def server_events(connection: ServerConnection, pieces: Iterable[Octets] = ()) -> list[ServerEvent]:
     """What `connection` has to say while `pieces` arrive, as far as it goes without more data.
 
     Raises:
         RemoteProtocolError: the bytes break the protocol; the events before that are lost.
+        TypeError: a piece is no bytes, bytearray or memoryview; `connection` has received nothing.
     """
     events: list[ServerEvent] = []
-    for piece in (*pieces, None):
-        if piece is not None:
+    for piece in (None, *map(octets, pieces)):
+        if piece is not None:  # at first, what it has still to say
             connection.receive_data(piece)
         while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:
             events.append(event)
     return events
 
 
-def client_events(connection: ClientConnection, pieces: Iterable[bytes] = ()) -> list[ClientEvent]:
+def client_events(connection: ClientConnection, pieces: Iterable[Octets] = ()) -> list[ClientEvent]:
     """The same for a client."""
     events: list[ClientEvent] = []
-    for piece in (*pieces, None):
-        if piece is not None:
+    for piece in (None, *map(octets, pieces)):
+        if piece is not None:  # at first, what it has still to say
             connection.receive_data(piece)
         while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:
             events.append(event)

@@ -25,6 +25,7 @@ from typing import Protocol, Self, runtime_checkable
 import attrs
 
 from bets_protocol._errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
+from bets_protocol._octets import Octets
 
 DEFAULT_RECEIVE_BYTES = 65_536
 """Bytes that one `receive` takes at most, unless told otherwise: eight of the largest frames."""
@@ -190,7 +191,7 @@ class Stream(ABC):
         """
 
     @abstractmethod
-    def send(self, data: bytes | bytearray | memoryview) -> int:
+    def send(self, data: Octets) -> int:
         """Takes as much of `data` as there is room for, waiting for the first byte of room as `set_timeout` says.
 
         Returns:
@@ -198,18 +199,19 @@ class Stream(ABC):
             or when `data` is empty.
 
         Raises:
+            TypeError: `data` is no bytes, bytearray or memoryview; nothing was taken and the stream stays usable.
             WriteError: the connection broke, its writing side or this stream is closed. Which of the bytes taken
                 earlier the peer has is unknown. What the peer sent before may still be received.
             TransportTimeout: no room in time; nothing was taken and the stream stays usable.
         """
 
     @abstractmethod
-    def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    def send_all(self, data: Octets) -> None:
         """Sends the whole of `data`; for streams that may wait.
 
         Raises:
+            TypeError, WriteError: as in `send`.
             ValueError: the stream is non-blocking; nothing was sent.
-            WriteError: as in `send`.
             TransportTimeout: not all was taken in time, counted over the whole call. How much was is unknown, so the
                 stream is good for nothing but `receive` and `close`.
         """

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from bets_protocol._errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
+from bets_protocol._octets import Octets, flat
 from bets_protocol.transports._base import DEFAULT_RECEIVE_BYTES, ConnectTimeout, Listener, OutOfDescriptors, Stream
 
 MAX_TIMEOUT_S: Final = 2_147_483
@@ -135,7 +136,9 @@ class SocketStream(Stream):
             raise ReadError(f"cannot receive from {self.peer}: the connection broke earlier")
         return data
 
-    def send(self, data: bytes | bytearray | memoryview) -> int:
+    def send(self, data: Octets) -> int:
+        if type(data) is not bytes:
+            data = flat(data)
         if self._nothing_in(data):
             return 0
         try:
@@ -145,7 +148,8 @@ class SocketStream(Stream):
         except OSError as error:
             raise self._failure(WriteError, "cannot send to", error) from error
 
-    def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    def send_all(self, data: Octets) -> None:
+        data = flat(data)
         if self._socket.gettimeout() == 0 and not self._closed:
             raise ValueError("send_all is for streams that may wait; this one is non-blocking")
         if self._nothing_in(data):
@@ -184,7 +188,7 @@ class SocketStream(Stream):
     def _closed(self) -> bool:
         return self._socket.fileno() < 0
 
-    def _nothing_in(self, data: bytes | bytearray | memoryview) -> bool:
+    def _nothing_in(self, data: Octets) -> bool:
         # A socket with a timeout would wait for room before it sends nothing. A closed one still has to say so.
         return not len(data) and not self._closed
 

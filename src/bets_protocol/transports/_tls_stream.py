@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 from bets_protocol._errors import ReadError, TransportError, TransportTimeout, WriteError
+from bets_protocol._octets import Octets, flat
 from bets_protocol.transports._base import (
     DEFAULT_RECEIVE_BYTES,
     HandshakeError,
@@ -153,7 +154,8 @@ class TlsStream(Stream):
         self._waiting(attempt, "cannot receive from", self._deadline(), reading=True)
         return received
 
-    def send(self, data: bytes | bytearray | memoryview) -> int:
+    def send(self, data: Octets) -> int:
+        data = flat(data)
         self._check_open(WriteError, "cannot send to")
         if not len(data):
             self._go_on_writing()
@@ -173,11 +175,11 @@ class TlsStream(Stream):
                 self._waiting(self._flush, "cannot send to", deadline)
         return taken
 
-    def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    def send_all(self, data: Octets) -> None:
+        rest = memoryview(flat(data))
         if self._timeout_s == 0 and not self._closed:
             raise ValueError("send_all is for streams that may wait; this one is non-blocking")
         self._check_open(WriteError, "cannot send to")
-        rest = memoryview(data).cast("B")
 
         def attempt() -> bool:
             nonlocal rest
@@ -344,7 +346,7 @@ class TlsStream(Stream):
         self._end_on_failure()
         raise HandshakeError(text)
 
-    def _send_now(self, data: bytes | bytearray | memoryview) -> int:
+    def _send_now(self, data: Octets) -> int:
         """Encrypts and sends as long as there is room; how many bytes of `data` were taken."""
         if self._failure is not None:
             self._raise_failure(WriteError)
@@ -353,7 +355,7 @@ class TlsStream(Stream):
         if not self._shake(WriteError):
             return 0
         taken = 0
-        view = memoryview(data).cast("B")
+        view = memoryview(data)
         while taken < len(view) and self._flush():
             try:
                 taken += self._tls.write(view[taken : taken + RECORD_BYTES])

@@ -42,7 +42,7 @@ class MaskedStream(Stream):
         return self._beneath.send(bytes(memoryview(data)[:65_536]).translate(_MASK))
 
     def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self._beneath.send_all(bytes(data).translate(_MASK))
+        self._beneath.send_all(bytes(memoryview(data)).translate(_MASK))  # `bytes(5)` would be bytes, too
 
     def fileno(self) -> int:
         return self._beneath.fileno()
