@@ -1,7 +1,11 @@
 /* The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit. */
 
+#define MODULE_NAME "bets_protocol._native"
 #define SCAN_VARIABLES 3
 /* The part of a native codec that is the same for every layout: it knows no frame and no field. CPython 3.11 or later.
+
+   Whatever is made while it runs belongs to one module object, in its state: a process may import the module more than
+   once, in one interpreter or in several, each time with other classes. Nothing that is static is ever written.
 
    Every function that takes a pointer and a size reads or writes no byte outside; who calls it has compared the size
    with the end of the data. */
@@ -135,10 +139,18 @@ static inline PyObject *new_text(const u8 *s, Py_ssize_t n, int kind)
    object that is there already costs nothing to make and no memory to keep. Guarded by the interpreter's lock. */
 #define KNOWN_TEXTS 8192
 #define KNOWN_BYTES 32
-static struct { PyObject *o; uint64_t raw[KNOWN_BYTES / 8]; Py_ssize_t size; } known_texts[KNOWN_TEXTS];
+typedef struct { PyObject *o; uint64_t raw[KNOWN_BYTES / 8]; Py_ssize_t size; } KnownText;
 
-static inline PyObject *known_text(const u8 *s, Py_ssize_t n, int kind)
+/* What the state of every module begins with. */
+typedef struct {
+    KnownText *known_texts;
+    PyObject *int_from_bytes; /* int.from_bytes, for integers of more than eight bytes */
+    PyTypeObject *scanner_type;
+} Shared;
+
+static inline PyObject *known_text(const Shared *shared, const u8 *s, Py_ssize_t n, int kind)
 {
+    KnownText *known_texts = shared->known_texts;
     uint64_t raw[KNOWN_BYTES / 8] = {0};
     if (n > KNOWN_BYTES) return new_text(s, n, kind);
     memcpy(raw, s, (size_t)n);
@@ -156,14 +168,12 @@ static inline PyObject *known_text(const u8 *s, Py_ssize_t n, int kind)
     return Py_NewRef(o);
 }
 
-static PyObject *int_type_from_bytes; /* int.from_bytes, for integers of more than eight bytes */
-
-static PyObject *new_wide_int(const u8 *s, Py_ssize_t n, int little, int is_signed)
+static PyObject *new_wide_int(const Shared *shared, const u8 *s, Py_ssize_t n, int little, int is_signed)
 {
     PyObject *raw = PyBytes_FromStringAndSize((const char *)s, n), *o = NULL;
     if (!raw) return NULL;
     PyObject *args = Py_BuildValue("(Os)", raw, little ? "little" : "big"), *kw = Py_BuildValue("{s:i}", "signed", is_signed);
-    if (args && kw) o = PyObject_Call(int_type_from_bytes, args, kw);
+    if (args && kw) o = PyObject_Call(shared->int_from_bytes, args, kw);
     Py_XDECREF(args); Py_XDECREF(kw); Py_DECREF(raw);
     return o;
 }
@@ -307,7 +317,9 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
         PyErr_Clear();
     }
     if (!pure) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
+    Py_INCREF(pure); /* it may be bound anew meanwhile */
     PyObject *result = PyObject_CallOneArg(pure, argument);
+    Py_DECREF(pure);
     if (!result || may_take) return result;
     Py_DECREF(result);
     return PyErr_Format(PyExc_RuntimeError, "the native codec refused what the pure one takes");
@@ -334,7 +346,7 @@ static int add_lot(PyObject *lots, uint64_t owner, Py_ssize_t records, const u8 
 
 /* -- scanners: iterators that give how many bytes they need, and return the size of the frame */
 
-/* SCAN_VARIABLES is defined in front: as many as the deepest layout of the module needs. */
+/* SCAN_VARIABLES is defined in front, as many as the deepest layout of the module needs; so is MODULE_NAME. */
 enum { SCAN_MORE, SCAN_DONE, SCAN_BAD };
 
 typedef struct { int at; Py_ssize_t need; int64_t v[SCAN_VARIABLES]; } Scan;
@@ -344,7 +356,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *data;
     ScanFunction function;
-    PyObject **pure;
+    size_t pure; /* where the state of the module has the pure scanner */
     Scan state;
     int ended;
 } Scanner;
@@ -360,8 +372,12 @@ static void scanner_dealloc(Scanner *self)
 /* A bad frame: the pure scanner of the same frame, over the same data, raises what is wrong. */
 static PyObject *scanner_fail(Scanner *self)
 {
-    if (!*self->pure) { PyErr_SetString(PyExc_RuntimeError, "the native codec is not bound"); return NULL; }
-    PyObject *pure = PyObject_CallOneArg(*self->pure, self->data);
+    char *state = PyType_GetModuleState(Py_TYPE(self)); /* there as long as its type is, which the scanner keeps */
+    PyObject *make = state ? *(PyObject **)(state + self->pure) : NULL;
+    if (!make) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
+    Py_INCREF(make); /* it may be bound anew meanwhile */
+    PyObject *pure = PyObject_CallOneArg(make, self->data);
+    Py_DECREF(make);
     if (!pure) return NULL;
     PyObject *need = PyIter_Next(pure);
     Py_DECREF(pure);
@@ -390,12 +406,13 @@ static PyObject *scanner_next(Scanner *self)
 static PyType_Slot scanner_slots[] = {
     {Py_tp_dealloc, scanner_dealloc}, {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, scanner_next}, {0, NULL}};
 static PyType_Spec scanner_spec = {
-    "bets_protocol._native.Scanner", sizeof(Scanner), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, scanner_slots};
-static PyTypeObject *scanner_type;
+    MODULE_NAME ".Scanner", sizeof(Scanner), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, scanner_slots};
 
-static PyObject *new_scanner(PyObject *data, ScanFunction function, PyObject **pure)
+static PyObject *new_scanner(const Shared *shared, PyObject *data, ScanFunction function, size_t pure)
 {
-    Scanner *self = (Scanner *)scanner_type->tp_alloc(scanner_type, 0);
+    PyTypeObject *type = shared->scanner_type;
+    if (!type) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
+    Scanner *self = (Scanner *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     Py_INCREF(data);
     self->data = data;
@@ -404,37 +421,103 @@ static PyObject *new_scanner(PyObject *data, ScanFunction function, PyObject **p
     return (PyObject *)self;
 }
 
-static PyTypeObject *type_Bet;
+/* -- the state of a module */
+
+/* Makes what the state begins with, in memory that was zeroed; -1: an error is set. */
+static int shared_begin(Shared *shared, PyObject *module)
+{
+    /* Not zeroed by hand: pages that are never used are never there. */
+    if (!(shared->known_texts = PyMem_RawCalloc(KNOWN_TEXTS, sizeof(KnownText)))) { PyErr_NoMemory(); return -1; }
+    if (!(shared->int_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return -1;
+    shared->scanner_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &scanner_spec, NULL);
+    return shared->scanner_type ? 0 : -1;
+}
+
+static int shared_traverse(Shared *shared, visitproc visit, void *arg)
+{
+    Py_VISIT(shared->int_from_bytes);
+    Py_VISIT(shared->scanner_type);
+    return 0;
+}
+
+static void shared_clear(Shared *shared)
+{
+    Py_CLEAR(shared->int_from_bytes);
+    Py_CLEAR(shared->scanner_type);
+}
+
+static void shared_end(Shared *shared)
+{
+    if (!shared->known_texts) return;
+    for (size_t at = 0; at < KNOWN_TEXTS; at++) Py_XDECREF(shared->known_texts[at].o);
+    PyMem_RawFree(shared->known_texts);
+    shared->known_texts = NULL;
+}
+
+typedef struct {
+    Shared shared;
+    PyTypeObject *type_Bet;
+    Py_ssize_t slots_Bet[6];
+    PyTypeObject *type_BetBatch;
+    Py_ssize_t slots_BetBatch[1];
+    PyTypeObject *type_WinnersRequest;
+    Py_ssize_t slots_WinnersRequest[1];
+    PyTypeObject *type_Probe;
+    Py_ssize_t slots_Probe[1];
+    PyTypeObject *type_Ack;
+    Py_ssize_t slots_Ack[1];
+    PyTypeObject *type_Winners;
+    Py_ssize_t slots_Winners[1];
+    PyTypeObject *type_OpenUpload;
+    Py_ssize_t slots_OpenUpload[4];
+    PyTypeObject *type_UploadStatus;
+    Py_ssize_t slots_UploadStatus[4];
+    PyObject *pure_check_bet_frame;
+    PyObject *pure_decode_bet_frame;
+    PyObject *pure_encode_bet_frame;
+    PyObject *pure_scan_bet_frame;
+    PyObject *pure_check_untyped_batch;
+    PyObject *pure_decode_untyped_batch;
+    PyObject *pure_encode_untyped_batch;
+    PyObject *pure_scan_untyped_batch;
+    PyObject *pure_check_bet_batch;
+    PyObject *pure_decode_bet_batch;
+    PyObject *pure_encode_bet_batch;
+    PyObject *pure_scan_bet_batch;
+    PyObject *pure_check_winners_request;
+    PyObject *pure_decode_winners_request;
+    PyObject *pure_encode_winners_request;
+    PyObject *pure_scan_winners_request;
+    PyObject *pure_check_probe;
+    PyObject *pure_decode_probe;
+    PyObject *pure_encode_probe;
+    PyObject *pure_scan_probe;
+    PyObject *pure_check_ack;
+    PyObject *pure_decode_ack;
+    PyObject *pure_encode_ack;
+    PyObject *pure_scan_ack;
+    PyObject *pure_check_winners;
+    PyObject *pure_decode_winners;
+    PyObject *pure_encode_winners;
+    PyObject *pure_scan_winners;
+    PyObject *pure_check_open_upload;
+    PyObject *pure_decode_open_upload;
+    PyObject *pure_encode_open_upload;
+    PyObject *pure_scan_open_upload;
+    PyObject *pure_check_upload_status;
+    PyObject *pure_decode_upload_status;
+    PyObject *pure_encode_upload_status;
+    PyObject *pure_scan_upload_status;
+} State;
+
 static const char *const names_Bet[] = {"agency", "first_name", "last_name", "document", "birthdate", "number", NULL};
-static Py_ssize_t slots_Bet[6];
-
-static PyTypeObject *type_BetBatch;
 static const char *const names_BetBatch[] = {"bets", NULL};
-static Py_ssize_t slots_BetBatch[1];
-
-static PyTypeObject *type_WinnersRequest;
 static const char *const names_WinnersRequest[] = {"agency", NULL};
-static Py_ssize_t slots_WinnersRequest[1];
-
-static PyTypeObject *type_Probe;
 static const char *const names_Probe[] = {"line", NULL};
-static Py_ssize_t slots_Probe[1];
-
-static PyTypeObject *type_Ack;
 static const char *const names_Ack[] = {"count", NULL};
-static Py_ssize_t slots_Ack[1];
-
-static PyTypeObject *type_Winners;
 static const char *const names_Winners[] = {"documents", NULL};
-static Py_ssize_t slots_Winners[1];
-
-static PyTypeObject *type_OpenUpload;
 static const char *const names_OpenUpload[] = {"agency", "draw", "total", "upload_id", NULL};
-static Py_ssize_t slots_OpenUpload[4];
-
-static PyTypeObject *type_UploadStatus;
 static const char *const names_UploadStatus[] = {"code", "draw", "stored", "crc32", NULL};
-static Py_ssize_t slots_UploadStatus[4];
 
 static inline int is_text_0(const u8 *s, Py_ssize_t n)
 {
@@ -461,14 +544,6 @@ static inline int is_text_2(const u8 *s, Py_ssize_t n)
 {
     return is_date(s, n) ? TEXT_ASCII : TEXT_BAD;
 }
-
-static PyObject *pure_check_bet_frame;
-
-static PyObject *pure_decode_bet_frame;
-
-static PyObject *pure_encode_bet_frame;
-
-static PyObject *pure_scan_bet_frame;
 
 
 static int check_bet_frame(const u8 *p, Py_ssize_t n)
@@ -518,8 +593,8 @@ static int check_bet_frame(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_bet_frame(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_bet_frame, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_bet_frame, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -528,7 +603,7 @@ static PyObject *py_check_bet_frame(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_bet_frame(p, n);
-    if (!ok) return ask_pure(pure_check_bet_frame, data, 0);
+    if (!ok) return ask_pure(state->pure_check_bet_frame, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -536,8 +611,8 @@ static PyObject *py_check_bet_frame(PyObject *module, PyObject *data)
 static PyObject *py_decode_bet_frame(PyObject *module, PyObject *data)
 {
     PyObject *o[7] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_bet_frame, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_bet_frame, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(2)) goto bad;
     uint32_t v1 = ((uint32_t)p[0] << 8 | p[1]);
@@ -557,7 +632,7 @@ static PyObject *py_decode_bet_frame(PyObject *module, PyObject *data)
     if ((size_t)(e2 - p) < (size_t)(v4)) goto bad;
     int k5 = is_text_0(p, (Py_ssize_t)v4);
     if (!(k5)) goto bad;
-    if (!(o[1] = known_text(p, (Py_ssize_t)v4, k5))) goto bad;
+    if (!(o[1] = known_text(&state->shared, p, (Py_ssize_t)v4, k5))) goto bad;
     p += v4;
     if ((size_t)(e2 - p) < (size_t)(1)) goto bad;
     uint32_t v6 = p[0];
@@ -566,7 +641,7 @@ static PyObject *py_decode_bet_frame(PyObject *module, PyObject *data)
     if ((size_t)(e2 - p) < (size_t)(v6)) goto bad;
     int k7 = is_text_0(p, (Py_ssize_t)v6);
     if (!(k7)) goto bad;
-    if (!(o[2] = known_text(p, (Py_ssize_t)v6, k7))) goto bad;
+    if (!(o[2] = known_text(&state->shared, p, (Py_ssize_t)v6, k7))) goto bad;
     p += v6;
     if ((size_t)(e2 - p) < (size_t)(20)) goto bad;
     int k8 = is_text_1(p, (Py_ssize_t)8);
@@ -582,36 +657,37 @@ static PyObject *py_decode_bet_frame(PyObject *module, PyObject *data)
     if (!(v10 <= 9999U)) goto bad;
     if (!(o[5] = PyLong_FromLong((long)v10))) goto bad;
     p += 2;
-    if (!(o[6] = new_object(type_Bet))) goto bad;
-    set_slot(o[6], slots_Bet[0], o[0]); o[0] = NULL;
-    set_slot(o[6], slots_Bet[1], o[1]); o[1] = NULL;
-    set_slot(o[6], slots_Bet[2], o[2]); o[2] = NULL;
-    set_slot(o[6], slots_Bet[3], o[3]); o[3] = NULL;
-    set_slot(o[6], slots_Bet[4], o[4]); o[4] = NULL;
-    set_slot(o[6], slots_Bet[5], o[5]); o[5] = NULL;
+    if (!(o[6] = new_object(state->type_Bet))) goto bad;
+    set_slot(o[6], state->slots_Bet[0], o[0]); o[0] = NULL;
+    set_slot(o[6], state->slots_Bet[1], o[1]); o[1] = NULL;
+    set_slot(o[6], state->slots_Bet[2], o[2]); o[2] = NULL;
+    set_slot(o[6], state->slots_Bet[3], o[3]); o[3] = NULL;
+    set_slot(o[6], state->slots_Bet[4], o[4]); o[4] = NULL;
+    set_slot(o[6], state->slots_Bet[5], o[5]); o[5] = NULL;
     if (!(p == e2)) goto bad;
     if (p == e) return o[6];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_bet_frame, data, 0);
+    return ask_pure(state->pure_decode_bet_frame, data, 0);
 }
 
 
-static int put_bet_frame(Output *out, PyObject *message)
+static int put_bet_frame(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     if (!(reserve(out, 535))) return 0;
      {
         u8 *w1 = out->base + out->size;
         w1 += 2;
         Py_ssize_t s2 = w1 - out->base;
         PyObject *r4 = message;
-        if (!(r4 && Py_IS_TYPE(r4, type_Bet))) return 0;
-        PyObject *f5 = get_slot(r4, slots_Bet[0]);
+        if (!(r4 && Py_IS_TYPE(r4, state->type_Bet))) return 0;
+        PyObject *f5 = get_slot(r4, state->slots_Bet[0]);
         int64_t v6 = 0;
         if (!(get_int(f5, 1U, 255U, &v6))) return 0;
         put_be(w1, 1, (uint64_t)v6);
         w1 += 1;
-        PyObject *f7 = get_slot(r4, slots_Bet[1]);
+        PyObject *f7 = get_slot(r4, state->slots_Bet[1]);
         Py_ssize_t n8 = 0;
         const u8 *t9 = get_text(f7, &n8);
         if (!(t9 && is_text_0(t9, n8))) return 0;
@@ -620,7 +696,7 @@ static int put_bet_frame(Output *out, PyObject *message)
         w1 += 1;
         memcpy(w1, t9, (size_t)n8);
         w1 += n8;
-        PyObject *f10 = get_slot(r4, slots_Bet[2]);
+        PyObject *f10 = get_slot(r4, state->slots_Bet[2]);
         Py_ssize_t n11 = 0;
         const u8 *t12 = get_text(f10, &n11);
         if (!(t12 && is_text_0(t12, n11))) return 0;
@@ -629,21 +705,21 @@ static int put_bet_frame(Output *out, PyObject *message)
         w1 += 1;
         memcpy(w1, t12, (size_t)n11);
         w1 += n11;
-        PyObject *f13 = get_slot(r4, slots_Bet[3]);
+        PyObject *f13 = get_slot(r4, state->slots_Bet[3]);
         Py_ssize_t n14 = 0;
         const u8 *t15 = get_text(f13, &n14);
         if (!(t15 && is_text_1(t15, n14))) return 0;
         if (!(n14 == 8)) return 0;
         memcpy(w1, t15, (size_t)8);
         w1 += 8;
-        PyObject *f16 = get_slot(r4, slots_Bet[4]);
+        PyObject *f16 = get_slot(r4, state->slots_Bet[4]);
         Py_ssize_t n17 = 0;
         const u8 *t18 = get_text(f16, &n17);
         if (!(t18 && is_text_2(t18, n17))) return 0;
         if (!(n17 == 10)) return 0;
         memcpy(w1, t18, (size_t)10);
         w1 += 10;
-        PyObject *f19 = get_slot(r4, slots_Bet[5]);
+        PyObject *f19 = get_slot(r4, state->slots_Bet[5]);
         int64_t v20 = 0;
         if (!(get_int(f19, 0U, 9999U, &v20))) return 0;
         put_be(w1, 2, (uint64_t)v20);
@@ -660,12 +736,12 @@ static PyObject *py_encode_bet_frame(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_bet_frame(&out, message);
+    int ok = put_bet_frame(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_bet_frame, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_bet_frame, message, 1);
 }
 
 
@@ -689,18 +765,10 @@ static int scan_bet_frame(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_bet_frame(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_bet_frame, data, 1);
-    return new_scanner(data, scan_bet_frame, &pure_scan_bet_frame);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_bet_frame, data, 1);
+    return new_scanner(&state->shared, data, scan_bet_frame, offsetof(State, pure_scan_bet_frame));
 }
-
-static PyObject *pure_check_untyped_batch;
-
-static PyObject *pure_decode_untyped_batch;
-
-static PyObject *pure_encode_untyped_batch;
-
-static PyObject *pure_scan_untyped_batch;
 
 
 static int check_untyped_batch(const u8 *p, Py_ssize_t n)
@@ -760,8 +828,8 @@ static int check_untyped_batch(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_untyped_batch(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_untyped_batch, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_untyped_batch, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -770,7 +838,7 @@ static PyObject *py_check_untyped_batch(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_untyped_batch(p, n);
-    if (!ok) return ask_pure(pure_check_untyped_batch, data, 0);
+    if (!ok) return ask_pure(state->pure_check_untyped_batch, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -778,8 +846,8 @@ static PyObject *py_check_untyped_batch(PyObject *module, PyObject *data)
 static PyObject *py_decode_untyped_batch(PyObject *module, PyObject *data)
 {
     PyObject *o[9] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_untyped_batch, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_untyped_batch, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     const u8 *s1 = p;
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
@@ -808,7 +876,7 @@ static PyObject *py_decode_untyped_batch(PyObject *module, PyObject *data)
         if ((size_t)(e5 - p) < (size_t)(v7)) goto bad;
         int k8 = is_text_0(p, (Py_ssize_t)v7);
         if (!(k8)) goto bad;
-        if (!(o[2] = known_text(p, (Py_ssize_t)v7, k8))) goto bad;
+        if (!(o[2] = known_text(&state->shared, p, (Py_ssize_t)v7, k8))) goto bad;
         p += v7;
         if ((size_t)(e5 - p) < (size_t)(1)) goto bad;
         uint32_t v9 = p[0];
@@ -817,7 +885,7 @@ static PyObject *py_decode_untyped_batch(PyObject *module, PyObject *data)
         if ((size_t)(e5 - p) < (size_t)(v9)) goto bad;
         int k10 = is_text_0(p, (Py_ssize_t)v9);
         if (!(k10)) goto bad;
-        if (!(o[3] = known_text(p, (Py_ssize_t)v9, k10))) goto bad;
+        if (!(o[3] = known_text(&state->shared, p, (Py_ssize_t)v9, k10))) goto bad;
         p += v9;
         if ((size_t)(e5 - p) < (size_t)(20)) goto bad;
         int k11 = is_text_1(p, (Py_ssize_t)8);
@@ -833,33 +901,34 @@ static PyObject *py_decode_untyped_batch(PyObject *module, PyObject *data)
         if (!(v13 <= 9999U)) goto bad;
         if (!(o[6] = PyLong_FromLong((long)v13))) goto bad;
         p += 2;
-        if (!(o[7] = new_object(type_Bet))) goto bad;
-        set_slot(o[7], slots_Bet[0], o[1]); o[1] = NULL;
-        set_slot(o[7], slots_Bet[1], o[2]); o[2] = NULL;
-        set_slot(o[7], slots_Bet[2], o[3]); o[3] = NULL;
-        set_slot(o[7], slots_Bet[3], o[4]); o[4] = NULL;
-        set_slot(o[7], slots_Bet[4], o[5]); o[5] = NULL;
-        set_slot(o[7], slots_Bet[5], o[6]); o[6] = NULL;
+        if (!(o[7] = new_object(state->type_Bet))) goto bad;
+        set_slot(o[7], state->slots_Bet[0], o[1]); o[1] = NULL;
+        set_slot(o[7], state->slots_Bet[1], o[2]); o[2] = NULL;
+        set_slot(o[7], state->slots_Bet[2], o[3]); o[3] = NULL;
+        set_slot(o[7], state->slots_Bet[3], o[4]); o[4] = NULL;
+        set_slot(o[7], state->slots_Bet[4], o[5]); o[5] = NULL;
+        set_slot(o[7], state->slots_Bet[5], o[6]); o[6] = NULL;
         if (!(p == e5)) goto bad;
         PyTuple_SET_ITEM(o[0], i3, o[7]); o[7] = NULL;
     }
-    if (!(o[8] = new_object(type_BetBatch))) goto bad;
-    set_slot(o[8], slots_BetBatch[0], o[0]); o[0] = NULL;
+    if (!(o[8] = new_object(state->type_BetBatch))) goto bad;
+    set_slot(o[8], state->slots_BetBatch[0], o[0]); o[0] = NULL;
     track(o[8]);
     if (!(p - s1 <= 8192)) goto bad;
     if (p == e) return o[8];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_untyped_batch, data, 0);
+    return ask_pure(state->pure_decode_untyped_batch, data, 0);
 }
 
 
-static int put_untyped_batch(Output *out, PyObject *message)
+static int put_untyped_batch(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     Py_ssize_t s1 = out->size;
     PyObject *r2 = message;
-    if (!(r2 && Py_IS_TYPE(r2, type_BetBatch))) return 0;
-    PyObject *f3 = get_slot(r2, slots_BetBatch[0]);
+    if (!(r2 && Py_IS_TYPE(r2, state->type_BetBatch))) return 0;
+    PyObject *f3 = get_slot(r2, state->slots_BetBatch[0]);
     if (!(f3 && (PyTuple_Check(f3) || PyList_Check(f3)))) return 0;
     PyObject **a4 = PySequence_Fast_ITEMS(f3);
     Py_ssize_t n5 = PySequence_Fast_GET_SIZE(f3);
@@ -874,13 +943,13 @@ static int put_untyped_batch(Output *out, PyObject *message)
             w7 += 2;
             Py_ssize_t s8 = w7 - out->base;
             PyObject *r10 = a4[i6];
-            if (!(r10 && Py_IS_TYPE(r10, type_Bet))) return 0;
-            PyObject *f11 = get_slot(r10, slots_Bet[0]);
+            if (!(r10 && Py_IS_TYPE(r10, state->type_Bet))) return 0;
+            PyObject *f11 = get_slot(r10, state->slots_Bet[0]);
             int64_t v12 = 0;
             if (!(get_int(f11, 1U, 255U, &v12))) return 0;
             put_be(w7, 1, (uint64_t)v12);
             w7 += 1;
-            PyObject *f13 = get_slot(r10, slots_Bet[1]);
+            PyObject *f13 = get_slot(r10, state->slots_Bet[1]);
             Py_ssize_t n14 = 0;
             const u8 *t15 = get_text(f13, &n14);
             if (!(t15 && is_text_0(t15, n14))) return 0;
@@ -889,7 +958,7 @@ static int put_untyped_batch(Output *out, PyObject *message)
             w7 += 1;
             memcpy(w7, t15, (size_t)n14);
             w7 += n14;
-            PyObject *f16 = get_slot(r10, slots_Bet[2]);
+            PyObject *f16 = get_slot(r10, state->slots_Bet[2]);
             Py_ssize_t n17 = 0;
             const u8 *t18 = get_text(f16, &n17);
             if (!(t18 && is_text_0(t18, n17))) return 0;
@@ -898,21 +967,21 @@ static int put_untyped_batch(Output *out, PyObject *message)
             w7 += 1;
             memcpy(w7, t18, (size_t)n17);
             w7 += n17;
-            PyObject *f19 = get_slot(r10, slots_Bet[3]);
+            PyObject *f19 = get_slot(r10, state->slots_Bet[3]);
             Py_ssize_t n20 = 0;
             const u8 *t21 = get_text(f19, &n20);
             if (!(t21 && is_text_1(t21, n20))) return 0;
             if (!(n20 == 8)) return 0;
             memcpy(w7, t21, (size_t)8);
             w7 += 8;
-            PyObject *f22 = get_slot(r10, slots_Bet[4]);
+            PyObject *f22 = get_slot(r10, state->slots_Bet[4]);
             Py_ssize_t n23 = 0;
             const u8 *t24 = get_text(f22, &n23);
             if (!(t24 && is_text_2(t24, n23))) return 0;
             if (!(n23 == 10)) return 0;
             memcpy(w7, t24, (size_t)10);
             w7 += 10;
-            PyObject *f25 = get_slot(r10, slots_Bet[5]);
+            PyObject *f25 = get_slot(r10, state->slots_Bet[5]);
             int64_t v26 = 0;
             if (!(get_int(f25, 0U, 9999U, &v26))) return 0;
             put_be(w7, 2, (uint64_t)v26);
@@ -931,12 +1000,12 @@ static PyObject *py_encode_untyped_batch(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_untyped_batch(&out, message);
+    int ok = put_untyped_batch(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_untyped_batch, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_untyped_batch, message, 1);
 }
 
 
@@ -980,18 +1049,10 @@ static int scan_untyped_batch(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_untyped_batch(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_untyped_batch, data, 1);
-    return new_scanner(data, scan_untyped_batch, &pure_scan_untyped_batch);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_untyped_batch, data, 1);
+    return new_scanner(&state->shared, data, scan_untyped_batch, offsetof(State, pure_scan_untyped_batch));
 }
-
-static PyObject *pure_check_bet_batch;
-
-static PyObject *pure_decode_bet_batch;
-
-static PyObject *pure_encode_bet_batch;
-
-static PyObject *pure_scan_bet_batch;
 
 
 static int check_bet_batch(const u8 *p, Py_ssize_t n)
@@ -1054,8 +1115,8 @@ static int check_bet_batch(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_bet_batch(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_bet_batch, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_bet_batch, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -1064,7 +1125,7 @@ static PyObject *py_check_bet_batch(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_bet_batch(p, n);
-    if (!ok) return ask_pure(pure_check_bet_batch, data, 0);
+    if (!ok) return ask_pure(state->pure_check_bet_batch, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -1072,8 +1133,8 @@ static PyObject *py_check_bet_batch(PyObject *module, PyObject *data)
 static PyObject *py_decode_bet_batch(PyObject *module, PyObject *data)
 {
     PyObject *o[9] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_bet_batch, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_bet_batch, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     const u8 *s1 = p;
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
@@ -1105,7 +1166,7 @@ static PyObject *py_decode_bet_batch(PyObject *module, PyObject *data)
         if ((size_t)(e5 - p) < (size_t)(v7)) goto bad;
         int k8 = is_text_0(p, (Py_ssize_t)v7);
         if (!(k8)) goto bad;
-        if (!(o[2] = known_text(p, (Py_ssize_t)v7, k8))) goto bad;
+        if (!(o[2] = known_text(&state->shared, p, (Py_ssize_t)v7, k8))) goto bad;
         p += v7;
         if ((size_t)(e5 - p) < (size_t)(1)) goto bad;
         uint32_t v9 = p[0];
@@ -1114,7 +1175,7 @@ static PyObject *py_decode_bet_batch(PyObject *module, PyObject *data)
         if ((size_t)(e5 - p) < (size_t)(v9)) goto bad;
         int k10 = is_text_0(p, (Py_ssize_t)v9);
         if (!(k10)) goto bad;
-        if (!(o[3] = known_text(p, (Py_ssize_t)v9, k10))) goto bad;
+        if (!(o[3] = known_text(&state->shared, p, (Py_ssize_t)v9, k10))) goto bad;
         p += v9;
         if ((size_t)(e5 - p) < (size_t)(20)) goto bad;
         int k11 = is_text_1(p, (Py_ssize_t)8);
@@ -1130,32 +1191,33 @@ static PyObject *py_decode_bet_batch(PyObject *module, PyObject *data)
         if (!(v13 <= 9999U)) goto bad;
         if (!(o[6] = PyLong_FromLong((long)v13))) goto bad;
         p += 2;
-        if (!(o[7] = new_object(type_Bet))) goto bad;
-        set_slot(o[7], slots_Bet[0], o[1]); o[1] = NULL;
-        set_slot(o[7], slots_Bet[1], o[2]); o[2] = NULL;
-        set_slot(o[7], slots_Bet[2], o[3]); o[3] = NULL;
-        set_slot(o[7], slots_Bet[3], o[4]); o[4] = NULL;
-        set_slot(o[7], slots_Bet[4], o[5]); o[5] = NULL;
-        set_slot(o[7], slots_Bet[5], o[6]); o[6] = NULL;
+        if (!(o[7] = new_object(state->type_Bet))) goto bad;
+        set_slot(o[7], state->slots_Bet[0], o[1]); o[1] = NULL;
+        set_slot(o[7], state->slots_Bet[1], o[2]); o[2] = NULL;
+        set_slot(o[7], state->slots_Bet[2], o[3]); o[3] = NULL;
+        set_slot(o[7], state->slots_Bet[3], o[4]); o[4] = NULL;
+        set_slot(o[7], state->slots_Bet[4], o[5]); o[5] = NULL;
+        set_slot(o[7], state->slots_Bet[5], o[6]); o[6] = NULL;
         if (!(p == e5)) goto bad;
         PyTuple_SET_ITEM(o[0], i3, o[7]); o[7] = NULL;
     }
-    if (!(o[8] = new_object(type_BetBatch))) goto bad;
-    set_slot(o[8], slots_BetBatch[0], o[0]); o[0] = NULL;
+    if (!(o[8] = new_object(state->type_BetBatch))) goto bad;
+    set_slot(o[8], state->slots_BetBatch[0], o[0]); o[0] = NULL;
     track(o[8]);
     if (!(p - s1 <= 8192)) goto bad;
     if (p == e) return o[8];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_bet_batch, data, 0);
+    return ask_pure(state->pure_decode_bet_batch, data, 0);
 }
 
 
-static int put_bet_batch(Output *out, PyObject *message)
+static int put_bet_batch(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     Py_ssize_t s1 = out->size;
     PyObject *r2 = message;
-    if (!(r2 && Py_IS_TYPE(r2, type_BetBatch))) return 0;
+    if (!(r2 && Py_IS_TYPE(r2, state->type_BetBatch))) return 0;
     if (!(reserve(out, 1))) return 0;
      {
         u8 *w3 = out->base + out->size;
@@ -1163,7 +1225,7 @@ static int put_bet_batch(Output *out, PyObject *message)
         w3 += 1;
         out->size = w3 - out->base;
     }
-    PyObject *f4 = get_slot(r2, slots_BetBatch[0]);
+    PyObject *f4 = get_slot(r2, state->slots_BetBatch[0]);
     if (!(f4 && (PyTuple_Check(f4) || PyList_Check(f4)))) return 0;
     PyObject **a5 = PySequence_Fast_ITEMS(f4);
     Py_ssize_t n6 = PySequence_Fast_GET_SIZE(f4);
@@ -1178,13 +1240,13 @@ static int put_bet_batch(Output *out, PyObject *message)
             w8 += 2;
             Py_ssize_t s9 = w8 - out->base;
             PyObject *r11 = a5[i7];
-            if (!(r11 && Py_IS_TYPE(r11, type_Bet))) return 0;
-            PyObject *f12 = get_slot(r11, slots_Bet[0]);
+            if (!(r11 && Py_IS_TYPE(r11, state->type_Bet))) return 0;
+            PyObject *f12 = get_slot(r11, state->slots_Bet[0]);
             int64_t v13 = 0;
             if (!(get_int(f12, 1U, 255U, &v13))) return 0;
             put_be(w8, 1, (uint64_t)v13);
             w8 += 1;
-            PyObject *f14 = get_slot(r11, slots_Bet[1]);
+            PyObject *f14 = get_slot(r11, state->slots_Bet[1]);
             Py_ssize_t n15 = 0;
             const u8 *t16 = get_text(f14, &n15);
             if (!(t16 && is_text_0(t16, n15))) return 0;
@@ -1193,7 +1255,7 @@ static int put_bet_batch(Output *out, PyObject *message)
             w8 += 1;
             memcpy(w8, t16, (size_t)n15);
             w8 += n15;
-            PyObject *f17 = get_slot(r11, slots_Bet[2]);
+            PyObject *f17 = get_slot(r11, state->slots_Bet[2]);
             Py_ssize_t n18 = 0;
             const u8 *t19 = get_text(f17, &n18);
             if (!(t19 && is_text_0(t19, n18))) return 0;
@@ -1202,21 +1264,21 @@ static int put_bet_batch(Output *out, PyObject *message)
             w8 += 1;
             memcpy(w8, t19, (size_t)n18);
             w8 += n18;
-            PyObject *f20 = get_slot(r11, slots_Bet[3]);
+            PyObject *f20 = get_slot(r11, state->slots_Bet[3]);
             Py_ssize_t n21 = 0;
             const u8 *t22 = get_text(f20, &n21);
             if (!(t22 && is_text_1(t22, n21))) return 0;
             if (!(n21 == 8)) return 0;
             memcpy(w8, t22, (size_t)8);
             w8 += 8;
-            PyObject *f23 = get_slot(r11, slots_Bet[4]);
+            PyObject *f23 = get_slot(r11, state->slots_Bet[4]);
             Py_ssize_t n24 = 0;
             const u8 *t25 = get_text(f23, &n24);
             if (!(t25 && is_text_2(t25, n24))) return 0;
             if (!(n24 == 10)) return 0;
             memcpy(w8, t25, (size_t)10);
             w8 += 10;
-            PyObject *f26 = get_slot(r11, slots_Bet[5]);
+            PyObject *f26 = get_slot(r11, state->slots_Bet[5]);
             int64_t v27 = 0;
             if (!(get_int(f26, 0U, 9999U, &v27))) return 0;
             put_be(w8, 2, (uint64_t)v27);
@@ -1235,12 +1297,12 @@ static PyObject *py_encode_bet_batch(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_bet_batch(&out, message);
+    int ok = put_bet_batch(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_bet_batch, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_bet_batch, message, 1);
 }
 
 
@@ -1289,18 +1351,10 @@ static int scan_bet_batch(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_bet_batch(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_bet_batch, data, 1);
-    return new_scanner(data, scan_bet_batch, &pure_scan_bet_batch);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_bet_batch, data, 1);
+    return new_scanner(&state->shared, data, scan_bet_batch, offsetof(State, pure_scan_bet_batch));
 }
-
-static PyObject *pure_check_winners_request;
-
-static PyObject *pure_decode_winners_request;
-
-static PyObject *pure_encode_winners_request;
-
-static PyObject *pure_scan_winners_request;
 
 
 static int check_winners_request(const u8 *p, Py_ssize_t n)
@@ -1319,8 +1373,8 @@ static int check_winners_request(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_winners_request(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_winners_request, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_winners_request, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -1329,7 +1383,7 @@ static PyObject *py_check_winners_request(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_winners_request(p, n);
-    if (!ok) return ask_pure(pure_check_winners_request, data, 0);
+    if (!ok) return ask_pure(state->pure_check_winners_request, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -1337,8 +1391,8 @@ static PyObject *py_check_winners_request(PyObject *module, PyObject *data)
 static PyObject *py_decode_winners_request(PyObject *module, PyObject *data)
 {
     PyObject *o[2] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_winners_request, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_winners_request, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(2)) goto bad;
     if (!(p[0] == 2U)) goto bad;
@@ -1348,25 +1402,26 @@ static PyObject *py_decode_winners_request(PyObject *module, PyObject *data)
     if (!(v1 >= 1U)) goto bad;
     if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
     p += 1;
-    if (!(o[1] = new_object(type_WinnersRequest))) goto bad;
-    set_slot(o[1], slots_WinnersRequest[0], o[0]); o[0] = NULL;
+    if (!(o[1] = new_object(state->type_WinnersRequest))) goto bad;
+    set_slot(o[1], state->slots_WinnersRequest[0], o[0]); o[0] = NULL;
     if (p == e) return o[1];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_winners_request, data, 0);
+    return ask_pure(state->pure_decode_winners_request, data, 0);
 }
 
 
-static int put_winners_request(Output *out, PyObject *message)
+static int put_winners_request(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     if (!(reserve(out, 2))) return 0;
      {
         u8 *w1 = out->base + out->size;
         PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, type_WinnersRequest))) return 0;
+        if (!(r2 && Py_IS_TYPE(r2, state->type_WinnersRequest))) return 0;
         memcpy(w1, "\002", (size_t)1);
         w1 += 1;
-        PyObject *f3 = get_slot(r2, slots_WinnersRequest[0]);
+        PyObject *f3 = get_slot(r2, state->slots_WinnersRequest[0]);
         int64_t v4 = 0;
         if (!(get_int(f3, 1U, 255U, &v4))) return 0;
         put_be(w1, 1, (uint64_t)v4);
@@ -1380,12 +1435,12 @@ static PyObject *py_encode_winners_request(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_winners_request(&out, message);
+    int ok = put_winners_request(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_winners_request, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_winners_request, message, 1);
 }
 
 
@@ -1408,18 +1463,10 @@ static int scan_winners_request(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_winners_request(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_winners_request, data, 1);
-    return new_scanner(data, scan_winners_request, &pure_scan_winners_request);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_winners_request, data, 1);
+    return new_scanner(&state->shared, data, scan_winners_request, offsetof(State, pure_scan_winners_request));
 }
-
-static PyObject *pure_check_probe;
-
-static PyObject *pure_decode_probe;
-
-static PyObject *pure_encode_probe;
-
-static PyObject *pure_scan_probe;
 
 
 static int check_probe(const u8 *p, Py_ssize_t n)
@@ -1436,8 +1483,8 @@ static int check_probe(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_probe(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_probe, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_probe, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -1446,7 +1493,7 @@ static PyObject *py_check_probe(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_probe(p, n);
-    if (!ok) return ask_pure(pure_check_probe, data, 0);
+    if (!ok) return ask_pure(state->pure_check_probe, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -1454,8 +1501,8 @@ static PyObject *py_check_probe(PyObject *module, PyObject *data)
 static PyObject *py_decode_probe(PyObject *module, PyObject *data)
 {
     PyObject *o[2] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_probe, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_probe, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
     Py_ssize_t n1 = e - p - (e[-1] == '\n');
@@ -1463,23 +1510,24 @@ static PyObject *py_decode_probe(PyObject *module, PyObject *data)
     if (!(!memchr(p, '\n', (size_t)n1))) goto bad;
     if (!(o[0] = PyBytes_FromStringAndSize((const char *)p, e - p))) goto bad;
     p = e;
-    if (!(o[1] = new_object(type_Probe))) goto bad;
-    set_slot(o[1], slots_Probe[0], o[0]); o[0] = NULL;
+    if (!(o[1] = new_object(state->type_Probe))) goto bad;
+    set_slot(o[1], state->slots_Probe[0], o[0]); o[0] = NULL;
     if (p == e) return o[1];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_probe, data, 0);
+    return ask_pure(state->pure_decode_probe, data, 0);
 }
 
 
-static int put_probe(Output *out, PyObject *message)
+static int put_probe(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     if (!(reserve(out, 1025))) return 0;
      {
         u8 *w1 = out->base + out->size;
         PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, type_Probe))) return 0;
-        PyObject *f3 = get_slot(r2, slots_Probe[0]);
+        if (!(r2 && Py_IS_TYPE(r2, state->type_Probe))) return 0;
+        PyObject *f3 = get_slot(r2, state->slots_Probe[0]);
         if (!(f3 && PyBytes_Check(f3))) return 0;
          {
             const u8 *p = (const u8 *)PyBytes_AS_STRING(f3), *e = p + PyBytes_GET_SIZE(f3);
@@ -1500,12 +1548,12 @@ static PyObject *py_encode_probe(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_probe(&out, message);
+    int ok = put_probe(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_probe, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_probe, message, 1);
 }
 
 
@@ -1539,18 +1587,10 @@ static int scan_probe(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_probe(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_probe, data, 1);
-    return new_scanner(data, scan_probe, &pure_scan_probe);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_probe, data, 1);
+    return new_scanner(&state->shared, data, scan_probe, offsetof(State, pure_scan_probe));
 }
-
-static PyObject *pure_check_ack;
-
-static PyObject *pure_decode_ack;
-
-static PyObject *pure_encode_ack;
-
-static PyObject *pure_scan_ack;
 
 
 static int check_ack(const u8 *p, Py_ssize_t n)
@@ -1566,8 +1606,8 @@ static int check_ack(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_ack(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_ack, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_ack, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -1576,7 +1616,7 @@ static PyObject *py_check_ack(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_ack(p, n);
-    if (!ok) return ask_pure(pure_check_ack, data, 0);
+    if (!ok) return ask_pure(state->pure_check_ack, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -1584,31 +1624,32 @@ static PyObject *py_check_ack(PyObject *module, PyObject *data)
 static PyObject *py_decode_ack(PyObject *module, PyObject *data)
 {
     PyObject *o[2] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_ack, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_ack, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
     uint32_t v1 = p[0];
     (void)v1;
     if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
     p += 1;
-    if (!(o[1] = new_object(type_Ack))) goto bad;
-    set_slot(o[1], slots_Ack[0], o[0]); o[0] = NULL;
+    if (!(o[1] = new_object(state->type_Ack))) goto bad;
+    set_slot(o[1], state->slots_Ack[0], o[0]); o[0] = NULL;
     if (p == e) return o[1];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_ack, data, 0);
+    return ask_pure(state->pure_decode_ack, data, 0);
 }
 
 
-static int put_ack(Output *out, PyObject *message)
+static int put_ack(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     if (!(reserve(out, 1))) return 0;
      {
         u8 *w1 = out->base + out->size;
         PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, type_Ack))) return 0;
-        PyObject *f3 = get_slot(r2, slots_Ack[0]);
+        if (!(r2 && Py_IS_TYPE(r2, state->type_Ack))) return 0;
+        PyObject *f3 = get_slot(r2, state->slots_Ack[0]);
         int64_t v4 = 0;
         if (!(get_int(f3, 0U, 255U, &v4))) return 0;
         put_be(w1, 1, (uint64_t)v4);
@@ -1622,12 +1663,12 @@ static PyObject *py_encode_ack(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_ack(&out, message);
+    int ok = put_ack(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_ack, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_ack, message, 1);
 }
 
 
@@ -1646,18 +1687,10 @@ static int scan_ack(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_ack(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_ack, data, 1);
-    return new_scanner(data, scan_ack, &pure_scan_ack);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_ack, data, 1);
+    return new_scanner(&state->shared, data, scan_ack, offsetof(State, pure_scan_ack));
 }
-
-static PyObject *pure_check_winners;
-
-static PyObject *pure_decode_winners;
-
-static PyObject *pure_encode_winners;
-
-static PyObject *pure_scan_winners;
 
 
 static int check_winners(const u8 *p, Py_ssize_t n)
@@ -1680,8 +1713,8 @@ static int check_winners(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_winners(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_winners, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_winners, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -1690,7 +1723,7 @@ static PyObject *py_check_winners(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_winners(p, n);
-    if (!ok) return ask_pure(pure_check_winners, data, 0);
+    if (!ok) return ask_pure(state->pure_check_winners, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -1698,8 +1731,8 @@ static PyObject *py_check_winners(PyObject *module, PyObject *data)
 static PyObject *py_decode_winners(PyObject *module, PyObject *data)
 {
     PyObject *o[3] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_winners, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_winners, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(2)) goto bad;
     uint32_t v1 = ((uint32_t)p[0] << 8 | p[1]);
@@ -1715,21 +1748,22 @@ static PyObject *py_decode_winners(PyObject *module, PyObject *data)
         p += 8;
         PyTuple_SET_ITEM(o[0], i2, o[1]); o[1] = NULL;
     }
-    if (!(o[2] = new_object(type_Winners))) goto bad;
-    set_slot(o[2], slots_Winners[0], o[0]); o[0] = NULL;
+    if (!(o[2] = new_object(state->type_Winners))) goto bad;
+    set_slot(o[2], state->slots_Winners[0], o[0]); o[0] = NULL;
     track(o[2]);
     if (p == e) return o[2];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_winners, data, 0);
+    return ask_pure(state->pure_decode_winners, data, 0);
 }
 
 
-static int put_winners(Output *out, PyObject *message)
+static int put_winners(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     PyObject *r1 = message;
-    if (!(r1 && Py_IS_TYPE(r1, type_Winners))) return 0;
-    PyObject *f2 = get_slot(r1, slots_Winners[0]);
+    if (!(r1 && Py_IS_TYPE(r1, state->type_Winners))) return 0;
+    PyObject *f2 = get_slot(r1, state->slots_Winners[0]);
     if (!(f2 && (PyTuple_Check(f2) || PyList_Check(f2)))) return 0;
     PyObject **a3 = PySequence_Fast_ITEMS(f2);
     Py_ssize_t n4 = PySequence_Fast_GET_SIZE(f2);
@@ -1757,12 +1791,12 @@ static PyObject *py_encode_winners(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_winners(&out, message);
+    int ok = put_winners(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_winners, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_winners, message, 1);
 }
 
 
@@ -1789,18 +1823,10 @@ static int scan_winners(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_winners(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_winners, data, 1);
-    return new_scanner(data, scan_winners, &pure_scan_winners);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_winners, data, 1);
+    return new_scanner(&state->shared, data, scan_winners, offsetof(State, pure_scan_winners));
 }
-
-static PyObject *pure_check_open_upload;
-
-static PyObject *pure_decode_open_upload;
-
-static PyObject *pure_encode_open_upload;
-
-static PyObject *pure_scan_open_upload;
 
 
 static int check_open_upload(const u8 *p, Py_ssize_t n)
@@ -1828,8 +1854,8 @@ static int check_open_upload(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_open_upload(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_open_upload, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_open_upload, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -1838,7 +1864,7 @@ static PyObject *py_check_open_upload(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_open_upload(p, n);
-    if (!ok) return ask_pure(pure_check_open_upload, data, 0);
+    if (!ok) return ask_pure(state->pure_check_open_upload, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -1846,8 +1872,8 @@ static PyObject *py_check_open_upload(PyObject *module, PyObject *data)
 static PyObject *py_decode_open_upload(PyObject *module, PyObject *data)
 {
     PyObject *o[5] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_open_upload, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_open_upload, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(31)) goto bad;
     if (!(p[0] == 3U)) goto bad;
@@ -1869,45 +1895,46 @@ static PyObject *py_decode_open_upload(PyObject *module, PyObject *data)
     p += 8;
     if (!(o[3] = PyBytes_FromStringAndSize((const char *)p, (Py_ssize_t)16))) goto bad;
     p += 16;
-    if (!(o[4] = new_object(type_OpenUpload))) goto bad;
-    set_slot(o[4], slots_OpenUpload[0], o[0]); o[0] = NULL;
-    set_slot(o[4], slots_OpenUpload[1], o[1]); o[1] = NULL;
-    set_slot(o[4], slots_OpenUpload[2], o[2]); o[2] = NULL;
-    set_slot(o[4], slots_OpenUpload[3], o[3]); o[3] = NULL;
+    if (!(o[4] = new_object(state->type_OpenUpload))) goto bad;
+    set_slot(o[4], state->slots_OpenUpload[0], o[0]); o[0] = NULL;
+    set_slot(o[4], state->slots_OpenUpload[1], o[1]); o[1] = NULL;
+    set_slot(o[4], state->slots_OpenUpload[2], o[2]); o[2] = NULL;
+    set_slot(o[4], state->slots_OpenUpload[3], o[3]); o[3] = NULL;
     if (p == e) return o[4];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_open_upload, data, 0);
+    return ask_pure(state->pure_decode_open_upload, data, 0);
 }
 
 
-static int put_open_upload(Output *out, PyObject *message)
+static int put_open_upload(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     if (!(reserve(out, 31))) return 0;
      {
         u8 *w1 = out->base + out->size;
         PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, type_OpenUpload))) return 0;
+        if (!(r2 && Py_IS_TYPE(r2, state->type_OpenUpload))) return 0;
         memcpy(w1, "\003", (size_t)1);
         w1 += 1;
         memcpy(w1, "\001", (size_t)1);
         w1 += 1;
-        PyObject *f3 = get_slot(r2, slots_OpenUpload[0]);
+        PyObject *f3 = get_slot(r2, state->slots_OpenUpload[0]);
         int64_t v4 = 0;
         if (!(get_int(f3, 1U, 255U, &v4))) return 0;
         put_be(w1, 1, (uint64_t)v4);
         w1 += 1;
-        PyObject *f5 = get_slot(r2, slots_OpenUpload[1]);
+        PyObject *f5 = get_slot(r2, state->slots_OpenUpload[1]);
         int64_t v6 = 0;
         if (!(get_int(f5, 0U, 4294967295U, &v6))) return 0;
         put_be(w1, 4, (uint64_t)v6);
         w1 += 4;
-        PyObject *f7 = get_slot(r2, slots_OpenUpload[2]);
+        PyObject *f7 = get_slot(r2, state->slots_OpenUpload[2]);
         uint64_t v8 = 0;
         if (!(get_u64(f7, 0ULL, 18446744073709551615ULL, &v8))) return 0;
         put_be(w1, 8, (uint64_t)v8);
         w1 += 8;
-        PyObject *f9 = get_slot(r2, slots_OpenUpload[3]);
+        PyObject *f9 = get_slot(r2, state->slots_OpenUpload[3]);
         if (!(f9 && PyBytes_Check(f9))) return 0;
         if (!(PyBytes_GET_SIZE(f9) == 16)) return 0;
         memcpy(w1, PyBytes_AS_STRING(f9), (size_t)16);
@@ -1921,12 +1948,12 @@ static PyObject *py_encode_open_upload(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_open_upload(&out, message);
+    int ok = put_open_upload(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_open_upload, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_open_upload, message, 1);
 }
 
 
@@ -1953,18 +1980,10 @@ static int scan_open_upload(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_open_upload(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_open_upload, data, 1);
-    return new_scanner(data, scan_open_upload, &pure_scan_open_upload);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_open_upload, data, 1);
+    return new_scanner(&state->shared, data, scan_open_upload, offsetof(State, pure_scan_open_upload));
 }
-
-static PyObject *pure_check_upload_status;
-
-static PyObject *pure_decode_upload_status;
-
-static PyObject *pure_encode_upload_status;
-
-static PyObject *pure_scan_upload_status;
 
 
 static int check_upload_status(const u8 *p, Py_ssize_t n)
@@ -1995,8 +2014,8 @@ static int check_upload_status(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_upload_status(PyObject *module, PyObject *data)
 {
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_upload_status, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_upload_status, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {
@@ -2005,7 +2024,7 @@ static PyObject *py_check_upload_status(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     } else
         ok = check_upload_status(p, n);
-    if (!ok) return ask_pure(pure_check_upload_status, data, 0);
+    if (!ok) return ask_pure(state->pure_check_upload_status, data, 0);
     Py_RETURN_NONE;
 }
 
@@ -2013,8 +2032,8 @@ static PyObject *py_check_upload_status(PyObject *module, PyObject *data)
 static PyObject *py_decode_upload_status(PyObject *module, PyObject *data)
 {
     PyObject *o[5] = {NULL};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_upload_status, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_upload_status, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     if ((size_t)(e - p) < (size_t)(18)) goto bad;
     if (!(p[0] == 131U)) goto bad;
@@ -2039,28 +2058,29 @@ static PyObject *py_decode_upload_status(PyObject *module, PyObject *data)
     (void)v4;
     if (!(o[3] = PyLong_FromUnsignedLongLong(v4))) goto bad;
     p += 4;
-    if (!(o[4] = new_object(type_UploadStatus))) goto bad;
-    set_slot(o[4], slots_UploadStatus[0], o[0]); o[0] = NULL;
-    set_slot(o[4], slots_UploadStatus[1], o[1]); o[1] = NULL;
-    set_slot(o[4], slots_UploadStatus[2], o[2]); o[2] = NULL;
-    set_slot(o[4], slots_UploadStatus[3], o[3]); o[3] = NULL;
+    if (!(o[4] = new_object(state->type_UploadStatus))) goto bad;
+    set_slot(o[4], state->slots_UploadStatus[0], o[0]); o[0] = NULL;
+    set_slot(o[4], state->slots_UploadStatus[1], o[1]); o[1] = NULL;
+    set_slot(o[4], state->slots_UploadStatus[2], o[2]); o[2] = NULL;
+    set_slot(o[4], state->slots_UploadStatus[3], o[3]); o[3] = NULL;
     if (p == e) return o[4];
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_upload_status, data, 0);
+    return ask_pure(state->pure_decode_upload_status, data, 0);
 }
 
 
-static int put_upload_status(Output *out, PyObject *message)
+static int put_upload_status(const State *state, Output *out, PyObject *message)
 {
+    (void)state;
     if (!(reserve(out, 18))) return 0;
      {
         u8 *w1 = out->base + out->size;
         PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, type_UploadStatus))) return 0;
+        if (!(r2 && Py_IS_TYPE(r2, state->type_UploadStatus))) return 0;
         memcpy(w1, "\203", (size_t)1);
         w1 += 1;
-        PyObject *f3 = get_slot(r2, slots_UploadStatus[0]);
+        PyObject *f3 = get_slot(r2, state->slots_UploadStatus[0]);
         int64_t v4 = 0;
         if (!(get_int(f3, 0U, 255U, &v4))) return 0;
         switch (v4) {
@@ -2069,17 +2089,17 @@ static int put_upload_status(Output *out, PyObject *message)
         }
         put_be(w1, 1, (uint64_t)v4);
         w1 += 1;
-        PyObject *f5 = get_slot(r2, slots_UploadStatus[1]);
+        PyObject *f5 = get_slot(r2, state->slots_UploadStatus[1]);
         int64_t v6 = 0;
         if (!(get_int(f5, 0U, 4294967295U, &v6))) return 0;
         put_be(w1, 4, (uint64_t)v6);
         w1 += 4;
-        PyObject *f7 = get_slot(r2, slots_UploadStatus[2]);
+        PyObject *f7 = get_slot(r2, state->slots_UploadStatus[2]);
         uint64_t v8 = 0;
         if (!(get_u64(f7, 0ULL, 18446744073709551615ULL, &v8))) return 0;
         put_be(w1, 8, (uint64_t)v8);
         w1 += 8;
-        PyObject *f9 = get_slot(r2, slots_UploadStatus[3]);
+        PyObject *f9 = get_slot(r2, state->slots_UploadStatus[3]);
         int64_t v10 = 0;
         if (!(get_int(f9, 0U, 4294967295U, &v10))) return 0;
         put_be(w1, 4, (uint64_t)v10);
@@ -2093,12 +2113,12 @@ static PyObject *py_encode_upload_status(PyObject *module, PyObject *message)
 {
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_upload_status(&out, message);
+    int ok = put_upload_status(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_upload_status, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_upload_status, message, 1);
 }
 
 
@@ -2121,10 +2141,47 @@ static int scan_upload_status(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_upload_status(PyObject *module, PyObject *data)
 {
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_upload_status, data, 1);
-    return new_scanner(data, scan_upload_status, &pure_scan_upload_status);
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_upload_status, data, 1);
+    return new_scanner(&state->shared, data, scan_upload_status, offsetof(State, pure_scan_upload_status));
 }
+
+static const uint32_t crc32_table[256] = {
+    0x00000000u, 0x77073096u, 0xEE0E612Cu, 0x990951BAu, 0x076DC419u, 0x706AF48Fu, 0xE963A535u, 0x9E6495A3u,
+    0x0EDB8832u, 0x79DCB8A4u, 0xE0D5E91Eu, 0x97D2D988u, 0x09B64C2Bu, 0x7EB17CBDu, 0xE7B82D07u, 0x90BF1D91u,
+    0x1DB71064u, 0x6AB020F2u, 0xF3B97148u, 0x84BE41DEu, 0x1ADAD47Du, 0x6DDDE4EBu, 0xF4D4B551u, 0x83D385C7u,
+    0x136C9856u, 0x646BA8C0u, 0xFD62F97Au, 0x8A65C9ECu, 0x14015C4Fu, 0x63066CD9u, 0xFA0F3D63u, 0x8D080DF5u,
+    0x3B6E20C8u, 0x4C69105Eu, 0xD56041E4u, 0xA2677172u, 0x3C03E4D1u, 0x4B04D447u, 0xD20D85FDu, 0xA50AB56Bu,
+    0x35B5A8FAu, 0x42B2986Cu, 0xDBBBC9D6u, 0xACBCF940u, 0x32D86CE3u, 0x45DF5C75u, 0xDCD60DCFu, 0xABD13D59u,
+    0x26D930ACu, 0x51DE003Au, 0xC8D75180u, 0xBFD06116u, 0x21B4F4B5u, 0x56B3C423u, 0xCFBA9599u, 0xB8BDA50Fu,
+    0x2802B89Eu, 0x5F058808u, 0xC60CD9B2u, 0xB10BE924u, 0x2F6F7C87u, 0x58684C11u, 0xC1611DABu, 0xB6662D3Du,
+    0x76DC4190u, 0x01DB7106u, 0x98D220BCu, 0xEFD5102Au, 0x71B18589u, 0x06B6B51Fu, 0x9FBFE4A5u, 0xE8B8D433u,
+    0x7807C9A2u, 0x0F00F934u, 0x9609A88Eu, 0xE10E9818u, 0x7F6A0DBBu, 0x086D3D2Du, 0x91646C97u, 0xE6635C01u,
+    0x6B6B51F4u, 0x1C6C6162u, 0x856530D8u, 0xF262004Eu, 0x6C0695EDu, 0x1B01A57Bu, 0x8208F4C1u, 0xF50FC457u,
+    0x65B0D9C6u, 0x12B7E950u, 0x8BBEB8EAu, 0xFCB9887Cu, 0x62DD1DDFu, 0x15DA2D49u, 0x8CD37CF3u, 0xFBD44C65u,
+    0x4DB26158u, 0x3AB551CEu, 0xA3BC0074u, 0xD4BB30E2u, 0x4ADFA541u, 0x3DD895D7u, 0xA4D1C46Du, 0xD3D6F4FBu,
+    0x4369E96Au, 0x346ED9FCu, 0xAD678846u, 0xDA60B8D0u, 0x44042D73u, 0x33031DE5u, 0xAA0A4C5Fu, 0xDD0D7CC9u,
+    0x5005713Cu, 0x270241AAu, 0xBE0B1010u, 0xC90C2086u, 0x5768B525u, 0x206F85B3u, 0xB966D409u, 0xCE61E49Fu,
+    0x5EDEF90Eu, 0x29D9C998u, 0xB0D09822u, 0xC7D7A8B4u, 0x59B33D17u, 0x2EB40D81u, 0xB7BD5C3Bu, 0xC0BA6CADu,
+    0xEDB88320u, 0x9ABFB3B6u, 0x03B6E20Cu, 0x74B1D29Au, 0xEAD54739u, 0x9DD277AFu, 0x04DB2615u, 0x73DC1683u,
+    0xE3630B12u, 0x94643B84u, 0x0D6D6A3Eu, 0x7A6A5AA8u, 0xE40ECF0Bu, 0x9309FF9Du, 0x0A00AE27u, 0x7D079EB1u,
+    0xF00F9344u, 0x8708A3D2u, 0x1E01F268u, 0x6906C2FEu, 0xF762575Du, 0x806567CBu, 0x196C3671u, 0x6E6B06E7u,
+    0xFED41B76u, 0x89D32BE0u, 0x10DA7A5Au, 0x67DD4ACCu, 0xF9B9DF6Fu, 0x8EBEEFF9u, 0x17B7BE43u, 0x60B08ED5u,
+    0xD6D6A3E8u, 0xA1D1937Eu, 0x38D8C2C4u, 0x4FDFF252u, 0xD1BB67F1u, 0xA6BC5767u, 0x3FB506DDu, 0x48B2364Bu,
+    0xD80D2BDAu, 0xAF0A1B4Cu, 0x36034AF6u, 0x41047A60u, 0xDF60EFC3u, 0xA867DF55u, 0x316E8EEFu, 0x4669BE79u,
+    0xCB61B38Cu, 0xBC66831Au, 0x256FD2A0u, 0x5268E236u, 0xCC0C7795u, 0xBB0B4703u, 0x220216B9u, 0x5505262Fu,
+    0xC5BA3BBEu, 0xB2BD0B28u, 0x2BB45A92u, 0x5CB36A04u, 0xC2D7FFA7u, 0xB5D0CF31u, 0x2CD99E8Bu, 0x5BDEAE1Du,
+    0x9B64C2B0u, 0xEC63F226u, 0x756AA39Cu, 0x026D930Au, 0x9C0906A9u, 0xEB0E363Fu, 0x72076785u, 0x05005713u,
+    0x95BF4A82u, 0xE2B87A14u, 0x7BB12BAEu, 0x0CB61B38u, 0x92D28E9Bu, 0xE5D5BE0Du, 0x7CDCEFB7u, 0x0BDBDF21u,
+    0x86D3D2D4u, 0xF1D4E242u, 0x68DDB3F8u, 0x1FDA836Eu, 0x81BE16CDu, 0xF6B9265Bu, 0x6FB077E1u, 0x18B74777u,
+    0x88085AE6u, 0xFF0F6A70u, 0x66063BCAu, 0x11010B5Cu, 0x8F659EFFu, 0xF862AE69u, 0x616BFFD3u, 0x166CCF45u,
+    0xA00AE278u, 0xD70DD2EEu, 0x4E048354u, 0x3903B3C2u, 0xA7672661u, 0xD06016F7u, 0x4969474Du, 0x3E6E77DBu,
+    0xAED16A4Au, 0xD9D65ADCu, 0x40DF0B66u, 0x37D83BF0u, 0xA9BCAE53u, 0xDEBB9EC5u, 0x47B2CF7Fu, 0x30B5FFE9u,
+    0xBDBDF21Cu, 0xCABAC28Au, 0x53B39330u, 0x24B4A3A6u, 0xBAD03605u, 0xCDD70693u, 0x54DE5729u, 0x23D967BFu,
+    0xB3667A2Eu, 0xC4614AB8u, 0x5D681B02u, 0x2A6F2B94u, 0xB40BBE37u, 0xC30C8EA1u, 0x5A05DF1Bu, 0x2D02EF8Du,
+};
+static const uint64_t crc32_far[2] = {0x154442bd4u, 0x1c6e41596u};
+static const uint64_t crc32_near[2] = {0x1751997d0u, 0xccaa009eu};
 
 /* -- CRC-32, as zlib has it, of bytes that are looked at anyway: without the interpreter's lock, and many at a time.
 
@@ -2132,41 +2189,17 @@ static PyObject *py_scan_upload_status(PyObject *module, PyObject *data)
    a number is moved ahead by multiplying its halves with x to the power of as many bits, modulo the polynomial, and
    adding the products to the bytes there. What is left at the end are 16 bytes with the remainder of all before them,
    which go on one by one. Elsewhere than on processors that multiply without carry there is none of it: the caller
-   gives None, and the pure function asks zlib. */
+   gives None, and the pure function asks zlib.
 
-#define CRC32_POLYNOMIAL 0xEDB88320u
+   In front stand crc32_table, of single bytes, and crc32_far and crc32_near, which move the halves of a number by 64 and
+   by 16 bytes. */
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <wmmintrin.h>
 #define CRC32_TARGET __attribute__((target("sse2,pclmul")))
 
-static uint32_t crc32_table[256];
-static uint64_t crc32_far[2], crc32_near[2]; /* what moves the halves of a number by 64 and by 16 bytes */
-
-/* x to the power of `bits`, modulo the polynomial, as the multiplication needs it. */
-static uint64_t crc32_power(int bits)
-{
-    uint32_t v = 0x80000000u;
-    while (bits--) v = v >> 1 ^ (v & 1 ? CRC32_POLYNOMIAL : 0);
-    return (uint64_t)v << 1;
-}
-
-/* Makes the tables, once, with the interpreter's lock; whether the processor has what is needed. */
-static int crc32_ready(void)
-{
-    static int ready = -1;
-    if (ready >= 0) return ready;
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t v = byte;
-        for (int bit = 0; bit < 8; bit++) v = v >> 1 ^ (v & 1 ? CRC32_POLYNOMIAL : 0);
-        crc32_table[byte] = v;
-    }
-    for (int half = 0; half < 2; half++) {
-        crc32_far[half] = crc32_power(512 + (half ? -32 : 32));
-        crc32_near[half] = crc32_power(128 + (half ? -32 : 32));
-    }
-    return ready = __builtin_cpu_supports("pclmul") != 0;
-}
+/* Whether the processor has what is needed. */
+static int crc32_ready(void) { return __builtin_cpu_supports("pclmul") != 0; }
 
 static uint32_t crc32_one_by_one(uint32_t state, const u8 *p, Py_ssize_t n)
 {
@@ -2402,52 +2435,60 @@ static PyObject *py_survey_bets(PyObject *module, PyObject *const *arguments, Py
 static PyObject *py_bind(PyObject *module, PyObject *args)
 {
     PyObject *classes, *pure;
-    (void)module;
+    State *state = PyModule_GetState(module);
     if (!PyArg_ParseTuple(args, "O!O!", &PyDict_Type, &classes, &PyDict_Type, &pure)) return NULL;
-    if (bind_class(classes, "Bet", &type_Bet, names_Bet, slots_Bet) < 0) return NULL;
-    if (bind_class(classes, "BetBatch", &type_BetBatch, names_BetBatch, slots_BetBatch) < 0) return NULL;
-    if (bind_class(classes, "WinnersRequest", &type_WinnersRequest, names_WinnersRequest, slots_WinnersRequest) < 0) return NULL;
-    if (bind_class(classes, "Probe", &type_Probe, names_Probe, slots_Probe) < 0) return NULL;
-    if (bind_class(classes, "Ack", &type_Ack, names_Ack, slots_Ack) < 0) return NULL;
-    if (bind_class(classes, "Winners", &type_Winners, names_Winners, slots_Winners) < 0) return NULL;
-    if (bind_class(classes, "OpenUpload", &type_OpenUpload, names_OpenUpload, slots_OpenUpload) < 0) return NULL;
-    if (bind_class(classes, "UploadStatus", &type_UploadStatus, names_UploadStatus, slots_UploadStatus) < 0) return NULL;
-    Py_XSETREF(pure_check_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "check_bet_frame")));
-    Py_XSETREF(pure_decode_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "decode_bet_frame")));
-    Py_XSETREF(pure_encode_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "encode_bet_frame")));
-    Py_XSETREF(pure_scan_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "scan_bet_frame")));
-    Py_XSETREF(pure_check_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "check_untyped_batch")));
-    Py_XSETREF(pure_decode_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "decode_untyped_batch")));
-    Py_XSETREF(pure_encode_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "encode_untyped_batch")));
-    Py_XSETREF(pure_scan_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "scan_untyped_batch")));
-    Py_XSETREF(pure_check_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "check_bet_batch")));
-    Py_XSETREF(pure_decode_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "decode_bet_batch")));
-    Py_XSETREF(pure_encode_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "encode_bet_batch")));
-    Py_XSETREF(pure_scan_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "scan_bet_batch")));
-    Py_XSETREF(pure_check_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "check_winners_request")));
-    Py_XSETREF(pure_decode_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "decode_winners_request")));
-    Py_XSETREF(pure_encode_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "encode_winners_request")));
-    Py_XSETREF(pure_scan_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "scan_winners_request")));
-    Py_XSETREF(pure_check_probe, Py_XNewRef(PyDict_GetItemString(pure, "check_probe")));
-    Py_XSETREF(pure_decode_probe, Py_XNewRef(PyDict_GetItemString(pure, "decode_probe")));
-    Py_XSETREF(pure_encode_probe, Py_XNewRef(PyDict_GetItemString(pure, "encode_probe")));
-    Py_XSETREF(pure_scan_probe, Py_XNewRef(PyDict_GetItemString(pure, "scan_probe")));
-    Py_XSETREF(pure_check_ack, Py_XNewRef(PyDict_GetItemString(pure, "check_ack")));
-    Py_XSETREF(pure_decode_ack, Py_XNewRef(PyDict_GetItemString(pure, "decode_ack")));
-    Py_XSETREF(pure_encode_ack, Py_XNewRef(PyDict_GetItemString(pure, "encode_ack")));
-    Py_XSETREF(pure_scan_ack, Py_XNewRef(PyDict_GetItemString(pure, "scan_ack")));
-    Py_XSETREF(pure_check_winners, Py_XNewRef(PyDict_GetItemString(pure, "check_winners")));
-    Py_XSETREF(pure_decode_winners, Py_XNewRef(PyDict_GetItemString(pure, "decode_winners")));
-    Py_XSETREF(pure_encode_winners, Py_XNewRef(PyDict_GetItemString(pure, "encode_winners")));
-    Py_XSETREF(pure_scan_winners, Py_XNewRef(PyDict_GetItemString(pure, "scan_winners")));
-    Py_XSETREF(pure_check_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "check_open_upload")));
-    Py_XSETREF(pure_decode_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "decode_open_upload")));
-    Py_XSETREF(pure_encode_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "encode_open_upload")));
-    Py_XSETREF(pure_scan_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "scan_open_upload")));
-    Py_XSETREF(pure_check_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "check_upload_status")));
-    Py_XSETREF(pure_decode_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "decode_upload_status")));
-    Py_XSETREF(pure_encode_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "encode_upload_status")));
-    Py_XSETREF(pure_scan_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "scan_upload_status")));
+    if (bind_class(classes, "Bet", &state->type_Bet, names_Bet, state->slots_Bet) < 0)
+        return NULL;
+    if (bind_class(classes, "BetBatch", &state->type_BetBatch, names_BetBatch, state->slots_BetBatch) < 0)
+        return NULL;
+    if (bind_class(classes, "WinnersRequest", &state->type_WinnersRequest, names_WinnersRequest, state->slots_WinnersRequest) < 0)
+        return NULL;
+    if (bind_class(classes, "Probe", &state->type_Probe, names_Probe, state->slots_Probe) < 0)
+        return NULL;
+    if (bind_class(classes, "Ack", &state->type_Ack, names_Ack, state->slots_Ack) < 0)
+        return NULL;
+    if (bind_class(classes, "Winners", &state->type_Winners, names_Winners, state->slots_Winners) < 0)
+        return NULL;
+    if (bind_class(classes, "OpenUpload", &state->type_OpenUpload, names_OpenUpload, state->slots_OpenUpload) < 0)
+        return NULL;
+    if (bind_class(classes, "UploadStatus", &state->type_UploadStatus, names_UploadStatus, state->slots_UploadStatus) < 0)
+        return NULL;
+    Py_XSETREF(state->pure_check_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "check_bet_frame")));
+    Py_XSETREF(state->pure_decode_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "decode_bet_frame")));
+    Py_XSETREF(state->pure_encode_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "encode_bet_frame")));
+    Py_XSETREF(state->pure_scan_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "scan_bet_frame")));
+    Py_XSETREF(state->pure_check_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "check_untyped_batch")));
+    Py_XSETREF(state->pure_decode_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "decode_untyped_batch")));
+    Py_XSETREF(state->pure_encode_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "encode_untyped_batch")));
+    Py_XSETREF(state->pure_scan_untyped_batch, Py_XNewRef(PyDict_GetItemString(pure, "scan_untyped_batch")));
+    Py_XSETREF(state->pure_check_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "check_bet_batch")));
+    Py_XSETREF(state->pure_decode_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "decode_bet_batch")));
+    Py_XSETREF(state->pure_encode_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "encode_bet_batch")));
+    Py_XSETREF(state->pure_scan_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "scan_bet_batch")));
+    Py_XSETREF(state->pure_check_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "check_winners_request")));
+    Py_XSETREF(state->pure_decode_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "decode_winners_request")));
+    Py_XSETREF(state->pure_encode_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "encode_winners_request")));
+    Py_XSETREF(state->pure_scan_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "scan_winners_request")));
+    Py_XSETREF(state->pure_check_probe, Py_XNewRef(PyDict_GetItemString(pure, "check_probe")));
+    Py_XSETREF(state->pure_decode_probe, Py_XNewRef(PyDict_GetItemString(pure, "decode_probe")));
+    Py_XSETREF(state->pure_encode_probe, Py_XNewRef(PyDict_GetItemString(pure, "encode_probe")));
+    Py_XSETREF(state->pure_scan_probe, Py_XNewRef(PyDict_GetItemString(pure, "scan_probe")));
+    Py_XSETREF(state->pure_check_ack, Py_XNewRef(PyDict_GetItemString(pure, "check_ack")));
+    Py_XSETREF(state->pure_decode_ack, Py_XNewRef(PyDict_GetItemString(pure, "decode_ack")));
+    Py_XSETREF(state->pure_encode_ack, Py_XNewRef(PyDict_GetItemString(pure, "encode_ack")));
+    Py_XSETREF(state->pure_scan_ack, Py_XNewRef(PyDict_GetItemString(pure, "scan_ack")));
+    Py_XSETREF(state->pure_check_winners, Py_XNewRef(PyDict_GetItemString(pure, "check_winners")));
+    Py_XSETREF(state->pure_decode_winners, Py_XNewRef(PyDict_GetItemString(pure, "decode_winners")));
+    Py_XSETREF(state->pure_encode_winners, Py_XNewRef(PyDict_GetItemString(pure, "encode_winners")));
+    Py_XSETREF(state->pure_scan_winners, Py_XNewRef(PyDict_GetItemString(pure, "scan_winners")));
+    Py_XSETREF(state->pure_check_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "check_open_upload")));
+    Py_XSETREF(state->pure_decode_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "decode_open_upload")));
+    Py_XSETREF(state->pure_encode_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "encode_open_upload")));
+    Py_XSETREF(state->pure_scan_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "scan_open_upload")));
+    Py_XSETREF(state->pure_check_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "check_upload_status")));
+    Py_XSETREF(state->pure_decode_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "decode_upload_status")));
+    Py_XSETREF(state->pure_encode_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "encode_upload_status")));
+    Py_XSETREF(state->pure_scan_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "scan_upload_status")));
     Py_RETURN_NONE;
 }
 
@@ -2494,15 +2535,131 @@ static PyMethodDef methods[] = {
     {"bind", py_bind, METH_VARARGS, "Give the codec its message classes and the pure functions."},
     {NULL, NULL, 0, NULL}};
 
+static int execute(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    if (shared_begin(&state->shared, module) < 0) return -1;
+    return PyModule_AddStringConstant(module, "DIGEST", "4913d448d31c19d5");
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *state = PyModule_GetState(module);
+    Py_VISIT(state->type_Bet);
+    Py_VISIT(state->type_BetBatch);
+    Py_VISIT(state->type_WinnersRequest);
+    Py_VISIT(state->type_Probe);
+    Py_VISIT(state->type_Ack);
+    Py_VISIT(state->type_Winners);
+    Py_VISIT(state->type_OpenUpload);
+    Py_VISIT(state->type_UploadStatus);
+    Py_VISIT(state->pure_check_bet_frame);
+    Py_VISIT(state->pure_decode_bet_frame);
+    Py_VISIT(state->pure_encode_bet_frame);
+    Py_VISIT(state->pure_scan_bet_frame);
+    Py_VISIT(state->pure_check_untyped_batch);
+    Py_VISIT(state->pure_decode_untyped_batch);
+    Py_VISIT(state->pure_encode_untyped_batch);
+    Py_VISIT(state->pure_scan_untyped_batch);
+    Py_VISIT(state->pure_check_bet_batch);
+    Py_VISIT(state->pure_decode_bet_batch);
+    Py_VISIT(state->pure_encode_bet_batch);
+    Py_VISIT(state->pure_scan_bet_batch);
+    Py_VISIT(state->pure_check_winners_request);
+    Py_VISIT(state->pure_decode_winners_request);
+    Py_VISIT(state->pure_encode_winners_request);
+    Py_VISIT(state->pure_scan_winners_request);
+    Py_VISIT(state->pure_check_probe);
+    Py_VISIT(state->pure_decode_probe);
+    Py_VISIT(state->pure_encode_probe);
+    Py_VISIT(state->pure_scan_probe);
+    Py_VISIT(state->pure_check_ack);
+    Py_VISIT(state->pure_decode_ack);
+    Py_VISIT(state->pure_encode_ack);
+    Py_VISIT(state->pure_scan_ack);
+    Py_VISIT(state->pure_check_winners);
+    Py_VISIT(state->pure_decode_winners);
+    Py_VISIT(state->pure_encode_winners);
+    Py_VISIT(state->pure_scan_winners);
+    Py_VISIT(state->pure_check_open_upload);
+    Py_VISIT(state->pure_decode_open_upload);
+    Py_VISIT(state->pure_encode_open_upload);
+    Py_VISIT(state->pure_scan_open_upload);
+    Py_VISIT(state->pure_check_upload_status);
+    Py_VISIT(state->pure_decode_upload_status);
+    Py_VISIT(state->pure_encode_upload_status);
+    Py_VISIT(state->pure_scan_upload_status);
+    return shared_traverse(&state->shared, visit, arg);
+}
+
+static int clear(PyObject *module)
+{
+    State *state = PyModule_GetState(module);
+    Py_CLEAR(state->type_Bet);
+    Py_CLEAR(state->type_BetBatch);
+    Py_CLEAR(state->type_WinnersRequest);
+    Py_CLEAR(state->type_Probe);
+    Py_CLEAR(state->type_Ack);
+    Py_CLEAR(state->type_Winners);
+    Py_CLEAR(state->type_OpenUpload);
+    Py_CLEAR(state->type_UploadStatus);
+    Py_CLEAR(state->pure_check_bet_frame);
+    Py_CLEAR(state->pure_decode_bet_frame);
+    Py_CLEAR(state->pure_encode_bet_frame);
+    Py_CLEAR(state->pure_scan_bet_frame);
+    Py_CLEAR(state->pure_check_untyped_batch);
+    Py_CLEAR(state->pure_decode_untyped_batch);
+    Py_CLEAR(state->pure_encode_untyped_batch);
+    Py_CLEAR(state->pure_scan_untyped_batch);
+    Py_CLEAR(state->pure_check_bet_batch);
+    Py_CLEAR(state->pure_decode_bet_batch);
+    Py_CLEAR(state->pure_encode_bet_batch);
+    Py_CLEAR(state->pure_scan_bet_batch);
+    Py_CLEAR(state->pure_check_winners_request);
+    Py_CLEAR(state->pure_decode_winners_request);
+    Py_CLEAR(state->pure_encode_winners_request);
+    Py_CLEAR(state->pure_scan_winners_request);
+    Py_CLEAR(state->pure_check_probe);
+    Py_CLEAR(state->pure_decode_probe);
+    Py_CLEAR(state->pure_encode_probe);
+    Py_CLEAR(state->pure_scan_probe);
+    Py_CLEAR(state->pure_check_ack);
+    Py_CLEAR(state->pure_decode_ack);
+    Py_CLEAR(state->pure_encode_ack);
+    Py_CLEAR(state->pure_scan_ack);
+    Py_CLEAR(state->pure_check_winners);
+    Py_CLEAR(state->pure_decode_winners);
+    Py_CLEAR(state->pure_encode_winners);
+    Py_CLEAR(state->pure_scan_winners);
+    Py_CLEAR(state->pure_check_open_upload);
+    Py_CLEAR(state->pure_decode_open_upload);
+    Py_CLEAR(state->pure_encode_open_upload);
+    Py_CLEAR(state->pure_scan_open_upload);
+    Py_CLEAR(state->pure_check_upload_status);
+    Py_CLEAR(state->pure_decode_upload_status);
+    Py_CLEAR(state->pure_encode_upload_status);
+    Py_CLEAR(state->pure_scan_upload_status);
+    shared_clear(&state->shared);
+    return 0;
+}
+
+static void release(void *module)
+{
+    clear(module);
+    shared_end(&((State *)PyModule_GetState(module))->shared);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)execute},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL}};
+
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_native", "The native codec.", -1, methods, NULL, NULL, NULL, NULL};
+    PyModuleDef_HEAD_INIT, "_native", "The native codec.", sizeof(State), methods, slots, traverse, clear, release};
 
 PyMODINIT_FUNC PyInit__native(void)
 {
-    if (!scanner_type && !(scanner_type = (PyTypeObject *)PyType_FromSpec(&scanner_spec))) return NULL;
-    if (!int_type_from_bytes
-        && !(int_type_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return NULL;
-    PyObject *made = PyModule_Create(&definition);
-    if (made && PyModule_AddStringConstant(made, "DIGEST", "060144103dbe67d6") < 0) Py_CLEAR(made);
-    return made;
+    return PyModuleDef_Init(&definition);
 }

@@ -55,6 +55,74 @@ def test_an_extension_of_other_layouts_is_not_used() -> None:
     assert shown == "pure codec: it was built from other layouts: install the package again"
 
 
+IMPORTED_TWICE = """
+import gc, sys
+
+def imported():
+    import bets_protocol
+    frame = bets_protocol.encode(bets_protocol.WinnersRequest(agency=7))
+    return bets_protocol, frame
+
+def dropped():
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bets_protocol"]:
+        del sys.modules[name]
+
+def works(library, frame):
+    message = library.decode(library.WinnersRequest, frame)
+    assert type(message) is library.WinnersRequest, "a class of another import"
+    assert library.encode(message) == frame
+    server = library.ServerConnection()
+    server.receive_data(frame)
+    assert server.next_event() == message
+    for wrong, error in ((frame[:1], library.DecodeError), (b"\\2\\0", library.InvalidValue)):
+        try:
+            library.decode(library.WinnersRequest, wrong)
+        except error:
+            continue
+        raise AssertionError("nothing was refused")
+    server.receive_data(b"\\xff")
+    try:
+        server.next_event()
+    except library.DecodeError:
+        return
+    raise AssertionError("nothing was refused")
+"""
+
+
+def test_a_second_import_leaves_the_first_alone() -> None:
+    """Each import of the library in a process has its own classes and errors, in either codec."""
+    code = IMPORTED_TWICE + (
+        "first = imported(); dropped(); second = imported(); dropped(); third = imported()\n"
+        "assert first[0] is not second[0]\n"
+        "for each in (first, second, third, first): works(*each)\n"
+        "del first, each; gc.collect()\n"
+        "for each in (second, third): works(*each)\n"
+        "print(second[0].codec_info().kind)"
+    )
+    assert in_new_process(code, BETS_PURE="") == codec_info().kind
+    assert in_new_process(code, BETS_PURE="1") == "pure"
+
+
+def test_sub_interpreters_have_a_codec_each() -> None:
+    """As mod_wsgi has them: what one of them imports changes nothing in the others, nor does its end."""
+    each = IMPORTED_TWICE + f"works(*imported()); assert imported()[0].codec_info().kind == {codec_info().kind!r}"
+    code = IMPORTED_TWICE + (
+        "try:\n    import _interpreters as interpreters\n"
+        "except ImportError:\n    import _xxsubinterpreters as interpreters\n"
+        f"code = {each!r}\n"
+        "run = getattr(interpreters, 'exec', interpreters.run_string)\n"
+        "here = imported()\n"
+        "others = [interpreters.create() for _ in range(3)]\n"
+        "for other in others * 2:\n"
+        "    failed = run(other, code)\n"
+        "    assert failed is None, failed\n"
+        "    works(*here)\n"
+        "for other in others:\n    interpreters.destroy(other)\n    works(*here)\n"
+        "print(here[0].codec_info().kind)"
+    )
+    assert in_new_process(code, BETS_PURE="") == codec_info().kind
+
+
 def test_the_codec_that_runs_is_named() -> None:
     """`codec_info` says native exactly where the extension runs, and gives a reason where it does not."""
     info = codec_info()

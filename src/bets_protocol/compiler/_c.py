@@ -7,6 +7,8 @@ surrounds it: fields of fixed size that follow each other share one comparison. 
 object. `decode` makes objects as it goes and drops them all when anything is wrong; who is wrong and where is left to
 the pure functions of the same frame, so an error reads the same whichever codec runs.
 
+What belongs to a module (its classes, the pure functions) stands in the state of the module object: see `runtime.h`.
+
 A scanner must be able to stop anywhere and go on: it is one `switch` over the places where it may have to wait, and
 every variable that lives across such a place lives in its state.
 """
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from bets_protocol import _ir as ir
-from bets_protocol.compiler._c_lots import CRC32, LotsOf, emit_lots, lots_methods
+from bets_protocol.compiler._c_lots import LotsOf, crc32_source, emit_lots, lots_methods
 from bets_protocol.compiler._c_reading import Checking, Decoding
 from bets_protocol.compiler._c_scanning import Scanning
 from bets_protocol.compiler._c_source import Texts
@@ -39,9 +41,10 @@ def emit_c_module(
 ) -> str:
     """The C source of an extension module `module` with the functions of all `frames`, by their names.
 
-    The module has `bind(classes, pure)`: `classes` maps record names to frozen slots classes, `pure` maps function
-    names (``decode_<frame>``) to the pure functions, which are asked when something is wrong. `digest` names the
-    layouts that it was made from. `lots` are the records that can also be cut and searched as bytes.
+    `module` is the name that it is imported by, with its packages. It has `bind(classes, pure)`: `classes` maps record
+    names to frozen slots classes, `pure` maps function names (``decode_<frame>``) to the pure functions, which are
+    asked when something is wrong. `digest` names the layouts that it was made from. `lots` are the records
+    that can also be cut and searched as bytes.
 
     Raises:
         TypeError: a layout that cannot be emitted.
@@ -52,14 +55,14 @@ def emit_c_module(
     scans = {name: scanner.emit() for name, scanner in scanners.items()}
     out = [
         f"/* {heading} */\n",
+        f'#define MODULE_NAME "{module}"',
         f"#define SCAN_VARIABLES {max((scanner.variables for scanner in scanners.values()), default=1)}",
         RUNTIME.read_text(encoding="utf-8"),
-        *(_class_slots(record) for record in records.values()),
+        _state(frames, records.values()),
         texts.source(),
     ]
     methods: list[str] = []
     for name, node in frames.items():
-        out += [f"static PyObject *pure_{verb}_{name};\n" for verb in _VERBS]
         out.append(Checking(name, node, texts).emit())
         out.append(Decoding(name, node, texts).emit())
         out.append(Encoding(name, node, texts).emit())
@@ -67,43 +70,51 @@ def emit_c_module(
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]
     lots = tuple(lots)
     if lots:
-        out.append(CRC32.read_text(encoding="utf-8"))
+        out.append(crc32_source())
     for records_as_bytes in lots:
         out.append(emit_lots(records_as_bytes))
         methods.append(lots_methods(records_as_bytes))
-    out.append(_module_end(module, frames, records, methods, digest))
+    out.append(_module_end(module.rpartition(".")[2], frames, records, methods, digest))
     return "\n".join(out)
 
 
 _VERBS = ("check", "decode", "encode", "scan")
 
 
-def _class_slots(record: ir.Record) -> str:
-    names = "".join(f'"{field.name}", ' for field in record.attributes)
-    return (
-        f"static PyTypeObject *type_{record.name};\n"
-        f"static const char *const names_{record.name}[] = {{{names}NULL}};\n"
-        f"static Py_ssize_t slots_{record.name}[{max(1, len(record.attributes))}];\n"
-    )
+def _state(frames: Iterable[str], records: Iterable[ir.Record]) -> str:
+    """The state of a module: its classes, where their slots are, and the pure functions."""
+    lines, names = [], []
+    for record in records:
+        lines.append(f"    PyTypeObject *type_{record.name};\n")
+        lines.append(f"    Py_ssize_t slots_{record.name}[{max(1, len(record.attributes))}];\n")
+        fields = "".join(f'"{field.name}", ' for field in record.attributes)
+        names.append(f"static const char *const names_{record.name}[] = {{{fields}NULL}};\n")
+    lines += [f"    PyObject *pure_{verb}_{name};\n" for name in frames for verb in _VERBS]
+    return f"typedef struct {{\n    Shared shared;\n{''.join(lines)}}} State;\n\n{''.join(names)}"
 
 
 def _module_end(
     module: str, frames: Mapping[str, ir.Node], records: Mapping[str, ir.Record], methods: list[str], digest: str
 ) -> str:
     bind_classes = "".join(
-        f'    if (bind_class(classes, "{name}", &type_{name}, names_{name}, slots_{name}) < 0) return NULL;\n'
+        f'    if (bind_class(classes, "{name}", &state->type_{name}, names_{name}, state->slots_{name}) < 0)\n'
+        "        return NULL;\n"
         for name in records
     )
     bind_pure = "".join(
-        f'    Py_XSETREF(pure_{verb}_{name}, Py_XNewRef(PyDict_GetItemString(pure, "{verb}_{name}")));\n'
+        f'    Py_XSETREF(state->pure_{verb}_{name}, Py_XNewRef(PyDict_GetItemString(pure, "{verb}_{name}")));\n'
         for name in frames
         for verb in _VERBS
     )
+    objects = [f"state->type_{name}" for name in records]
+    objects += [f"state->pure_{verb}_{name}" for name in frames for verb in _VERBS]
+    visit = "".join(f"    Py_VISIT({each});\n" for each in objects)
+    clear = "".join(f"    Py_CLEAR({each});\n" for each in objects)
     return f"""
 static PyObject *py_bind(PyObject *module, PyObject *args)
 {{
     PyObject *classes, *pure;
-    (void)module;
+    State *state = PyModule_GetState(module);
     if (!PyArg_ParseTuple(args, "O!O!", &PyDict_Type, &classes, &PyDict_Type, &pure)) return NULL;
 {bind_classes}{bind_pure}    Py_RETURN_NONE;
 }}
@@ -112,16 +123,44 @@ static PyMethodDef methods[] = {{
 {"".join(methods)}    {{"bind", py_bind, METH_VARARGS, "Give the codec its message classes and the pure functions."}},
     {{NULL, NULL, 0, NULL}}}};
 
+static int execute(PyObject *module)
+{{
+    State *state = PyModule_GetState(module);
+    if (shared_begin(&state->shared, module) < 0) return -1;
+    return PyModule_AddStringConstant(module, "DIGEST", "{digest}");
+}}
+
+static int traverse(PyObject *module, visitproc visit, void *arg)
+{{
+    State *state = PyModule_GetState(module);
+{visit}    return shared_traverse(&state->shared, visit, arg);
+}}
+
+static int clear(PyObject *module)
+{{
+    State *state = PyModule_GetState(module);
+{clear}    shared_clear(&state->shared);
+    return 0;
+}}
+
+static void release(void *module)
+{{
+    clear(module);
+    shared_end(&((State *)PyModule_GetState(module))->shared);
+}}
+
+static PyModuleDef_Slot slots[] = {{
+    {{Py_mod_exec, (void *)execute}},
+#if PY_VERSION_HEX >= 0x030C0000
+    {{Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED}},
+#endif
+    {{0, NULL}}}};
+
 static struct PyModuleDef definition = {{
-    PyModuleDef_HEAD_INIT, "{module}", "The native codec.", -1, methods, NULL, NULL, NULL, NULL}};
+    PyModuleDef_HEAD_INIT, "{module}", "The native codec.", sizeof(State), methods, slots, traverse, clear, release}};
 
 PyMODINIT_FUNC PyInit_{module}(void)
 {{
-    if (!scanner_type && !(scanner_type = (PyTypeObject *)PyType_FromSpec(&scanner_spec))) return NULL;
-    if (!int_type_from_bytes
-        && !(int_type_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return NULL;
-    PyObject *made = PyModule_Create(&definition);
-    if (made && PyModule_AddStringConstant(made, "DIGEST", "{digest}") < 0) Py_CLEAR(made);
-    return made;
+    return PyModuleDef_Init(&definition);
 }}
 """

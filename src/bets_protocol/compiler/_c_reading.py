@@ -235,8 +235,8 @@ static int check_{self.name}(const u8 *p, Py_ssize_t n)
 static PyObject *py_check_{self.name}(PyObject *module, PyObject *data)
 {{
     int ok;
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_check_{self.name}, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_{self.name}, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     if (n >= RELEASE_BYTES) {{
@@ -245,7 +245,7 @@ static PyObject *py_check_{self.name}(PyObject *module, PyObject *data)
         Py_END_ALLOW_THREADS
     }} else
         ok = check_{self.name}(p, n);
-    if (!ok) return ask_pure(pure_check_{self.name}, data, 0);
+    if (!ok) return ask_pure(state->pure_check_{self.name}, data, 0);
     Py_RETURN_NONE;
 }}
 """
@@ -273,12 +273,12 @@ class Decoding(Reading):
         match node:
             case ir.Text(prefix=prefix):
                 # Names repeat; a text of fixed size is more often a key, of which no two are the same.
-                make = "new_text" if prefix is None else "known_text"
-                return self.object(f"{make}({pointer}, {size}, {self.kind})")
+                make = "new_text(" if prefix is None else "known_text(&state->shared, "
+                return self.object(f"{make}{pointer}, {size}, {self.kind})")
             case ir.Float(size=width, little=little):
                 return self.object(f"new_float{width}({pointer}, {int(little)})")
             case ir.Int(signed=signed, little=little):
-                return self.object(f"new_wide_int({pointer}, {size}, {int(little)}, {int(signed)})")
+                return self.object(f"new_wide_int(&state->shared, {pointer}, {size}, {int(little)}, {int(signed)})")
             case _:
                 return self.object(f"PyBytes_FromStringAndSize((const char *){pointer}, {size})")
 
@@ -289,9 +289,9 @@ class Decoding(Reading):
         self.out(f"PyTuple_SET_ITEM({array}, {index}, {item}); {item} = NULL;")
 
     def made(self, record: ir.Record, values: list[str]) -> str:
-        made = self.object(f"new_object(type_{record.name})")
+        made = self.object(f"new_object(state->type_{record.name})")
         for index, value in enumerate(values):
-            self.out(f"set_slot({made}, slots_{record.name}[{index}], {value}); {value} = NULL;")
+            self.out(f"set_slot({made}, state->slots_{record.name}[{index}], {value}); {value} = NULL;")
         if any(holds_objects(field.node) for field in record.attributes):
             self.out(f"track({made});")  # the others hold text and numbers: no cycle, nothing to collect
         return made
@@ -311,13 +311,13 @@ class Decoding(Reading):
 static PyObject *py_decode_{self.name}(PyObject *module, PyObject *data)
 {{
     PyObject *o[{self.objects}] = {{NULL}};
-    (void)module;
-    if (!PyBytes_Check(data)) return ask_pure(pure_decode_{self.name}, data, 1);
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_{self.name}, data, 1);
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
 {body}
     if (p == e) return {value};
 bad:
     for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(pure_decode_{self.name}, data, 0);
+    return ask_pure(state->pure_decode_{self.name}, data, 0);
 }}
 """

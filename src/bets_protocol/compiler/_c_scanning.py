@@ -40,9 +40,9 @@ static int scan_{self.name}(const u8 *d, Py_ssize_t n, Scan *s)
 
 static PyObject *py_scan_{self.name}(PyObject *module, PyObject *data)
 {{
-    (void)module;
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(pure_scan_{self.name}, data, 1);
-    return new_scanner(data, scan_{self.name}, &pure_scan_{self.name});
+    const State *state = PyModule_GetState(module);
+    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_{self.name}, data, 1);
+    return new_scanner(&state->shared, data, scan_{self.name}, offsetof(State, pure_scan_{self.name}));
 }}
 """
 

@@ -37,8 +37,9 @@ class Encoding:
         self.put(self.layout, "message")
         body = "\n".join(self.out.lines)
         return f"""
-static int put_{self.name}(Output *out, PyObject *message)
+static int put_{self.name}(const State *state, Output *out, PyObject *message)
 {{
+    (void)state;
 {body}
     return 1;
 }}
@@ -47,12 +48,12 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
 {{
     Output out;
     PyObject *result = NULL;
-    (void)module;
+    const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_{self.name}(&out, message);
+    int ok = put_{self.name}(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
-    return ok ? result : ask_pure(pure_encode_{self.name}, message, 1);
+    return ok ? result : ask_pure(state->pure_encode_{self.name}, message, 1);
 }}
 """
 
@@ -205,8 +206,8 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
         out = self.out
         record = out.name("r")
         out(f"PyObject *{record} = {access};")
-        self.require(f"{record} && Py_IS_TYPE({record}, type_{node.name})")
-        slots = {field.name: f"slots_{node.name}[{index}]" for index, field in enumerate(node.attributes)}
+        self.require(f"{record} && Py_IS_TYPE({record}, state->type_{node.name})")
+        slots = {field.name: f"state->slots_{node.name}[{index}]" for index, field in enumerate(node.attributes)}
         for field in node.fields:
             if isinstance(field.node, ir.Const):
                 self.put(field.node, "")

@@ -136,12 +136,14 @@ def emit_native_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     """The source of `_native.c`: the same functions as in `_generated_codec`."""
     nodes = read_frames(frames)
     heading = "The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit."
-    return emit_c_module("_native", nodes, lots=_lots(nodes), digest=native_digest(nodes), heading=heading)
+    return emit_c_module(
+        "bets_protocol._native", nodes, lots=_lots(nodes), digest=native_digest(nodes), heading=heading
+    )
 
 
 def native_digest(nodes: Mapping[str, ir.Node]) -> str:
     """What tells one native codec from another: a digest of its source."""
-    return hashlib.sha256(emit_c_module("_native", nodes, lots=_lots(nodes)).encode()).hexdigest()[:16]
+    return hashlib.sha256(emit_c_module("bets_protocol._native", nodes, lots=_lots(nodes)).encode()).hexdigest()[:16]
 
 
 def _lots(nodes: Mapping[str, ir.Node]) -> list[LotsOf]:

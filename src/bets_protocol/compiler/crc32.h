@@ -4,41 +4,17 @@
    a number is moved ahead by multiplying its halves with x to the power of as many bits, modulo the polynomial, and
    adding the products to the bytes there. What is left at the end are 16 bytes with the remainder of all before them,
    which go on one by one. Elsewhere than on processors that multiply without carry there is none of it: the caller
-   gives None, and the pure function asks zlib. */
+   gives None, and the pure function asks zlib.
 
-#define CRC32_POLYNOMIAL 0xEDB88320u
+   In front stand crc32_table, of single bytes, and crc32_far and crc32_near, which move the halves of a number by 64 and
+   by 16 bytes. */
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <wmmintrin.h>
 #define CRC32_TARGET __attribute__((target("sse2,pclmul")))
 
-static uint32_t crc32_table[256];
-static uint64_t crc32_far[2], crc32_near[2]; /* what moves the halves of a number by 64 and by 16 bytes */
-
-/* x to the power of `bits`, modulo the polynomial, as the multiplication needs it. */
-static uint64_t crc32_power(int bits)
-{
-    uint32_t v = 0x80000000u;
-    while (bits--) v = v >> 1 ^ (v & 1 ? CRC32_POLYNOMIAL : 0);
-    return (uint64_t)v << 1;
-}
-
-/* Makes the tables, once, with the interpreter's lock; whether the processor has what is needed. */
-static int crc32_ready(void)
-{
-    static int ready = -1;
-    if (ready >= 0) return ready;
-    for (uint32_t byte = 0; byte < 256; byte++) {
-        uint32_t v = byte;
-        for (int bit = 0; bit < 8; bit++) v = v >> 1 ^ (v & 1 ? CRC32_POLYNOMIAL : 0);
-        crc32_table[byte] = v;
-    }
-    for (int half = 0; half < 2; half++) {
-        crc32_far[half] = crc32_power(512 + (half ? -32 : 32));
-        crc32_near[half] = crc32_power(128 + (half ? -32 : 32));
-    }
-    return ready = __builtin_cpu_supports("pclmul") != 0;
-}
+/* Whether the processor has what is needed. */
+static int crc32_ready(void) { return __builtin_cpu_supports("pclmul") != 0; }
 
 static uint32_t crc32_one_by_one(uint32_t state, const u8 *p, Py_ssize_t n)
 {

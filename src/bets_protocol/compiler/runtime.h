@@ -1,5 +1,8 @@
 /* The part of a native codec that is the same for every layout: it knows no frame and no field. CPython 3.11 or later.
 
+   Whatever is made while it runs belongs to one module object, in its state: a process may import the module more than
+   once, in one interpreter or in several, each time with other classes. Nothing that is static is ever written.
+
    Every function that takes a pointer and a size reads or writes no byte outside; who calls it has compared the size
    with the end of the data. */
 
@@ -132,10 +135,18 @@ static inline PyObject *new_text(const u8 *s, Py_ssize_t n, int kind)
    object that is there already costs nothing to make and no memory to keep. Guarded by the interpreter's lock. */
 #define KNOWN_TEXTS 8192
 #define KNOWN_BYTES 32
-static struct { PyObject *o; uint64_t raw[KNOWN_BYTES / 8]; Py_ssize_t size; } known_texts[KNOWN_TEXTS];
+typedef struct { PyObject *o; uint64_t raw[KNOWN_BYTES / 8]; Py_ssize_t size; } KnownText;
 
-static inline PyObject *known_text(const u8 *s, Py_ssize_t n, int kind)
+/* What the state of every module begins with. */
+typedef struct {
+    KnownText *known_texts;
+    PyObject *int_from_bytes; /* int.from_bytes, for integers of more than eight bytes */
+    PyTypeObject *scanner_type;
+} Shared;
+
+static inline PyObject *known_text(const Shared *shared, const u8 *s, Py_ssize_t n, int kind)
 {
+    KnownText *known_texts = shared->known_texts;
     uint64_t raw[KNOWN_BYTES / 8] = {0};
     if (n > KNOWN_BYTES) return new_text(s, n, kind);
     memcpy(raw, s, (size_t)n);
@@ -153,14 +164,12 @@ static inline PyObject *known_text(const u8 *s, Py_ssize_t n, int kind)
     return Py_NewRef(o);
 }
 
-static PyObject *int_type_from_bytes; /* int.from_bytes, for integers of more than eight bytes */
-
-static PyObject *new_wide_int(const u8 *s, Py_ssize_t n, int little, int is_signed)
+static PyObject *new_wide_int(const Shared *shared, const u8 *s, Py_ssize_t n, int little, int is_signed)
 {
     PyObject *raw = PyBytes_FromStringAndSize((const char *)s, n), *o = NULL;
     if (!raw) return NULL;
     PyObject *args = Py_BuildValue("(Os)", raw, little ? "little" : "big"), *kw = Py_BuildValue("{s:i}", "signed", is_signed);
-    if (args && kw) o = PyObject_Call(int_type_from_bytes, args, kw);
+    if (args && kw) o = PyObject_Call(shared->int_from_bytes, args, kw);
     Py_XDECREF(args); Py_XDECREF(kw); Py_DECREF(raw);
     return o;
 }
@@ -304,7 +313,9 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
         PyErr_Clear();
     }
     if (!pure) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
+    Py_INCREF(pure); /* it may be bound anew meanwhile */
     PyObject *result = PyObject_CallOneArg(pure, argument);
+    Py_DECREF(pure);
     if (!result || may_take) return result;
     Py_DECREF(result);
     return PyErr_Format(PyExc_RuntimeError, "the native codec refused what the pure one takes");
@@ -331,7 +342,7 @@ static int add_lot(PyObject *lots, uint64_t owner, Py_ssize_t records, const u8 
 
 /* -- scanners: iterators that give how many bytes they need, and return the size of the frame */
 
-/* SCAN_VARIABLES is defined in front: as many as the deepest layout of the module needs. */
+/* SCAN_VARIABLES is defined in front, as many as the deepest layout of the module needs; so is MODULE_NAME. */
 enum { SCAN_MORE, SCAN_DONE, SCAN_BAD };
 
 typedef struct { int at; Py_ssize_t need; int64_t v[SCAN_VARIABLES]; } Scan;
@@ -341,7 +352,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *data;
     ScanFunction function;
-    PyObject **pure;
+    size_t pure; /* where the state of the module has the pure scanner */
     Scan state;
     int ended;
 } Scanner;
@@ -357,8 +368,12 @@ static void scanner_dealloc(Scanner *self)
 /* A bad frame: the pure scanner of the same frame, over the same data, raises what is wrong. */
 static PyObject *scanner_fail(Scanner *self)
 {
-    if (!*self->pure) { PyErr_SetString(PyExc_RuntimeError, "the native codec is not bound"); return NULL; }
-    PyObject *pure = PyObject_CallOneArg(*self->pure, self->data);
+    char *state = PyType_GetModuleState(Py_TYPE(self)); /* there as long as its type is, which the scanner keeps */
+    PyObject *make = state ? *(PyObject **)(state + self->pure) : NULL;
+    if (!make) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
+    Py_INCREF(make); /* it may be bound anew meanwhile */
+    PyObject *pure = PyObject_CallOneArg(make, self->data);
+    Py_DECREF(make);
     if (!pure) return NULL;
     PyObject *need = PyIter_Next(pure);
     Py_DECREF(pure);
@@ -387,16 +402,50 @@ static PyObject *scanner_next(Scanner *self)
 static PyType_Slot scanner_slots[] = {
     {Py_tp_dealloc, scanner_dealloc}, {Py_tp_iter, PyObject_SelfIter}, {Py_tp_iternext, scanner_next}, {0, NULL}};
 static PyType_Spec scanner_spec = {
-    "bets_protocol._native.Scanner", sizeof(Scanner), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, scanner_slots};
-static PyTypeObject *scanner_type;
+    MODULE_NAME ".Scanner", sizeof(Scanner), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, scanner_slots};
 
-static PyObject *new_scanner(PyObject *data, ScanFunction function, PyObject **pure)
+static PyObject *new_scanner(const Shared *shared, PyObject *data, ScanFunction function, size_t pure)
 {
-    Scanner *self = (Scanner *)scanner_type->tp_alloc(scanner_type, 0);
+    PyTypeObject *type = shared->scanner_type;
+    if (!type) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
+    Scanner *self = (Scanner *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     Py_INCREF(data);
     self->data = data;
     self->function = function;
     self->pure = pure;
     return (PyObject *)self;
+}
+
+/* -- the state of a module */
+
+/* Makes what the state begins with, in memory that was zeroed; -1: an error is set. */
+static int shared_begin(Shared *shared, PyObject *module)
+{
+    /* Not zeroed by hand: pages that are never used are never there. */
+    if (!(shared->known_texts = PyMem_RawCalloc(KNOWN_TEXTS, sizeof(KnownText)))) { PyErr_NoMemory(); return -1; }
+    if (!(shared->int_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return -1;
+    shared->scanner_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &scanner_spec, NULL);
+    return shared->scanner_type ? 0 : -1;
+}
+
+static int shared_traverse(Shared *shared, visitproc visit, void *arg)
+{
+    Py_VISIT(shared->int_from_bytes);
+    Py_VISIT(shared->scanner_type);
+    return 0;
+}
+
+static void shared_clear(Shared *shared)
+{
+    Py_CLEAR(shared->int_from_bytes);
+    Py_CLEAR(shared->scanner_type);
+}
+
+static void shared_end(Shared *shared)
+{
+    if (!shared->known_texts) return;
+    for (size_t at = 0; at < KNOWN_TEXTS; at++) Py_XDECREF(shared->known_texts[at].o);
+    PyMem_RawFree(shared->known_texts);
+    shared->known_texts = NULL;
 }
