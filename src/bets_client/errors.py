@@ -57,7 +57,7 @@ class Refused(ProgramError):
     exit_code = ExitCode.REFUSED
 
     def __init__(self, text: str, code: RejectCode | None = None) -> None:
-        self.code = code
+        self.code = None if code is None else RejectCode(code)
         super().__init__(text)
 
 

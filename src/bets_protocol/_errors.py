@@ -8,6 +8,7 @@ that a peer may legally send (`Ack` 0) is a message and no exception.
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 
 class RejectCode(enum.IntEnum):
@@ -44,7 +45,19 @@ _RETRYABLE = frozenset({RejectCode.BUSY, RejectCode.STORE_FULL, RejectCode.LIMIT
 
 
 class BetsError(Exception):
-    """The root: `except BetsError` catches all that this library raises on purpose."""
+    """The root: `except BetsError` catches all that this library raises on purpose.
+
+    All of them can be copied, pickled and raised in a worker process, whatever their classes are made from.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python itself would call the class with `args`, which is the text and not what the class is made from.
+        return _made_anew, (type(self), *self.args), vars(self)
+
+
+def _made_anew(kind: type[BetsError], *args: Any) -> BetsError:
+    """An error of `kind` with these `args`; what else it knows is put into it afterwards."""
+    return kind.__new__(kind, *args)
 
 
 class ProtocolError(BetsError):
@@ -73,7 +86,7 @@ class ProtocolError(BetsError):
         self.offset = offset
         self.found = found
         if code is not None:
-            self.code = code
+            self.code = RejectCode(code)  # a plain number, too
         super().__init__(self.summary + (f", found {found}" if found else ""))
 
     @property

@@ -39,7 +39,7 @@ class ServerError(ProgramError):
     """What the server answered instead of a result, with the exit code that it means."""
 
     def __init__(self, text: str, exit_code: ExitCode) -> None:
-        self.exit_code = exit_code
+        self.exit_code = ExitCode(exit_code)
         super().__init__(text)
 
 

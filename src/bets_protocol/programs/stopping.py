@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import attrs
 
@@ -42,6 +43,9 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)
         super().__init__(self.signal.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (int(self.signal),), vars(self)  # made from the number, though `args` is the name
 
     @property
     def exit_code(self) -> ExitCode:
