@@ -10,6 +10,7 @@ from struct import pack
 
 from bets_protocol import _ir as ir
 from bets_protocol._errors import InvalidMessage
+from bets_protocol._rules import is_whole_number
 
 _SHOWN_CHARACTERS = 48
 """How much of a value an error shows: enough to recognise it, short enough for one log line."""
@@ -22,10 +23,10 @@ def explain_value(node: ir.Node, value: object, path: str = "") -> InvalidMessag
     """What forbids `value` as the value of `node` in a message, or None where nothing does."""
     match node:
         case ir.Int():
-            if type(value) is not int or not node.low <= value <= node.high:
+            if not is_whole_number(value) or not node.low <= value <= node.high:
                 return _refusal(path, f"a number from {node.low} to {node.high}", value)
         case ir.Enum(members=members):
-            if not isinstance(value, int) or value not in {number for _, number in members}:
+            if not is_whole_number(value) or value not in {number for _, number in members}:
                 return _refusal(path, expected_members(node), value)
         case ir.Float():
             return _explain_float(node, value, path)

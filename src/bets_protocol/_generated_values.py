@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bets_protocol._generated_layouts import RULE_E0E970AE
-from bets_protocol._runtime import KNOWN_DATES, is_date, is_line, utf8_size
+from bets_protocol._runtime import KNOWN_DATES, is_date, is_line, is_whole_number, utf8_size
 
 
 def valid_Bet(message: Any, _classes: Mapping[str, type]) -> bool:
@@ -20,7 +20,7 @@ def valid_Bet(message: Any, _classes: Mapping[str, type]) -> bool:
     document = message.document
     birthdate = message.birthdate
     number = message.number
-    if not (type(agency) is int and 1 <= agency <= 255):
+    if not ((type(agency) is int or is_whole_number(agency)) and 1 <= agency <= 255):
         return False
     if not (isinstance(first_name, str) and 1 <= (len(first_name) if first_name.isascii() else utf8_size(first_name)) <= 255 and (first_name.isprintable() or RULE_E0E970AE.allows(first_name))):
         return False
@@ -30,7 +30,7 @@ def valid_Bet(message: Any, _classes: Mapping[str, type]) -> bool:
         return False
     if not (isinstance(birthdate, str) and birthdate.isascii() and len(birthdate) == 10 and (birthdate in KNOWN_DATES or is_date(birthdate))):
         return False
-    return type(number) is int and 0 <= number <= 9999
+    return (type(number) is int or is_whole_number(number)) and 0 <= number <= 9999
 
 
 def valid_BetBatch(message: Any, classes: Mapping[str, type]) -> bool:
@@ -42,7 +42,7 @@ def valid_BetBatch(message: Any, classes: Mapping[str, type]) -> bool:
 def valid_WinnersRequest(message: Any, _classes: Mapping[str, type]) -> bool:
     """Whether every field of the WinnersRequest `message` holds what its layout allows."""
     agency = message.agency
-    return type(agency) is int and 1 <= agency <= 255
+    return (type(agency) is int or is_whole_number(agency)) and 1 <= agency <= 255
 
 
 def valid_Probe(message: Any, _classes: Mapping[str, type]) -> bool:
@@ -54,7 +54,7 @@ def valid_Probe(message: Any, _classes: Mapping[str, type]) -> bool:
 def valid_Ack(message: Any, _classes: Mapping[str, type]) -> bool:
     """Whether every field of the Ack `message` holds what its layout allows."""
     count = message.count
-    return type(count) is int and 0 <= count <= 255
+    return (type(count) is int or is_whole_number(count)) and 0 <= count <= 255
 
 
 def valid_Winners(message: Any, _classes: Mapping[str, type]) -> bool:
@@ -69,11 +69,11 @@ def valid_OpenUpload(message: Any, _classes: Mapping[str, type]) -> bool:
     draw = message.draw
     total = message.total
     upload_id = message.upload_id
-    if not (type(agency) is int and 1 <= agency <= 255):
+    if not ((type(agency) is int or is_whole_number(agency)) and 1 <= agency <= 255):
         return False
-    if not (type(draw) is int and 0 <= draw <= 4294967295):
+    if not ((type(draw) is int or is_whole_number(draw)) and 0 <= draw <= 4294967295):
         return False
-    if not (type(total) is int and 0 <= total <= 18446744073709551615):
+    if not ((type(total) is int or is_whole_number(total)) and 0 <= total <= 18446744073709551615):
         return False
     return isinstance(upload_id, bytes) and len(upload_id) == 16
 
@@ -84,13 +84,13 @@ def valid_UploadStatus(message: Any, _classes: Mapping[str, type]) -> bool:
     draw = message.draw
     stored = message.stored
     crc32 = message.crc32
-    if not (isinstance(code, int) and code in {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}):
+    if not ((type(code) is int or is_whole_number(code)) and code in {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}):
         return False
-    if not (type(draw) is int and 0 <= draw <= 4294967295):
+    if not ((type(draw) is int or is_whole_number(draw)) and 0 <= draw <= 4294967295):
         return False
-    if not (type(stored) is int and 0 <= stored <= 18446744073709551615):
+    if not ((type(stored) is int or is_whole_number(stored)) and 0 <= stored <= 18446744073709551615):
         return False
-    return type(crc32) is int and 0 <= crc32 <= 4294967295
+    return (type(crc32) is int or is_whole_number(crc32)) and 0 <= crc32 <= 4294967295
 
 
 VALID: Final[Mapping[str, Callable[[Any, Mapping[str, type]], bool]]] = {

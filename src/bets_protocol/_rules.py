@@ -12,6 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
+from typing import TypeGuard
 
 import attrs
 
@@ -32,6 +33,11 @@ class Rule(ABC):
         """Whether `value` keeps the rule; False for a value of another type."""
 
 
+def is_whole_number(value: object) -> TypeGuard[int]:
+    """Whether `value` is an integer: a member of an `IntEnum` is one, True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 @attrs.frozen
 class IntRange(Rule):
     """A whole number from `low` to `high`, both included."""
@@ -46,7 +52,7 @@ class IntRange(Rule):
         return f"a number from {self.low} to {self.high}"
 
     def allows(self, value: object) -> bool:
-        return type(value) is int and self.low <= value <= self.high
+        return is_whole_number(value) and self.low <= value <= self.high
 
 
 @attrs.frozen(slots=False)

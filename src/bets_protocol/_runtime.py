@@ -14,7 +14,7 @@ from bets_protocol._explain import explain_bytes
 from bets_protocol._explain_value import encoded_size, explain_value, is_line
 from bets_protocol._ir import Node
 from bets_protocol._octets import octets
-from bets_protocol._rules import CalendarDate
+from bets_protocol._rules import CalendarDate, is_whole_number
 
 __all__ = [
     "KNOWN_DATES",
@@ -25,6 +25,7 @@ __all__ = [
     "fits_float",
     "is_date",
     "is_line",
+    "is_whole_number",
     "octets",
     "pack",
     "prefixed",

@@ -6,6 +6,7 @@ Most of it runs on made-up declarations, which share nothing with bets: `tests/p
 from __future__ import annotations
 
 import ast
+import enum
 import io
 import subprocess
 import sys
@@ -156,6 +157,33 @@ def test_the_size_of_a_region_counts_all_that_is_in_it() -> None:
     ):
         with pytest.raises(InvalidMessage, match=f"x: expected what takes 14 to 16 bytes, found '{size} bytes'"):
             compiled.classes["Made"](x=bad)
+
+
+class Size(enum.IntEnum):
+    """Somebody's constants."""
+
+    TWO = 2
+    FIVE = 5
+
+
+def test_members_of_an_int_enum_declare_numbers() -> None:
+    """As constants, sizes, counts, rules, bounds, cases, and as values."""
+    compiled = Compiled(
+        made(
+            "tag" / c.Const(Size.FIVE, U8),
+            "raw" / c.Bytes(Size.TWO),
+            "wide" / c.BytesInteger(Size.FIVE),
+            "items" / c.Array(Size.TWO, Ruled(U8, IntRange(Size.TWO, Size.FIVE))),
+            "kind" / U8,
+            "value" / c.Switch(c.this.kind, {Size.TWO: U8, Size.FIVE: U16}, default=c.Error),
+            "line" / Line(Size.FIVE, first=(Size.TWO, 0x7A)),
+        )
+    )
+    message = compiled.classes["Made"](
+        raw=b"ab", wide=Size.FIVE, items=(Size.TWO, Size.FIVE), kind=Size.FIVE, value=Size.TWO, line=b"z"
+    )
+    assert compiled.encode(message) == b"\5ab" + b"\0\0\0\0\5" + b"\2\5" + b"\5\0\2" + b"z"
+    assert_agree(compiled, compiled.encode(message))
 
 
 def test_a_text_may_have_a_least_length_without_a_rule() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import enum
+import json
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +36,7 @@ from bets_protocol._codec import CODECS
 from bets_protocol._explain_value import explain_record, explain_value
 from bets_protocol._generated_values import VALID
 from tests.effort import examples
+from tests.protocol.codecs import EVERY
 from tests.protocol.frames import ANA, JOSE
 from tests.strategies import any_message
 
@@ -182,6 +185,44 @@ def test_the_code_of_a_status_has_a_name() -> None:
     assert status.reason.retryable
     assert not RejectCode.SEALED.retryable
     assert status == UploadStatus(code=RejectCode.BUSY, draw=1, stored=2, crc32=3)
+
+
+class Number(enum.IntEnum):
+    """Somebody's constants."""
+
+    ZERO = 0
+    FEW = 3
+    MANY = 9999
+
+
+def test_a_member_of_an_int_enum_is_an_integer() -> None:
+    """In every integer field, of every codec: the same bytes, the same message, the same text."""
+    for member, plain in (
+        (Ack(count=Number.FEW), Ack(count=3)),
+        (WinnersRequest(agency=Number.FEW), WinnersRequest(agency=3)),
+        (attrs.evolve(ANA, agency=Number.FEW, number=Number.MANY), attrs.evolve(ANA, agency=3, number=9999)),
+        (OpenUpload(agency=Number.FEW, draw=Number.FEW, total=Number.MANY, upload_id=bytes(16)),) * 2,
+        (UploadStatus(code=RejectCode.SEALED, draw=Number.FEW, stored=Number.MANY, crc32=Number.ZERO),) * 2,
+        (UploadStatus(code=Number.FEW, draw=0, stored=0, crc32=0), UploadStatus(code=3, draw=0, stored=0, crc32=0)),
+    ):
+        assert member == plain
+        for codecs in EVERY.values():
+            for codec in codecs.values():
+                if codec.message_class is type(member):
+                    data = codec.encode(member)
+                    assert data == codec.encode(plain)
+                    assert all(type(value) is not Number for value in attrs.astuple(codec.decode(data)))
+    with pytest.raises(InvalidMessage, match=r"agency: expected a number from 1 to 255, found <Number.ZERO: 0>"):
+        WinnersRequest(agency=Number.ZERO)
+    assert (str(RejectCode.SEALED), f"{RejectCode.SEALED}", json.dumps(RejectCode.SEALED)) == ("7", "7", "7")
+
+
+def test_true_and_false_are_no_numbers() -> None:
+    """Not of a code either, though Python counts with them."""
+    with pytest.raises(InvalidMessage, match=r"code: expected one of 0 OK, .*, found True"):
+        UploadStatus(code=True, draw=0, stored=0, crc32=0)
+    with pytest.raises(InvalidMessage, match=r"draw: expected a number .*, found False"):
+        UploadStatus(code=0, draw=False, stored=0, crc32=0)
 
 
 def test_lots_and_encoded_batches_are_frozen_data() -> None:

@@ -16,7 +16,7 @@ import construct as c
 
 from bets_protocol import _ir as ir
 from bets_protocol._errors import BetsError
-from bets_protocol._rules import CalendarDate, Characters, IntRange
+from bets_protocol._rules import CalendarDate, Characters, IntRange, is_whole_number
 from bets_protocol.compiler._source import GLOBAL_NAMES
 from bets_protocol.schema import Bounded, Line, Ruled, StrictEnum
 
@@ -110,7 +110,7 @@ def _bytes_integer(x: Any, at: _Spot) -> ir.Node:
         raise UnsupportedConstruct(x, at.path, "its length or byte order is computed")
     if x.length < 1:
         raise UnsupportedConstruct(x, at.path, "an integer takes at least one byte")
-    return ir.Int(size=x.length, signed=x.signed, little=x.swapped and x.length > 1)
+    return ir.Int(size=int(x.length), signed=x.signed, little=x.swapped and x.length > 1)
 
 
 def _raw_bytes(x: Any, at: _Spot) -> ir.Node:
@@ -170,7 +170,7 @@ def _array(x: Any, at: _Spot) -> ir.Node:
         raise UnsupportedConstruct(x, at.path, "its count is computed")
     if x.count < 0:
         raise UnsupportedConstruct(x, at.path, "its count is negative")
-    return ir.Array(count=x.count, item=_item(x.subcon, at))
+    return ir.Array(count=int(x.count), item=_item(x.subcon, at))
 
 
 def _prefixed_array(x: Any, at: _Spot) -> ir.Node:
@@ -201,8 +201,8 @@ def _item(x: Any, at: _Spot) -> ir.Node:
 
 def _const(x: Any, at: _Spot) -> ir.Node:
     sub = _read(x.subcon, at)
-    if isinstance(sub, ir.Int) and type(x.value) is int and sub.low <= x.value <= sub.high:
-        return ir.Const(value=x.value, sub=sub)
+    if isinstance(sub, ir.Int) and is_whole_number(x.value) and sub.low <= x.value <= sub.high:
+        return ir.Const(value=int(x.value), sub=sub)
     if isinstance(sub, ir.Bytes) and isinstance(x.value, bytes) and sub.size == len(x.value):
         return ir.Const(value=x.value, sub=sub)
     raise UnsupportedConstruct(x, at.path, "only of an integer or of bytes, with a value that fits")
@@ -222,7 +222,7 @@ def _ruled(x: Any, at: _Spot) -> ir.Node:
     node = _read_part(x.subcon, at)
     rule = x.rule
     if isinstance(node, ir.Int) and node.rule is None and isinstance(rule, IntRange):
-        ruled = attrs.evolve(node, rule=rule)
+        ruled = attrs.evolve(node, rule=IntRange(int(rule.low), int(rule.high)))
         if ruled.low <= ruled.high:
             return ruled
     if isinstance(node, ir.Text) and node.rule is None and isinstance(rule, Characters | CalendarDate):
@@ -234,13 +234,13 @@ def _bounded(x: Any, at: _Spot) -> ir.Node:
     sub = _read(x.subcon, at)
     if isinstance(sub, ir.Const) or ir.size_bounds(sub)[0] > x.max_bytes:
         raise UnsupportedConstruct(x, at.path, "what it holds never fits, or has no value")
-    return ir.Bounded(max_bytes=x.max_bytes, sub=sub)
+    return ir.Bounded(max_bytes=int(x.max_bytes), sub=sub)
 
 
 def _line(x: Any, at: _Spot) -> ir.Node:
     if not at.last:
         raise UnsupportedConstruct(x, at.path, "only at the end of a frame or of a Prefixed")
-    return ir.Line(max_bytes=x.max_bytes, first=x.first)
+    return ir.Line(max_bytes=int(x.max_bytes), first=(int(x.first[0]), int(x.first[1])))
 
 
 def _struct(x: Any, at: _Spot) -> ir.Node:
@@ -278,10 +278,10 @@ def _switch(renamed: Any, at: _Spot, earlier: list[ir.Field]) -> ir.Node:
     cases: dict[int, ir.Node] = {}
     for case, sub in x.cases.items():
         number = numbers.get(str(case), case)
-        if not isinstance(number, int) or number in cases:
+        if not is_whole_number(number) or number in cases:
             raise UnsupportedConstruct(x, at.path, f"the case {case!r} names no number of its own")
         inner = attrs.evolve(at, path=f"{at.path}<{case}>", name=f"{renamed.name}_{case}")
-        cases[number] = _read(sub, inner)
+        cases[int(number)] = _read(sub, inner)
         if isinstance(cases[number], ir.Const):
             raise UnsupportedConstruct(sub, inner.path, "a case without a value")
     if not cases:

@@ -11,6 +11,8 @@ from bets_protocol import _ir as ir
 from bets_protocol._explain_value import FLOAT_CODES
 from bets_protocol.compiler._source import Source, region_name, text_tests
 
+_WHOLE = "(type({0}) is int or is_whole_number({0}))"  # the call only for what is rare, such as members of an IntEnum
+
 
 def emit_valid(record: ir.Record) -> str:
     """`valid_<Record>`; records of one name agree in all that it asks."""
@@ -43,9 +45,9 @@ def _holds(node: ir.Node, value: str, depth: int = 0) -> str:
     """A condition that holds when `value` is a value of `node`."""
     match node:
         case ir.Int():
-            return f"type({value}) is int and {node.low} <= {value} <= {node.high}"
+            return f"{_WHOLE.format(value)} and {node.low} <= {value} <= {node.high}"
         case ir.Enum(members=members):
-            return f"isinstance({value}, int) and {value} in {{{', '.join(str(number) for _, number in members)}}}"
+            return f"{_WHOLE.format(value)} and {value} in {{{', '.join(str(number) for _, number in members)}}}"
         case ir.Float(size=size):
             return f'isinstance({value}, (float, int)) and fits_float({value}, ">{FLOAT_CODES[size]}")'
         case ir.Bytes():
