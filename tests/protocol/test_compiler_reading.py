@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import construct as c
@@ -9,7 +11,7 @@ import pytest
 
 from bets_protocol import _ir as ir
 from bets_protocol._rules import CalendarDate, IntRange, digits, printable_name
-from bets_protocol.compiler import UnsupportedConstruct, read_construct
+from bets_protocol.compiler import UnsupportedConstruct, compile_schema, read_construct
 from bets_protocol.compiler._module import read_frames
 from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
 from tests.protocol.declarations import LONG, U8, U16, made
@@ -170,6 +172,105 @@ def test_what_cannot_be_compiled_is_refused_with_its_path(part: Any, message: st
     """The error names the field, the construct and the reason."""
     with pytest.raises(UnsupportedConstruct, match=message):
         read_construct(made(part, "last" / U8))
+
+
+NAMES: list[tuple[Any, str]] = [
+    (made("\u00b5" / U8), "^\u00b5: FormatField .*: no attribute can have this name: Python reads it as \u03bc$"),
+    (made("ﬁ" / U8), "no attribute can have this name: Python reads it as fi"),
+    (made("class" / U8), "^class: .*: it is a keyword of Python"),
+    (made("None" / U8), "^None: .*: it is a keyword of Python"),
+    (made("a b" / U8), "^a b: .*: it is no identifier of Python"),
+    (made("1st" / U8), "^1st: .*: it is no identifier of Python"),
+    (made("\ud800" / U8), r"^'\\ud800': .*: it is no identifier of Python"),
+    (made("a\nb" / U8), r"^'a\\nb': .*: it is no identifier of Python"),
+    (made("__class__" / U8), "^__class__: .*: it begins with _"),
+    (made("_x" / U8), "^_x: .*: it begins with _"),
+    (made("self" / U8), "^self: .*: emitted code needs it"),
+    (made("" / U8), r"^\[0\]: .*: a field without a name"),
+    (made(U8), r"^\[0\]: .*: a field without a name"),
+    (made("x" / U8, "x" / U16), "^x: .*: a second field of this name"),
+    (made("x" / U8, "x" / c.Const(b"x")), "^x: .*: a second field of this name"),
+    # The names of constants become part of emitted code, too.
+    (made("{print(1)}" / c.Const(1, U8), "x" / U8), r"^\{print\(1\)\}: .*: it is no identifier"),
+    (made("\u00b5" / c.Const(1, U8), "x" / U8), "^\u00b5: .*: Python reads it as \u03bc$"),
+    (made("__debug__" / c.Const(1, U8), "x" / U8), "^__debug__: .*: it begins with _"),
+    # Of classes.
+    (
+        made("x" / ("a\u00b5" / c.Struct("y" / U8))),
+        "^x: Struct .*: no class can be called A\u00b5: Python reads it as A\u03bc",
+    ),
+    (made("x" / ("a b" / c.Struct("y" / U8))), "^x: Struct .*: no class can be called A b: it is no identifier"),
+    (made("x" / ("None" / c.Struct("y" / U8))), "^x: Struct .*: no class can be called None: it is a keyword"),
+    (made("x" / ("mapping" / c.Struct("y" / U8))), "no class can be called Mapping: emitted code needs that name"),
+    (made("in" / c.Struct("y" / c.Struct("class" / U8))), r"^in\.y\.class: .*: it is a keyword"),
+]
+
+
+@pytest.mark.parametrize(("declaration", "message"), NAMES)
+def test_a_name_that_python_cannot_have_is_refused_with_its_path(declaration: Any, message: str) -> None:
+    """Or would read as another one, or that the emitted code has already."""
+    with pytest.raises(UnsupportedConstruct, match=message):
+        read_construct(declaration)
+
+
+NUMBERS = itertools.count()
+
+
+def nested(wrap: Callable[[Any], Any], times: int) -> Any:
+    """A Struct with `times` constructs inside each other."""
+    inside: Any = U8
+    for _ in range(times):
+        inside = wrap(inside)
+    return made("x" / inside)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "most", "message"),
+    [
+        (lambda inner: c.PrefixedArray(U8, inner), 16, r"^x(\[\]){17}: .*: more than 16 arrays inside each other"),
+        (lambda inner: c.Array(2, inner), 16, r"^x(\[\]){17}: .*: more than 16 arrays inside each other"),
+        (
+            lambda inner: f"S{next(NUMBERS)}" / c.Struct("y" / inner),
+            30,
+            r"^x(\.y){31}: .*: more than 32 constructs inside each other",
+        ),
+        (
+            lambda inner: c.Prefixed(U8, f"S{next(NUMBERS)}" / c.Struct("y" / inner)),
+            15,
+            r"^x(\.y){15}: .*: more than 32 constructs",
+        ),
+        (lambda inner: Bounded(99, inner), 30, "^x: .*: more than 32 constructs inside each other"),
+    ],
+)
+def test_nesting_has_a_bound(wrap: Callable[[Any], Any], most: int, message: str) -> None:
+    """What is refused would be too deep for Python or for the compiler; just below it, all of it works."""
+    compile_schema(nested(wrap, most)).c_source("deep")
+    for times in (most + 1, 300, 20_000):
+        with pytest.raises(UnsupportedConstruct, match=message):
+            compile_schema(nested(wrap, times))
+
+
+def test_a_switch_inside_a_switch_works_as_deep_as_it_may_go() -> None:
+    """They need no construct of their own for Python's levels of indentation."""
+    inside: Any = U8
+    for depth in range(30):
+        inside = f"S{depth}" / c.Struct("k" / U8, "v" / c.Switch(c.this.k, {1: inside, 2: U16}, default=c.Error))
+    compiled = compile_schema(made("x" / inside))
+    data = b"\1" * 31
+    assert compiled.encode(compiled.decode(data)) == data
+
+
+def test_other_things_have_a_bound() -> None:
+    """Cases, names around each other, the bytes of an integer."""
+    many = made("k" / U16, "v" / c.Switch(c.this.k, dict.fromkeys(range(257), U8), default=c.Error))
+    with pytest.raises(UnsupportedConstruct, match=r"^v: Switch .*: more than 256 cases"):
+        read_construct(many)
+    with pytest.raises(UnsupportedConstruct, match=r"^x: BytesInteger .*: an integer takes at most 16 bytes"):
+        read_construct(made("x" / c.BytesInteger(17)))
+    renamed: Any = U8
+    for number in range(20_000):
+        renamed = f"name_{number}" / renamed
+    assert read_construct(made("x" / renamed)) == read_construct(made("x" / U8))
 
 
 @pytest.mark.parametrize(

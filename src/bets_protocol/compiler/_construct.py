@@ -8,6 +8,7 @@ at run time; so is what construct takes and no frame can keep, such as a length 
 from __future__ import annotations
 
 import keyword
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,18 @@ from bets_protocol.compiler._source import GLOBAL_NAMES
 from bets_protocol.schema import Bounded, Line, Ruled, StrictEnum
 
 _DATE_BYTES = len("YYYY-MM-DD")
+
+_MAX_DEPTH = 32
+"""Constructs inside each other: Python takes 100 levels of indentation and 200 of brackets, and emitted code is built
+by recursion. What people declare is a tenth of it."""
+
+_MAX_ARRAYS = 16
+"""Arrays inside each other, which become loops: Python takes 20 blocks in a function."""
+
+_MAX_CASES = 256
+"""Cases of a Switch, which become an `elif` each, and those nest in the grammar: as many as a byte has values."""
+
+_MAX_INTEGER_BYTES = 16
 
 
 class UnsupportedConstruct(BetsError, TypeError):
@@ -54,11 +67,15 @@ class _Spot:
         path: the fields that lead to it.
         name: what a Struct here is called.
         last: whether its end is the end of the frame, or of the region around it.
+        depth: how many constructs it is inside of.
+        arrays: how many of them are arrays.
     """
 
     path: str = ""
     name: str = ""
     last: bool = True
+    depth: int = 0
+    arrays: int = 0
 
 
 def _read(x: Any, at: _Spot) -> ir.Node:
@@ -76,10 +93,16 @@ def _read(x: Any, at: _Spot) -> ir.Node:
 
 def _read_part(x: Any, at: _Spot) -> ir.Node:
     """The form of `x`, which may be text without an end that what surrounds it will give."""
+    while type(x) is c.Renamed:
+        # The innermost name of a Struct is its class's, the outermost one its field's.
+        at = attrs.evolve(at, name=x.name or at.name)
+        x = x.subcon
     reader = _READERS.get(type(x))
     if reader is None:
         raise UnsupportedConstruct(x, at.path)
-    return reader(x, at)
+    if at.depth == _MAX_DEPTH:
+        raise UnsupportedConstruct(x, at.path, f"more than {_MAX_DEPTH} constructs inside each other")
+    return reader(x, attrs.evolve(at, depth=at.depth + 1))
 
 
 def _length(x: Any, at: _Spot) -> ir.Int:
@@ -87,11 +110,6 @@ def _length(x: Any, at: _Spot) -> ir.Int:
     if not isinstance(node, ir.Int) or node.signed:
         raise UnsupportedConstruct(x, at.path, "a length or count must be an unsigned integer")
     return node
-
-
-def _renamed(x: Any, at: _Spot) -> ir.Node:
-    # The innermost name of a Struct is its class's, the outermost one its field's.
-    return _read_part(x.subcon, attrs.evolve(at, name=x.name or at.name))
 
 
 def _format_field(x: Any, at: _Spot) -> ir.Node:
@@ -110,6 +128,8 @@ def _bytes_integer(x: Any, at: _Spot) -> ir.Node:
         raise UnsupportedConstruct(x, at.path, "its length or byte order is computed")
     if x.length < 1:
         raise UnsupportedConstruct(x, at.path, "an integer takes at least one byte")
+    if x.length > _MAX_INTEGER_BYTES:
+        raise UnsupportedConstruct(x, at.path, f"an integer takes at most {_MAX_INTEGER_BYTES} bytes")
     return ir.Int(size=int(x.length), signed=x.signed, little=x.swapped and x.length > 1)
 
 
@@ -190,7 +210,9 @@ def _prefixed_array(x: Any, at: _Spot) -> ir.Node:
 
 
 def _item(x: Any, at: _Spot) -> ir.Node:
-    item = attrs.evolve(at, path=f"{at.path}[]", name=f"{at.name}_item", last=False)
+    item = attrs.evolve(at, path=f"{at.path}[]", name=f"{at.name}_item", last=False, arrays=at.arrays + 1)
+    if item.arrays > _MAX_ARRAYS:
+        raise UnsupportedConstruct(x, item.path, f"more than {_MAX_ARRAYS} arrays inside each other")
     node = _read(x, item)
     if isinstance(node, ir.Const):
         raise UnsupportedConstruct(x, item.path, "an item without a value")
@@ -245,25 +267,34 @@ def _line(x: Any, at: _Spot) -> ir.Node:
 
 def _struct(x: Any, at: _Spot) -> ir.Node:
     name = _class_name(at.name or "Record")
-    if not _is_name(name) or name in GLOBAL_NAMES:
-        raise UnsupportedConstruct(x, at.path, f"no class can be called {name}")
+    why = _why_no_name(name) or ("emitted code needs that name" if name in GLOBAL_NAMES else "")
+    if why:
+        raise UnsupportedConstruct(x, at.path, f"no class can be called {_shown(name)}: {why}")
     subs = list(x.subcons)
     if subs and subs[-1] is c.Terminated:
         if not at.last:
             raise UnsupportedConstruct(c.Terminated, at.path, "more follows")
         subs.pop()
     fields: list[ir.Field] = []
+    taken: set[str] = set()
     for index, sub in enumerate(subs):
-        where = f"{at.path}.{sub.name}" if at.path and sub.name else (sub.name or f"{at.path}[{index}]")
-        spot = _Spot(path=where, last=at.last and index == len(subs) - 1)
+        shown = _shown(sub.name or "")
+        where = f"{at.path}.{shown}" if at.path and shown else (shown or f"{at.path}[{index}]")
+        spot = attrs.evolve(at, path=where, name="", last=at.last and index == len(subs) - 1)
         node = _switch(sub, spot, fields) if _is_switch(sub) else _read(sub, spot)
         if not sub.name and not isinstance(node, ir.Const):
             raise UnsupportedConstruct(sub, where, "a field without a name")
-        if sub.name in [field.name for field in fields]:
+        if sub.name and sub.name in taken:
             raise UnsupportedConstruct(sub, where, "a second field of this name")
-        if not isinstance(node, ir.Const) and (not _is_name(sub.name) or sub.name == "self"):
-            raise UnsupportedConstruct(sub, where, "no attribute can have this name")
-        fields.append(ir.Field(name=sub.name or f"constant_{index}", node=node))
+        if sub.name and (why := _why_no_name(sub.name, constant=isinstance(node, ir.Const))):
+            raise UnsupportedConstruct(sub, where, f"no attribute can have this name: {why}")
+        if sub.name == "self":
+            raise UnsupportedConstruct(sub, where, "no attribute can have this name: emitted code needs it")
+        taken.add(sub.name or "")
+        name_of_constant = f"constant_{index}"
+        while any(name_of_constant == other.name for other in subs):
+            name_of_constant += "_"
+        fields.append(ir.Field(name=sub.name or name_of_constant, node=node))
     return ir.Record(name=name, fields=tuple(fields))
 
 
@@ -276,6 +307,8 @@ def _switch(renamed: Any, at: _Spot, earlier: list[ir.Field]) -> ir.Node:
         raise UnsupportedConstruct(x, at.path, "the key must be this.<an earlier integer or Enum of the same Struct>")
     numbers = dict(key.node.members) if isinstance(key.node, ir.Enum) else {}
     cases: dict[int, ir.Node] = {}
+    if len(x.cases) > _MAX_CASES:
+        raise UnsupportedConstruct(x, at.path, f"more than {_MAX_CASES} cases")
     for case, sub in x.cases.items():
         number = numbers.get(str(case), case)
         if not is_whole_number(number) or number in cases:
@@ -293,8 +326,27 @@ def _is_switch(x: Any) -> bool:
     return type(x) is c.Renamed and type(x.subcon) is c.Switch
 
 
-def _is_name(name: str) -> bool:
-    return name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
+def why_no_identifier(name: str) -> str:
+    """Why Python cannot have `name` as an identifier; empty where it can."""
+    if not name.isidentifier():
+        return "it is no identifier of Python"
+    if keyword.iskeyword(name):
+        return "it is a keyword of Python"
+    read = unicodedata.normalize("NFKC", name)
+    # Python reads an identifier in this form, and would look for the attribute under another name than it was given.
+    return "" if read == name else f"Python reads it as {read}"
+
+
+def _why_no_name(name: str, *, constant: bool = False) -> str:
+    """The same of a class or an attribute; the name of a constant is not seen from outside, so it may begin with _."""
+    if name.startswith("__" if constant else "_"):
+        return "it begins with _"
+    return why_no_identifier(name)
+
+
+def _shown(name: str) -> str:
+    """`name` as it can stand in a line, whatever is in it."""
+    return name if name.isprintable() else ascii(name)
 
 
 def _class_name(name: str) -> str:
@@ -302,7 +354,6 @@ def _class_name(name: str) -> str:
 
 
 _READERS: dict[type, Callable[[Any, _Spot], ir.Node]] = {
-    c.Renamed: _renamed,
     c.FormatField: _format_field,
     c.BytesInteger: _bytes_integer,
     c.Bytes: _raw_bytes,
