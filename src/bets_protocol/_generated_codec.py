@@ -14,7 +14,7 @@ from bets_protocol._generated_layouts import RULE_E0E970AE
 from bets_protocol._messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
 from bets_protocol._runtime import KNOWN_DATES, explained, is_date, is_line, octets, prefixed, refused, too_large
 
-NATIVE_DIGEST: Final = "4913d448d31c19d5"
+NATIVE_DIGEST: Final = "09bf046ba6c888ef"
 """Names the layouts and the emitter that the native codec must have been made from."""
 
 

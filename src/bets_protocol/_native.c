@@ -510,14 +510,14 @@ typedef struct {
     PyObject *pure_scan_upload_status;
 } State;
 
-static const char *const names_Bet[] = {"agency", "first_name", "last_name", "document", "birthdate", "number", NULL};
-static const char *const names_BetBatch[] = {"bets", NULL};
-static const char *const names_WinnersRequest[] = {"agency", NULL};
-static const char *const names_Probe[] = {"line", NULL};
-static const char *const names_Ack[] = {"count", NULL};
-static const char *const names_Winners[] = {"documents", NULL};
-static const char *const names_OpenUpload[] = {"agency", "draw", "total", "upload_id", NULL};
-static const char *const names_UploadStatus[] = {"code", "draw", "stored", "crc32", NULL};
+static const char *const names_Bet[] = {"\141\147\145\156\143\171", "\146\151\162\163\164\137\156\141\155\145", "\154\141\163\164\137\156\141\155\145", "\144\157\143\165\155\145\156\164", "\142\151\162\164\150\144\141\164\145", "\156\165\155\142\145\162", NULL};
+static const char *const names_BetBatch[] = {"\142\145\164\163", NULL};
+static const char *const names_WinnersRequest[] = {"\141\147\145\156\143\171", NULL};
+static const char *const names_Probe[] = {"\154\151\156\145", NULL};
+static const char *const names_Ack[] = {"\143\157\165\156\164", NULL};
+static const char *const names_Winners[] = {"\144\157\143\165\155\145\156\164\163", NULL};
+static const char *const names_OpenUpload[] = {"\141\147\145\156\143\171", "\144\162\141\167", "\164\157\164\141\154", "\165\160\154\157\141\144\137\151\144", NULL};
+static const char *const names_UploadStatus[] = {"\143\157\144\145", "\144\162\141\167", "\163\164\157\162\145\144", "\143\162\143\063\062", NULL};
 
 static inline int is_text_0(const u8 *s, Py_ssize_t n)
 {
@@ -672,7 +672,7 @@ bad:
 }
 
 
-static int put_bet_frame(const State *state, Output *out, PyObject *message)
+static int put_frame_bet_frame(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     if (!(reserve(out, 535))) return 0;
@@ -738,7 +738,7 @@ static PyObject *py_encode_bet_frame(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_bet_frame(state, &out, message);
+    int ok = put_frame_bet_frame(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_bet_frame, message, 1);
@@ -922,7 +922,7 @@ bad:
 }
 
 
-static int put_untyped_batch(const State *state, Output *out, PyObject *message)
+static int put_frame_untyped_batch(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     Py_ssize_t s1 = out->size;
@@ -1002,7 +1002,7 @@ static PyObject *py_encode_untyped_batch(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_untyped_batch(state, &out, message);
+    int ok = put_frame_untyped_batch(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_untyped_batch, message, 1);
@@ -1212,7 +1212,7 @@ bad:
 }
 
 
-static int put_bet_batch(const State *state, Output *out, PyObject *message)
+static int put_frame_bet_batch(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     Py_ssize_t s1 = out->size;
@@ -1299,7 +1299,7 @@ static PyObject *py_encode_bet_batch(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_bet_batch(state, &out, message);
+    int ok = put_frame_bet_batch(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_bet_batch, message, 1);
@@ -1411,7 +1411,7 @@ bad:
 }
 
 
-static int put_winners_request(const State *state, Output *out, PyObject *message)
+static int put_frame_winners_request(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     if (!(reserve(out, 2))) return 0;
@@ -1437,7 +1437,7 @@ static PyObject *py_encode_winners_request(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_winners_request(state, &out, message);
+    int ok = put_frame_winners_request(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_winners_request, message, 1);
@@ -1519,7 +1519,7 @@ bad:
 }
 
 
-static int put_probe(const State *state, Output *out, PyObject *message)
+static int put_frame_probe(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     if (!(reserve(out, 1025))) return 0;
@@ -1550,7 +1550,7 @@ static PyObject *py_encode_probe(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_probe(state, &out, message);
+    int ok = put_frame_probe(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_probe, message, 1);
@@ -1641,7 +1641,7 @@ bad:
 }
 
 
-static int put_ack(const State *state, Output *out, PyObject *message)
+static int put_frame_ack(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     if (!(reserve(out, 1))) return 0;
@@ -1665,7 +1665,7 @@ static PyObject *py_encode_ack(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_ack(state, &out, message);
+    int ok = put_frame_ack(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_ack, message, 1);
@@ -1758,7 +1758,7 @@ bad:
 }
 
 
-static int put_winners(const State *state, Output *out, PyObject *message)
+static int put_frame_winners(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     PyObject *r1 = message;
@@ -1793,7 +1793,7 @@ static PyObject *py_encode_winners(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_winners(state, &out, message);
+    int ok = put_frame_winners(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_winners, message, 1);
@@ -1907,7 +1907,7 @@ bad:
 }
 
 
-static int put_open_upload(const State *state, Output *out, PyObject *message)
+static int put_frame_open_upload(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     if (!(reserve(out, 31))) return 0;
@@ -1950,7 +1950,7 @@ static PyObject *py_encode_open_upload(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_open_upload(state, &out, message);
+    int ok = put_frame_open_upload(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_open_upload, message, 1);
@@ -2070,7 +2070,7 @@ bad:
 }
 
 
-static int put_upload_status(const State *state, Output *out, PyObject *message)
+static int put_frame_upload_status(const State *state, Output *out, PyObject *message)
 {
     (void)state;
     if (!(reserve(out, 18))) return 0;
@@ -2115,7 +2115,7 @@ static PyObject *py_encode_upload_status(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_upload_status(state, &out, message);
+    int ok = put_frame_upload_status(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_upload_status, message, 1);
@@ -2535,11 +2535,13 @@ static PyMethodDef methods[] = {
     {"bind", py_bind, METH_VARARGS, "Give the codec its message classes and the pure functions."},
     {NULL, NULL, 0, NULL}};
 
+
 static int execute(PyObject *module)
 {
     State *state = PyModule_GetState(module);
     if (shared_begin(&state->shared, module) < 0) return -1;
-    return PyModule_AddStringConstant(module, "DIGEST", "4913d448d31c19d5");
+    
+    return PyModule_AddStringConstant(module, "DIGEST", "09bf046ba6c888ef");
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)

@@ -6,13 +6,15 @@ path, `bets_protocol._explain` and `bets_protocol._explain_value`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from struct import error as StructError
 from struct import pack, unpack_from
+from typing import Any
 
 from bets_protocol._errors import InvalidMessage, LocalProtocolError, RemoteProtocolError
 from bets_protocol._explain import explain_bytes
-from bets_protocol._explain_value import encoded_size, explain_value, is_line
-from bets_protocol._ir import Node
+from bets_protocol._explain_value import encoded_size, explain_record, explain_value, is_line
+from bets_protocol._ir import Node, Record, records
 from bets_protocol._octets import octets
 from bets_protocol._rules import CalendarDate, is_whole_number
 
@@ -26,6 +28,7 @@ __all__ = [
     "is_date",
     "is_line",
     "is_whole_number",
+    "keeps_rules",
     "octets",
     "pack",
     "prefixed",
@@ -52,6 +55,19 @@ def is_date(value: str) -> bool:
         KNOWN_DATES.clear()
     KNOWN_DATES.add(value)
     return True
+
+
+def keeps_rules(
+    name: str, layout: Node, valid: Callable[[Any, Mapping[str, type]], bool], classes: Mapping[str, type]
+) -> Callable[[Any], None]:
+    """The last step of making a message of the class `name`, a record in `layout`, of a compiled schema."""
+    record: Record = next(record for record in records(layout) if record.name == name)
+
+    def check(self: Any) -> None:
+        if not valid(self, classes):
+            raise explain_record(record, self) or InvalidMessage(f"expected the parts of the {name} to be messages")
+
+    return check
 
 
 def utf8_size(value: str) -> int:

@@ -23,7 +23,7 @@ from bets_protocol import _ir as ir
 from bets_protocol.compiler._c_lots import LotsOf, crc32_source, emit_lots, lots_methods
 from bets_protocol.compiler._c_reading import Checking, Decoding
 from bets_protocol.compiler._c_scanning import Scanning
-from bets_protocol.compiler._c_source import Texts
+from bets_protocol.compiler._c_source import Texts, c_string
 from bets_protocol.compiler._c_writing import Encoding
 from bets_protocol.compiler._shape import records_by_name
 
@@ -37,6 +37,7 @@ def emit_c_module(
     *,
     lots: Iterable[LotsOf] = (),
     digest: str = "",
+    python: str = "",
     heading: str = "A native codec.",
 ) -> str:
     """The C source of an extension module `module` with the functions of all `frames`, by their names.
@@ -44,7 +45,8 @@ def emit_c_module(
     `module` is the name that it is imported by, with its packages. It has `bind(classes, pure)`: `classes` maps record
     names to frozen slots classes, `pure` maps function names (``decode_<frame>``) to the pure functions, which are
     asked when something is wrong. `digest` names the layouts that it was made from. `lots` are the records
-    that can also be cut and searched as bytes.
+    that can also be cut and searched as bytes. `python` is the source of a Python module of the same frames: with it
+    the module needs no binding, it has the classes of that source as its own.
 
     Raises:
         TypeError: a layout that cannot be emitted.
@@ -74,7 +76,7 @@ def emit_c_module(
     for records_as_bytes in lots:
         out.append(emit_lots(records_as_bytes))
         methods.append(lots_methods(records_as_bytes))
-    out.append(_module_end(module.rpartition(".")[2], frames, records, methods, digest))
+    out.append(_module_end(module.rpartition(".")[2], frames, records, methods, digest, python))
     return "\n".join(out)
 
 
@@ -87,14 +89,19 @@ def _state(frames: Iterable[str], records: Iterable[ir.Record]) -> str:
     for record in records:
         lines.append(f"    PyTypeObject *type_{record.name};\n")
         lines.append(f"    Py_ssize_t slots_{record.name}[{max(1, len(record.attributes))}];\n")
-        fields = "".join(f'"{field.name}", ' for field in record.attributes)
+        fields = "".join(f"{c_string(field.name.encode())}, " for field in record.attributes)
         names.append(f"static const char *const names_{record.name}[] = {{{fields}NULL}};\n")
     lines += [f"    PyObject *pure_{verb}_{name};\n" for name in frames for verb in _VERBS]
     return f"typedef struct {{\n    Shared shared;\n{''.join(lines)}}} State;\n\n{''.join(names)}"
 
 
 def _module_end(
-    module: str, frames: Mapping[str, ir.Node], records: Mapping[str, ir.Record], methods: list[str], digest: str
+    module: str,
+    frames: Mapping[str, ir.Node],
+    records: Mapping[str, ir.Record],
+    methods: list[str],
+    digest: str,
+    python: str,
 ) -> str:
     bind_classes = "".join(
         f'    if (bind_class(classes, "{name}", &state->type_{name}, names_{name}, state->slots_{name}) < 0)\n'
@@ -123,10 +130,12 @@ static PyMethodDef methods[] = {{
 {"".join(methods)}    {{"bind", py_bind, METH_VARARGS, "Give the codec its message classes and the pure functions."}},
     {{NULL, NULL, 0, NULL}}}};
 
+{_own_binding(python, records) if python else ""}
 static int execute(PyObject *module)
 {{
     State *state = PyModule_GetState(module);
     if (shared_begin(&state->shared, module) < 0) return -1;
+    {"if (bind_own(module) < 0) return -1;" if python else ""}
     return PyModule_AddStringConstant(module, "DIGEST", "{digest}");
 }}
 
@@ -162,5 +171,32 @@ static struct PyModuleDef definition = {{
 PyMODINIT_FUNC PyInit_{module}(void)
 {{
     return PyModuleDef_Init(&definition);
+}}
+"""
+
+
+def _own_binding(python: str, classes: Iterable[str]) -> str:
+    """Runs the Python source under the module's name, takes its classes over, and binds to them and its functions."""
+    lines = "\n".join(f"    {c_string(line.encode(), readable=True)}" for line in python.splitlines(keepends=True))
+    adding = "".join(
+        f'        if (PyObject_SetAttrString(module, "{name}", PyDict_GetItemString(names, "{name}")) < 0) goto end;\n'
+        for name in classes
+    )
+    return f"""
+static const char python_source[] =
+{lines};
+
+static int bind_own(PyObject *module)
+{{
+    int bound = -1;
+    PyObject *names = PyDict_New(), *name = PyObject_GetAttrString(module, "__name__"), *done = NULL, *args = NULL;
+    if (!names || !name || PyDict_SetItemString(names, "__name__", name) < 0) goto end;
+    if (!(done = PyRun_String(python_source, Py_file_input, names, names))) goto end;
+    Py_CLEAR(done);
+    if (!(args = PyTuple_Pack(2, names, names)) || !(done = py_bind(module, args))) goto end;
+{adding}    bound = 0;
+end:
+    Py_XDECREF(names); Py_XDECREF(name); Py_XDECREF(args); Py_XDECREF(done);
+    return bound;
 }}
 """

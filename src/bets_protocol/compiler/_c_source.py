@@ -162,5 +162,7 @@ def c_int(value: int, node: ir.Int) -> str:
     return f"{value}U" if value < 2**32 and node.size <= 4 else f"{value}ULL"
 
 
-def c_string(raw: bytes) -> str:
-    return '"' + "".join(f"\\{byte:03o}" for byte in raw) + '"'
+def c_string(raw: bytes, *, readable: bool = False) -> str:
+    """`raw` as a literal; `readable` leaves printable ASCII as it is."""
+    plain = frozenset(range(0x20, 0x7F)) - frozenset(b'"\\\\?') if readable else frozenset()
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in raw) + '"'

@@ -22,7 +22,7 @@ def _largest_written(node: ir.Node) -> int | None:
 
 
 class Encoding:
-    """Emits `put_<frame>`, which writes a message behind an output, and `encode_<name>`.
+    """Emits `put_frame_<frame>`, which writes a message behind an output, and `encode_<name>`.
 
     Where the largest size of a part is known and small, room for all of it is reserved at once and the part is written
     through a local pointer, its *cursor*; otherwise every field asks for its room.
@@ -37,7 +37,7 @@ class Encoding:
         self.put(self.layout, "message")
         body = "\n".join(self.out.lines)
         return f"""
-static int put_{self.name}(const State *state, Output *out, PyObject *message)
+static int put_frame_{self.name}(const State *state, Output *out, PyObject *message)
 {{
     (void)state;
 {body}
@@ -50,7 +50,7 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
     PyObject *result = NULL;
     const State *state = PyModule_GetState(module);
     output_begin(&out);
-    int ok = put_{self.name}(state, &out, message);
+    int ok = put_frame_{self.name}(state, &out, message);
     if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
     output_end(&out);
     return ok ? result : ask_pure(state->pure_encode_{self.name}, message, 1);

@@ -8,20 +8,18 @@ who would rather commit it, as this project does with its own.
 from __future__ import annotations
 
 import types
+import weakref
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import attrs
 
 from bets_protocol import _ir as ir
-from bets_protocol import _rules, _runtime
-from bets_protocol._errors import DecodeError, FrameTooLarge, InvalidMessage
-from bets_protocol._explain_value import explain_record
 from bets_protocol._octets import Octets
 from bets_protocol.compiler._c import emit_c_module
-from bets_protocol.compiler._module import emit_layouts, read_frames
+from bets_protocol.compiler._construct import why_no_identifier
+from bets_protocol.compiler._module import emit_schema_module, read_frames
 from bets_protocol.compiler._python import classes as records_of
-from bets_protocol.compiler._python import emit_codec, emit_values
 from bets_protocol.compiler._tables import layout_table
 from bets_protocol.schema import FrameSchema
 
@@ -39,7 +37,10 @@ class CompiledSchema:
         encode: a message to bytes.
         scan: finds the end of a frame in a `bytearray` that still grows: a generator that yields how many bytes it
             needs and returns the size of the frame.
-        python_source: the functions as Python.
+        python_source: a Python module with the classes and the functions.
+
+    It can be copied and pickled, and so can its messages: where it is not there, it is compiled anew from its layout.
+    Where the same layout is compiled again under the same name while the first result is in use, that is the result.
     """
 
     name: str
@@ -60,12 +61,21 @@ class CompiledSchema:
         return self.classes[record.name]
 
     def c_source(self, module: str) -> str:
-        """The source of an extension module with the same functions; see `bets_protocol.compiler`.
+        """The source of an extension module with the same classes and functions.
+
+        Args:
+            module: the name that it will be imported by, with its packages.
 
         Raises:
             TypeError: the layout holds what only the Python emitter knows.
+            ValueError: `module` is no name of a module in ASCII.
         """
-        return emit_c_module(module, {self.name: self.layout})
+        if not module.isascii() or any(why_no_identifier(part) for part in module.split(".")):
+            raise ValueError(f"expected the name of a module in ASCII, not {module!r}")
+        return emit_c_module(module, {self.name: self.layout}, python=self.python_source)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _compiled, (self.name, self.layout)
 
     def table(self) -> str:
         """The fields as a Markdown table."""
@@ -85,54 +95,45 @@ def compile_schema(declaration: Any, *, name: str = "frame") -> CompiledSchema:
         UnsupportedConstruct: a construct of another kind; says which and where.
         ValueError: `name` is no identifier.
     """
-    if not name.isidentifier():
-        raise ValueError(f"expected an identifier, not {name!r}")
+    for part in (name, name.upper()):  # functions are called after the one, the layout after the other
+        if why := why_no_identifier(part):
+            raise ValueError(f"expected an identifier, not {name!r}: {why}")
     frame = FrameSchema(name=name, layout=declaration, sender="both", revisions=(), title="")
-    nodes = read_frames([frame])
-    layouts_source, values_source, codec_source = emit_layouts(nodes), emit_values(nodes), emit_codec(nodes)
-    layouts = _run(layouts_source, _namespace(ir, _rules))
-    names = _namespace(_runtime) | layouts | {"layouts": types.SimpleNamespace(**layouts)}
-    names |= {"DecodeError": DecodeError, "FrameTooLarge": FrameTooLarge}
-    _run(values_source, names)
-    classes: dict[str, type[Any]] = {}
-    for record in records_of(nodes.values()):
-        classes[record.name] = _make_class(record, names["VALID"][record.name], classes)
-    names |= classes
-    _run(codec_source, names)
-    functions = {verb: names[f"{verb}_{name}"] for verb in ("check", "decode", "encode", "scan")}
-    return CompiledSchema(
+    return _compiled(name, read_frames([frame])[name])
+
+
+_IN_USE: weakref.WeakValueDictionary[tuple[str, ir.Node], CompiledSchema] = weakref.WeakValueDictionary()
+"""What has been compiled and is in use, so that a message that comes out of a pickle has the class that went in."""
+
+
+def _compiled(name: str, layout: ir.Node) -> CompiledSchema:
+    known = _IN_USE.get((name, layout))
+    if known is not None:
+        return known
+    source = emit_schema_module(name, layout)
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(compile(source, f"<compiled schema {name}>", "exec"), names)  # no text of the declaration but checked names
+    classes = {record.name: names[record.name] for record in records_of([layout])}
+    schema = CompiledSchema(
         name=name,
-        layout=nodes[name],
+        layout=layout,
         classes=types.MappingProxyType(classes),
-        python_source="\n\n".join((layouts_source, values_source, codec_source)),
-        **functions,
+        python_source=source,
+        **{verb: names[f"{verb}_{name}"] for verb in ("check", "decode", "encode", "scan")},
     )
+    for kind in classes.values():
+        setattr(kind, "__reduce__", _reducing(schema))  # noqa: B010  # no module has the class under its name
+    return _IN_USE.setdefault((name, layout), schema)
 
 
-def _namespace(*modules: types.ModuleType) -> dict[str, Any]:
-    return {name: value for module in modules for name, value in vars(module).items() if not name.startswith("__")}
+def _reducing(schema: CompiledSchema) -> Callable[[Any], tuple[Any, ...]]:
+    def reduce(message: Any) -> tuple[Any, ...]:
+        kind = type(message)
+        return _message, (schema, kind.__name__, *(getattr(message, field.name) for field in attrs.fields(kind)))
+
+    return reduce
 
 
-def _run(source: str, names: dict[str, Any]) -> dict[str, Any]:
-    """The names that `source`, which an emitter wrote, leaves in `names`."""
-    code = compile("from __future__ import annotations\n" + source, "<compiled schema>", "exec")
-    exec(code, names)  # the emitters' own output: no text of the declaration gets in but checked identifiers
-    return names
-
-
-def _make_class(
-    record: ir.Record, valid: Callable[[Any, Mapping[str, type]], bool], classes: Mapping[str, type]
-) -> type[Any]:
-    def check(message: object) -> None:
-        if not valid(message, classes):
-            raise explain_record(record, message) or InvalidMessage(f"expected the parts of the {record.name}")
-
-    return attrs.make_class(
-        record.name,
-        {field.name: attrs.field() for field in record.attributes},
-        class_body={"__attrs_post_init__": check, "__doc__": f"A {record.name} of a compiled schema."},
-        frozen=True,
-        slots=True,
-        weakref_slot=False,
-        kw_only=True,
-    )
+def _message(schema: CompiledSchema, name: str, *values: Any) -> Any:
+    kind = schema.classes[name]
+    return kind(**{field.name: value for field, value in zip(attrs.fields(kind), values, strict=True)})

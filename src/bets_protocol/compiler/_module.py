@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+import textwrap
 from collections.abc import Iterable, Mapping
 
 from bets_protocol import _ir as ir
+from bets_protocol._version import __version__
 from bets_protocol.compiler._c import emit_c_module
 from bets_protocol.compiler._c_lots import LotsOf
 from bets_protocol.compiler._construct import UnsupportedConstruct, read_construct
 from bets_protocol.compiler._python import classes, emit_codec, emit_values
 from bets_protocol.compiler._shape import walk
-from bets_protocol.compiler._source import RUNTIME_NAMES, region_name, rule_name
+from bets_protocol.compiler._source import RUNTIME_NAMES, python_type, region_name, rule_name
 from bets_protocol.compiler._tables import fill_tables
 from bets_protocol.schema import FRAMES, FrameSchema
 
@@ -92,6 +94,49 @@ def emit_layouts(nodes: Mapping[str, ir.Node]) -> str:
             parts.append(f"{region_name(region)}: Final = {literal.of(region.sub)}\n\n")
     parts += [f"{name.upper()}: Final = {literal.of(node)}\n\n" for name, node in nodes.items()]
     return "".join(parts).rstrip("\n") + "\n"
+
+
+def emit_schema_module(name: str, layout: ir.Node) -> str:
+    """The source of a whole module for the frame `name`: its layout, its message classes and its codec.
+
+    It needs this library, in the version that wrote it, and attrs; construct and the declaration it does not.
+    """
+    nodes = {name: layout}
+    layouts = emit_layouts(nodes)
+    body = "\n\n".join([emit_values(nodes), *(_emit_class(record, name) for record in classes(nodes.values()))])
+    body += "\n\n" + emit_codec(nodes)
+    constants = "".join(f"{constant} = layouts.{constant}\n" for constant in _constants(body))
+    inner = _import("bets_protocol._ir", _IR_NAMES, layouts)
+    inner += _import("bets_protocol._rules", ("CalendarDate", "Characters", "IntRange"), layouts)
+    return "".join(
+        [
+            f'"""The frame {name}: its message classes and its codec.\n\n',
+            f"Written by bets_protocol.compiler {__version__}: write it anew for another version of bets_protocol.\n",
+            '"""\n\nfrom __future__ import annotations\n\n',
+            "from collections.abc import Callable, Generator, Mapping\n",
+            "from typing import Any, Final\n\n",
+            "import attrs\n\n",
+            "from bets_protocol._errors import DecodeError, FrameTooLarge\n",
+            _import("bets_protocol._runtime", (*RUNTIME_NAMES,), f"keeps_rules {body}"),
+            # The names of the layout's parts stay inside, since a message class may have the same.
+            f"\n\nclass layouts:\n{textwrap.indent(inner + chr(10) + layouts, '    ')}\n\n",
+            constants,
+            "_CLASSES: Final[dict[str, type]] = {}\n\n\n",
+            body,
+        ]
+    )
+
+
+def _emit_class(record: ir.Record, frame: str) -> str:
+    fields = "".join(f"    {field.name}: {python_type(field.node)}\n" for field in record.attributes)
+    checked = f'keeps_rules("{record.name}", layouts.{frame.upper()}, valid_{record.name}, _CLASSES)'
+    return (
+        "\n@attrs.frozen(kw_only=True, weakref_slot=False)\n"
+        f"class {record.name}:\n"
+        f'    """A {record.name} of the frame {frame}."""\n\n'
+        f"    __attrs_post_init__ = {checked}\n\n"
+        f'{fields}\n\n_CLASSES["{record.name}"] = {record.name}\n'
+    )
 
 
 def emit_values_module(frames: Iterable[FrameSchema] = FRAMES) -> str:

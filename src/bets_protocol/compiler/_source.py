@@ -20,9 +20,24 @@ RUNTIME_NAMES = tuple(_runtime.__all__)
 
 GLOBAL_NAMES = (
     *RUNTIME_NAMES,
-    *("Any", "Callable", "DecodeError", "Final", "FrameTooLarge", "Generator", "Mapping", "layouts"),
+    *("Any", "Callable", "DecodeError", "Final", "FrameTooLarge", "Generator", "Mapping", "VALID", "attrs", "layouts"),
     *("AttributeError", "IndexError", "OverflowError", "TypeError", "ValueError"),
-    *("all", "bool", "bytes", "float", "int", "isinstance", "len", "list", "map", "range", "set", "str", "tuple"),
+    *(
+        "all",
+        "bool",
+        "bytearray",
+        "bytes",
+        "float",
+        "int",
+        "isinstance",
+        "len",
+        "list",
+        "map",
+        "range",
+        "set",
+        "str",
+        "tuple",
+    ),
     "type",
 )
 """What emitted code finds outside its functions: no variable in them, and no message class, may take such a name."""
