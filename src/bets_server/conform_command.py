@@ -131,12 +131,16 @@ def run(
     from bets_protocol.programs.stopping import Stopped, deferred_stops  # noqa: PLC0415
     from bets_protocol.programs.tls import server_transports  # noqa: PLC0415
     from bets_protocol.transports import listen as listen_at  # noqa: PLC0415
-    from bets_server.conformance.host import Host, program  # noqa: PLC0415
+    from bets_server.conformance.host import Host, placeholders, program, unknown_placeholders  # noqa: PLC0415
     from bets_server.conformance.scenarios import SCENARIO_NAMES, scenarios_of  # noqa: PLC0415
 
     for name in names:
         if name not in SCENARIO_NAMES:
             raise click.BadParameter(f"{name!r}: expected one of {', '.join(SCENARIO_NAMES)}", param_hint="--scenario")
+    if unknown := unknown_placeholders(command, listen):
+        known = ", ".join(f"{{{place}}}" for place in placeholders(listen))
+        places = ", ".join(f"{{{place}}}" for place in dict.fromkeys(unknown))
+        raise click.BadParameter(f"{places}: expected one of {known}, which {listen} has", param_hint="COMMAND")
     transports = server_transports([listen], cert=tls_cert, key=tls_key, ca=tls_ca, minimum=tls_min)
     with deferred_stops(), listen_at(listen, transports=transports) as listener:
         host = Host(

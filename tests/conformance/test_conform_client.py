@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
 
 from bets_protocol.programs.rulebook import Finding, Result
-from bets_protocol.transports import listen
-from bets_server.conformance.host import Host
+from bets_protocol.transports import connect, listen
+from bets_server.conformance.host import Host, program, unknown_placeholders
 from bets_server.conformance.scenarios import Scenario, scenarios_of
 from tests.conformance.tiny_client import TinyClient
 from tests.conformance.wrong_clients import WRONG, TalksNonsense
@@ -59,3 +62,91 @@ def test_a_wrong_client_breaks_its_rules_and_no_others(kind: type[TinyClient], r
     findings = _checked(kind, revision, _scenarios(revision, rules))
     broken = {one.rule: one.came for one in findings if one.result is Result.FAILED}
     assert rules == set(broken), broken
+
+
+PROGRAM = """
+import socket, sys, time
+from bets_protocol import Bet, BetBatch, encode, encode_bets
+host, port, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+bets = [Bet(agency=1, first_name=n, last_name="Paz", document="30904465", birthdate="1999-03-17", number=7)
+        for n in ("Ana", "Eva", "Ian")]
+body = [encode_bets([bet]) for bet in bets]
+data = {
+    "too-long": body[0][:1] + bytes([body[0][1] + 2]) + body[0][2:] + body[1] + body[2],
+    "little-endian": b"".join(bet[1::-1] + bet[2:] for bet in body),
+    "last-too-long": body[0] + body[1] + body[2][:1] + bytes([body[2][1] + 2]) + body[2][2:],
+    "count": body[0] + body[1],
+    "nothing": b"",
+    "abort": b"",
+}[what]
+with socket.create_connection((host, port)) as sock:
+    if data:
+        sock.sendall(b"\\1\\3" + data)
+    if what == "abort":
+        import os; os.abort()
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("too-long", [r"bets\[0\] at byte 2: its length says 31 bytes \(.*\), its fields take 29"]),
+        ("little-endian", [r"bets\[0\] at byte 2: its length says 7424 bytes \(.*\), its fields take 29"]),
+        (
+            "last-too-long",
+            [
+                r"95 bytes of a message came \(01 03 00 1d 01 .* \.\.\.\), then nothing: expected 2 more bytes",
+                r"bets\[2\] at byte 64: its length says 31 bytes \(.*\), its fields take 29",
+            ],
+        ),
+        (
+            "count",
+            [
+                "64 bytes of a message came .*, then nothing: expected 2 more bytes of a BetBatch;",
+                "a length or a count that is too large makes both ends wait for each other",
+            ],
+        ),
+        (
+            "nothing",
+            ["nothing was sent; the client did not end within --timeout: 1 s without a byte of it; it was killed"],
+        ),
+        ("abort", ["nothing was sent; the client was killed by SIGABRT"]),
+    ],
+)
+def test_a_client_that_stops_half_way_is_told_what_came(what: str, expected: list[str]) -> None:
+    """What came, what is missing and which length is to blame; and how the program ended, in words."""
+    with listen("tcp://127.0.0.1:0") as listener:
+        host = Host(
+            listener=listener,
+            revision=8,
+            scenarios=scenarios_of(8)[:1],
+            start=lambda: program([sys.executable, "-c", PROGRAM, "{host}", "{port}", what], listener),
+            limit_s=1.0,
+            say=lambda _: None,
+        )
+        host.play()
+    came = "\n".join(one.came for one in host.findings() if one.result is Result.FAILED)
+    for text in expected:
+        assert re.search(text, came), came
+    assert "-9" not in came
+
+
+def test_half_a_message_is_enough_to_end_a_run() -> None:
+    """Also of a client that somebody else has started."""
+    with listen("tcp://127.0.0.1:0") as listener, connect(listener.url) as stream:
+        stream.send_all(b"\1\3\0")
+        host = Host(
+            listener=listener, revision=8, scenarios=scenarios_of(8)[:1], quiet_s=0.1, limit_s=0.3, say=lambda _: None
+        )
+        host.play()
+    came = [one.came for one in host.findings() if one.result is Result.FAILED]
+    assert len(came) == 1
+    assert came[0].startswith("3 bytes of a message came (01 03 00), then nothing: expected 1 more bytes of a BetBatch")
+
+
+def test_only_what_looks_like_a_placeholder_is_one() -> None:
+    """Braces of shells, JSON and awk stay as they are."""
+    words = ["${HOME}", "{url}", '{"a": 1}', "{print $1}", "{}"]
+    for url in ("tcp://127.0.0.1:0", "unix:///nowhere"):
+        assert unknown_placeholders(words, url) == []

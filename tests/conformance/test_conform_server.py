@@ -85,6 +85,21 @@ def test_answers_without_end_are_told() -> None:
                 collect(talk, revision=9)
 
 
+def test_part_of_an_answer_is_told() -> None:
+    """How many bytes came, and how many are missing; and of nothing, nothing."""
+    for sent, expected in (
+        (b"\0\3" + b"1" * 8, ": 10 bytes of one came, expected 16 more bytes of a Winners$"),
+        (b"", "$"),
+    ):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+            with Talk(url, 8, timeout_s=0.2) as talk, listener.accept()[0] as server:
+                server.sendall(sent)
+                talk.say(WinnersRequest(agency=1))
+                with pytest.raises(Broken, match=f"^no whole answer within 0.2 s{expected}"):
+                    talk.answer()
+
+
 def test_an_answer_that_drips_is_none_in_time() -> None:
     """A byte now and then is no sign that the rest will come."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -103,7 +118,7 @@ def test_an_answer_that_drips_is_none_in_time() -> None:
             dripping.start()
             try:
                 talk.say(Probe(line=text))
-                with pytest.raises(Broken, match=r"^no whole answer within 0.2 s$"):
+                with pytest.raises(Broken, match=r"^no whole answer within 0.2 s: \d+ bytes of one came$"):
                     talk.answer()
             finally:
                 stop.set()

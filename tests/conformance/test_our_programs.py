@@ -200,6 +200,11 @@ def test_clients_that_others_start(programs: Programs, agency_file: Path) -> Non
         (("--scenario", "flood"), "expected one of usual, pieces, "),
         (("--listen", "tcp://127.0.0.1:0", "--", "/no/such/program"), "cannot start '/no/such/program'"),
         (("--listen", "carrier://pigeon"), "unknown scheme"),
+        (("--", "true", "{adress}"), "{adress}: expected one of {url}, {host}, {port}"),
+        (
+            ("--listen", "unix:///nowhere/x", "--", "true", "{port}", "x{what}y", "{port}"),
+            "{port}, {what}: expected one of {url}, which unix:///nowhere/x has",
+        ),
     ],
 )
 def test_what_cannot_be_done(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], reason: str) -> None:

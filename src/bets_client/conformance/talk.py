@@ -25,6 +25,7 @@ from bets_protocol import (
     RemoteProtocolError,
     TransportError,
     TransportTimeout,
+    TruncatedFrame,
     UploadStatus,
     Winners,
     WinnersRequest,
@@ -146,8 +147,22 @@ class Talk:
             left_s = until - now()
             data = self._receive(left_s) if left_s > 0 else None  # some come all the time, and never a whole one
             if data is None:
-                raise Broken(f"no whole answer within {self._timeout_s:g} s")
+                raise Broken(f"no whole answer within {self._timeout_s:g} s{self._part_of_it()}")
             self._take(data)
+
+    def _part_of_it(self) -> str:
+        """What of an answer has come, and what is missing; empty: nothing came. No more is read after it."""
+        if not self._surplus:
+            return ""
+        missing = ""
+        try:
+            self._connection.receive_data(b"")
+            self._connection.next_event()
+        except TruncatedFrame as error:
+            missing = f", {error.reason.removesuffix(', the stream ended')}"
+        except (LocalProtocolError, RemoteProtocolError):
+            pass  # an end of its own, or no end at all: nothing is known to be missing
+        return f": {self._surplus} bytes of one came{missing}"
 
     def last_answer(self) -> Answer | None:
         """The answer that comes before the server ends the connection; None: it ends it without one.

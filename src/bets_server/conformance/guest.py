@@ -67,6 +67,7 @@ class Guest:
         self.heard_end = self.cut = self.gone = self.stranger = False
         self.broken = ""
         self.upload_id: bytes | None = None
+        self._heard = bytearray()
         self._stream = stream
         self._bytewise = bytewise
         self._joined = joined
@@ -90,6 +91,11 @@ class Guest:
         return bool(self._pieces)
 
     @property
+    def part(self) -> bytes:
+        """What has come and belongs to no whole message."""
+        return bytes(self._heard[len(self._heard) - self.connection.buffered :])
+
+    @property
     def next_at(self) -> float:
         """When the next piece may leave; infinity: there is none."""
         return self._next_at if self._pieces or self._end_due else _NEVER
@@ -104,6 +110,7 @@ class Guest:
                     break
                 self.stranger = False
                 self.connection.receive_data(data)
+                self._heard = self._heard[-MAX_BUFFERED_BYTES:] + data
                 self.heard_end = not data
         except TransportError as error:
             if self._stream.certificate is not None and not self._pieces:

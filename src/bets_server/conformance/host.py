@@ -6,6 +6,7 @@ ended and nothing has come for a while. One thread does it all.
 
 from __future__ import annotations
 
+import re
 import selectors
 import subprocess
 import time
@@ -49,19 +50,34 @@ class Client(Protocol):
         """Waits for its end."""
 
 
+_PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_]\w*)\}")
+"""What looks like a place to fill in; `${HOME}` is the shell's."""
+
+
+def placeholders(url: str) -> dict[str, str]:
+    """What can be filled in for a listener at `url`; one without a host has no `{host}` and no `{port}`."""
+    parts = parse_url(url)
+    found = {"url": str(parts)}
+    return found if parts.port is None else {**found, "host": parts.host, "port": str(parts.port)}
+
+
+def unknown_placeholders(command: Sequence[str], url: str) -> list[str]:
+    """Those in `command` that nothing is known to fill in for."""
+    known = placeholders(url)
+    return [name for word in command for name in _PLACEHOLDER.findall(word) if name not in known]
+
+
 def program(command: Sequence[str], listener: Listener) -> Client:
     """Starts a client's program.
 
     Args:
-        command: its words; `{url}`, `{host}` and `{port}` in them say where to connect.
+        command: its words, with placeholders that are known.
 
     Raises:
         ConfigError: it cannot be started.
     """
-    url = parse_url(listener.url)
-    words = list(command)
-    for place, value in {"{url}": str(url), "{host}": url.host, "{port}": str(url.port)}.items():
-        words = [word.replace(place, value) for word in words]
+    places = placeholders(listener.url)
+    words = [_PLACEHOLDER.sub(lambda match: places[match[1]], word) for word in command]
     try:
         # Standard output is for the table.
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=_STDERR)
@@ -130,7 +146,11 @@ class Host:
                 if self._turn(scenario, run, self._wait()):
                     active = time.monotonic()
         finally:
+            for guest in self._guests:
+                run.give_up(guest)
             if client is not None and client.poll() is None:
+                if run.returns <= MAX_RETURNS + 1:  # else it is ended for that, and was not silent
+                    run.gave_up_after_s = self.limit_s
                 client.kill()
             for guest in self._guests:
                 run.leave(guest)
@@ -148,7 +168,8 @@ class Host:
             return True
         if client is None:
             waits_s = self.limit_s if self._guests else self.quiet_s
-            return bool(run.messages) and silent_s > waits_s
+            has_come = run.messages or any(guest.part for guest in self._guests)
+            return bool(has_come) and silent_s > waits_s
         if client.poll() is None:
             return silent_s > self.limit_s
         run.left_early = run.left_early or any(guest.unanswered for guest in self._guests)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from bets_server.conformance.faults import MAX_BUSY
 from bets_server.conformance.run import MAX_RETURNS, Run
 
@@ -17,9 +19,21 @@ def completed(run: Run, first: Run) -> str:
     if run.bets != first.bets:
         return f"{len(run.bets)} bets, not the {len(first.bets)} of the first run, or others, or in another order"
     if not run.bets and not run.asked:
-        return "nothing was sent"
+        return "; ".join(["nothing was sent", *filter(None, [ending(run)])])
     if run.revision >= 7 and not run.told:
-        return "it did not ask for its winners"
+        return "; ".join(["it did not ask for its winners", *filter(None, [ending(run)])])
+    return ending(run)
+
+
+def ending(run: Run) -> str:
+    """How the program has ended, where it was not with exit code 0."""
+    if run.gave_up_after_s is not None:
+        return f"the client did not end within --timeout: {run.gave_up_after_s:g} s without a byte of it; it was killed"
+    if run.exit_code is not None and run.exit_code < 0:
+        try:
+            return f"the client was killed by {signal.Signals(-run.exit_code).name}"
+        except ValueError:
+            return f"the client was killed by signal {-run.exit_code}"
     return f"exit code {run.exit_code}" if run.exit_code else ""
 
 

@@ -29,7 +29,7 @@ from bets_protocol import (
     WinnersRequest,
     encode_bets,
 )
-from bets_server.conformance import rules
+from bets_server.conformance import partial, rules
 from bets_server.conformance.guest import MAX_BUFFERED_BYTES, Guest
 from bets_server.conformance.rules import Rulebook
 
@@ -88,6 +88,7 @@ class Run:
         knocks: when the client has asked for what it does not get at once.
         bets_elsewhere: messages with bets that came though the revision is not known here.
         left_early: the program ended before all answers had left.
+        gave_up_after_s: seconds of silence after which the program was killed; None: it was not.
     """
 
     revision: int
@@ -113,6 +114,7 @@ class Run:
     knocks: list[float] = attrs.Factory(list)
     bets_elsewhere: int = 0
     left_early: bool = False
+    gave_up_after_s: float | None = None
 
     def hear(self, guest: Guest, others: list[Guest], now: float) -> None:
         """Takes what a connection has said and has it answered."""
@@ -140,6 +142,17 @@ class Run:
         """A connection is over."""
         if guest.broken and not (guest.stranger or guest.cut or self.lost or self.may_stop or self.spoiled):
             self.book.broken(rules.READS, guest.broken)
+
+    def give_up(self, guest: Guest) -> None:
+        """The run is over and the connection is open still: part of a message may be all that has come."""
+        if guest.gone or guest.heard_end or guest.cut or self.lost or self.may_stop or self.spoiled:
+            return
+        part = guest.part
+        if came := partial.of_part(guest.connection, part):
+            where = partial.wrong_length(part, self.revision)
+            where = where or "a length or a count that is too large makes both ends wait for each other"
+            self.book.broken(rules.WHOLE, f"{came}; {where}")
+            self.spoiled = True
 
     def end(self) -> None:
         """The client has finished; what it could have broken and has not, it has kept."""
@@ -206,7 +219,8 @@ class Run:
             name = rules.TURNS
         elif isinstance(error, DecodeError) and error.path == "bets":
             name = rules.COUNT
-        self.book.broken(name, str(error))
+        where = partial.wrong_length(guest.part, self.revision)
+        self.book.broken(name, f"{where}; {error}" if where else str(error))
         self.spoiled = True
 
     # -- the usual answers
