@@ -30,7 +30,8 @@ class Limits:
     Attributes:
         max_connections: how many peers may be connected; more are let in and closed at once, so that they know.
         max_per_agency: of those, how many may speak for one agency.
-        max_per_address: of those, how many may come from one address (of IPv6: from one /64, which one peer has).
+        max_per_address: of those, how many may come from one address (of IPv6: from one /64, which one peer has),
+            beside one of each expected agency that has asked for its winners, see `admission`.
         max_handshakes: encrypted connections that may agree on keys at the same time; each holds about 28 KB.
         handshakes_per_second: how many of them may begin each second; each costs a core some 2 ms.
         handshake_timeout_s: from the first byte to the last of that.
@@ -56,7 +57,9 @@ class Limits:
 
     max_connections: int = _bound(1024, 1, 1_000_000, "connections in all")
     max_per_agency: int = _bound(16, 1, 1_000_000, "connections of one agency")
-    max_per_address: int = _bound(64, 1, 1_000_000, "connections from one address")
+    max_per_address: int = _bound(
+        64, 1, 1_000_000, "connections from one address, beside those that have asked for their winners"
+    )
     max_handshakes: int = _bound(64, 1, 1_000_000, "TLS handshakes at the same time")
     handshakes_per_second: int = _bound(50, 1, 1_000_000, "TLS handshakes begun each second")
     handshake_timeout_s: float = _seconds(5.0, "for a TLS handshake")

@@ -10,6 +10,15 @@ from typing import TypeAlias
 
 from bets_server.session import Session
 
+NEWCOMERS_A_ROUND = 4
+"""Peers that have not said whom they work for, and listeners, that are served in one round."""
+
+NEWCOMERS_BESIDE_A_JOB = 1
+"""The same while the store's job runs: those that wait for it are to be answered as soon as it has ended."""
+
+CROWD_ROUNDS = 64
+"""Rounds in which a crowd has its turn, however large it is: to look at it costs time in each."""
+
 Ready: TypeAlias = list[tuple[selectors.SelectorKey, int]]
 """What the system's selector gives."""
 
@@ -33,6 +42,37 @@ def oldest_first(chosen: Sequence[tuple[selectors.SelectorKey, int]], ready: Rea
 
 def _is_new(peer: object) -> bool:
     return isinstance(peer, Session) and peer.is_new
+
+
+class Turns:
+    """Whose turn it is of all that are ready: all that work for an agency, and some of the others.
+
+    A round must be short: answers wait for its end. What has no turn stays ready, and has it soon.
+
+    Thread: the reactor.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0  # of those that work for no agency yet: whose turn comes next
+
+    def of(self, ready: Ready, *, beside_a_job: bool) -> Ready:
+        """Those of `ready` that have their turn in this round.
+
+        Args:
+            beside_a_job: the store's job runs.
+        """
+        share = NEWCOMERS_BESIDE_A_JOB if beside_a_job else NEWCOMERS_A_ROUND
+        if len(ready) <= share:
+            return oldest_first(ready, ready)
+        known: Ready = []
+        others: Ready = []
+        for each in ready:
+            peer = each[0].data
+            (known if isinstance(peer, Session) and peer.agency is not None else others).append(each)
+        share += len(others) // CROWD_ROUNDS
+        start = self._next % max(1, len(others))
+        self._next += share
+        return known + oldest_first((others[start:] + others[:start])[:share], others)
 
 
 class Poller:

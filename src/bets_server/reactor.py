@@ -44,22 +44,13 @@ from bets_server.listeners import ACCEPTS_A_ROUND, Listeners
 from bets_server.logs import ServerLog
 from bets_server.outbox import SharedAnswers
 from bets_server.owners import Owners
-from bets_server.poller import Poller, Ready, oldest_first
+from bets_server.poller import Poller, Turns
 from bets_server.reopenings import Reopenings
 from bets_server.session import Session
 from bets_server.store_jobs import StoreJobs
 
-NEWCOMERS_A_ROUND = 4
-"""Peers that have not said whom they work for, and listeners, that are served in one round."""
-
-NEWCOMERS_BESIDE_A_JOB = 1
-"""The same while the store's job runs: those that wait for it are to be answered as soon as it has ended."""
-
 LOOK_AT_STORE_S = 1.0
 """Seconds between two looks at whether the store is still where it was opened, when nothing is stored."""
-
-CROWD_ROUNDS = 64
-"""Rounds in which a crowd has its turn, however large it is: to look at it costs time in each."""
 
 
 class Reactor:
@@ -116,7 +107,7 @@ class Reactor:
         self._sessions: dict[int, Session] = {}
         self._unfinished: dict[int, Session] = {}  # to be gone on with in the next round, whatever the poller says
         self._deadlines = Deadlines(self._sessions)
-        self._admission = Admission(limits)
+        self._admission = Admission(limits, handlers.expects)
         self._complaints = Complaints(limits, log)
         self._handshakes = Handshakes(limits, self._complaints.misbehaves)
         self._reopenings = Reopenings(limits)
@@ -125,7 +116,7 @@ class Reactor:
         self._owners = Owners()
         self._seen: dict[int, float] = {}  # by agency: when a message of it was answered last
         self._next_number = 0
-        self._turn = 0  # of those that work for no agency yet: whose comes next
+        self._turns = Turns()
         self._next_sweep = 0.0
         self._next_look = 0.0
         self._drawn_here = False
@@ -210,7 +201,7 @@ class Reactor:
         self._log.hold()
         self._handshakes.begin_round()
         self._go_on(now)
-        for key, mask in self._in_turn(ready):
+        for key, mask in self._turns.of(ready, beside_a_job=self._jobs.running):
             if isinstance(key.data, Session):
                 self._serve(key.data, mask, now)
             else:
@@ -234,24 +225,6 @@ class Reactor:
         if self._stop_deadline is None or self._sessions:
             return False
         return not self._jobs.running or now >= self._stop_deadline
-
-    def _in_turn(self, ready: Ready) -> Ready:
-        """Those of `ready` that have their turn in this round: all that work for an agency, and some of the others.
-
-        A round must be short: answers wait for its end. What has no turn stays ready, and has it soon.
-        """
-        share = NEWCOMERS_BESIDE_A_JOB if self._jobs.running else NEWCOMERS_A_ROUND
-        if len(ready) <= share:
-            return oldest_first(ready, ready)
-        known: Ready = []
-        others: Ready = []
-        for each in ready:
-            peer = each[0].data
-            (known if isinstance(peer, Session) and peer.agency is not None else others).append(each)
-        share += len(others) // CROWD_ROUNDS
-        start = self._turn % max(1, len(others))
-        self._turn += share
-        return known + oldest_first((others[start:] + others[:start])[:share], others)
 
     def _timeout(self) -> float:
         if self._unfinished:
@@ -322,7 +295,7 @@ class Reactor:
 
     def _accept(self, listener: Listener, now: float) -> None:
         for stream in self._listeners.accept(listener, now, at_most=1 if self._jobs.running else ACCEPTS_A_ROUND):
-            refusal = self._admission.refusal(stream.peer)
+            refusal = self._refusal_of(stream.peer, now)
             if refusal:
                 stream.close()
                 self._complaints.refuse(stream.peer, "accept_connections", refusal, now)
@@ -336,6 +309,20 @@ class Reactor:
             else:
                 self._log.accepted(stream.peer)
             self._update(session, now)
+
+    def _refusal_of(self, peer: str, now: float) -> str:
+        """Why a new connection of `peer` is not let in; empty: it is, and those that only wait have made room."""
+        while refusal := self._admission.refusal(peer):
+            session = self._admission.yields_to(peer)
+            if session is None:
+                return refusal
+            reason = "it waits for the draw, and a new connection needs its place"
+            self._complaints.refuse(session.stream.peer, "close_connection", reason, now, holder=session.holder)
+            session.end_upload(RejectCode.LIMIT)
+            with contextlib.suppress(TransportError):
+                session.flush()  # as far as there is room: to wait for more would keep the place
+            self._drop(session)
+        return ""
 
     def _serve(self, session: Session, mask: int, now: float) -> None:
         if session.number not in self._sessions:  # dropped earlier in this round
@@ -448,6 +435,8 @@ class Reactor:
         session.take_answers(answers)
         if session.agency is not None:
             self._seen[session.agency] = now
+        if session.waiting is not None:
+            self._admission.wait(session)
         if answers[-1].error and not answers[-1].is_early:
             self._slow_down(session, now)
 

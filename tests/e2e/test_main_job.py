@@ -108,3 +108,18 @@ def test_real_data(programs: Programs, real_data: Path, store: str) -> None:
     found = _exported(programs, store)
     assert found == sent
     assert sum(map(len, found.values())) == 78_697
+
+
+@pytest.mark.parametrize("revision", ["7", "8", "9"])
+def test_one_client_sends_for_every_agency(programs: Programs, revision: str) -> None:
+    """255 files in one command, from one address, at the defaults: those that wait already keep nobody out."""
+    programs.run("bets-client", "sample", "data", "--agencies", "255", "--bets", "3", "--quiet")
+    server = programs.server("--agencies", "255")
+    files = [str(programs.folder / "data" / f"agency-{agency}.csv") for agency in range(1, 256)]
+    client = programs.run(
+        "bets-client", "send", *files, "--server", server.url, "--revision", revision, "--retry-for", "30"
+    )
+    assert client.logged("consulta_ganadores | result: success") == 255
+    programs.run("bets-server", "health", server.url)
+    server.stop()
+    assert server.logged("sorteo | result: success") == 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bets_protocol import WinnersRequest
 from bets_protocol.transports import Stream, connect, listen
 from bets_server.admission import MAX_PEERS, WINDOW_S, Admission, Complaints, origin_of
 from bets_server.deadlines import SPARE_ENTRIES, Deadlines
@@ -89,6 +90,70 @@ def test_connections_are_counted_by_address(crowd: Crowd) -> None:
     assert admission.refusal("unix") == "the server has 3 connections"
     admission.leave(inside[0])
     assert admission.refusal("1.2.3.4") == ""
+
+
+def _waits(crowd: Crowd, admission: Admission, peer: str, agency: int) -> Session:
+    """A session that is in, and waits for the draw."""
+    session = crowd.one(peer, agency)
+    admission.enter(session)
+    session.waiting = WinnersRequest(agency=agency)
+    admission.wait(session)
+    return session
+
+
+def test_who_waits_does_not_count_for_its_address(crowd: Crowd) -> None:
+    """One of each expected agency, the newest, whether or not it has its answer by now; all others do."""
+    admission = Admission(Limits(max_per_address=1), lambda agency: agency <= 3)
+    kept = [_waits(crowd, admission, "1.2.3.4", agency) for agency in (1, 2, 3)]
+    assert admission.refusal("1.2.3.4") == ""
+    kept[0].waiting = None
+    assert admission.refusal("1.2.3.4") == ""
+    unexpected = _waits(crowd, admission, "1.2.3.4", 4)
+    refusal = "1.2.3.4 has 1 connections, and 3 that have asked for their winners"
+    assert admission.refusal("1.2.3.4") == refusal
+    assert admission.yields_to("1.2.3.4") is unexpected
+    admission.leave(unexpected)
+    newer = _waits(crowd, admission, "1.2.3.4", 2)
+    assert admission.refusal("1.2.3.4") == refusal
+    assert admission.yields_to("1.2.3.4") is kept[1]
+    kept[1].waiting = None  # and so under a deadline
+    assert (admission.refusal("1.2.3.4"), admission.yields_to("1.2.3.4")) == (refusal, None)
+    kept[1].waiting = WinnersRequest(agency=3)  # the same connection may ask for another agency
+    admission.wait(kept[1])
+    assert admission.yields_to("1.2.3.4") is kept[2]
+    for session in (newer, *kept):
+        admission.leave(session)
+    assert (admission._waiting_at, admission._asked_for) == ({}, {})
+
+
+def test_who_waits_elsewhere_makes_no_room_at_an_address(crowd: Crowd) -> None:
+    """And what another address asks for takes nobody's place here."""
+    admission = Admission(Limits(max_per_address=1))
+    mine = _waits(crowd, admission, "1.2.3.4", 1)
+    other = _waits(crowd, admission, "1.2.3.5", 1)
+    admission.enter(crowd.one("1.2.3.4"))
+    assert admission.refusal("1.2.3.4") == "1.2.3.4 has 1 connections, and 1 that have asked for their winners"
+    assert admission.yields_to("1.2.3.4") is None
+    admission.leave(other)
+    admission.leave(mine)
+    assert admission.refusal("1.2.3.4") == "1.2.3.4 has 1 connections"
+
+
+def test_who_waits_makes_room_where_the_server_is_full(crowd: Crowd) -> None:
+    """The oldest of those that an agency has beside its newest one, wherever they come from; then nobody."""
+    admission = Admission(Limits(max_connections=8))
+    first = _waits(crowd, admission, "1.2.3.4", 1)
+    second = _waits(crowd, admission, "1.2.3.5", 1)
+    others = [_waits(crowd, admission, "unix", agency) for agency in (1, 2, 3)]
+    for _ in range(3):
+        admission.enter(crowd.one("1.2.3.6"))
+    assert admission.refusal("1.2.3.7") == admission.refusal("unix") == "the server has 8 connections"
+    for gone in (first, second):
+        assert admission.yields_to("unix") is gone
+        admission.leave(gone)
+        admission.enter(crowd.one("1.2.3.7"))
+    assert admission.yields_to("unix") is None
+    assert [session.waiting is not None for session in others] == [True] * 3
 
 
 def test_peers_without_an_address_are_not_counted_by_it(crowd: Crowd) -> None:
