@@ -1,4 +1,4 @@
-"""Asks a live server whether it answers: what a container's health check runs.
+"""Asks a live server whether it answers: what a container's health check runs; and how a server knows such a question.
 
 It needs nothing but the library's transports. A server of revision 7 or above sends the probe's line back; one of
 revision 5 or 6 knows no probe and refuses it as the frame that it cannot be, which proves as much. But a lone Ack 0 is
@@ -8,6 +8,7 @@ whoever gives that answer is asked once more, and must not give it to the first 
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,6 +17,12 @@ from bets_protocol import Ack, Probe, TransportError, TransportTimeout, encode
 from bets_protocol.transports import Stream, Transport, connect, first_bytes_explained
 
 _REFUSED = encode(Ack(count=0))
+_LINE = re.compile(rb"zzzz health [0-9a-f]{16}\n")
+
+
+def is_health_check(data: bytes) -> bool:
+    """Whether `data`, the first bytes of a connection, are the whole question of `is_healthy`."""
+    return _LINE.fullmatch(data) is not None
 
 _LEAST_S = 0.1
 _SHORTEST_S = 0.001

@@ -49,9 +49,9 @@ class ServerLog:
             "open_listener", level=logging.WARNING, url=url, warning="reachable from outside and not encrypted"
         )
 
-    def accepted(self, ip: str) -> None:
+    def accepted(self, ip: str, *, level: int = logging.INFO) -> None:
         """A new connection."""
-        self._events.success("accept_connections", ip=ip)
+        self._events.success("accept_connections", level=level, ip=ip)
 
     def refused(self, action: str, ip: str, error: str, *, repeated: int = 0) -> None:
         """A peer was not let in, or cut; or, with `repeated`, was so for so many times more."""
@@ -70,12 +70,12 @@ class ServerLog:
         """No connection can be accepted for now."""
         self._events.fail("accept_connections", error=error)
 
-    def probed(self, ip: str, line: bytes) -> None:
+    def probed(self, ip: str, line: bytes, *, level: int = logging.INFO) -> None:
         """A probe was sent back; what some balancers say first is one, too."""
         explained = first_bytes_explained(line) if line.startswith(b"PROXY ") else ""
         self._events.success(
             "receive_message",
-            level=logging.WARNING if explained else logging.INFO,
+            level=logging.WARNING if explained else level,
             ip=ip,
             msg=line.removesuffix(b"\n").removesuffix(b"\r"),
             **({"warning": explained} if explained else {}),
@@ -126,14 +126,17 @@ class ServerLog:
     def _refused(self, count: int, error: str) -> None:
         self._events.fail("apuesta_recibida", cantidad=count, error=error)
 
-    def bad_frame(self, ip: str, error: RemoteProtocolError, head: bytes = b"") -> None:
+    def bad_frame(
+        self, ip: str, error: RemoteProtocolError, head: bytes = b"", *, level: int = logging.ERROR
+    ) -> None:
         """A peer broke the protocol; it is answered and its connection closed.
 
         Args:
             head: the first bytes of the connection.
         """
         explained = first_bytes_explained(head)
-        self._events.fail("receive_message", ip=ip, error=error.summary + (f": {explained}" if explained else ""))
+        text = error.summary + (f": {explained}" if explained else "")
+        self._events.fail("receive_message", level=level, ip=ip, error=text)
 
     def sealed_in_vain(self, agency: int, *, expected: int) -> None:
         """An agency has asked for its winners, though the draw does not wait for it."""

@@ -34,7 +34,7 @@ from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.transports import Listener
 from bets_server.admission import Admission, Complaints
 from bets_server.after_draw import AfterDraw
-from bets_server.answer_log import AnswerLog
+from bets_server.answer_log import AnswerLog, ArrivalLog
 from bets_server.deadlines import Deadlines
 from bets_server.handlers import Answer, Handlers, Refusal, Work, answer_at_once
 from bets_server.handshakes import Handshakes
@@ -111,6 +111,7 @@ class Reactor:
         self._complaints = Complaints(limits, log)
         self._handshakes = Handshakes(limits, self._complaints.misbehaves)
         self._reopenings = Reopenings(limits)
+        self._arrivals = ArrivalLog(log)
         self._answer_log = AnswerLog(log, self._complaints, handlers, revision=revision)
         self._shared = SharedAnswers()
         self._owners = Owners()
@@ -231,7 +232,7 @@ class Reactor:
             return 0.0
         now = self._clock()
         times = [self._next_sweep, self._next_look, self._deadlines.next_at, self._complaints.next_at]
-        times.append(self._handshakes.next_at(now))
+        times += [self._handshakes.next_at(now), self._arrivals.next_at]
         times += [at for at in (self._listeners.again_at, self._stop_deadline) if at is not None]
         times += [self._after_draw.next_at] if self._after_draw is not None and self._stop_deadline is None else []
         return max(0.0, min(times) - now)
@@ -242,6 +243,7 @@ class Reactor:
         for session in self._deadlines.passed(now):
             self._expire(session, now)
         self._admit_handshakes(now)
+        self._arrivals.tick(now)
         self._complaints.tick(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_AT_STORE_S
@@ -307,7 +309,7 @@ class Reactor:
             if self._complaints.holds_back(stream.peer, now):
                 session.make_wait(now + self._limits.penalty_s)
             else:
-                self._log.accepted(stream.peer)
+                self._arrivals.came(session, now)
             self._update(session, now)
 
     def _refusal_of(self, peer: str, now: float) -> str:
@@ -317,7 +319,7 @@ class Reactor:
             if session is None:
                 return refusal
             reason = "it waits for the draw, and a new connection needs its place"
-            self._complaints.refuse(session.stream.peer, "close_connection", reason, now, holder=session.holder)
+            self._complain("close_connection", session, reason, now)
             session.end_upload(RejectCode.LIMIT)
             with contextlib.suppress(TransportError):
                 session.flush()  # as far as there is room: to wait for more would keep the place
@@ -336,7 +338,7 @@ class Reactor:
 
     def _take_in(self, session: Session, now: float) -> None:
         """Has bytes of the session's stream read, then does what follows from them."""
-        handshaking = session.stream.handshaking
+        handshaking, unheard = session.stream.handshaking, session.unheard
         try:
             if session.closing:
                 session.throw_away()
@@ -344,9 +346,11 @@ class Reactor:
                 session.read()
         except TransportError as error:
             if handshaking:
-                self._complaints.refuse(session.stream.peer, "accept_connections", str(error), now)
+                self._complain("accept_connections", session, str(error), now)
             self._drop(session)
             return
+        if unheard and not session.unheard:
+            self._arrivals.write(session)
         if handshaking and not session.stream.handshaking:
             self._handshakes.leave(session)
             if session.stream.certificate is not None:
@@ -356,7 +360,7 @@ class Reactor:
     def _let_go_if_revoked(self, session: Session, now: float) -> None:
         if not session.revoked or session.busy or session.closing:
             return
-        self._complaints.refuse(session.stream.peer, "close_connection", session.revoked, now, holder=session.holder)
+        self._complain("close_connection", session, session.revoked, now)
         session.end_upload(RejectCode.NOT_AUTHORIZED)
         self._advance(session, now)
 
@@ -391,8 +395,12 @@ class Reactor:
 
     def _cut(self, session: Session, reason: str, now: float) -> None:
         """Closes the connection of a peer that costs too much."""
-        self._complaints.refuse(session.stream.peer, "close_connection", reason, now, holder=session.holder)
+        self._complain("close_connection", session, reason, now)
         self._drop(session, abort=not session.has_said_all)
+
+    def _complain(self, action: str, session: Session, reason: str, now: float) -> None:
+        self._arrivals.write(session)
+        self._complaints.refuse(session.stream.peer, action, reason, now, holder=session.holder)
 
     def _advance(self, session: Session, now: float) -> None:
         """Moves a session as far as it goes: the outbox, requests, answers that need no store, the end."""
@@ -414,7 +422,9 @@ class Reactor:
                     self._unfinished[session.number] = session
             if session.refused is not None and session.closing and not session.refusal_logged:
                 session.refusal_logged = True
-                if not isinstance(session.refused, TruncatedFrame):
+                if session.is_health_check:  # the revisions 5 and 6 have no other answer to it
+                    self._log.bad_frame(session.stream.peer, session.refused, level=logging.DEBUG)
+                elif not isinstance(session.refused, TruncatedFrame):
                     self._answer_log.write_bad_frame(
                         session.stream.peer, session.refused, now, head=session.head, holder=session.holder
                     )
@@ -514,6 +524,7 @@ class Reactor:
         """Closes the session's stream and forgets it; an answer that is still in work finds nobody."""
         if self._sessions.pop(session.number, None) is not None:
             self._admission.leave(session)
+        self._arrivals.write(session)
         self._unfinished.pop(session.number, None)
         self._handshakes.leave(session)
         self._owners.forget(session)

@@ -23,6 +23,7 @@ from bets_protocol import (
 )
 from bets_protocol.transports import Stream
 from bets_server.handlers import Answer, Binding, Request, Work
+from bets_server.health import is_health_check
 from bets_server.identity import Holder
 from bets_server.limits import Limits
 from bets_server.outbox import Outbox, SharedAnswers
@@ -71,6 +72,8 @@ class Session:
         ended: the peer has ended its side.
         head: the first bytes that came, as far as they came in one piece; for the log.
         is_new: nothing was read yet.
+        unheard: nothing that it has said was read yet: it may still be shaking hands.
+        is_health_check: the first that it has said is the question of `bets-server health`.
         cut_short: the last `read` ended too early, so there may be bytes that no selector knows of.
         agency: whose bets come from here: that of the peer's certificate; where it was asked for none, the one that it
             names.
@@ -105,6 +108,7 @@ class Session:
         "held_until",
         "holder",
         "in_work",
+        "is_health_check",
         "is_new",
         "linger_until",
         "lingering",
@@ -119,6 +123,7 @@ class Session:
         "revoked",
         "shaking_since",
         "stream",
+        "unheard",
         "waiting",
     )
 
@@ -147,7 +152,8 @@ class Session:
         self.half_closed = False
         self.ended = False
         self.cut_short = False
-        self.is_new = True
+        self.is_new = self.unheard = True
+        self.is_health_check = False
         self.resuming = False
         self.revoked = ""
         self.drained_bytes = 0
@@ -227,6 +233,8 @@ class Session:
                 self.head, begins = data[:HEAD_BYTES], False
             self.connection.receive_data(data)
             self.ended = not data
+            if self.unheard:
+                self.unheard, self.is_health_check = False, is_health_check(data)
             if 0 < len(data) < room and not self.stream.hides_bytes:
                 return  # another call would say that nothing is left
         self.cut_short = True
