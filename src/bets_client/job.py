@@ -20,7 +20,7 @@ from bets_client.progress import Progress
 from bets_protocol import ConfigError
 from bets_protocol.programs.loglines import SILENT, EventLog, line_handler, setup_logging
 from bets_protocol.programs.settings import format_duration
-from bets_protocol.programs.stopping import Stopped, deferred_stops
+from bets_protocol.programs.stopping import Stopped, deferred_stops, ignore_strays
 from bets_protocol.programs.tls import certificate_warning, client_transports
 from bets_protocol.transports import Transport
 
@@ -119,6 +119,7 @@ def working(settings: ClientSettings) -> Iterator[Job]:
         OutputError: the block has ended well, and its log could not be written.
         Stopped: as it came, when everything is closed.
     """
+    ignore_strays()
     transports = client_transports(
         settings.server,
         cert=settings.tls_cert,

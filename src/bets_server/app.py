@@ -19,6 +19,7 @@ from bets_protocol.programs.stopping import (
     CLOSING_S,
     STOP_SIGNALS,
     end_at_last,
+    ignore_strays,
     interruptible,
     no_more_stops,
     stop_asked,
@@ -54,6 +55,7 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
     Thread: main, where signals can be caught; in another thread it runs without them.
     """
     _dump_no_core()
+    ignore_strays()
     with _hangups() as hangups, contextlib.ExitStack() as parts:
         tls = _Tls(settings, log)
         pins = tls.pins()

@@ -227,3 +227,55 @@ def test_server_whose_store_does_not_come_back(programs: Programs) -> None:
         "close_store | result: fail | error: a call of it still runs",
         SHUTDOWN,
     ]
+
+
+STOPS = {signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL, signal.SIGSTOP}
+JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+CRASHES = {
+    *(signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP),
+}
+STRAYS = sorted(signal.valid_signals() - STOPS - JOB_CONTROL - CRASHES)
+
+
+def _send_strays(program: Program) -> None:
+    for number in STRAYS:
+        os.kill(program.pid, number)
+
+
+def test_signals_that_mean_no_stop(programs: Programs) -> None:
+    """Every other signal that would end a process ends neither program: they go on, and stop as ever, or finish."""
+    programs.run("bets-client", "sample", ".", "--agencies", "3", "--bets", "10")
+    server = programs.server("--agencies", "3")
+    _send_strays(server)
+    sending = programs.client("send", "agency-1.csv", "--server", server.url, "--log-level", "DEBUG")
+    running = programs.client(
+        *("run", "--file", "agency-2.csv", "--agency", "2", "--server", server.url, "--log-level", "DEBUG")
+    )
+    for waiting in (sending, running):
+        waiting.wait_for_line("consulta_ganadores | result: in_progress")
+    probing = programs.client("probe", "--amount", "2", "--period", "60s", "--server", server.url)
+    probing.wait_for_line("receive_message | result: success")
+    for program in (sending, running, probing, server):
+        _send_strays(program)
+    programs.run("bets-client", "send", "agency-3.csv", "--server", server.url)
+    sending.expect()
+    running.expect()
+    probing.stop()
+    server.stop()
+    assert server.logged("apuesta_recibida | result: success") == 3
+
+
+def test_stray_alarm_during_a_stop(programs: Programs) -> None:
+    """It does not cut the stop short: what ends a process that hangs is the alarm of its own timer."""
+    code = (
+        "import os, signal, sys\n"
+        "from bets_protocol.programs import stopping\n"
+        "with stopping.stop_signals(restore=False):\n"
+        "    stopping.end_at_last(signal.SIGINT, 0.2)\n"
+        "    os.kill(os.getpid(), signal.SIGALRM)\n"
+        "    print('goes on', flush=True)\n"
+        "    while True:\n"
+        "        signal.pause()\n"
+    )
+    program = programs.python(code).expect(130)
+    assert program.out == "goes on\n"

@@ -29,6 +29,11 @@ from bets_protocol.programs.exit_codes import ExitCode
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+_STRAYS = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGXCPU")
+"""Those that ask for nothing and would kill; so would the real-time signals. Python itself ignores SIGPIPE and SIGXFSZ,
+which come as errors of the call then. What is left are SIGHUP and SIGQUIT, which end a program on purpose, SIGKILL, and
+the signals of a crash."""
+
 CLOSING_S = 4.0
 """How long a program may close things; a server begins with that when its grace time is over."""
 
@@ -184,6 +189,21 @@ def stop_signals(*, loading: bool = False, restore: bool = True) -> Iterator[Non
         _state.asked, _state.due = None, False
 
 
+def ignore_strays() -> None:
+    """Have no signal end the process that means no stop: a log rotation that hits the wrong program, a timer.
+
+    Ignored and not handled: a handler would interrupt the calls that write to the disk. Programs that are started from
+    here on would ignore them, too.
+
+    Without effect where `stop_signals` has not the whole process. Thread: main.
+    """
+    if _state.whole_process:
+        named = [number for name in _STRAYS if (number := getattr(signal, name, None)) is not None]
+        for number in (*named, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, signal.SIG_IGN)
+
+
 def end_at_last(number: int, after_s: float) -> None:
     """End the process in `after_s` seconds as signal `number` has it end, if it has not ended by then.
 
@@ -191,8 +211,13 @@ def end_at_last(number: int, after_s: float) -> None:
     """
     if _state.whole_process:
         code = Stopped(number).exit_code
+
+        def end(_number: int, _frame: FrameType | None) -> None:
+            if not signal.getitimer(signal.ITIMER_REAL)[0]:  # else it is a stray one, and the time is not over
+                os._exit(code)
+
         # No thread: the handler that calls this may have come in the middle of whatever threads need to start.
-        signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(code))
+        signal.signal(signal.SIGALRM, end)
         signal.setitimer(signal.ITIMER_REAL, after_s)
 
 
