@@ -55,6 +55,18 @@ def _store(text: str) -> str:
     return text
 
 
+def _port(text: str) -> int:
+    try:
+        return whole_number(0, 65535)(text)
+    except ValueError as error:
+        if "://" not in text:
+            raise
+        raise ValueError(
+            f"{error}. Kubernetes sets this variable to an address where a Service is named `server`: give --listen or "
+            "BETS_LISTEN, or set enableServiceLinks: false in the pod"
+        ) from None
+
+
 def _limit_setting(option: LimitOption) -> Setting:
     name = option.name.upper()
     parse = whole_number(int(option.low), int(option.high)) if option.whole else decimal_number(option.low, option.high)
@@ -62,7 +74,7 @@ def _limit_setting(option: LimitOption) -> Setting:
 
 
 SETTINGS = (
-    Setting(name="port", env=("SERVER_PORT",), key="SERVER_PORT", parse=whole_number(0, 65535), default=DEFAULT_PORT),
+    Setting(name="port", env=("SERVER_PORT",), key="SERVER_PORT", parse=_port, default=DEFAULT_PORT, unless="listen"),
     Setting(name="server_ip", key="SERVER_IP"),  # accepted and not used: the legacy server never did
     Setting(name="listen", env=("BETS_LISTEN",), key="LISTEN", parse=address, repeated=True, default=()),
     Setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ log:
 batch:
   maxAmount: 90
 """
+
+
+def test_no_setting_is_a_variable_that_kubernetes_sets() -> None:
+    """It sets variables with these ends for each Service, whatever the name of that."""
+    ends = re.compile(r"_(PORT|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)")
+    assert [name for setting in SETTINGS for name in setting.env if ends.search(name)] == []
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:

@@ -108,6 +108,43 @@ def test_port_and_address(tmp_path: Path) -> None:
     assert _load(config=_ini(tmp_path, "LISTEN = tcp://x:1 tcp://y:2")).listen == ("tcp://x:1", "tcp://y:2")
 
 
+KUBERNETES = {
+    f"{service}_{suffix}": value
+    for service in ("SERVER", "BETS", "BETS_SERVER", "CLI_SERVER", "CLI", "LOGGING", "EXPECTED")
+    for suffix, value in {
+        "PORT": "tcp://10.0.0.1:12345",
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "12345",
+        "SERVICE_PORT_BETS": "12345",
+        "PORT_12345_TCP": "tcp://10.0.0.1:12345",
+        "PORT_12345_TCP_PROTO": "tcp",
+        "PORT_12345_TCP_PORT": "12345",
+        "PORT_12345_TCP_ADDR": "10.0.0.1",
+    }.items()
+}
+"""What Kubernetes sets in every pod for Services of these names."""
+
+
+def test_variables_of_kubernetes(tmp_path: Path) -> None:
+    """A Service named `server` sets SERVER_PORT to no port: not looked at where an address is given, wherever that is;
+    else an error that says so. No other Service is in the way of a setting."""
+    given = [
+        _load(KUBERNETES, listen=("tcp://0.0.0.0:1",)),
+        _load({**KUBERNETES, "BETS_LISTEN": "tcp://0.0.0.0:1"}),
+        _load(KUBERNETES, config=_ini(tmp_path, "LISTEN = tcp://0.0.0.0:1")),
+    ]
+    assert given == [attrs.evolve(DEFAULTS, listen=("tcp://0.0.0.0:1",))] * 3
+    with pytest.raises(ConfigError) as caught:
+        _load(KUBERNETES)
+    assert str(caught.value) == (
+        "environment SERVER_PORT: 'tcp://10.0.0.1:12345': expected a whole number from 0 to 65535. Kubernetes sets "
+        "this variable to an address where a Service is named `server`: give --listen or BETS_LISTEN, or set "
+        "enableServiceLinks: false in the pod"
+    )
+    others = {name: value for name, value in KUBERNETES.items() if name != "SERVER_PORT"}
+    assert _load(others) == DEFAULTS
+
+
 def test_backlog_stands_in_for_the_agencies(tmp_path: Path) -> None:
     """As in the legacy server: where nothing says how many agencies there are, a backlog that is set does."""
     assert _load({"SERVER_LISTEN_BACKLOG": "3"}).agencies == 3

@@ -56,6 +56,9 @@ def test_settings_that_cannot_be_used_are_an_error() -> None:
     """They are found before anything runs."""
     with pytest.raises(ConfigError, match="SERVER_PORT"):
         command_line(["serve"], {"SERVER_PORT": "x"})
+    linked = {"SERVER_PORT": "tcp://10.0.0.1:12345", "BETS_LISTEN": "tcp://0.0.0.0:1"}
+    assert command_line(["serve"], linked) == ["serve", "--listen", "tcp://0.0.0.0:1"]
+    assert command_line(["health"], linked) == ["health", "tcp://127.0.0.1:1"]
 
 
 def test_the_container_serves_and_is_healthy(programs: Programs) -> None:

@@ -50,6 +50,7 @@ class Setting:
         key: in the configuration file; for YAML the path with dots; None: not there.
         option: as the user types it; None: `--` and the name.
         repeated: the value is a tuple; in the environment and in a file several stand with blanks or commas between.
+        unless: the name of another setting; where any place has that one, this one is not needed and not read.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Setting:
     key: str | None = None
     option: str | None = None
     repeated: bool = False
+    unless: str | None = None
 
 
 class Resolved(Mapping[str, Any]):
@@ -104,8 +106,10 @@ def resolve(
     in_file = _known_keys(settings, file or {}, file_name)
     values: dict[str, Any] = {}
     origins: dict[str, str | None] = {}
-    for setting in settings:
+    for setting in sorted(settings, key=lambda setting: setting.unless is not None):
         values[setting.name], origins[setting.name] = setting.default, None
+        if setting.unless is not None and origins[setting.unless] is not None:
+            continue
         for origin, value in _places(setting, options, environ, in_file, file_name):
             if value is not None and value != ():
                 values[setting.name], origins[setting.name] = _parsed(setting, origin, value), origin
