@@ -88,11 +88,11 @@ class Dialer:
             )
         except ConnectError as error:
             self.last_error = error
-            self._job.log.fail("connect", level=logging.WARNING, client_id=self._agency, error=error)
+            self._job.log.fail("connect", level=logging.WARNING, client_id=self._agency or 0, error=error)
             raise_if_final(settings.server, error)
             raise
-        self._job.opened.add("connection", link, client_id=self._agency)
-        self._job.log.success("connect", level=logging.DEBUG, client_id=self._agency)
+        self._job.opened.add("connection", link, client_id=self._agency or 0)
+        self._job.log.success("connect", level=logging.DEBUG, client_id=self._agency or 0)
         return link
 
     def is_answered(self, wait_s: float) -> bool:
@@ -154,7 +154,7 @@ class Dialer:
         self.last_error = error
         self._job.opened.close(link)
         self._job.log.fail(
-            "connection", level=logging.WARNING, client_id=self._agency, unanswered=unanswered, error=error
+            "connection", level=logging.WARNING, client_id=self._agency or 0, unanswered=unanswered, error=error
         )
         raise_if_final(self._job.settings.server, error)
 

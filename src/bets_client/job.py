@@ -76,7 +76,7 @@ class Job:
         settings = self.settings
         self.log.success(
             "config",
-            client_id=",".join(map(str, agencies)) or None,
+            client_id=",".join(map(str, agencies)) or 0,
             server_address=settings.server,
             loop_amount=settings.amount or amount or 0,
             loop_period=format_duration(settings.period_s),

@@ -14,6 +14,7 @@ and 8 it has said anything on the connection that asks, or else it answers a pro
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import attrs
@@ -164,7 +165,7 @@ class WinnersDesk:
         self._patience.renew()
         waiting = self._waiting()
         if waiting:
-            self._job.progress.waiting(f"waiting for the draw, agencies {_listed(waiting)}")
+            self._job.progress.waiting(f"{_named(waiting)} {'wait' if len(waiting) > 1 else 'waits'} for the draw")
         while waiting:
             for asking in waiting:
                 if asking.link is None and asking.retry_at <= now() and not self._patience.over:
@@ -273,16 +274,14 @@ class WinnersDesk:
             if away:
                 error = away[0].dialer.gave_up()
             elif incomplete:
-                error = NotDrawn(
-                    f"the draw has not taken place, and cannot: agencies {_listed(incomplete)}: "
-                    f"{CODES[RejectCode.INCOMPLETE].advice}"
-                )
+                advice = CODES[RejectCode.INCOMPLETE].advice
+                error = NotDrawn(f"the draw has not taken place, and cannot: {_named(incomplete)}: {advice}")
             elif silent := self._silent(waiting):
                 error = silent[0].dialer.gave_up(_why_silent(silent))
             else:
                 error = NotDrawn(
-                    f"the draw has not taken place: agencies {_listed(waiting)} have waited for "
-                    f"{self._patience.said_s:g} s (--retry-for); bets-client winners asks again"
+                    f"the draw has not taken place: {_named(waiting)} {'have' if len(waiting) > 1 else 'has'} waited "
+                    f"for {self._patience.said_s:g} s (--retry-for); bets-client winners asks again"
                 )
         except (Refused, WrongPeer) as found:  # a probe has shown what is there
             error = found
@@ -311,10 +310,16 @@ def _why_silent(silent: list[_Asking]) -> str:
     if any(asking.begun for asking in silent):
         return "the server has completed no answer"
     return (
-        f"it has taken the connection of agencies {_listed(silent)} and says nothing: it is stopped or being replaced, "
-        "or nobody is there behind a balancer; bets-client winners asks again"
+        f"it has taken the connection of {_named(silent)} and says nothing: it is stopped or being replaced, or nobody "
+        "is there behind a balancer; bets-client winners asks again"
     )
 
 
-def _listed(asking: list[_Asking]) -> str:
-    return ", ".join(str(one.agency) for one in asking)
+def _named(asking: list[_Asking]) -> str:
+    """The agencies, in their order; many behind one another are named by the first and the last."""
+    numbers = sorted(one.agency for one in asking)
+    parts: list[str] = []
+    for _, run in itertools.groupby(enumerate(numbers), lambda each: each[1] - each[0]):
+        found = [number for _, number in run]
+        parts += [f"{found[0]} to {found[-1]}"] if len(found) > 2 else map(str, found)
+    return f"{'agencies' if len(numbers) > 1 else 'agency'} {', '.join(parts)}"

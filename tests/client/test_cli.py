@@ -405,7 +405,7 @@ def test_a_draw_that_does_not_come_ends_with_7(files: list[str]) -> None:
     with ScriptedServer(holds) as server:
         result = run("send", files[0], "--server", server.url, "--retry-for", "0.3", "--revision", "8")
     assert result.exit_code == 7
-    assert "the draw has not taken place: agencies 1 have waited" in result.stderr
+    assert "the draw has not taken place: agency 1 has waited" in result.stderr
 
 
 def test_winners_asks_for_one_agency() -> None:
@@ -556,10 +556,11 @@ def test_probe_sends_numbered_lines_on_connections_of_their_own() -> None:
 
 def test_probe_sends_one_line_unless_told_and_counts_in_json() -> None:
     with ScriptedServer(echo) as server:
-        result = run("probe", "--server", server.url, "--format", "json")
+        result = run("probe", "--server", server.url, "--format", "json", "--log-level", "DEBUG")
     assert json.loads(result.stdout)["echoed"] == 1
     assert "loop_amount: 1 | loop_period: 5s" in result.stderr
     assert "action: config | result: success | client_id: 0 | " in result.stderr
+    assert "client_id: none" not in result.stderr
     assert "msg: [CLIENT 0] Message N°1" in result.stderr
 
 

@@ -100,7 +100,7 @@ def test_signs_of_life_without_end_do_not_outlast_the_deadline(file: Path) -> No
         code, err = ran("send", str(file), "--server", server.url, "--retry-for", "0.5")
     assert (code, err.splitlines()[-1]) == (
         7,
-        "bets-client: the draw has not taken place: agencies 1 have waited for 0.5 s (--retry-for); "
+        "bets-client: the draw has not taken place: agency 1 has waited for 0.5 s (--retry-for); "
         "bets-client winners asks again",
     )
 

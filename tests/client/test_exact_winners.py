@@ -89,7 +89,7 @@ def test_signs_of_life_are_no_winners_and_do_not_renew_the_deadline(files: list[
         while not ended(peer):
             peer.stored(has.bets)
 
-    with ScriptedServer(lives) as server, pytest.raises(NotDrawn, match="agencies 1 have waited for 0"):
+    with ScriptedServer(lives) as server, pytest.raises(NotDrawn, match="agency 1 has waited for 0"):
         ask(server, files[0], retry_for="0.5")
 
 
@@ -150,7 +150,7 @@ def test_incomplete_until_the_deadline_is_not_drawn_and_says_why(
     with ScriptedServer(is_incomplete) as server, pytest.raises(NotDrawn) as caught:
         ask(server, files[0], retry_for="0.5")
     assert str(caught.value) == (
-        "the draw has not taken place, and cannot: agencies 1: another upload of the agency is unfinished; finish it, "
+        "the draw has not taken place, and cannot: agency 1: another upload of the agency is unfinished; finish it, "
         "or have the operator void it"
     )
 

@@ -86,6 +86,35 @@ def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[st
     assert "ERROR    action: consulta_ganadores | result: fail | error: the draw has not" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("agencies", "title", "error"),
+    [
+        ([3], "agency 3 waits for the draw", "agency 3 has waited for 0.5 s"),
+        ([3, 1], "agencies 1, 3 wait for the draw", "agencies 1, 3 have waited for 0.5 s"),
+        (
+            [7, 9, 2, 3, 1, 10],
+            "agencies 1 to 3, 7, 9, 10 wait for the draw",
+            "agencies 1 to 3, 7, 9, 10 have waited for",
+        ),
+    ],
+)
+def test_who_waits_is_named(agencies: list[int], title: str, error: str) -> None:
+    """What is shown meanwhile, and at the end, tells those that wait from those that are missing."""
+
+    def holds(peer: Peer) -> None:
+        peer.winners_request()
+        assert peer.at_end()
+
+    options = {"retry_for": "0.5", "revision": "8"}
+    with ScriptedServer(holds) as server, working(load_settings({"server": server.url, **options}, {})) as job:
+        desk = WinnersDesk(job)
+        for agency in agencies:
+            desk.ask(agency, None)
+        with pytest.raises(NotDrawn, match=error):
+            desk.collect()
+        assert job.progress._title == title
+
+
 def test_what_is_known_at_the_deadline_is_kept() -> None:
     def answers(peer: Peer) -> None:
         assert peer.winners_request() == 1
@@ -99,7 +128,7 @@ def test_what_is_known_at_the_deadline_is_kept() -> None:
         desk = WinnersDesk(job)
         desk.ask(1, None)
         desk.ask(2, None)
-        with pytest.raises(NotDrawn, match="agencies 2 have waited"):
+        with pytest.raises(NotDrawn, match="agency 2 has waited"):
             desk.collect()
     assert desk.found == {1: ("30904465",)}
 
@@ -161,4 +190,4 @@ def test_waiting_needs_no_thread_and_no_processor(capsys: pytest.CaptureFixture[
         assert ask(server.url, *range(1, 21)) == dict.fromkeys(range(1, 21), ())
     timer.join()
     assert time.thread_time() - before < 0.5
-    assert "waiting for the draw" not in capsys.readouterr().out
+    assert "for the draw" not in capsys.readouterr().out
