@@ -6,7 +6,8 @@ to the reactor. Rules:
 1. One line of an answer for each connection and round, and the next one only when the operator has taken that: an
    export holds a piece of the book in memory and nothing of the store between two pieces.
 2. Everything is bounded: connections, the request, how long it may take to come, how long an answer may wait.
-3. Commands come one at a time. What they raise on purpose is their answer; a failure of the store is also the desk's.
+3. Somebody who tidies up may remove the socket's file: it is looked after, and made anew.
+4. Commands come one at a time. What they raise on purpose is their answer; a failure of the store is also the desk's.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ _MAX_LOGGED: Final = 1000
 
 _REST_S: Final = 1.0
 """Seconds without accepting when there is no descriptor left to accept with."""
+
+LOOK_S: Final = 1.0
+"""Seconds between two looks whether the socket's file is still there."""
 
 
 class ControlServer:
@@ -117,7 +121,7 @@ class ControlServer:
             selector = parts.enter_context(selectors.DefaultSelector())
         except OSError as error:
             raise ConnectError(f"cannot listen at {path}: {error.strerror}") from error
-        loop = _Loop(listener, stop, selector, self._desk, self._log, self._clock)
+        loop = _Loop(path, listener, stop, selector, self._desk, self._log, self._clock)
         thread = threading.Thread(target=loop.run, name="control", daemon=True)
         try:
             thread.start()
@@ -199,6 +203,7 @@ class _Loop:
 
     def __init__(
         self,
+        path: Path,
         listener: Listener,
         stop: socket.socket,
         selector: selectors.BaseSelector,
@@ -206,6 +211,7 @@ class _Loop:
         log: ServerLog,
         clock: Callable[[], float],
     ) -> None:
+        self._path = path
         self._listener = listener
         self._stop = stop
         self._desk = desk
@@ -215,6 +221,8 @@ class _Loop:
         self._calls: set[_Call] = set()
         self._accepting = False
         self._rests_until = 0.0
+        self._look_at = clock() + LOOK_S
+        self._complained = False  # that the file is gone and cannot be made anew
 
     def run(self) -> None:
         """Serves until the stop socket is readable."""
@@ -230,6 +238,9 @@ class _Loop:
         now = self._clock()
         for call in [call for call in self._calls if now >= call.deadline]:
             self._drop(call)
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._look()
         self._accept_or_not(now)
         ready = self._selector.select(self._timeout(now))
         for key, _ in ready:
@@ -241,11 +252,29 @@ class _Loop:
                 self._accept()
         return True
 
-    def _timeout(self, now: float) -> float | None:
-        times = [call.deadline for call in self._calls]
+    def _timeout(self, now: float) -> float:
+        times = [self._look_at, *(call.deadline for call in self._calls)]
         if now < self._rests_until:
             times.append(self._rests_until)
-        return max(0.0, min(times) - now) if times else None
+        return max(0.0, min(times) - now)
+
+    def _look(self) -> None:
+        """Makes the file anew where it is gone, as far as nobody else's is there."""
+        if not self._listener.lost:
+            return
+        if self._accepting:
+            self._selector.unregister(self._listener.fileno())
+            self._accepting = False
+        try:
+            self._listener.restore()
+        except ConnectError as error:
+            if not self._complained:
+                # A long path is listened at by another name, see `control_socket`.
+                self._log.no_control(ConnectError(str(error).replace(self._listener.url, str(self._path))))
+            self._complained = True
+        else:
+            self._log.restored("control", path=str(self._path))
+            self._complained = False
 
     def _accept_or_not(self, now: float) -> None:
         wanted = len(self._calls) < MAX_CONNECTIONS and now >= self._rests_until

@@ -4,7 +4,8 @@ Rules:
 
 1. A listener that cannot accept stays readable, so it is left out of the selector for a while; else the loop would
    spin.
-2. Accepting ends before the descriptors do: the store may have to open a file, and one that cannot ends the server.
+2. One whose file somebody has removed (a Unix socket) is made anew.
+3. Accepting ends before the descriptors do: the store may have to open a file, and one that cannot ends the server.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Listeners:
         self._accepting = False
         self._closed = False
         self._complain_after = float("-inf")
+        self._complained_of: set[str] = set()  # URLs of those that cannot be made anew
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # never without limit: Linux knows no such setting
         self._highest = limit - SPARE_DESCRIPTORS
         self._lowest_free = self._highest  # as far as it is known: that of the last connection was the lowest then
@@ -87,6 +89,25 @@ class Listeners:
                 return
             self._lowest_free = stream.fileno()
             yield stream
+
+    def look_after(self) -> None:
+        """Makes those anew that nobody can reach any more, as far as nobody else listens there now."""
+        for listener in self._listeners if not self._closed else ():
+            if not listener.lost:
+                continue
+            if self._accepting:
+                self._selector.unregister(listener.fileno())
+            try:
+                listener.restore()
+            except TransportError as error:
+                if listener.url not in self._complained_of:
+                    self._complained_of.add(listener.url)
+                    self._log.not_restored("listener", listener.url, error)
+            else:
+                self._complained_of.discard(listener.url)
+                self._log.restored("listener", url=listener.url)
+            if self._accepting:
+                self._selector.register(listener.fileno(), selectors.EVENT_READ, listener)
 
     def close(self) -> None:
         """Closes every listener, for good. Twice is harmless."""

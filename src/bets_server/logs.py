@@ -189,6 +189,14 @@ class ServerLog:
         """A part of the server did not close in time."""
         self._events.fail(f"close_{what}", error=error)
 
+    def restored(self, what: str, **where: str) -> None:
+        """The file of a socket was gone, and is there again."""
+        self._events.success(f"open_{what}", level=logging.WARNING, **where, warning="its file was gone: made anew")
+
+    def not_restored(self, what: str, url: str, error: Exception) -> None:
+        """The same, and it cannot be made anew."""
+        self._events.fail(f"open_{what}", level=logging.WARNING, url=url, error=error)
+
     def no_control(self, error: Exception) -> None:
         """The server goes on without a control socket."""
         self._events.fail("open_control", level=logging.WARNING, error=error)

@@ -253,6 +253,7 @@ class Reactor:
                 self.fail(error)
         if now >= self._next_sweep:
             self._next_sweep = now + self._limits.heartbeat_s
+            self._listeners.look_after()
             self._sweep(now)
         if self._after_draw is not None and self._after_draw.is_over(self._sessions.values(), now):
             self._stop_asked = True  # whoever has asked is answered first

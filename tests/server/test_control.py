@@ -9,7 +9,8 @@ import resource
 import select
 import socket
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,71 @@ def test_file_of_a_live_server_is_not(control: Control, desk: LiveDesk) -> None:
     ):
         pass
     assert control.ask(command="status")[-1] == {"ok": True}
+
+
+@pytest.mark.parametrize("folder_bytes", [10, 200])
+def test_file_that_was_removed_is_made_anew(tmp_path: Path, desk: LiveDesk, folder_bytes: int) -> None:
+    """Operators find the server again, and find the same as before; at the end the file is gone."""
+    folder = tmp_path / ("f" * folder_bytes)
+    folder.mkdir()
+    with controlled(folder / "control", desk) as control:
+        for count in (1, 2):
+            control.path.unlink()
+            wait_until(control.path.exists, "the file is there again")
+            assert stat.S_IMODE(control.path.stat().st_mode) == 0o600
+            wait_until(lambda: _answers(control.path), "it is served")
+            line = f"open_control | result: success | path: {control.path} | warning: its file was gone: made anew"
+            assert len([each for each in control.lines if each == line]) == count
+    assert not control.path.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "server"])
+def test_what_is_there_instead_is_left_alone(
+    tmp_path: Path, desk: LiveDesk, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """It is not ours: the server says so once, and makes its file anew when the place is free; else nothing happens."""
+    monkeypatch.setattr(control_module, "LOOK_S", 0.02)
+    with contextlib.ExitStack() as parts:
+        asked: list[float] = []
+
+        def clock() -> float:
+            asked.append(time.monotonic())
+            return asked[-1]
+
+        control = parts.enter_context(controlled(tmp_path / "control", desk, clock=clock))
+        path, aside = control.path, tmp_path / "aside"
+        if kind == "server":
+            other = parts.enter_context(listening(tmp_path / "other"))
+            (tmp_path / "other").rename(path)
+        else:
+            path.rename(aside)
+            makes: dict[str, Callable[[], None]] = {
+                "file": path.touch,
+                "folder": path.mkdir,
+                "link": lambda: path.symlink_to(aside),
+            }
+            makes[kind]()
+        before = path.lstat()
+        failed = f"open_control | result: fail | error: cannot listen on {path}: "
+        wait_until(lambda: any(line.startswith(failed) for line in control.lines), "it says so")
+        enough = len(asked) + 10
+        wait_until(lambda: len(asked) > enough, "it has looked again")
+        assert sum(line.startswith(failed) for line in control.lines) == 1
+        assert path.lstat() == before
+        path.rmdir() if kind == "folder" else path.unlink()
+        wait_until(lambda: path.exists() and _answers(path), "the place is free")
+        if kind == "server":
+            assert other.fileno() >= 0
+
+
+def _answers(path: Path) -> bool:
+    try:
+        with connected(path, DEADLINE_S) as stream:
+            stream.set_timeout(DEADLINE_S)
+            stream.send_all(b'{"command": "status"}\n')
+            return b'"rows"' in (stream.receive() or b"")
+    except ConnectError:
+        return False
 
 
 def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, desk: LiveDesk) -> None:

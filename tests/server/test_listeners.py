@@ -7,6 +7,7 @@ import os
 import resource
 import selectors
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,36 @@ def test_failure_is_a_pause_for_all() -> None:
         with connect("memory://one"):
             (stream,) = door.accept()
             stream.close()
+
+
+def test_socket_whose_file_was_removed(tmp_path: Path) -> None:
+    """It is made anew, accepting or not; what is there instead is left alone, with one line."""
+    path = tmp_path / "s"
+    with listen(f"unix://{path}") as one:
+        door = Door(one)
+        door.together.look_after()
+        for paused in (True, False):
+            if not paused:
+                door.together.resume()
+            path.unlink()
+            path.mkdir()
+            for _ in range(3):
+                door.together.look_after()
+            assert path.is_dir()
+            path.rmdir()
+            door.together.look_after()
+            assert door.accepting == (0 if paused else 1)
+            connect(one.url).close()
+        assert len(door.selector.select(0)) == 1
+        (stream,) = door.accept()
+        stream.close()
+        lines = [line.partition("action: ")[2].partition(" | url")[0] for line in door.log.splitlines()]
+        assert lines == ["open_listener | result: fail", "open_listener | result: success"] * 2
+        path.unlink()
+        door.together.close()
+        door.together.look_after()
+        assert not path.exists()
+        door.selector.close()
 
 
 def test_closing_is_for_good() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bets_protocol.transports import TlsFiles
@@ -115,3 +117,16 @@ def test_connection_that_is_cut(serve: Servers) -> None:
     clock.pass_s(20, server)
     wait_until(lambda: server.logged("close_connection | result: fail") == 1, "it is cut")
     assert _lines_of_others(server) == ["INFO accept_connections success", "WARNING close_connection fail"]
+
+
+def test_socket_whose_file_was_removed(serve: Servers) -> None:
+    """The server listens there anew, and serves on those that were connected."""
+    server = serve(scheme="unix", limits=Limits(heartbeat_s=0.1))
+    early = server.client()
+    assert early.exchange(batch(bet(1))) == b"\x01"
+    path = Path(server.url.removeprefix("unix://"))
+    path.unlink()
+    wait_until(lambda: server.logged("open_listener | result: success") == 1, "it is made anew")
+    assert path.is_socket()
+    assert is_healthy(server.url) == (True, "")
+    assert early.exchange(batch(bet(2))) == b"\x01"

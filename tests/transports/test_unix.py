@@ -240,6 +240,70 @@ def test_closing_removes_only_its_own_path(folder: Path, kind: str) -> None:
         assert path.exists() == (kind != "gone")
 
 
+@pytest.mark.parametrize("kind", ["gone", "dead socket", "folder gone and back"])
+def test_a_lost_path_is_restored(folder: Path, kind: str) -> None:
+    """Clients find the listener again, where it was and for its owner only; accepted connections live on."""
+    path = folder / "in" / "s"
+    path.parent.mkdir()
+    with listen(f"unix://{path}") as listener, connect(listener.url) as early:
+        accepted = listener.accept()
+        assert accepted is not None
+        assert not listener.lost
+        path.unlink()
+        assert listener.lost
+        if kind == "dead socket":
+            with socket.socket(socket.AF_UNIX) as other:
+                other.bind(str(path))
+        if kind == "folder gone and back":
+            path.parent.rmdir()
+            assert listener.lost
+            with pytest.raises(ConnectError, match="no such file or directory"):
+                listener.restore()
+            path.parent.mkdir()
+        listener.restore()
+        assert not listener.lost
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+        with connect(f"unix://{path}") as late:
+            again = listener.accept()
+            assert again is not None
+            early.send_all(b"a")
+            late.send_all(b"b")
+            assert (accepted.receive(), again.receive()) == (b"a", b"b")
+            again.close()
+        accepted.close()
+    assert list(path.parent.iterdir()) == []
+    assert not listener.lost
+    listener.restore()
+    assert listener.fileno() == -1
+
+
+def test_what_is_in_the_place_of_a_lost_path_stays(folder: Path) -> None:
+    """The listener can wait for the place to be free."""
+    path = folder / "s"
+    with listen(f"unix://{path}") as listener:
+        path.unlink()
+        path.write_text("mine")
+        with pytest.raises(ConnectError, match="the path exists and is not a socket"):
+            listener.restore()
+        assert (path.read_text(), listener.lost) == ("mine", True)
+        path.unlink()
+        with listen(f"unix://{path}"):
+            with pytest.raises(ConnectError, match="address already in use"):
+                listener.restore()
+            assert listener.fileno() >= 0
+        listener.restore()
+        assert not listener.lost
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "memory://never-lost"])
+def test_other_listeners_are_never_lost(url: str) -> None:
+    """There is nothing to restore, and nothing happens."""
+    with listen(url) as listener:
+        assert not listener.lost
+        listener.restore()
+        connect(listener.url).close()
+
+
 def test_a_forked_child_leaves_the_path_to_its_parent(folder: Path) -> None:
     """It closes its copy, and the server can still be reached."""
     done = subprocess.run(

@@ -278,6 +278,23 @@ class Listener(ABC):
             TransportError: the listener is closed or cannot go on.
         """
 
+    @property
+    def lost(self) -> bool:
+        """Whether its place no longer leads here, so that nobody can connect any more; then there is `restore`.
+
+        A socket in the file system is so once its file was removed or replaced. Others never are.
+        """
+        return False
+
+    def restore(self) -> None:  # noqa: B027 - no duty: there is nothing to do where none is ever lost
+        """Where it is `lost`: listens at the same place anew, as if it had just been opened, on another descriptor.
+
+        The old descriptor is closed: it must not be selected on any more. Connections that were accepted live on.
+
+        Raises:
+            ConnectError: it cannot listen there now; it stays as it is.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Stops listening and drops connections that nobody accepted; accepted ones live on.

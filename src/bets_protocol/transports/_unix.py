@@ -13,7 +13,8 @@ umask of the process is changed around bind, under a lock since it is one for al
 makes in these microseconds gets fewer permissions than it asked for, never more.
 
 Closing removes the path only while it is still ours: the same device and inode. The socket, open until then, keeps its
-inode number from being given to another file.
+inode number from being given to another file. A listener whose path is not ours any more, since something that tidies
+up has removed it, can be restored, by the same three rules.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from bets_protocol._errors import ConfigError, ConnectError
-from bets_protocol.transports._base import ConnectTimeout, Listener, Stream, Url
+from bets_protocol.transports._base import ConnectTimeout, Stream, Url
 from bets_protocol.transports._sockets import SocketListener, SocketStream, closed_on_error, os_errors_as
 
 MAX_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
@@ -60,7 +61,7 @@ class UnixTransport:
                     time.sleep(_RETRY_S)
                 return SocketStream(sock, "unix")
 
-    def listen(self, url: Url, backlog: int) -> Listener:
+    def listen(self, url: Url, backlog: int) -> _UnixListener:
         doing = f"cannot listen on {url}"
         _check_length(url, doing)
         with os_errors_as(ConnectError, doing), _locked_directory(os.path.dirname(url.path)):
@@ -69,7 +70,7 @@ class UnixTransport:
             with closed_on_error(sock):
                 _bind_private(sock, url.path)
                 # From here on the path is ours, and goes with the listener that fails to come about.
-                listener = _UnixListener(sock, url)
+                listener = _UnixListener(sock, url, backlog)
                 try:
                     sock.listen(backlog)
                 except BaseException:
@@ -81,18 +82,35 @@ class UnixTransport:
 class _UnixListener(SocketListener):
     """A socket listener that takes its path along when it closes."""
 
-    def __init__(self, sock: socket.socket, url: Url) -> None:
+    def __init__(self, sock: socket.socket, url: Url, backlog: int) -> None:
         super().__init__(sock, str(url), _make_stream)
-        self._path = url.path
+        self._where = url
+        self._backlog = backlog
         self._identity = _identity(url.path)
         self._pid = os.getpid()
+
+    @property
+    def lost(self) -> bool:
+        # What cannot be looked at may be there all the same.
+        try:
+            return self.fileno() >= 0 and _identity(self._where.path) != self._identity
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+
+    def restore(self) -> None:
+        if self.lost:
+            other = UnixTransport().listen(self._where, self._backlog)
+            super().close()
+            self._socket, self._identity = other._socket, other._identity
 
     def close(self) -> None:
         # A forked child that tidies up must not take the path from its parent.
         if self.fileno() >= 0 and os.getpid() == self._pid:
             with contextlib.suppress(OSError):
-                if _identity(self._path) == self._identity:
-                    os.unlink(self._path)
+                if _identity(self._where.path) == self._identity:
+                    os.unlink(self._where.path)
         super().close()
 
 
