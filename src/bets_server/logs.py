@@ -126,9 +126,7 @@ class ServerLog:
     def _refused(self, count: int, error: str) -> None:
         self._events.fail("apuesta_recibida", cantidad=count, error=error)
 
-    def bad_frame(
-        self, ip: str, error: RemoteProtocolError, head: bytes = b"", *, level: int = logging.ERROR
-    ) -> None:
+    def bad_frame(self, ip: str, error: RemoteProtocolError, head: bytes = b"", *, level: int = logging.ERROR) -> None:
         """A peer broke the protocol; it is answered and its connection closed.
 
         Args:

@@ -127,7 +127,7 @@ def test_a_server_that_waits_for_the_draw_answers_a_probe(revision: str, file: s
     with ScriptedServer(waits) as server:
         result = run_against(server.url, f"winners {revision}", file)
     assert result.exit_code == 7, result.stderr
-    assert "the draw has not taken place: agencies 1 have waited for 0.6 s" in result.stderr
+    assert "the draw has not taken place: agency 1 has waited for 0.6 s" in result.stderr
 
 
 @pytest.mark.parametrize("opens", [True, False])
