@@ -100,13 +100,8 @@ def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[st
 )
 def test_who_waits_is_named(agencies: list[int], title: str, error: str) -> None:
     """What is shown meanwhile, and at the end, tells those that wait from those that are missing."""
-
-    def holds(peer: Peer) -> None:
-        peer.winners_request()
-        assert peer.at_end()
-
     options = {"retry_for": "0.5", "revision": "8"}
-    with ScriptedServer(holds) as server, working(load_settings({"server": server.url, **options}, {})) as job:
+    with ScriptedServer(waits) as server, working(load_settings({"server": server.url, **options}, {})) as job:
         desk = WinnersDesk(job)
         for agency in agencies:
             desk.ask(agency, None)

@@ -61,6 +61,17 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
     ),
     (lambda log: log.accepted(IP), ["INFO     action: accept_connections | result: success | ip: 1.2.3.4"]),
     (
+        lambda log: log.restored("control", path="bets.db.control"),
+        [
+            "WARNING  action: open_control | result: success | path: bets.db.control"
+            " | warning: its file was gone: made anew"
+        ],
+    ),
+    (
+        lambda log: log.not_restored("listener", "unix:///s", OSError("address already in use")),
+        ["WARNING  action: open_listener | result: fail | url: unix:///s | error: address already in use"],
+    ),
+    (
         lambda log: log.store_upgraded("sqlite:///bets.db", 1),
         ["INFO     action: upgrade_store | result: success | store: sqlite:///bets.db | from_version: 1"],
     ),
