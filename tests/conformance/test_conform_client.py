@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 
 import pytest
 
 from bets_protocol.programs.rulebook import Finding, Result
-from bets_protocol.transports import connect, listen
-from bets_server.conformance.host import Host, program, unknown_placeholders
+from bets_protocol.transports import Listener, connect, listen, parse_url
+from bets_server.conformance.host import Host, unknown_placeholders
 from bets_server.conformance.scenarios import Scenario, scenarios_of
 from tests.conformance.tiny_client import TinyClient
 from tests.conformance.wrong_clients import WRONG, TalksNonsense
@@ -82,10 +83,22 @@ data = {
 with socket.create_connection((host, port)) as sock:
     if data:
         sock.sendall(b"\\1\\3" + data)
+    print("said", flush=True)
     if what == "abort":
         import os; os.abort()
     time.sleep(60)
 """
+
+
+def said_all(listener: Listener, what: str) -> subprocess.Popen[bytes]:
+    """The program, once it has said what it says: a slow machine must not take its start for silence."""
+    url = parse_url(listener.url)
+    words = [sys.executable, "-c", PROGRAM, url.host, str(url.port), what]
+    client = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert client.stdout is not None
+    with client.stdout:
+        assert client.stdout.readline() == b"said\n"
+    return client
 
 
 @pytest.mark.parametrize(
@@ -121,7 +134,7 @@ def test_a_client_that_stops_half_way_is_told_what_came(what: str, expected: lis
             listener=listener,
             revision=8,
             scenarios=scenarios_of(8)[:1],
-            start=lambda: program([sys.executable, "-c", PROGRAM, "{host}", "{port}", what], listener),
+            start=lambda: said_all(listener, what),
             limit_s=1.0,
             say=lambda _: None,
         )
