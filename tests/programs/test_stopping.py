@@ -14,6 +14,7 @@ import pytest
 from bets_protocol.programs.stopping import (
     Stopped,
     deferred_stops,
+    ignore_strays,
     interruptible,
     let_sigterm_kill,
     loaded,
@@ -260,3 +261,31 @@ def test_a_wait_that_ends_in_time_is_not_disturbed() -> None:
     with stop_signals():
         time.sleep(0.01)
     assert time.monotonic() - started < WAIT_S
+
+
+def strays_ignored(*, whole_process: bool, elsewhere: bool) -> bool:
+    """Whether SIGUSR2 is ignored after `ignore_strays`, in another thread where that is so `elsewhere`."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with stop_signals(restore=not whole_process):
+            thread = threading.Thread(target=ignore_strays)
+            thread.start() if elsewhere else ignore_strays()
+            if elsewhere:
+                thread.join(WAIT_S)
+            return signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for stray in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}:
+            if signal.getsignal(stray) is signal.SIG_IGN:
+                signal.signal(stray, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(
+    ("whole_process", "elsewhere", "ignored"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_stray_signals_are_ignored_by_whole_programs(whole_process: bool, elsewhere: bool, ignored: bool) -> None:
+    """A program that is embedded leaves its process's signals alone; threads cannot change them."""
+    assert strays_ignored(whole_process=whole_process, elsewhere=elsewhere) == ignored
+    ignore_strays()
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL

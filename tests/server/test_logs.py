@@ -168,6 +168,17 @@ LINES: list[tuple[Callable[[ServerLog], None], list[str]]] = [
         ["WARNING  action: open_control | result: fail | error: the path is no socket"],
     ),
     (
+        lambda log: log.restored("control", path="bets.db.control"),
+        [
+            "WARNING  action: open_control | result: success | path: bets.db.control"
+            " | warning: its file was gone: made anew"
+        ],
+    ),
+    (
+        lambda log: log.not_restored("listener", "unix:///s", ConfigError("the path is no socket")),
+        ["WARNING  action: open_listener | result: fail | url: unix:///s | error: the path is no socket"],
+    ),
+    (
         lambda log: log.commanded("void", '{"number": 3}', change=True),
         ['INFO     action: operator | result: success | command: void | arguments: {"number": 3}'],
     ),

@@ -186,7 +186,7 @@ def stop_signals(*, loading: bool = False, restore: bool = True) -> Iterator[Non
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if restore else signal.SIG_IGN)
-        _state.asked, _state.due = None, False
+        _state.asked, _state.due, _state.whole_process = None, False, False
 
 
 def ignore_strays() -> None:
@@ -195,9 +195,9 @@ def ignore_strays() -> None:
     Ignored and not handled: a handler would interrupt the calls that write to the disk. Programs that are started from
     here on would ignore them, too.
 
-    Without effect where `stop_signals` has not the whole process. Thread: main.
+    Without effect where `stop_signals` has not the whole process, and in other threads than the main one.
     """
-    if _state.whole_process:
+    if _state.whole_process and threading.current_thread() is threading.main_thread():
         named = [number for name in _STRAYS if (number := getattr(signal, name, None)) is not None]
         for number in (*named, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)):
             if signal.getsignal(number) is signal.SIG_DFL:
