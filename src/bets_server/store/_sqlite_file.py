@@ -208,6 +208,8 @@ class BookFile(Book):
         """Close the file; what is in the write-ahead log goes into the main file now. See `Book.close`."""
         with self.lock:
             if not self._failure or self._is_misplaced:
+                with contextlib.suppress(sqlite3.Error):
+                    self._name_last_state()
                 try:
                     self.require_in_place()
                 except StorageError:
@@ -217,6 +219,12 @@ class BookFile(Book):
             self._failure = self._failure or "the store is closed"
             _open_here.discard(self._place.file)
             self.connection.close()
+
+    def _name_last_state(self) -> None:
+        """Have no log fit the closed book, not even an earlier copy of its own."""
+        if not self._is_tied:
+            log.follow_state(self.connection)
+        log.name_closed_state(self.connection)
 
 
 _open_here: set[tuple[int, int]] = set()

@@ -18,7 +18,10 @@ that is written after opening the book is the row as well. Hence:
 2. A log begins with the row, or has it further on (between steps 1 and 3), with the name that the main file has. A log
    without that name belongs to another file, or to another state of this one.
 
-SQLite must make no checkpoint by itself (`wal_autocheckpoint = 0`), save when it closes the book: that copies all.
+SQLite must make no checkpoint by itself (`wal_autocheckpoint = 0`), save when it closes the book: that copies all. The
+last thing that is written before is a new name in both columns, so that a copy of the log from earlier does not go with
+what the main file is then.
+
 `require_whole` looks before SQLite opens the book, and changes nothing. It reads the main file through a connection
 that ignores the log (`immutable`) and looks into the log's own bytes, whose format SQLite documents. Books of older
 versions have no such table, and nothing is known of them.
@@ -148,6 +151,11 @@ def copy_into_main_file(connection: sqlite3.Connection) -> None:
 def follow_state(connection: sqlite3.Connection) -> None:
     """Step 3."""
     connection.execute("UPDATE checkpoint SET log_follows = main_file")
+
+
+def name_closed_state(connection: sqlite3.Connection) -> None:
+    """Give the main file, which closing makes whole, a name that stands in no log but at the end of this one."""
+    connection.execute("UPDATE checkpoint SET main_file = ?1, log_follows = ?1", (secrets.token_bytes(_NAME_BYTES),))
 
 
 def _size(path: Path) -> int | None:

@@ -161,6 +161,25 @@ def test_a_copy_from_before_a_checkpoint_does_not_take_the_log_of_after(tmp_path
     refused(restored, r"bets.db-wal: does not belong to this state of bets.db")
 
 
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_log_that_was_copied_does_not_go_with_the_book_of_the_end(tmp_path: Path, *, slip: bool) -> None:
+    """SQLite would put older pages over newer ones. A backup of both files is of one moment, and the next one finds
+    only the main file and leaves the old log beside it."""
+    path = tmp_path / "bets.db"
+    with open_store(f"sqlite:///{path}") as store:
+        store.append([sample_batch([1])])
+        log = (tmp_path / "bets.db-wal").read_bytes()
+        store.append([sample_batch([2])])
+        if slip:
+            path.rename(tmp_path / "week.db")
+    (tmp_path / "week.db" if slip else path).replace(path)
+    assert stored(path, readonly=True) == rows_of(1, 2)
+    (tmp_path / "bets.db-wal").write_bytes(log)
+    refused(tmp_path, r"bets.db-wal: does not belong to this state of bets.db")
+    (tmp_path / "bets.db-wal").unlink()
+    assert stored(path) == rows_of(1, 2)
+
+
 def test_a_log_of_another_book_is_told(tmp_path: Path) -> None:
     """Two books were confused."""
     for name in ("one", "two"):
