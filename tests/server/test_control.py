@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import ConfigError, ConnectError, StorageError
+from bets_protocol.transports import ConnectTimeout
 from bets_server import control as control_module
 from bets_server.control import MAX_CONNECTIONS, ControlServer
-from bets_server.control_socket import MAX_REQUEST_BYTES, connected, control_path, listening
+from bets_server.control_socket import MAX_REQUEST_BYTES, connected, control_path, is_answered, listening
 from bets_server.logs import ServerLog
 from bets_server.store import StoreFull, open_store
 from bets_server.store.conformance import batch_of
@@ -207,6 +208,18 @@ def _answers(path: Path) -> bool:
             return b'"rows"' in (stream.receive() or b"")
     except ConnectError:
         return False
+
+
+def test_a_server_that_takes_no_connections_is_one_all_the_same(tmp_path: Path) -> None:
+    """It was stopped, and operators have asked until its queue was full: a second server must not take its place."""
+    path = tmp_path / "bets.db.control"
+    assert not is_answered(path, 0.1)
+    with contextlib.ExitStack() as operators, listening(path):
+        with contextlib.suppress(ConnectTimeout):
+            while True:
+                operators.enter_context(contextlib.closing(connected(path, 0.1)))
+        assert is_answered(path, 0.1)
+    assert not is_answered(path, 0.1)
 
 
 def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, desk: LiveDesk) -> None:
