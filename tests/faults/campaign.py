@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.faults import kinds_client, kinds_disk, kinds_network, kinds_server, power_loss
+from tests.faults import kinds_client, kinds_disk, kinds_files, kinds_network, kinds_server, power_loss
 from tests.faults.kinds import Kind, Outcome, run_seed
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -62,6 +62,7 @@ KINDS = {
         *kinds_client.KINDS,
         *kinds_network.KINDS,
         *kinds_disk.KINDS,
+        *kinds_files.KINDS,
     )
 }
 
@@ -91,10 +92,10 @@ class Tally:
         bound = f"{3 / self.trials:.4f}" if self.trials and not self.failures else "-"
         seeds = f"{min(self.seeds)}-{max(self.seeds)}" if self.seeds else "-"
         what = f"{self.trials:>7} {len(self.failures):>8} {bound:>8} {seeds:>9} {self.seconds:>8.1f}"
-        return f"{self.kind.name:<14} {self.kind.row:<7} " + (f"skipped: {self.skipped}" if self.skipped else what)
+        return f"{self.kind.name:<20} {self.kind.row:<7} " + (f"skipped: {self.skipped}" if self.skipped else what)
 
 
-HEADING = f"{'kind':<14} {'row':<7} {'trials':>7} {'failures':>8} {'3/n':>8} {'seeds':>9} {'seconds':>8}"
+HEADING = f"{'kind':<20} {'row':<7} {'trials':>7} {'failures':>8} {'3/n':>8} {'seeds':>9} {'seconds':>8}"
 
 
 def commit() -> str:

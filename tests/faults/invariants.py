@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tests.faults.book import Book, BookUpload
 from tests.faults.model import AgencyFile
-from tests.faults.witness import OK, Talk
+from tests.faults.witness import OK, OPEN_BYTES, Talk
 
 Files = Mapping[int, AgencyFile]
 
@@ -64,6 +64,23 @@ def check_promises(book: Book, talks: Iterable[Talk], files: Files) -> None:
         ordered = sorted(acknowledged)
         for (_, end), (start, _) in itertools.pairwise(ordered):
             assert end <= start, f"I2: agency {agency}: rows {start} to {end} were acknowledged twice"
+
+
+def check_nothing_later(talks: Iterable[Talk], sent_before: Sequence[int], files: Files, what: str) -> None:
+    """I1 where the bytes of a store are gone: no bet that came later was acknowledged.
+
+    Args:
+        sent_before: by the client of each connection that there was at that moment.
+    """
+    for talk, sent in itertools.zip_longest(talks, sent_before, fillvalue=0):
+        assert isinstance(talk, Talk), "a connection has gone from the record"
+        acknowledged = talk.acknowledged()
+        if talk.opened is None or not acknowledged:
+            continue
+        first, last = acknowledged[0][0], acknowledged[-1][1]
+        ends = itertools.accumulate(map(len, files[talk.opened[0]].bets[first:]))
+        came = first + sum(end <= sent - OPEN_BYTES for end in ends)
+        assert last <= came, f"I1: {what}: agency {talk.opened[0]}: {came} bets had come, and {last} were acknowledged"
 
 
 def check_finished(book: Book, talks: Iterable[Talk], files: Files, number: int) -> None:

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import attrs
+
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.testing.chaos import ChaosProxy, Plan
 from tests.e2e.processes import Program, Programs, ServerProgram, wait_until
@@ -32,7 +34,33 @@ RUN_IT_AGAIN = (ExitCode.UNREACHABLE, ExitCode.PROTOCOL, -signal.SIGKILL)
 
 
 _END = "the end of {0.what} (I8)"
-_LISTENS = "action: accept_connections | result: in_progress"
+LISTENS = "action: accept_connections | result: in_progress"
+
+
+@attrs.frozen
+class StoreFiles:
+    """The files of a store.
+
+    Attributes:
+        main: the one that the store's URL names.
+        book: the one that SQLite opens.
+        log: its write-ahead log, while a server runs and after one was killed.
+    """
+
+    main: Path
+    book: Path
+    log: Path
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """All of them, once each."""
+        return tuple(dict.fromkeys((self.main, self.book, self.log)))
+
+
+def files_of(scheme: str, store: Path) -> StoreFiles:
+    """What lies in the folder of a store."""
+    book = store if scheme == "sqlite" else store.with_name(store.name + ".ledger")
+    return StoreFiles(store, book, book.with_name(book.name + "-wal"))
 
 
 class Stage:
@@ -46,7 +74,7 @@ class Stage:
     Attributes:
         files: by agency.
         number: the winning number; somebody has bet on it.
-        store: the path of the book.
+        scheme, store: of the store's URL; the path, and what kind of store it is.
         plans: what the network does to the next connections; the others it leaves alone.
         proxy: what clients connect to.
     """
@@ -58,6 +86,7 @@ class Stage:
             agency: write_file(folder, agency, bets=bets, seed=seed % 2**32) for agency in range(1, agencies + 1)
         }
         self.number = number_of(self.random.choice(self.random.choice(list(self.files.values())).bets))
+        self.scheme = "sqlite"
         self.store = folder / "bets.db"
         self.witness = Witness()
         self.programs = Programs(folder)
@@ -109,8 +138,18 @@ class Stage:
             "--winning-number",
             str(self.number),
             "--store",
-            f"sqlite:///{self.store}",
+            self.store_url,
         )
+
+    @property
+    def store_url(self) -> str:
+        """What `--store` says."""
+        return f"{self.scheme}:///{self.store}"
+
+    @property
+    def store_files(self) -> StoreFiles:
+        """Of the store, where its URL leads now."""
+        return files_of(self.scheme, self.store)
 
     @property
     def server(self) -> ServerProgram:
@@ -138,11 +177,32 @@ class Stage:
         server = WrappedServer(self.folder, before, arguments, number=100 + len(self._server_ends))
         self._server = server
         self._server_ends[server] = ExitCode.DONE
-        wait_until(lambda: not server.running or _LISTENS in server.out, f"{server.what} to listen")
+        wait_until(lambda: not server.running or LISTENS in server.out, f"{server.what} to listen")
         if server.running:
             server.wait_until_it_listens()
             self._url = server.url
         return server
+
+    def refused(self) -> Program:
+        """A start of one more server, which must be refused: with exit code 2 and one line that names a file."""
+        program = self.refused_or_begun()
+        assert not program.running, f"I1: a server begins at {self.store}:\n{program.out}"
+        return program
+
+    def refused_or_begun(self) -> Program:
+        """Likewise, where it may also begin, and run when this returns."""
+        program = self.programs.start("bets-server", "serve", "--listen", "tcp://127.0.0.1:0", *self.options)
+        wait_until(lambda: not program.running or LISTENS in program.out, f"the end of {program.what}")
+        if not program.running:
+            program.expect(ExitCode.USAGE)
+            self.require_one_line(program)
+        return program
+
+    def require_one_line(self, program: Program) -> None:
+        """What a refusal says: one line, with the name of a file of the store."""
+        lines = program.err.splitlines()
+        assert len(lines) == 1, f"{program.what} says {len(lines)} lines:\n{program.err}"
+        assert self.store.name in lines[0], f"{program.what} names no file: {lines[0]}"
 
     def start(self, *options: str, plan: Callable[[int], Plan] | None = None) -> ServerProgram:
         """A server and the network in front of it; see `connect`."""
@@ -181,7 +241,7 @@ class Stage:
     def check_scene(self) -> Book:
         """Reads the book, while no server runs, and checks what must hold at any moment."""
         talks = self.witness.talks
-        book = read_book(self.store)
+        book = read_book(self.store_files.book)
         check_book(book, self.files)
         check_promises(book, talks, self.files)
         return book

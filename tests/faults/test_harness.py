@@ -19,7 +19,7 @@ import pytest
 from tests.faults import power_loss
 from tests.faults.__main__ import main
 from tests.faults.book import Book, BookUpload, read_book
-from tests.faults.invariants import check_book, check_finished, check_promises
+from tests.faults.invariants import check_book, check_finished, check_nothing_later, check_promises
 from tests.faults.kinds import Kind, run_seed
 from tests.faults.model import AgencyFile, document_of, number_of, split_bets, write_file
 from tests.faults.mutants import __main__ as mutants
@@ -147,6 +147,25 @@ def test_a_broken_promise_is_found(file: AgencyFile, upload: BookUpload) -> None
         check_promises(book_of(), [talk_of(file, 0, 10)], {1: file})
 
 
+def test_an_acknowledgement_of_what_came_later_is_found(file: AgencyFile) -> None:
+    """Twenty bets had come when the files were gone: not even the twenty-first may be acknowledged, nor any on a
+    connection that came later."""
+    sent = 31 + 2 + sum(map(len, file.bets[:20]))
+    check_nothing_later([talk_of(file, 0, 10, 20), talk_of(file, 20)], [sent], {1: file}, "deleted")
+    check_nothing_later([talk_of(file, 5, 10, 25)], [sent - sum(map(len, file.bets[:5])) + 300], {1: file}, "deleted")
+    for talks in ([talk_of(file, 0, 10, 21)], [talk_of(file, 0, 20), talk_of(file, 20, 21)]):
+        with pytest.raises(AssertionError, match="I1: deleted: agency 1: 20 bets had come, and 21 were acknowledged"):
+            check_nothing_later(talks, [sent], {1: file}, "deleted")
+
+
+def test_a_server_that_begins_where_it_must_not_is_found(tmp_path: Path) -> None:
+    """The first one does; the second is refused, since the first has the store."""
+    with Stage(tmp_path, 5, bets=30).opened() as stage:
+        with pytest.raises(AssertionError, match=r"I1: a server begins at \S+bets\.db"):
+            stage.refused()
+        assert "another server" in stage.refused().err
+
+
 def test_winners_of_another_agency_are_found(file: AgencyFile, upload: BookUpload) -> None:
     """What an agency is told on the wire is compared with its own winners."""
     number = number_of(file.bets[3])
@@ -216,16 +235,16 @@ def test_a_failing_trial_is_told_and_fails_the_campaign(tmp_path: Path, capsys: 
     assert (tmp_path / "broken-5" / "evidence").exists()
     assert main(["--kinds", "late-frame", "--trials", "1", "--seed", "7", "--jobs", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "late-frame     7            10        0   0.3000       7-7" in printed
+    assert "late-frame           7            10        0   0.3000       7-7" in printed
     assert re.search(r"^0 failures; .*; first seed 7\ncommit ([0-9a-f]{12}\b|unknown$)", printed, re.MULTILINE)
     with pytest.raises(SystemExit):
         main(["--kinds", "nonsense"])
 
 
 def test_every_mutant_says_what_it_is_and_still_applies(tmp_path: Path) -> None:
-    """The eight patches fit the sources as they are."""
+    """The patches fit the sources as they are."""
     found = [mutants.read_mutant(path) for path in sorted(mutants.HERE.glob("*.patch"))]
-    assert len(found) == 8
+    assert len(found) == 11
     for mutant in found:
         tree = tmp_path / mutant.name
         shutil.copytree(mutants.PROJECT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.so"))

@@ -42,11 +42,13 @@ class Talk:
 
     Attributes:
         opened: agency and upload id; None where no whole OpenUpload came.
+        sent_by_client: bytes so far.
         problem: what cannot be what a server says; empty where there is nothing.
     """
 
     opened: tuple[int, bytes] | None = None
     total: int = 0
+    sent_by_client: int = 0
     statuses: list[Status] = attrs.Factory(list)
     winners: list[str] | None = None
     problem: str = ""
@@ -55,7 +57,8 @@ class Talk:
     _winners_follow: bool = False
 
     def client_said(self, data: bytes) -> None:
-        """Takes what the client sent; only the beginning matters."""
+        """Takes what the client sent; only the beginning matters, and how much it is."""
+        self.sent_by_client += len(data)
         if self.opened is not None or len(self.from_client) >= OPEN_BYTES:
             return
         self.from_client += data
