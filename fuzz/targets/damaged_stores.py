@@ -6,18 +6,23 @@ import contextlib
 import sqlite3
 import struct
 import tempfile
-import zlib
 from collections import Counter
 from functools import cache
 from pathlib import Path
 
 from bets_protocol import Bet, Lot, StorageError, encode_bets
 from bets_server.store import BetStore, Parcel, Verdict, open_store
+from bets_server.store._csv_rows import bet_of
+
+_NUMBER = 7574
 
 
 def damage(data: bytes) -> None:
-    """A `bets.csv` and a journal that were damaged are refused or open; no part of a bet ever comes out of them."""
-    _try_damaged("csv", data)
+    """A `bets.csv` that was damaged is refused or opens. While its ledger is sound, each bet comes out of it once.
+
+    The first byte says whether the store was closed or its program killed; the rest, what is damaged.
+    """
+    _try_damaged("csv", data[1:], killed=data[:1] > b"\x7f")
 
 
 def book(data: bytes) -> None:
@@ -25,22 +30,16 @@ def book(data: bytes) -> None:
     _try_damaged("sqlite", data)
 
 
-def _try_damaged(scheme: str, data: bytes) -> None:
-    sound = _sound_files(scheme)
+def _try_damaged(scheme: str, data: bytes, *, killed: bool = False) -> None:
+    sound = _sound_files(scheme, killed=killed)
     files = _damaged(sound, data)
-    with tempfile.TemporaryDirectory(prefix="bets-fuzz-") as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        known = scheme == "csv" and _is_told_by_checksums(files, sound)
-        _open_damaged(f"{scheme}:///{folder}/bets", changed=files != sound, checked=known)
-
-
-def _is_told_by_checksums(files: dict[str, bytes], sound: dict[str, bytes]) -> bool:
-    """Whether the journal can know: not of rows changed in their place, nor of events with a checksum of their own."""
-    events = [line for line in files["bets.journal"].split(b"\n") if line[:9] == b"%08x " % zlib.crc32(line[9:])]
-    return set(events) <= set(sound["bets.journal"].split(b"\n")) and all(
-        a == b for a, b in zip(files["bets"], sound["bets"], strict=False)
-    )
+    with tempfile.TemporaryDirectory(prefix="bets-fuzz-") as name:
+        folder = Path(name)
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+        has_ledger = scheme == "csv" and all(files[file] == sound[file] for file in sound if file != "bets")
+        rows = folder / "bets" if has_ledger else None
+        _open_damaged(f"{scheme}:///{folder}/bets", changed=files != sound, rows=rows)
 
 
 def _damaged(sound: dict[str, bytes], steps: bytes) -> dict[str, bytes]:
@@ -65,20 +64,34 @@ def _damaged(sound: dict[str, bytes], steps: bytes) -> dict[str, bytes]:
     return {name: bytes(content) for name, content in files.items()}
 
 
-def _open_damaged(url: str, *, changed: bool, checked: bool) -> None:
-    """Looks at the store, adds to it, and looks again; one that is `checked` has as many bets as it says."""
+def _open_damaged(url: str, *, changed: bool, rows: Path | None) -> None:
+    """Looks at the store, adds to it, looks again, and draws.
+
+    Args:
+        url: of the store.
+        changed: whether its files are damaged.
+        rows: the legacy file, if nothing else is damaged: then all bets come out, with those that were added to it.
+    """
+    checked = rows is not None
     try:
         with contextlib.closing(open_store(url, draw=1, create=False)) as store:
             before = _look_at(store, checked=checked)
             stored = store.commit([Parcel(lots=(_lot(50, 2, agency=3),))])[0].verdict is Verdict.STORED
         with contextlib.closing(open_store(url, draw=1, create=False)) as store:
             after = _look_at(store, checked=checked)
+            for agency in range(1, 5):
+                store.seal_and_draw(agency, expected=4, pick=lambda: _NUMBER, forced=True)
+            winners = [document for agency in range(1, 256) for document in store.winners(agency) or ()]
     except StorageError:
         assert changed, "sound files were refused"
         return
     assert changed or stored, "the store of sound files took no bet"
-    if checked:
+    if rows is not None:
         assert sorted(after, key=str) == sorted([*before, *(_bets(50, 2, agency=3) if stored else [])], key=str)
+        assert not Counter(_all_bets()) - Counter(before), "a bet that was acknowledged is gone"
+        assert sorted(winners) == sorted(bet.document for bet in after if bet.number == _NUMBER), "a wrong draw"
+        lines = [bet_of(line, "bets") for line in rows.read_bytes().splitlines()]
+        assert Counter(lines) == Counter(after), "the file has other bets than the ledger"
 
 
 def _look_at(store: BetStore, *, checked: bool) -> list[Bet]:
@@ -105,7 +118,7 @@ def _bets(first: int, count: int, *, agency: int) -> list[Bet]:
             last_name="Paz",
             document=f"{row:08d}",
             birthdate="1999-03-17",
-            number=7574 if row % 3 == 0 else row,
+            number=_NUMBER if row % 3 == 0 else row,
         )
         for row in range(first, first + count)
     ]
@@ -115,19 +128,36 @@ def _lot(first: int, count: int, *, agency: int) -> Lot:
     return Lot(agency=agency, count=count, encoded=encode_bets(_bets(first, count, agency=agency)))
 
 
+_SENT = ((10, 4, 1), (20, 4, 2), (30, 3, 3), (40, 1, 4))
+"""First row, how many, agency."""
+
+
+def _all_bets() -> list[Bet]:
+    return [bet for first, count, agency in _SENT for bet in _bets(first, count, agency=agency)]
+
+
 @cache
-def _sound_files(scheme: str) -> dict[str, bytes]:
+def _sound_files(scheme: str, *, killed: bool) -> dict[str, bytes]:
     """The files of a store with an upload, another that is unfinished, bets without one, and a seal."""
-    with tempfile.TemporaryDirectory(prefix="bets-fuzz-") as folder:
-        with contextlib.closing(open_store(f"{scheme}:///{folder}/bets", draw=1)) as store:
+    with tempfile.TemporaryDirectory(prefix="bets-fuzz-") as name:
+        folder = Path(name)
+        url = f"{scheme}:///{folder}/bets"
+        open_store(url, draw=1).close()
+        # Without the room that it keeps free, so that every place can be named.
+        with contextlib.closing(sqlite3.connect(folder / ("bets.ledger" if scheme == "csv" else "bets"))) as connection:
+            connection.execute("VACUUM")
+        with contextlib.closing(open_store(url, draw=1, create=False)) as store:
             for agency, total in ((1, 4), (2, 9)):
                 ticket = store.open_upload(agency, bytes([agency]) * 16, total=total).ticket
                 for first in (0, 2):
                     lots = (_lot(10 * agency + first, 2, agency=agency),)
                     store.commit([Parcel(lots=lots, ticket=ticket, first_row=first)])
+            store.seal_and_draw(1, expected=5, pick=lambda: _NUMBER)
             store.commit([Parcel(lots=(_lot(30, 3, agency=3), _lot(40, 1, agency=4)))])
-            store.seal_and_draw(1, expected=5, pick=lambda: 7574)
-        if scheme == "sqlite":  # without the room that it keeps free, so that every place can be named
-            with contextlib.closing(sqlite3.connect(Path(folder) / "bets")) as connection:
-                connection.execute("VACUUM")
-        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+            if killed:
+                return _read(folder)
+        return _read(folder)
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

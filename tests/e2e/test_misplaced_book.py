@@ -82,6 +82,11 @@ def test_a_second_server_does_not_begin_beside_the_first(programs: Programs, sto
     server.stop()
 
 
+def names(folder: Path) -> list[str]:
+    """Of the files in a folder; the ledger of a CSV store may have taken its log in before the file is looked at."""
+    return sorted(each.name for each in folder.iterdir() if not each.name.endswith(".ledger-wal"))
+
+
 def test_a_start_without_the_main_file_is_refused(programs: Programs, store: str) -> None:
     """The log of a server that was killed holds its bets; with the file back, they are all there."""
     server = programs.server("--store", store)
@@ -93,11 +98,11 @@ def test_a_start_without_the_main_file_is_refused(programs: Programs, store: str
         path.rename(path.with_name("elsewhere"))
         if leave_empty:
             path.touch()
-        before = sorted(each.name for each in path.parent.iterdir())
+        before = names(path.parent)
         refused = programs.run("bets-server", "serve", "--listen", "tcp://127.0.0.1:0", "--store", store, code=2)
         assert len(refused.err.splitlines()) == 1, refused.err
-        assert f"data/{path.name}: is" in refused.err
-        assert sorted(each.name for each in path.parent.iterdir()) == before
+        assert f"data/{path.name}:" in refused.err
+        assert names(path.parent) == before
         path.with_name("elsewhere").replace(path)
     exported = programs.run("bets-server", "export", "-", "--store", store).out
     assert [exported.count(f"0000000{number}") for number in range(3)] == [1, 1, 1]

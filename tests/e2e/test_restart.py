@@ -17,6 +17,7 @@ import pytest
 
 from bets_protocol.programs.exit_codes import ExitCode
 from bets_protocol.transports import connect
+from bets_server.store import open_store
 from tests.e2e.processes import DEADLINE_S, PROGRAMS, Program, Programs, ServerProgram, wait_until
 from tests.server.raw_bytes import ask, batch, bet
 
@@ -226,8 +227,14 @@ def _cpu_s(pid: int) -> float:
 def test_full_disk_refuses_and_the_server_lives(programs: Programs) -> None:
     """No room: the client is told that its batch is refused, exit code 6; with room again the next one is stored."""
     sent = _write_bets(programs.folder, 1, 9000, winners=1)
+    # Lines of another program, so that `bets.csv` is larger than what the ledger writes: it alone finds no room.
+    others = [f"{row:08d}" for row in range(20_000)]
+    with (programs.folder / "bets.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([2, "Ana", "Paz", document, "1999-03-17", 1] for document in others)
+    open_store(f"csv:///{programs.folder}/bets.csv").close()
     server = programs.server("--agencies", "1", "--store", "csv:///bets.csv")
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    limit = (programs.folder / "bets.csv").stat().st_size + 20_000
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     refused = _send(programs, 1, server.url, "--window", "1", "--revision", "8").expect(6)
     assert "the server refuses bets" in refused.err
     assert server.logged("apuesta_recibida | result: fail | cantidad: 130 | error: the store is full") == 1
@@ -236,7 +243,7 @@ def test_full_disk_refuses_and_the_server_lives(programs: Programs) -> None:
     assert _send(programs, 1, server.url, "--revision", "8").expect().results == sent[-1:]
     server.stop()
     rows = (programs.folder / "bets.csv").read_text(encoding="utf-8").splitlines()
-    assert [row.split(",")[3] for row in rows] == sent[:stored] + sent
+    assert [row.split(",")[3] for row in rows] == others + sent[:stored] + sent
 
 
 def test_server_whose_files_may_not_grow_goes_on_when_they_may(programs: Programs) -> None:

@@ -221,7 +221,7 @@ class Server:
         folder: where its store and its socket lie.
         scheme: of its listener: tcp, unix, memory, or tls with `files`.
         files: what the server proves itself with.
-        store: scheme of its store. CSV opens a hundred times faster than SQLite, and is as durable.
+        store: scheme of its store.
         options: for the reactor; and `agencies`, `pick` for its handlers.
 
     Attributes:

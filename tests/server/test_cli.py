@@ -363,7 +363,7 @@ def test_export_csv(run: Run, store: str, tmp_path: Path) -> None:
     assert _csv(tmp_path / "bets.csv") == _columns(safe)
     run("export", "bets.csv", "--store", store, "--raw", "--agency", "1")
     assert _csv(tmp_path / "bets.csv") == _columns([bet for bet in BETS if bet.agency == 1])
-    assert {path.name for path in tmp_path.iterdir()} <= {"bets.csv", "store", "store.journal"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"bets.csv", "store", "store.ledger"}
 
 
 @pytest.mark.parametrize("suffix", [".db", ".sqlite", ".sqlite3"])
@@ -390,21 +390,23 @@ def test_export_to_where_it_cannot(run: Run, store: str, tmp_path: Path, target:
     result = run("export", target, "--store", store)
     assert result.code == 2
     assert result.err.startswith(f"bets-server: {target}: cannot be written: ")
-    assert set(tmp_path.rglob("*")) - before <= {tmp_path / "store.journal"}
+    assert set(tmp_path.rglob("*")) - before == set()
 
 
 def test_export_of_a_damaged_store(run: Run, tmp_path: Path) -> None:
     """Exit code 8 and where the damage is; the file that was there before is untouched."""
     (tmp_path / "old.csv").write_text("what was there")
-    path = tmp_path / "store.csv"
-    path.write_bytes(b"1,Ana,Paz,00000001,1999-03-17,1\n" * 3000)
-    with open_store(f"csv:///{path}") as store:
-        store.append([batch_of([BETS[0]])])
-    path.write_bytes(path.read_bytes().replace(b"Ana", b"A\tb", 2500).replace(b"A\tb", b"Ana", 2400))
-    result = run("export", "old.csv", "--store", f"csv:///{path}")
+    path = tmp_path / "store.db"
+    with open_store(f"sqlite:///{path}") as store:
+        for bet in BETS:
+            store.append([batch_of([bet])])
+    last = encode_bets(BETS[-1:])
+    assert path.read_bytes().count(last) == 1
+    path.write_bytes(path.read_bytes().replace(last, last.replace(BETS[-1].document.encode(), b"no digit")))
+    result = run("export", "old.csv", "--store", f"sqlite:///{path}")
     assert result.code == 8
-    assert "store.csv:2401" in result.err
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["old.csv", "store.csv", "store.csv.journal"]
+    assert f"batch {len(BETS)} is damaged" in result.err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["old.csv", "store.db"]
     assert (tmp_path / "old.csv").read_text() == "what was there"
 
 

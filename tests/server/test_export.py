@@ -43,13 +43,13 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, run: Run) -> str:  # n
         _filled(url)
     Path("link.db").symlink_to("other.db")
     Path(request.param.rpartition("/")[2] + "-link").symlink_to(request.param.rpartition("/")[2])
-    os.link(request.param.rpartition("/")[2], "hard")
+    os.link({"bets.csv": "bets.csv.ledger"}.get(Path(request.param).name, "bets.db"), "hard")
     return str(request.param)
 
 
 _OWN = ["{own}", "./{own}", "{own}-link", "hard", "{own}.control"]
-_PARTS = ["{own}-wal", "{own}-shm", "{own}-journal", "{own}.journal"]
-_OTHERS = ["other.db", "link.db", "other.db-wal", "other.csv", "other.csv.journal"]
+_PARTS = ["{own}-wal", "{own}-shm", "{own}-journal", "{own}.journal", "{own}.ledger", "{own}.ledger-wal"]
+_OTHERS = ["other.db", "link.db", "other.db-wal", "other.csv", "other.csv.journal", "other.csv.ledger"]
 
 
 @pytest.mark.parametrize("name", [*_OWN, *_PARTS, *_OTHERS])
@@ -57,10 +57,11 @@ def test_no_export_takes_the_place_of_a_store(run: Run, store: str, tmp_path: Pa
     """Neither of the one that is asked nor of another, by none of its names: exit code 2, and every byte stays."""
     own = store.rpartition("/")[2]
     target = name.format(own=own)
+    holds_bets = name != "hard" or own == "bets.db"
     before = _contents(tmp_path)
     result = run("export", target, "--store", store)
     assert (result.code, result.out) == (2, "")
-    reason = "the bets come from there" if name in _OWN else "it belongs to the store "
+    reason = "the bets come from there" if name in _OWN and holds_bets else "it belongs to the store "
     assert result.err.startswith(f"bets-server: {target.removeprefix('./')}: cannot be written: {reason}")
     after = _contents(tmp_path)
     assert before.keys() == after.keys()
@@ -71,13 +72,14 @@ def test_no_export_takes_the_place_of_a_store(run: Run, store: str, tmp_path: Pa
             assert holds == after[name]
 
 
-def test_a_store_without_a_mark_is_kept_where_it_is_asked(run: Run, tmp_path: Path) -> None:
-    """A legacy `bets.csv` that has no journal yet is not told from other files, but it is what is exported."""
+def test_a_file_that_is_no_store_yet_is_not_exported(run: Run, tmp_path: Path) -> None:
+    """Of a legacy `bets.csv` without a ledger nothing is known: `serve` makes one."""
     holds = b"1,Ana,Paz,00000001,1999-03-17,1\n"
     (tmp_path / "bets.csv").write_bytes(holds)
     result = run("export", "bets.csv", "--store", "csv:///bets.csv")
-    assert result == Result(2, "", "bets-server: bets.csv: cannot be written: the bets come from there\n")
-    assert (tmp_path / "bets.csv").read_bytes() == holds
+    assert (result.code, result.out) == (2, "")
+    assert "there is no such store: bets.csv.ledger is missing, which `bets-server serve` makes" in result.err
+    assert _contents(tmp_path) == {"bets.csv": holds}
 
 
 def test_an_earlier_export_is_replaced(run: Run, tmp_path: Path) -> None:

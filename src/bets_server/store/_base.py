@@ -55,10 +55,10 @@ MAX_DRAW_ID: Final = 0xFFFF_FFFF
 """The wire carries a draw's id as a u32."""
 
 _LONGEST_SUFFIX: Final = 16
-"""Bytes that the names of a store's other files may add to its own, such as -journal and .control."""
+"""Bytes that the names of the files beside a book may add to its own, such as -journal and .control."""
 
-MAX_PATH_BYTES: Final = 512 - _LONGEST_SUFFIX
-"""SQLite takes paths of 512 bytes."""
+_SQLITE_PATH_BYTES: Final = 512
+"""The longest path that SQLite takes."""
 
 
 class BetStore(abc.ABC):
@@ -327,8 +327,13 @@ def path_of(url: str) -> Path:
     raise ConfigError(f"{url!r} names no file: expected {expected}")
 
 
-def require_place(path: Path, *, create: bool) -> None:
+def require_place(path: Path, *, create: bool, suffix: str = "") -> None:
     """Check that a file at `path` can be opened, or created where `create` says so.
+
+    Args:
+        path: of the file.
+        create: whether it may be missing.
+        suffix: what the name of the store's book has beside that of the file.
 
     Raises:
         StorageError: says what is in the way.
@@ -341,7 +346,7 @@ def require_place(path: Path, *, create: bool) -> None:
                 "" if path.is_absolute() else f" in {Path.cwd()} (an absolute path takes four slashes after the colon)"
             )
             raise StorageError(f"{path}: there is no folder {str(path.parent)!r}{hint}")
-        _require_length(path)
+        _require_length(path, len(suffix) + _LONGEST_SUFFIX)
         found = _found(path)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
@@ -362,15 +367,16 @@ def _require_working_folder(path: Path) -> None:
         raise StorageError(f"{path}: the working folder was deleted; go to another one") from error
 
 
-def _require_length(path: Path) -> None:
+def _require_length(path: Path, reserved: int) -> None:
     name, whole = len(os.fsencode(path.name)), len(os.fsencode(os.path.realpath(path)))
-    longest_name = os.pathconf(path.parent, "PC_NAME_MAX") - _LONGEST_SUFFIX
+    longest_name = os.pathconf(path.parent, "PC_NAME_MAX") - reserved
     if name > longest_name:
         raise StorageError(
             f"{path}: the name has {name} bytes; a store's may have {longest_name} there, since other files add to it"
         )
-    if whole > MAX_PATH_BYTES:
-        raise StorageError(f"{path}: the path has {whole} bytes; a store's may have {MAX_PATH_BYTES}")
+    longest = _SQLITE_PATH_BYTES - reserved
+    if whole > longest:
+        raise StorageError(f"{path}: the path has {whole} bytes; a store's may have {longest}")
 
 
 def _found(path: Path) -> os.stat_result | None:

@@ -1,476 +1,370 @@
-"""A store in the legacy `bets.csv`, for those whose other programs read that file.
+"""A store for those whose other programs read the legacy `bets.csv`: the ledger, and that file beside it.
 
-Strategy: bets are lines added to the end of `bets.csv`; a journal beside it says up to where the file counts, and keeps
-what the file has no place for: uploads, seals, draws, which lines belong to which of them. A group of parcels is
-written and flushed, then the event that makes it count is written and flushed. So a group counts whole or not at all,
-whenever the program dies, and the draw is one line of the journal.
+The *ledger* is a book in SQLite, `bets.csv.ledger`. It decides, answers and draws; what is acknowledged is on disk in
+there. `bets.csv` gets the same bets as lines: after each group, and when the store is opened. It only grows: the lines
+of a voided upload stay, too. The ledger's table `legacy_file` says which bytes of it are accounted for, see `Account`;
+they were flushed before it says so. It says so in the transaction of the next group, which saves a flush, and when the
+store is closed.
 
-`bets.csv` itself keeps the lines of a voided upload, so programs that read the file still find them there; `bets` and
-the draw pass them over.
+Opening compares. The bytes that are accounted for must be there, else the first line that differs is told and nothing
+is touched. What follows them must be, in this order:
 
-Opening changes nothing; the first write does. What the file has beyond its counted length is then either
+1. the batches that are not accounted for, or a beginning of them, in which a power cut may have left zeros. They are
+   completed;
+2. lines that another program has added while no server ran. They are *adopted*: all must be bets, and they join the
+   anonymous uploads of the draw that is open. The table `adopted_lines` says which batches came from the file, since
+   those must not be written to it again.
 
-- lines that another program added: the journal says that the last store was closed in good order, or there is none.
-  They are read, must all be bets, and join the anonymous uploads of the draw that is open; or
-- the remains of a write that a dead program had told nobody about: they are cut off, and nothing is logged.
+A program that was killed between the commit and the write leaves nothing of 1. What another program adds then follows
+the accounted bytes at once; the batches of 1 come after it. If instead lines of 1 are found further on, or the first
+line is nearly that of 1, the file was changed, and is refused.
 
-An exclusive lock on `bets.csv` keeps other stores out. The legacy program takes no lock: it must not run beside a
-server, and after one that was killed it must wait until another has been there.
-What the journal tells of the draw is held in memory, bets never: see `_csv_register`. The format of a line is in
-`_csv_rows`, that of the journal in `_csv_journal`.
+Where `bets.csv` finds no room, its bets are stored nevertheless. The next group is refused until the file has caught
+up, so it never lacks more than one group.
+
+The exclusive lock on `bets.csv` keeps out stores that come by another folder (a mount), that of the ledger all others.
+The legacy program takes no lock, and must not run beside a server: lines that it adds meanwhile end the server.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import itertools
 import operator
-import threading
-import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from bets_protocol import Bet, RejectCode, StorageError, decode_bets, encode_bets
-from bets_server.draw import checked_agency, checked_number, missing_agencies
-from bets_server.store._base import BetStore, path_of, require_place
-from bets_server.store._csv_events import Event
-from bets_server.store._csv_journal import Journal
-from bets_server.store._csv_register import Entry, MisfitError, Register, Stretch
-from bets_server.store._csv_rows import MAX_LINE_BYTES, bet_of, lines_of
-from bets_server.store._files import GrowingFile, disk_errors
-from bets_server.store._rules import (
-    NO_UPLOADS,
-    GroupPlan,
-    opening_code,
-    opening_of,
-    require_identity,
-    require_voidable,
-    utc_now,
+from bets_protocol import Bet, Lot, StorageError, decode_bets, encode_bets
+from bets_server.store._base import path_of
+from bets_server.store._csv_file import MAX_LINE_BYTES, Account, LegacyFile, advice, ledger_of, require_parts
+from bets_server.store._csv_rows import bet_of, difference, equal_fields, lines_of
+from bets_server.store._rules import GroupPlan
+from bets_server.store._sqlite import SqliteStore
+from bets_server.store._values import Opening, Parcel, SealOutcome, StoreFull, UploadState
+
+_Done = TypeVar("_Done")
+
+_TABLES: Final = (
+    """
+    CREATE TABLE legacy_file (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        batch INTEGER NOT NULL CHECK (batch >= 0),
+        size INTEGER NOT NULL CHECK (size >= 0),
+        lines INTEGER NOT NULL CHECK (lines >= 0),
+        crc32 INTEGER NOT NULL CHECK (crc32 BETWEEN 0 AND 4294967295)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE adopted_lines (
+        first_batch INTEGER PRIMARY KEY,
+        last_batch INTEGER NOT NULL CHECK (last_batch >= first_batch),
+        after_batch INTEGER NOT NULL
+    ) STRICT
+    """,
+    "INSERT INTO legacy_file VALUES (1, 0, 0, 0, 0)",
 )
-from bets_server.store._values import (
-    AuditEntry,
-    DrawState,
-    Opening,
-    Parcel,
-    Receipt,
-    SealOutcome,
-    StoreFull,
-    UploadState,
+
+# A batch with what says where in the file it is: behind the batch `place`, and if it was adopted, behind that one's.
+_BATCHES: Final = (
+    "SELECT batch.seq, batch.bets, coalesce(after_batch, seq) AS place, first_batch IS NOT NULL AS adopted"
+    " FROM batch LEFT JOIN adopted_lines ON batch.seq BETWEEN first_batch AND last_batch"
 )
 
-_BYTES_PER_PIECE: Final = 65_536
-"""Read at a time when bets or the audit are walked."""
+_BETS_PER_BATCH: Final = 100
+"""Of lines that are adopted: what a batch from the wire has at most, more or less."""
 
-_BETS_PER_DIGEST: Final = 1024
-"""Encoded at a time for the digest of a draw."""
+_BATCHES_PER_STEP: Final = 256
+
+_LINES_COMPARED: Final = 1000
+"""Of those that are to come: so many are looked for among lines of another program."""
+
+_ALIKE: Final = 4
+"""A line with so many fields of the line that is to come, of six, is that line changed and not another bet."""
 
 
-def open_csv(url: str, *, draw: int, create: bool, readonly: bool) -> CsvStore:  # noqa: ARG001
-    """Open the store behind ``csv:///path``; see `open_store`."""
-    return CsvStore(path_of(url), draw=draw, create=create)
+def open_csv(url: str, *, draw: int, create: bool, readonly: bool) -> SqliteStore:
+    """Open the store behind ``csv:///path``; see `open_store`. Who only reads needs the ledger alone."""
+    path = path_of(url)
+    if readonly:
+        require_parts(path, create=False)
+        return SqliteStore(ledger_of(path), draw=draw, readonly=True)
+    return CsvStore(path, draw=draw, create=create)
 
 
-class CsvStore(BetStore):
-    """One draw of a legacy `bets.csv`.
+class CsvStore(SqliteStore):
+    """One draw of a ledger, whose bets are lines of a legacy `bets.csv` as well.
 
-    Thread: any; a lock lets one call at a time use the files and what is held in memory.
+    Thread: any; the ledger's lock lets one call at a time use both files.
     """
 
     def __init__(self, path: Path, *, draw: int = 1, create: bool = True) -> None:
-        """Open the file and its journal; see `open_store`.
+        """Open the file and its ledger; see `open_store`.
 
         Raises:
-            StorageError: the file is open elsewhere, holds something else than bets (says in which line), or cannot be
-                used; it is left as it was.
+            StorageError: a file is open elsewhere, missing, not what it should be (says in which line), or cannot be
+                used; both are left as they were.
         """
         self._path = path
-        self._draw = draw
-        self._lock = threading.RLock()  # the draw walks the bets, which takes the lock for each piece
-        self._failure = ""
-        self._begun = False
-        self._closed = False
-        self._journal: Journal | None = None
-        self._adopted: list[Event] = []
-        self._register = Register(draw)
-        require_place(path, create=create)
-        if not path.exists() and self._journal_path.exists():
-            raise StorageError(f"{path}: is missing, though its journal {self._journal_path} is there")
-        self._rows = GrowingFile(path, create=create)
+        has_ledger = require_parts(path, create=create)
+        self._legacy = LegacyFile(path, create=create)
         try:
-            self._keep_others_out()
-            self._load()
+            if not has_ledger:  # none is made beside a file of something else
+                for number, line in self._legacy.lines(0, self._legacy.size(), 1):
+                    bet_of(line, f"{path}:{number}")
+            super().__init__(ledger_of(path), draw=draw, create=create)
         except StorageError:
-            self._close_files()
+            self._legacy.forget()
+            raise
+        try:
+            self._bring_up_to_date()
+        except StorageError:
+            self._file.close()
+            self._legacy.close()
             raise
 
-    def _keep_others_out(self) -> None:
-        with disk_errors(self._path, "lock the file"):
-            try:
-                fcntl.flock(self._rows.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StorageError(f"{self._path}: another server has it open") from error
+    def _bring_up_to_date(self) -> None:
+        """Compare the two files, and take into each what is new in the other."""
+        self._lags = False
+        if not self._file.read("SELECT 1 FROM sqlite_schema WHERE name = 'adopted_lines'"):
+            with self._file.transaction():
+                for statement in _TABLES:
+                    self._file.write(statement, ())
+        ((self._last_batch,),) = self._file.read("SELECT coalesce(max(seq), 0) FROM batch")
+        self._account = self._accounted = self._load_account()
+        if not self._legacy.begins_with(self._account):
+            raise self._difference(Account(), self._in_file())
+        size = self._legacy.size()
+        self._account, has_others = self._compare(size)
+        if self._account != self._accounted or has_others:
+            self._legacy.flush()  # of what a killed program, or another one, has written
+        if has_others:
+            with self._file.transaction():
+                self._adopt(size)
+        with contextlib.suppress(StoreFull):  # what is there can be served
+            self._catch_up()
 
-    def _load(self) -> None:
-        """Bring back what the journal tells, then look at what `bets.csv` has beyond that."""
-        in_good_order = True
-        if self._journal_path.exists():
-            self._journal = Journal(self._journal_path, create=False)
-            for place, event in self._journal.read():
-                _applied(self._register, event, place)
-                in_good_order = event["event"] == "closed"
-        size, counted = self._rows.size(), self._register.counted
-        self._rows.length = counted
-        if size < counted:
-            raise StorageError(f"{self._path}: has {size} bytes, but {counted} were stored: bets are missing")
-        if size > counted and in_good_order:
-            self._adopt(size)
+    def _load_account(self) -> Account:
+        rows = self._file.read("SELECT batch, size, lines, crc32 FROM legacy_file")
+        sound = len(rows) == 1 and all(isinstance(value, int) and value >= 0 for value in rows[0])
+        if not sound or rows[0][0] > self._last_batch:
+            raise StorageError(f"{self._file.path}: is damaged: its table legacy_file says what cannot be: {rows}")
+        return Account(*rows[0])
 
-    @property
-    def _journal_path(self) -> Path:
-        return self._path.with_name(self._path.name + ".journal")
+    def _write_account(self) -> None:
+        """Have the ledger say what is in the file, inside a transaction."""
+        account = self._account
+        self._file.write(
+            "UPDATE legacy_file SET batch = ?, size = ?, lines = ?, crc32 = ?",
+            (account.batch, account.size, account.lines, account.crc32),
+        )
 
-    def _adopt(self, size: int) -> None:
-        """Take lines that another program has added."""
-        first_line = self._register.lines + 1
-        if self._register.number is not None:
-            raise StorageError(f"{self._path}:{first_line}: was added after draw {self._draw}, which is over")
-        by_agency: Counter[int] = Counter()
-        for number, bet in self._walk_lines(self._register.counted, size, first_line):
-            if self._register.by_agency.get(bet.agency, NO_UPLOADS).identified:
+    def _to_come(self, after: int) -> Iterator[tuple[int, list[Bet]]]:
+        """The batches after one, save for those that came from the file."""
+        while rows := self._file.read(
+            f"{_BATCHES} WHERE seq > ? AND first_batch IS NULL ORDER BY seq LIMIT ?", (after, _BATCHES_PER_STEP)
+        ):
+            for seq, encoded, *_ in rows:
+                if seq <= after:  # in a damaged file one may come again and again
+                    raise StorageError(f"{self._file.path}: is damaged: batch {seq} follows batch {after}")
+                after = seq
+                yield seq, self._decoded(seq, encoded)
+
+    def _compare(self, size: int) -> tuple[Account, bool]:
+        """How far the file goes with the ledger, and whether lines of another program follow there.
+
+        Raises:
+            StorageError: a line that was written is missing, or another one; says which.
+        """
+        at, incomplete = self._account, None
+        for seq, bets in self._to_come(at.batch):
+            text = lines_of(bets)
+            found = self._legacy.read(at.size, len(text))
+            if found != text and not _is_remains(found, text):
+                if at == self._account and not self._was_written(size):
+                    return at, True
+                raise self._difference(at, [(bets, False)])
+            if found != text and incomplete is None:
+                incomplete = at, bets
+            at = at.grown(text, batch=seq)
+        if incomplete is None:
+            return at, size > at.size
+        if size > at.size:  # zeros that a power cut has left, and then another program was faster than this one
+            raise self._difference(incomplete[0], [(incomplete[1], False)])
+        return incomplete[0], False
+
+    def _was_written(self, size: int) -> bool:
+        """Whether what follows the accounted bytes is what was to come, changed, and not lines of another program."""
+        to_come = (lines_of([bet]) for _, bets in self._to_come(self._account.batch) for bet in bets)
+        expected = list(itertools.islice(to_come, _LINES_COMPARED))
+        known = set(expected)
+        lines = self._legacy.lines(self._account.size, size, self._account.lines + 1)
+        return any(
+            line in known or (position == 0 and equal_fields(line, expected[0]) >= _ALIKE)
+            for position, (_, line) in enumerate(lines)
+        )
+
+    def _in_file(self) -> Iterator[tuple[list[Bet], bool]]:
+        """What the ledger says of the bytes that are accounted for: bets, and whether another program wrote them."""
+        query = f"{_BATCHES} WHERE place <= ? ORDER BY place, adopted, seq"
+        with self._file.plain_errors():
+            for seq, encoded, _, adopted in self._file.connection.execute(query, (self._account.batch,)):
+                yield self._decoded(seq, encoded), bool(adopted)
+
+    def _difference(self, start: Account, batches: Iterable[tuple[list[Bet], bool]]) -> StorageError:
+        """The first one between the file, from an account on, and the batches that should be there; for raising."""
+        number = start.lines
+        with self._legacy.reader(start.size) as lines:
+            for bet, adopted in ((bet, adopted) for bets, adopted in batches for bet in bets):
+                line, number = lines.readline(MAX_LINE_BYTES), number + 1
+                if line != lines_of([bet]) and (
+                    said := difference(line, bet, where=f"{self._path}:{number}", same=adopted)
+                ):
+                    return StorageError(f"{said}: {advice(self._file.path)}")
+        return StorageError(
+            f"{self._path}: its first {number} lines are not, byte for byte, those that were there:"
+            f" {advice(self._file.path)}"
+        )
+
+    # Lines of other programs
+
+    def _adopt(self, end: int) -> None:
+        """Take what follows the account, up to a byte, into the ledger; inside a transaction.
+
+        Raises:
+            StorageError: it may not be taken; says which line, and why.
+        """
+        after, first = self._account.batch, self._last_batch + 1
+        lines = self._lines_of_others(end)
+        while some := list(itertools.islice(lines, _BETS_PER_BATCH * _BATCHES_PER_STEP)):
+            plan = self._plan(sealed=())  # a file from before the draw may be late
+            plan.add([Parcel(lots=tuple(_lots_of(bet for _, bet in some)))])
+            super()._write(plan)
+            self._follow(plan)
+            self._last_batch += len(plan.rows)
+            self._account = self._account.grown(b"".join(line for line, _ in some))
+        self._file.write("INSERT INTO adopted_lines VALUES (?, ?, ?)", (first, self._last_batch, after))
+        self._write_account()
+        self._accounted = self._account
+
+    def _lines_of_others(self, end: int) -> Iterator[tuple[bytes, Bet]]:
+        first = self._account.lines + 1
+        if self._number is not None:
+            raise StorageError(f"{self._path}:{first}: was added after draw {self._draw}, which is over")
+        has_uploads = {agency for agency, uploads in self._by_agency.items() if uploads.identified}
+        for number, line in self._legacy.lines(self._account.size, end, first):
+            bet = bet_of(line, f"{self._path}:{number}")
+            if bet.agency in has_uploads:
                 raise StorageError(f"{self._path}:{number}: was added, though agency {bet.agency} sends uploads")
-            by_agency[bet.agency] += 1
-        bets = {str(agency): count for agency, count in by_agency.items()}
-        event = {"event": "bets", "draw": self._draw, "length": size, "bets": bets, "at": utc_now()}
-        self._adopted = [event]
-        self._follow(event)
+            yield line, bet
 
-    def _follow(self, event: Event) -> None:
-        """Follow an event, which counts from now on, in what is held in memory."""
-        self._register.apply(event)
-        self._rows.length = self._register.counted
-
-    def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
-        """Store a group of parcels; see `BetStore.commit`."""
-        with self._lock:
-            self._require_usable()
-            register = self._register
-            plan = GroupPlan(
-                drawn=register.number is not None,
-                sealed=register.sealed,
-                by_agency=register.by_agency,
-                find=register.uploads.get,
-                next_number=register.last_upload + 1,
-            )
-            plan.add(group)
-            if plan.rows:
-                self._store(plan)
-            return plan.receipts
+    # Writing
 
     def _store(self, plan: GroupPlan) -> None:
-        pieces: list[bytes] = []
-        runs: list[list[int]] = []
-        crc32s = {number: upload.crc32 for number, upload in plan.before.items()}
-        for number, _, lot in plan.rows:
-            lines = lines_of(decode_bets(lot.encoded))
-            if plan.before[number].upload_id is not None:
-                crc32s[number] = zlib.crc32(lot.encoded, crc32s[number])
-            if not runs or runs[-1][0] != number:
-                runs.append([number, lot.agency, 0, 0, 0])
-            run = runs[-1]
-            run[2:] = run[2] + lot.count, run[3] + len(lines), crc32s[number]
-            pieces.append(lines)
-        with self._writing() as journal:
-            self._rows.append(b"".join(pieces))
-            event = {"event": "bets", "draw": self._draw, "length": self._rows.length, "runs": runs, "at": utc_now()}
-            try:
-                journal.append(event)
-            except StoreFull:
-                self._rows.length = self._register.counted
-                self._rows.cut()
+        """Write what a plan says into the ledger, and then the lines into the file; see `SqliteStore`."""
+        with self._ending():
+            if self._lags:
+                self._catch_up()
+            if (size := self._legacy.size()) != self._account.size:
+                raise StorageError(
+                    f"{self._path}: has {size} bytes instead of {self._account.size}: another program has written to it"
+                    " while this server had it open: stop that program, and start again"
+                )
+        super()._store(plan)
+        self._last_batch += len(plan.rows)
+        text = b"".join(lines_of(decode_bets(lot.encoded)) for _, _, lot in plan.rows)
+        with self._ending():
+            with contextlib.suppress(StoreFull):  # the bets are stored, and the file catches up before the next ones
+                self._put([(self._last_batch, text)])
+            self._legacy.require_in_place()
+
+    def _write(self, plan: GroupPlan) -> None:
+        """Write what a plan says, and what is known of the file; see `SqliteStore`."""
+        super()._write(plan)
+        if self._account != self._accounted:
+            self._write_account()
+
+    def _follow(self, plan: GroupPlan) -> None:
+        """Follow a plan, which is written, in what is held in memory; see `SqliteStore`."""
+        super()._follow(plan)
+        self._accounted = self._account
+
+    def _catch_up(self) -> None:
+        """Write what the ledger has and the file lacks.
+
+        Raises:
+            StoreFull: no room for it; the file is as it was.
+        """
+        self._put((seq, lines_of(bets)) for seq, bets in self._to_come(self._account.batch))
+
+    def _put(self, texts: Iterable[tuple[int, bytes]]) -> None:
+        account = self._account
+        try:
+            for seq, text in texts:
+                self._legacy.write(text, account.size)
+                account = account.grown(text, batch=seq)
+            if account != self._account:
+                self._legacy.flush()
+        except StoreFull:
+            self._lags = True
+            self._legacy.cut(self._account.size)
+            raise
+        self._account, self._lags = account, False
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """End the store where the file fails, save for lack of room."""
+        try:
+            yield
+        except StoreFull:
+            raise
+        except StorageError:
+            with self._file.transaction():  # ends the ledger with what its block raises
                 raise
-            self._follow(event)
 
     def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
         """Open an upload, new or begun; see `BetStore.open_upload`."""
-        checked_agency(agency)
-        require_identity(upload_id, total)
-        with self._lock:
-            self._require_usable()
-            register = self._register
-            upload = register.find(agency, upload_id)
-            code = opening_code(
-                upload,
-                register.by_agency.get(agency, NO_UPLOADS),
-                total=total,
-                sealed=agency in register.sealed,
-                drawn=register.number is not None,
-                max_unfinished=self.max_unfinished_uploads,
-                max_uploads=self.max_uploads,
-            )
-            if code is RejectCode.OK:
-                new = UploadState(number=register.last_upload + 1, agency=agency, upload_id=upload_id, total=total)
-                number = (upload or new).number
-                self._record(
-                    "upload",
-                    upload=number,
-                    agency=agency,
-                    id=upload_id.hex(),
-                    total=total,
-                    epoch=(upload or new).epoch + 1,
-                    **_said(note),
-                )
-                upload = register.uploads[number]
-            return opening_of(code, upload)
+        return self._in_place(super().open_upload(agency, upload_id, total=total, note=note))
 
     def seal_and_draw(
         self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
         """Seal an agency and draw where it was the last; see `BetStore.seal_and_draw`."""
-        sealed_by_this = frozenset({checked_agency(agency)})
-        with self._lock:
-            self._require_usable()
-            register = self._register
-            sealed = register.sealed | sealed_by_this
-            complete = not missing_agencies(sealed, expected)
-            if register.number is not None:
-                return SealOutcome(newly_sealed=False, drawn=True, drawn_now=False)
-            newly_sealed = sealed != register.sealed
-            if newly_sealed and not forced and register.by_agency.get(agency, NO_UPLOADS).unfinished:
-                return SealOutcome(newly_sealed=False, drawn=False, drawn_now=False, incomplete=True)
-            if complete:
-                self._record_draw(agency, pick, sealed=newly_sealed, forced=forced, note=note)
-            elif newly_sealed:
-                self._record("sealed", agency=agency, forced=forced, **_said(note))
-            return SealOutcome(newly_sealed=newly_sealed, drawn=complete, drawn_now=complete)
-
-    def _record_draw(self, agency: int, pick: Callable[[], int], *, sealed: bool, forced: bool, note: str) -> None:
-        with self._writing():
-            number = checked_number(pick())
-            winners: dict[str, list[str]] = {}
-            sha256 = hashlib.sha256()
-            found: dict[int, tuple[int, int]] = {}
-            for upload, bets in self._walk_in_groups():
-                encoded = encode_bets(bets)
-                sha256.update(encoded)
-                count, crc32 = found.get(upload, (0, 0))
-                found[upload] = count + len(bets), zlib.crc32(encoded, crc32)
-                for bet in bets:
-                    if bet.number == number:
-                        winners.setdefault(str(bet.agency), []).append(bet.document)
-            self._require_all_bets(found)
-            self._record(
-                "drawn",
-                agency=agency,
-                sealed=sealed,
-                forced=forced,
-                **_said(note),
-                number=number,
-                winners=winners,
-                bets=sum(count for count, _ in found.values()),
-                digest=sha256.hexdigest(),
-            )
-
-    def _walk_in_groups(self) -> Iterator[tuple[int, list[Bet]]]:
-        """Some bets at a time, in the order of the file, with the number of the upload that they all belong to."""
-        for upload, bets in itertools.groupby(self._walk(self._register.stretches), key=operator.itemgetter(0)):
-            while some := [bet for _, bet in itertools.islice(bets, _BETS_PER_DIGEST)]:
-                yield upload, some
-
-    def _require_all_bets(self, found: Mapping[int, tuple[int, int]]) -> None:
-        """Check count and CRC-32 of what was found of each upload; no CRC-32 of an anonymous one is kept.
-
-        Raises:
-            StorageError: they are not what was acknowledged.
-        """
-        for upload in self._register.counted_uploads():
-            count, crc32 = found.get(upload.number, (0, 0))
-            if count != upload.stored or (upload.upload_id is not None and crc32 != upload.crc32):
-                raise StorageError(f"{self._path}: the bets of agency {upload.agency} are not those that were stored")
+        return self._in_place(super().seal_and_draw(agency, expected=expected, pick=pick, forced=forced, note=note))
 
     def void(self, number: int, *, reason: str) -> UploadState:
         """Take an upload out of the draw; see `BetStore.void`."""
-        with self._lock:
-            self._require_usable()
-            register = self._register
-            upload = require_voidable(register.uploads.get(number), number, drawn=register.number is not None)
-            self._record("void", upload=number, agency=upload.agency, stored=upload.stored, reason=reason)
-            return register.uploads[number]
+        return self._in_place(super().void(number, reason=reason))
 
-    def _record(self, name: str, **what: object) -> None:
-        """Write an event down and follow it."""
-        event: Event = {"event": name, "draw": self._draw, **what, "at": utc_now()}
-        with self._writing() as journal:
-            journal.append(event)
-        self._follow(event)
+    def _in_place(self, done: _Done) -> _Done:
+        """What was done, once it is known that the file is still where it was."""
+        with self._file.lock, self._ending():
+            self._legacy.require_in_place()
+        return done
 
-    def winners(self, agency: int) -> tuple[str, ...] | None:
-        """An agency's winners, or None before the draw; see `BetStore.winners`."""
-        with self._lock:
-            self._require_usable()
-            return None if self._register.number is None else self._register.winners.get(agency, ())
-
-    def state(self) -> DrawState:
-        """What is known of the draw; see `BetStore.state`."""
-        with self._lock:
-            self._require_usable()
-            bets_by_agency: Counter[int] = Counter()
-            for upload in self._register.counted_uploads():
-                if upload.stored:
-                    bets_by_agency[upload.agency] += upload.stored
-            return DrawState(
-                draw=self._draw,
-                number=self._register.number,
-                sealed=self._register.sealed,
-                bets_by_agency=dict(bets_by_agency),
-                bets=self._register.bets,
-                digest=self._register.digest,
-            )
-
-    def uploads(self) -> list[UploadState]:
-        """Every upload of the draw; see `BetStore.uploads`."""
-        with self._lock:
-            self._require_usable()
-            return sorted(self._register.uploads.values(), key=lambda upload: upload.number)
-
-    def find_upload(self, agency: int, upload_id: bytes) -> UploadState | None:
-        """An upload by its identity; see `BetStore.find_upload`."""
-        with self._lock:
-            self._require_usable()
-            return self._register.find(agency, upload_id)
-
-    def audit(self) -> Iterator[AuditEntry]:
-        """What was done; see `BetStore.audit`. Read from the journal, whose version 1 knew no times."""
-        with self._lock:
-            self._require_usable()
-            journal = self._journal
-            end = 0 if journal is None else journal.file.length
-            adopted = [] if self._begun else [(str(self._path), event) for event in self._adopted]
-        written = iter(()) if journal is None else journal.events_in(self._lines_of(journal, end))
-        register, seq = Register(self._draw), 0
-        for place, event in itertools.chain(written, adopted):
-            for name, agency, detail in _applied(register, event, place):
-                seq += 1
-                at, draw = event.get("at", ""), event["draw"]
-                yield AuditEntry(seq=seq, at=at, draw=draw, event=name, agency=agency, detail=detail)
-
-    def _lines_of(self, journal: Journal, end: int) -> Iterator[bytes]:
-        """The lines of the journal up to a byte, read a piece at a time."""
-        start, rest = 0, b""
-        while start < end:
-            with self._lock:
-                self._require_usable()
-                piece = journal.file.read(start, min(_BYTES_PER_PIECE, end - start))
-            if not piece:
-                raise StorageError(f"{journal.file.path}: the file has become shorter")
-            start += len(piece)
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from lines
-        if rest:
-            yield rest
-
-    def bets(self, agency: int | None = None) -> Iterator[Bet]:
-        """The stored bets; see `BetStore.bets`."""
-        with self._lock:
-            self._require_usable()
-            stretches = list(self._register.stretches)
-        yield from (bet for _, bet in self._walk(stretches) if agency in {None, bet.agency})
-
-    def _walk(self, stretches: Sequence[Stretch]) -> Iterator[tuple[int, Bet]]:
-        """The bets in some stretches, each with the number of its upload, those of voided uploads aside."""
-        for stretch in stretches:
-            for number, bet in self._walk_lines(stretch.start, stretch.end, stretch.first_line):
-                upload = self._register.uploads.get(stretch.uploads.get(bet.agency, 0))
-                if upload is None:
-                    raise StorageError(f"{self._path}:{number}: is of agency {bet.agency}, which has stored none here")
-                if not upload.voided:
-                    yield upload.number, bet
-
-    def _walk_lines(self, start: int, end: int, first_line: int) -> Iterator[tuple[int, Bet]]:
-        for number, line in enumerate(self._split(start, end, first_line), start=first_line):
-            yield number, bet_of(line, f"{self._path}:{number}")
-
-    def _split(self, start: int, end: int, number: int) -> Iterator[bytes]:
-        """The lines between two bytes of the file, which must end where a line ends."""
-        rest = b""
-        while start < end:
-            with self._lock:
-                self._require_usable()
-                piece = self._rows.read(start, min(_BYTES_PER_PIECE, end - start))
-            if not piece:
-                raise StorageError(f"{self._path}:{number}: the file has become shorter")
-            start += len(piece)
-            *lines, rest = (rest + piece).split(b"\n")
-            number += len(lines)
-            yield from lines
-            if len(rest) > MAX_LINE_BYTES:
-                raise StorageError(f"{self._path}:{number}: longer than {MAX_LINE_BYTES} bytes: not a bet")
-        if rest:
-            raise StorageError(f"{self._path}:{number}: the last line has no end")
+    def require_in_place(self) -> None:
+        """Make sure that both files are where they were opened; see `BetStore.require_in_place`."""
+        super().require_in_place()
+        self._legacy.require_in_place()
 
     def close(self) -> None:
-        """Close the files; see `BetStore.close`."""
-        with self._lock:
-            if self._closed:
-                return
-            if self._begun and not self._failure and self._journal is not None:
-                # A disk that is full now keeps us from saying so; all that is stored counts nevertheless.
-                with contextlib.suppress(StorageError):
-                    self._journal.append({"event": "closed"})
-            self._failure = self._failure or "the store is closed"
-            self._closed = True
-            self._close_files()
-
-    def _close_files(self) -> None:
-        self._rows.close()
-        if self._journal is not None:
-            self._journal.file.close()
-
-    def _require_usable(self) -> None:
-        if self._failure:
-            raise StorageError(f"{self._path}: {self._failure}")
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[Journal]:
-        """The journal, ready for an event; decide on an error whether the store may go on."""
-        try:
-            yield self._begin()
-        except StoreFull:
-            raise
-        except StorageError as error:
-            self._failure = f"the store has failed: {error}"
-            raise
-
-    def _begin(self) -> Journal:
-        """Before the first write: say so, and remove what does not count.
-
-        The lines of another program are counted before the journal says that a write may be under way: a program
-        killed in between must not take them for the remains of its own.
-        """
-        if self._journal is None:
-            self._journal = Journal(self._journal_path, create=True)
-        if not self._begun:
-            self._journal.append(*self._adopted, {"event": "opened"})
-            self._rows.cut()
-            self._begun = True
-        return self._journal
+        """Close both files; see `BetStore.close`."""
+        with self._file.lock, contextlib.suppress(StorageError):  # opening compares what is not said now
+            self._file.require_usable()
+            if self._account != self._accounted:
+                with self._file.transaction():
+                    self._write_account()
+                self._accounted = self._account
+        super().close()
+        self._legacy.close()
 
 
-def _applied(register: Register, event: Event, place: str) -> list[Entry]:
-    """What an event that was read adds to the audit, once the register has followed it.
-
-    Raises:
-        StorageError: it contradicts the events before it; says where.
-    """
-    try:
-        return register.apply(event)
-    except MisfitError as error:
-        raise StorageError(f"{place}: {error}") from None
+def _is_remains(found: bytes, text: bytes) -> bool:
+    """Whether `found` is what a write of `text` can leave: the beginning of it, or zeros in places, or nothing."""
+    return len(found) <= len(text) and all(one in (0, other) for one, other in zip(found, text, strict=False))
 
 
-def _said(note: str) -> dict[str, str]:
-    """The `note` of an event; nothing where there is none."""
-    return {"note": note} if note else {}
+def _lots_of(bets: Iterable[Bet]) -> Iterator[Lot]:
+    for agency, run in itertools.groupby(bets, key=operator.attrgetter("agency")):
+        while some := list(itertools.islice(run, _BETS_PER_BATCH)):
+            yield Lot(agency=agency, count=len(some), encoded=encode_bets(some))

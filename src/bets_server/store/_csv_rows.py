@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import csv
 import io
+import operator
 from collections.abc import Iterable
 from typing import Final
 
-from bets_protocol import Bet, InvalidMessage, StorageError
+import attrs
 
-MAX_LINE_BYTES: Final = 4096
-"""Ample for the longest bet: two names of 255 bytes, each byte a quote that is written twice."""
+from bets_protocol import Bet, InvalidMessage, StorageError
 
 _MAX_DIGITS: Final = 4
 
@@ -37,7 +37,7 @@ def bet_of(line: bytes, where: str) -> Bet:
     """The bet in a line.
 
     Args:
-        line: without its LF; a CR at its end belongs to the end of the line.
+        line: with its end or without.
         where: ``file:line``, for messages.
 
     Raises:
@@ -48,7 +48,7 @@ def bet_of(line: bytes, where: str) -> Bet:
     except UnicodeDecodeError as error:
         raise StorageError(f"{where}: not UTF-8 at byte {error.start} of the line") from error
     try:
-        values = next(csv.reader([text], strict=True), [])
+        values = next(csv.reader([text.removesuffix("\n")], strict=True), [])
     except csv.Error as error:
         raise StorageError(f"{where}: not a line of CSV: {error}") from error
     if len(values) != len(_FIELDS):
@@ -65,6 +65,30 @@ def bet_of(line: bytes, where: str) -> Bet:
         )
     except InvalidMessage as error:
         raise StorageError(f"{where}: {error}") from error
+
+
+def equal_fields(one: bytes, other: bytes) -> int:
+    """How many fields two lines have in common, whether they are bets or not."""
+    try:
+        found, expected = (next(csv.reader([line.decode(errors="replace")]), []) for line in (one, other))
+    except csv.Error:
+        return 0
+    return sum(map(operator.eq, found, expected))
+
+
+def difference(line: bytes, bet: Bet, *, where: str, same: bool) -> str:
+    """What is wrong with a line that should be a bet; empty where it says the same, if that is enough."""
+    if not line:
+        return f"{where}: the file ends before this line"
+    try:
+        found = bet_of(line, where)
+    except StorageError as error:
+        return f"{error}; another line was written"
+    for field in (name for name in attrs.fields_dict(Bet) if getattr(found, name) != getattr(bet, name)):
+        if field in {"agency", "number"}:
+            return f"{where}: {field} is {getattr(found, field)}, and {getattr(bet, field)} was written"
+        return f"{where}: {field} is not the one that was written"  # which does not belong in a log
+    return "" if same else f"{where}: is not, byte for byte, the line that was written"
 
 
 def _integer(text: str, field: str, where: str) -> int:

@@ -1,13 +1,6 @@
-"""Files that only grow at a known end: what a store that writes its own files stands on.
+"""New files, and errors of the operating system in plain words: what every store that lies in files needs.
 
-The rules:
-
-- the owner says how long the file is; bytes beyond that are the remains of a write that nobody was told about, and
-  are cut off before the next one;
-- `append` returns when the bytes are on disk. A write that finds no room is undone and raises `StoreFull`;
-- after any other failed write, and after any failed flush, nobody knows what is on disk (Linux calls pages clean that
-  it failed to write): `StorageError`, and the owner must stop. A flush is never tried again;
-- a new file is readable by its owner only, and its name is flushed to disk with the folder.
+A new file is readable by its owner only, and its name is flushed to disk with the folder.
 """
 
 from __future__ import annotations
@@ -58,74 +51,3 @@ def create_file(path: Path) -> int | None:
                 os.close(folder)
             undo.pop_all()
         return descriptor
-
-
-class GrowingFile:
-    """An open file, of which the first `length` bytes count.
-
-    Attributes:
-        path: for messages.
-        length: bytes that count, from the start of the file; set by the owner, raised by `append`.
-
-    Thread: the owner's lock guards every call.
-    """
-
-    def __init__(self, path: Path, *, create: bool) -> None:
-        """Open the file, creating it where `create` says so.
-
-        Raises:
-            StorageError: it cannot be opened.
-        """
-        self.path = path
-        self.length = 0
-        descriptor = create_file(path) if create else None
-        with disk_errors(path, "open the file"):
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC) if descriptor is None else descriptor
-
-    def fileno(self) -> int:
-        """The descriptor, for a lock."""
-        return self._descriptor
-
-    def size(self) -> int:
-        """Bytes in the file, those that do not count included."""
-        with disk_errors(self.path, "read the size"):
-            return os.fstat(self._descriptor).st_size
-
-    def read(self, offset: int, max_bytes: int) -> bytes:
-        """Up to `max_bytes` bytes from `offset`; none at the end of the file."""
-        with disk_errors(self.path, "read"):
-            return os.pread(self._descriptor, max_bytes, offset)
-
-    def append(self, data: bytes) -> None:
-        """Write at the end of what counts, wait for the disk, and count it.
-
-        Raises:
-            StoreFull: no room; the file is as it was.
-            StorageError: what is on disk is unknown.
-        """
-        try:
-            with disk_errors(self.path, "write"):
-                self._write(data)
-        except StoreFull:
-            self.cut()
-            raise
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:  # not even "no room" can be taken back here
-            raise StorageError(f"{self.path}: cannot flush to disk: {error.strerror}") from error
-        self.length += len(data)
-
-    def _write(self, data: bytes) -> None:
-        rest, offset = memoryview(data), self.length
-        while rest:
-            written = os.pwrite(self._descriptor, rest, offset)
-            rest, offset = rest[written:], offset + written
-
-    def cut(self) -> None:
-        """Remove the bytes that do not count."""
-        with disk_errors(self.path, "cut the file"):
-            os.ftruncate(self._descriptor, self.length)
-
-    def close(self) -> None:
-        """Close the descriptor, which also lets go of a lock on it."""
-        os.close(self._descriptor)

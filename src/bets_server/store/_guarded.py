@@ -1,8 +1,9 @@
 """Which files are a store's, of whichever draw and server: nothing else may be written in their places.
 
 A place belongs to a store by what lies there, a signed book, or by its name: SQLite takes `x-wal`, `x-shm` and
-`x-journal` for parts of the database `x`, and the CSV store `x.journal` for the other half of `x`. By its name also
-while nothing lies there: what came to lie there would be read as a part of the store, or damage it.
+`x-journal` for parts of the database `x`, and the CSV store has its ledger in the database `x.ledger`. With an
+`x.journal`, as its older versions made it, it does not start. By its name also while nothing lies there: what came to
+lie there would be read as a part of the store, or damage it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ import os
 from pathlib import Path
 from typing import Final
 
+from bets_server.store._csv_file import LEDGER_SUFFIX, OLD_JOURNAL_SUFFIX
 from bets_server.store._sqlite_schema import APPLICATION_ID
 
-_PARTS: Final = ("-wal", "-shm", "-journal", ".journal")
+_SQLITE_PARTS: Final = ("-wal", "-shm", "-journal")
+_PARTS: Final = (
+    *_SQLITE_PARTS,
+    LEDGER_SUFFIX,
+    *(LEDGER_SUFFIX + part for part in _SQLITE_PARTS),
+    OLD_JOURNAL_SUFFIX,
+)
 
 # Of the 100 bytes of SQLite's header: how it begins, and where the application id is.
 _MAGIC: Final = b"SQLite format 3\0"

@@ -19,7 +19,7 @@ and settings are in `_sqlite_schema`. Nothing in here knows the layout of a bet.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -119,37 +119,49 @@ class SqliteStore(BetStore):
         """Store a group of parcels; see `BetStore.commit`."""
         with self._file.lock:
             self._file.require_usable()
-            plan = GroupPlan(
-                drawn=self._number is not None,
-                sealed=self._sealed,
-                by_agency=self._by_agency,
-                find=self._upload,
-                next_number=self._last_upload + 1,
-            )
+            plan = self._plan(sealed=self._sealed)
             plan.add(group)
             if plan.rows:
                 self._store(plan)
             return plan.receipts
 
+    def _plan(self, *, sealed: Collection[int]) -> GroupPlan:
+        """A plan of no parcels, by what is in the book."""
+        return GroupPlan(
+            drawn=self._number is not None,
+            sealed=sealed,
+            by_agency=self._by_agency,
+            find=self._upload,
+            next_number=self._last_upload + 1,
+        )
+
     def _store(self, plan: GroupPlan) -> None:
         """Write what a plan says, all of it or nothing."""
+        with self._file.transaction(added_bytes=sum(len(lot.encoded) for _, _, lot in plan.rows)):
+            self._write(plan)
+        self._follow(plan)
+
+    def _write(self, plan: GroupPlan) -> None:
+        """Write what a plan says, inside a transaction."""
         new = [plan.before[number] for number in plan.new]
         ends = [
             (before.number, before.epoch, before.stored, after.stored, after.crc32)
             for before, after in zip(plan.before.values(), plan.after.values(), strict=True)
         ]
         rows = [(upload, first_row, lot.count, lot.encoded) for upload, first_row, lot in plan.rows]
-        with self._file.transaction(added_bytes=sum(len(encoded) for *_, encoded in rows)):
-            self._insert_draw()
-            if new:
-                write_new = self._file.write_rows
-                write_new(_anonymous_statement, [(upload.number, self._draw, upload.agency) for upload in new])
-                self._audit(*(("open", upload.agency, f"upload {upload.number}, anonymous") for upload in new))
-            if self._file.write_rows(_grow_statement, ends) != len(ends):
-                raise StorageError(f"{self._file.path}: an upload does not stand where this program left it")
-            self._file.write_rows(_batch_statement, rows)
+        self._insert_draw()
+        if new:
+            write_new = self._file.write_rows
+            write_new(_anonymous_statement, [(upload.number, self._draw, upload.agency) for upload in new])
+            self._audit(*(("open", upload.agency, f"upload {upload.number}, anonymous") for upload in new))
+        if self._file.write_rows(_grow_statement, ends) != len(ends):
+            raise StorageError(f"{self._file.path}: an upload does not stand where this program left it")
+        self._file.write_rows(_batch_statement, rows)
+
+    def _follow(self, plan: GroupPlan) -> None:
+        """Follow a plan, which is written, in what is held in memory."""
         self._has_row = True
-        self._last_upload += len(new)
+        self._last_upload += len(plan.new)
         for before, after in zip(plan.before.values(), plan.after.values(), strict=True):
             self._remember(None if before.number in plan.new else before, after)
         if self._running is not None:
@@ -326,13 +338,20 @@ class SqliteStore(BetStore):
                 if sequence <= before:  # in a damaged file one may come again and again
                     raise StorageError(f"{self._file.path}: is damaged: batch {sequence} follows batch {before}")
                 before = sequence
-                if not isinstance(encoded, bytes):  # the table allows nothing else, but a damaged file is no table
-                    raise StorageError(f"{self._file.path}: batch {sequence} is damaged: it holds no bytes")
-                try:
-                    bets = decode_bets(encoded)
-                except RemoteProtocolError as error:
-                    raise StorageError(f"{self._file.path}: batch {sequence} is damaged: {error}") from error
-                yield from bets
+                yield from self._decoded(sequence, encoded)
+
+    def _decoded(self, sequence: int, encoded: object) -> list[Bet]:
+        """The bets of a batch, as a row of the book has them.
+
+        Raises:
+            StorageError: they are none.
+        """
+        if not isinstance(encoded, bytes):  # the table allows nothing else, but a damaged file is no table
+            raise StorageError(f"{self._file.path}: batch {sequence} is damaged: it holds no bytes")
+        try:
+            return decode_bets(encoded)
+        except RemoteProtocolError as error:
+            raise StorageError(f"{self._file.path}: batch {sequence} is damaged: {error}") from error
 
     def _page(self, agency: int | None, after: int, last: int) -> list[tuple[int, bytes]]:
         with self._file.lock:

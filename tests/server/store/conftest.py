@@ -20,6 +20,6 @@ def url(path: Path) -> str:
 
 
 @pytest.fixture
-def journal(path: Path) -> Path:
+def ledger(path: Path) -> Path:
     """What lies beside it."""
-    return path.with_name("bets.csv.journal")
+    return path.with_name("bets.csv.ledger")

@@ -23,6 +23,7 @@ from bets_protocol import encode_bets
 from bets_server.store import open_store
 from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch
 from tests.server.store.appender import TOTAL, UPLOAD_ID, bet, group_bets
+from tests.server.store.csv_files import lines_of_store
 
 PROJECT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30.0
@@ -85,6 +86,8 @@ def test_a_killed_store_has_all_that_was_acknowledged(tmp_path: Path, url: str) 
         stored = group
         assert acknowledged <= stored <= acknowledged + 1
     with open_store(url) as store:
+        if url.startswith("csv"):
+            assert (tmp_path / "bets.csv").read_bytes() == lines_of_store(store)
         agencies = [bet.agency for group in range(stored) for bets in group_bets(group) for bet in bets]
         assert store.state().bets_by_agency == {agency: agencies.count(agency) for agency in set(agencies)}
 
@@ -107,6 +110,8 @@ def test_a_killed_upload_goes_on_where_it_was(tmp_path: Path, url: str) -> None:
             (upload,) = store.uploads()
             found = list(store.bets())
             assert [*store.audit()][-1].event == ("reopen" if upload.epoch > 1 else "open")
+            if url.startswith("csv"):
+                assert (tmp_path / "bets.csv").read_bytes() == lines_of_store(store)
         stored = len(found)
         assert said[-1] <= stored <= said[-1] + 3 * 40
         assert found == [bet(row, agency=9) for row in range(stored)]
