@@ -70,8 +70,9 @@ def read_book(path: Path, *, draw: int = 1, copied: bool = True) -> Book:
         copied: reads a copy; else the files themselves, which recovers them.
 
     Raises:
-        AssertionError: SQLite finds the file damaged, or rows of an upload are missing or doubled.
+        AssertionError: there is none, SQLite finds the file damaged, or rows of an upload are missing or doubled.
     """
+    assert path.exists(), f"there is no book at {path}"
     if not copied:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             return _read(connection, draw)

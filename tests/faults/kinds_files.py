@@ -39,7 +39,7 @@ from tests.faults.slips import (
 )
 from tests.faults.stage import Stage, StoreFiles, files_of
 
-SCHEMES = ("sqlite",)
+SCHEMES = ("sqlite", "csv")
 """Of the stores that a trial chooses from."""
 
 NOTICED_WITHIN_S = 10.0
@@ -308,7 +308,7 @@ def _crowd(control: Path, undo: contextlib.ExitStack) -> None:
 
 
 KINDS = (
-    Kind(name="misplaced", row="21", trials=16, run=misplaced),
+    Kind(name="misplaced", row="21", trials=21, run=misplaced),
     Kind(name="killed-and-misplaced", row="21", trials=len(AFTER_A_KILL), run=killed_and_misplaced),
     Kind(name="second-server", row="21", trials=12, run=second_server),
 )

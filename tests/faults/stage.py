@@ -7,6 +7,7 @@ system decides (who runs first) it does not.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
 import sqlite3
@@ -58,8 +59,9 @@ class StoreFiles:
 
 
 def files_of(scheme: str, store: Path) -> StoreFiles:
-    """What lies in the folder of a store."""
-    book = store if scheme == "sqlite" else store.with_name(store.name + ".ledger")
+    """What lies in the folder of a store; its book lies beside the file itself, and not beside a link to it."""
+    real = Path(os.path.realpath(store))
+    book = real if scheme == "sqlite" else real.with_name(real.name + ".ledger")
     return StoreFiles(store, book, book.with_name(book.name + "-wal"))
 
 
