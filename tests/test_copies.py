@@ -6,6 +6,7 @@ The classes are found by walking the modules, so that a new one is covered, or a
 from __future__ import annotations
 
 import copy
+import datetime
 import enum
 import importlib
 import inspect
@@ -49,7 +50,7 @@ from bets_protocol import (
     codec_info,
 )
 from bets_protocol.programs.exit_codes import ExitCode
-from bets_protocol.transports import PeerCertificate, TlsFiles, Url, parse_url
+from bets_protocol.transports import OwnCertificate, PeerCertificate, TlsFiles, Url, parse_url
 
 PACKAGES = ("bets_protocol", "bets_server", "bets_client")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -69,7 +70,7 @@ def _classes() -> Iterator[type[Any]]:
                     yield value
 
 
-ERRORS = sorted((kind for kind in _classes() if issubclass(kind, BaseException)), key=repr)
+ERRORS = sorted((kind for kind in _classes() if issubclass(kind, BaseException) and kind.__name__[0] != "_"), key=repr)
 PUBLIC_DATA = [
     kind
     for module in (bets_protocol, bets_protocol.transports)
@@ -94,6 +95,7 @@ SAMPLES: tuple[Any, ...] = (
     parse_url("tls://central:12345"),
     PeerCertificate(uris=("agency:1",), fingerprint="ab" * 32, not_after="2027-01-31T12:00:00Z"),
     TlsFiles(ca=Path("ca.pem")),
+    OwnCertificate(path=Path("cert.pem"), encoded=b"0", not_before=None, not_after=datetime.datetime.now(datetime.UTC)),
     RejectCode.LIMIT,
     ExitCode.REFUSED,
     NEED_DATA,
