@@ -155,7 +155,8 @@ def follow_state(connection: sqlite3.Connection) -> None:
 
 def name_closed_state(connection: sqlite3.Connection) -> None:
     """Give the main file, which closing makes whole, a name that stands in no log but at the end of this one."""
-    connection.execute("UPDATE checkpoint SET main_file = ?1, log_follows = ?1", (secrets.token_bytes(_NAME_BYTES),))
+    name = secrets.token_bytes(_NAME_BYTES)
+    connection.execute("UPDATE checkpoint SET main_file = ?, log_follows = ?", (name, name))
 
 
 def _size(path: Path) -> int | None:
