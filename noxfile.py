@@ -170,7 +170,7 @@ def attacks(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Seed eight bugs, one at a time: each must be caught, for the right reason."""
+    """Seed bugs, one at a time: each must be caught, for the right reason."""
     _install(session, "test")
     session.run("python", "-m", "tests.faults.mutants", *session.posargs)
 

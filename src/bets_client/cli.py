@@ -46,7 +46,9 @@ _server = _options(
     ),
     _tls,
     click.option("--agency", metavar="N", help="Whose bets, 1 to 255. [AGENCIA, then CLI_ID]"),
-    click.option("--retry-for", metavar="SECONDS", help="Give up after so long without progress. [BETS_RETRY_FOR]"),
+    click.option(
+        "--retry-for", metavar="SECONDS", help="Give up after so long without progress, default 900. [BETS_RETRY_FOR]"
+    ),
     _config,
     click.option("--log-level", metavar="LEVEL", help="DEBUG, INFO (default), WARNING or ERROR. [CLI_LOG_LEVEL]"),
     click.option("--format", metavar="text|json", help="Of the answer; json moves the log to stderr. [BETS_FORMAT]"),
@@ -55,7 +57,9 @@ _server = _options(
 _revision = _options(
     click.option("--revision", metavar="5..9", help="Of the protocol, default 9. [BETS_REVISION]"),
     click.option(
-        "--idle-timeout", metavar="SECONDS", help="Silence that counts as a lost connection. [BETS_IDLE_TIMEOUT]"
+        "--idle-timeout",
+        metavar="SECONDS",
+        help="Silence that counts as a lost connection, default 60. [BETS_IDLE_TIMEOUT]",
     ),
 )
 _which_upload = _options(
@@ -125,14 +129,16 @@ def bet(**options: Any) -> None:
 @cli.command()
 @_server
 @_revision
-@click.option("--yes", is_flag=True, default=None, help="The agency has sent everything; do not ask back. [BETS_YES]")
+@click.option(
+    "--yes", is_flag=True, default=None, help="The agency has sent everything; do not ask for confirmation. [BETS_YES]"
+)
 def winners(**options: Any) -> None:
-    """Ask again for an agency's winners.
+    """Ask for an agency's winners; before the draw this says that the agency has sent everything.
 
-    Asking before the draw means: this agency has sent everything. It is sealed, and later bets of it are refused, also
-    where it has sent none. So on a terminal this command asks back, unless --yes is given.
+    It is sealed then, and later bets of it are refused, also where it has sent none. So on a terminal this command asks
+    for confirmation, unless --yes is given.
 
-    There is no file and so no upload in this, so it is asked on revision 8 unless --revision says 7.
+    Without a file there is no upload, so it asks on revision 8, or on 7 where --revision says so.
     """
     from bets_client.commands import winners as command
 

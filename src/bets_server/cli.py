@@ -251,7 +251,7 @@ def uploads(**options: Any) -> int:
 @_store_options
 @_format_option
 def void(**options: Any) -> int:
-    """Have the bets of an upload count no more: one without a name or without an end, before the draw.
+    """Take the bets of an upload out of the draw, before it takes place: an anonymous or an unfinished upload.
 
     They stay in the store as evidence. If its agency had finished, it has to do so again.
     """

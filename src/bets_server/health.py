@@ -23,8 +23,8 @@ _LINE_BEGINS = b"z"
 _LEAST_S = 1.0
 _SHORTEST_S = 0.001
 _TIMES = 10
-"""How much longer than the refusal took it must not come where it cannot be one; a second at least, since the machine may
-be busy."""
+"""How much longer than the refusal took it must not come where it cannot be one; a second at least, since the machine
+may be busy."""
 
 
 def is_health_check(data: bytes) -> bool:

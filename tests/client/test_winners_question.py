@@ -1,4 +1,4 @@
-"""`bets-client winners` at a terminal: it says what asking means, and asks back before it connects."""
+"""`bets-client winners` at a terminal: it says what asking means, and asks for confirmation before it connects."""
 
 from __future__ import annotations
 

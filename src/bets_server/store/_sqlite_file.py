@@ -19,7 +19,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -182,14 +182,23 @@ class BookFile(Book):
         self._checkpoint()
 
     def _checkpoint(self) -> None:
+        self._step(log.name_next_state)
         try:
-            log.name_next_state(self.connection)
-            log.copy_into_main_file(self.connection)
-            self._is_tied = False  # until step 3 is done as well
-            log.follow_state(self.connection)
+            self._step(log.copy_into_main_file)
+        except StoreFull:
+            # The log goes on. With step 3 in it, whoever copies all of it later makes the main file whole.
+            with contextlib.suppress(StoreFull):
+                self._step(log.follow_state)
+            raise
+        self._is_tied = False  # until step 3 is done as well
+        self._step(log.follow_state)
+        self._is_tied = True
+
+    def _step(self, step: Callable[[sqlite3.Connection], None]) -> None:
+        try:
+            step(self.connection)
         except sqlite3.Error as error:
             raise self._decided(error) from error
-        self._is_tied = True
 
     def require_in_place(self) -> None:
         """Make sure that the names lead to the files that are open; see `Book.require_in_place`."""

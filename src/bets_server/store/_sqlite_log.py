@@ -14,7 +14,9 @@ A checkpoint of ours is: (1) commit a new name in `main_file`; (2) have SQLite c
 that is written after opening the book is the row as well. Hence:
 
 1. The two names differ in the main file by itself: it is only whole with its log. They become equal there when all of
-   the log was copied, by whichever program. So a main file without its log is told from one that was closed.
+   the log was copied, by whichever program. So a main file without its log is told from one that was closed. (Where a
+   program dies between steps 1 and 3, and another one copies its log, they stay different: such a book is refused
+   although nothing is missing. Nothing in it tells it from a copy of the main file that was made at that moment.)
 2. A log begins with the row, or has it further on (between steps 1 and 3), with the name that the main file has. A log
    without that name belongs to another file, or to another state of this one.
 

@@ -422,6 +422,40 @@ def test_a_read_only_file_system_can_be_read(tmp_path: Path) -> None:
             pass  # the second time it was closed in good order
 
 
+NO_ROOM_FOR_A_CHECKPOINT = """
+import os, resource, signal, sys
+from bets_server.store import open_store
+from bets_server.store import _sqlite_file
+from bets_server.store.conformance import sample_batch
+_sqlite_file._PAGES_BEFORE_CHECKPOINT = 20
+store = open_store(f"sqlite:///{sys.argv[1]}")
+size = os.path.getsize(sys.argv[1])
+rows = 0
+while os.path.getsize(sys.argv[1]) == size:  # until the main file has to grow
+    store.append([sample_batch(range(rows, rows + 200))])
+    rows += 200
+resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1]), -1))
+for _ in range(60):
+    store.append([sample_batch(range(rows, rows + 200))])
+    rows += 200
+print(rows, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_checkpoints_that_find_no_room_leave_a_book_that_others_can_recover(tmp_path: Path) -> None:
+    """The log takes what the main file has no room for; the sqlite3 shell makes one whole file of both."""
+    path = tmp_path / "bets.db"
+    command = [sys.executable, "-c", NO_ROOM_FOR_A_CHECKPOINT, str(path)]
+    done = subprocess.run(command, cwd=PROJECT, timeout=DEADLINE_S, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+    with sqlite3.connect(path) as shell:
+        shell.execute("SELECT count(*) FROM batch").fetchall()
+    shell.close()
+    assert list(tmp_path.iterdir()) == [path]
+    assert stored(path, readonly=True) == rows_of(*range(int(done.stdout)))
+
+
 def test_a_draw_goes_over_checkpoints(tmp_path: Path) -> None:
     """Checkpoints of our own, in any number, lose nothing of what lies before and behind them."""
     path = tmp_path / "bets.db"
