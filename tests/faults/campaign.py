@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.faults import kinds_client, kinds_disk, kinds_files, kinds_network, kinds_server, power_loss
+from tests.faults import kinds_client, kinds_disk, kinds_files, kinds_legacy, kinds_network, kinds_server, power_loss
 from tests.faults.kinds import Kind, Outcome, run_seed
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -63,6 +63,7 @@ KINDS = {
         *kinds_network.KINDS,
         *kinds_disk.KINDS,
         *kinds_files.KINDS,
+        *kinds_legacy.KINDS,
     )
 }
 
