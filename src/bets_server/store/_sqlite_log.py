@@ -105,16 +105,17 @@ def require_whole(path: Path) -> None:
         return
     if journal in with_content and main_file != bytes(_NAME_BYTES):
         raise StorageError(f"{journal}: does not belong to {path.name}, which has no such journal: move it away")
-    if log not in with_content or (pages := _pages_in(log, root)) is None:
-        if main_file != log_follows:
-            raise StorageError(
-                f"{path}: is not whole without {log.name}, which is missing or empty: put that file back, or use a"
-                " copy that was made of both or while no server ran"
-            )
-    elif not any(main_file in page for page in pages):
+    counts, pages = _rows_in(log, root) if log in with_content else (False, [])
+    belongs = any(main_file in page for page in pages)
+    if counts and not belongs:
         raise StorageError(
             f"{log}: does not belong to this state of {path.name}: put the {path.name} back that it belongs to, or, if"
             f" {path.name} is a copy that was made while no server ran, move {log.name} away"
+        )
+    if main_file != log_follows and not belongs:
+        raise StorageError(
+            f"{path}: is not whole without {log.name}, which is missing or empty: put that file back, or use a"
+            " copy that was made of both or while no server ran"
         )
 
 
@@ -201,37 +202,43 @@ def _row_in(path: Path) -> tuple[int, bytes, bytes] | None:
     return None
 
 
-def _pages_in(log: Path, root: int) -> list[bytes] | None:
-    """What the log holds of the row, the oldest first; None: SQLite finds nothing in the log that counts.
+def _rows_in(log: Path, root: int) -> tuple[bool, list[bytes]]:
+    """Whether SQLite finds anything in the log that counts, and what the log holds of the row.
 
     Whether it does, the header and the first frame show. The checksums of later frames are not looked at: they hold
     the row in one case only, and that they count the main file shows.
+
+    Where nothing counts, the log may have been cut off as it was begun anew, which SQLite does once all of it was
+    copied. The frames of before are still there then, but for the first one; their first salt is that of the header or
+    one less, as the new header was written or not.
     """
     with disk_errors(log, "read"), log.open("rb") as file:
         header = file.read(_LOG_HEADER.size)
         if len(header) < _LOG_HEADER.size:
-            return None
+            return False, []
         magic, _, page_bytes, _, *salt_and_sum = _LOG_HEADER.unpack(header)
         order = _MAGICS.get(magic)
         if order is None or page_bytes > 65_536:
-            return None
+            return False, []
         salts, total = salt_and_sum[:2], _summed(header[:24], (0, 0), order)
         if total != tuple(salt_and_sum[2:]):
-            return None
-        pages: list[bytes] = []
-        is_first = True
+            return False, []
+        counts: bool | None = None
+        rows: list[bytes] = []
         while len(head := file.read(_FRAME_HEADER.size)) == _FRAME_HEADER.size:
             number, _, *rest = _FRAME_HEADER.unpack(head)
             page = file.read(page_bytes)
-            if rest[:2] != salts or len(page) < page_bytes:
-                break  # of an earlier log, over which this one is written, or the end of what was written
-            if is_first and _summed(page, _summed(head[:8], total, order), order) != tuple(rest[2:]):
+            if len(page) < page_bytes:
                 break
-            is_first = False
-            if number == root:
+            same_log = rest[:2] == salts
+            if counts is None:
+                counts = same_log and _summed(page, _summed(head[:8], total, order), order) == tuple(rest[2:])
+            if counts and not same_log:
+                break  # of an earlier log, over which this one is written
+            if number == root and (counts or rest[0] in (salts[0], (salts[0] - 1) & 0xFFFF_FFFF)):
                 start = int.from_bytes(page[_FIRST_CELL_AT], "big")
-                pages.append(page[start : start + _CELL_BYTES])
-        return None if is_first else pages
+                rows.append(page[start : start + _CELL_BYTES])
+        return bool(counts), rows
 
 
 def _summed(data: bytes, total: tuple[int, int], order: str) -> tuple[int, int]:

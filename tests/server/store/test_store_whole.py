@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import StorageError
-from bets_server.store import BetStore, Verdict, open_store
+from bets_server.store import BetStore, Verdict, _sqlite_log, open_store
 from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch, winning
 from tests.server.store.test_store_no_room import may_mount
 
@@ -420,6 +421,45 @@ def test_a_read_only_file_system_can_be_read(tmp_path: Path) -> None:
         assert (done.stdout, done.stderr) == ("{1: 2}\n", "")
         with open_store(f"sqlite:///{folder}/bets.db", create=False):
             pass  # the second time it was closed in good order
+
+
+# As `KILLED`, and is killed when the main file has all of the log, right before the log is begun anew.
+KILLED_IN_A_CHECKPOINT = """
+import os, signal, sys
+from bets_server.store import open_store
+from bets_server.store import _sqlite_file, _sqlite_log
+from bets_server.store.conformance import sample_batch
+_sqlite_file._PAGES_BEFORE_CHECKPOINT = 100
+store = open_store(f"sqlite:///{sys.argv[1]}")
+_sqlite_log.follow_state = lambda connection: os.kill(os.getpid(), signal.SIGKILL)
+for row in range(1000):
+    print(row, flush=True)
+    store.append([sample_batch([row])])
+"""
+
+
+@pytest.mark.parametrize("frame", ["old", "torn", "gone"])
+@pytest.mark.parametrize("header", ["old", "new"])
+def test_a_log_that_is_begun_anew_may_be_cut_off(tmp_path: Path, header: str, frame: str) -> None:
+    """By a kill or a power cut between its header and its first frame: nothing in it counts, and nothing is missing."""
+    path, log = tmp_path / "bets.db", tmp_path / "bets.db-wal"
+    command = [sys.executable, "-c", KILLED_IN_A_CHECKPOINT, str(path)]
+    done = subprocess.run(command, cwd=PROJECT, timeout=DEADLINE_S, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+    main, data = path.read_bytes(), bytearray(log.read_bytes())
+    if header == "new":
+        magic, version, page_bytes, sequence, salt, *_ = struct.unpack(">8I", data[:32])
+        begun = struct.pack(">6I", magic, version, page_bytes, sequence + 1, (salt + 1) & 0xFFFF_FFFF, 12345)
+        order = "<" if magic == 0x377F0682 else ">"
+        data[:32] = begun + struct.pack(">2I", *_sqlite_log._summed(begun, (0, 0), order))
+    if frame == "torn":
+        data[32:544] = bytes(512)
+    elif frame == "gone":
+        data[32 : 32 + 24 + 4096] = bytes(24 + 4096)
+    log.write_bytes(data)
+    assert stored(path, readonly=True) == rows_of(*range(int(done.stdout.split()[-1]) + 1))
+    path.write_bytes(main)
+    assert stored(path) == rows_of(*range(int(done.stdout.split()[-1]) + 1))
 
 
 NO_ROOM_FOR_A_CHECKPOINT = """
