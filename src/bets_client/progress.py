@@ -57,6 +57,10 @@ class Progress:
         """The work is now to wait, for what `title` says."""
         self.start(title, 0)
 
+    def retitle(self, title: str) -> None:
+        """From now on `title` says what the work is; it has not begun anew."""
+        self._title = one_line(title)
+
     def tick(self) -> None:
         """Show how far it is, if that is due; to be called now and then."""
         if not self._running:

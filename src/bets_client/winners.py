@@ -165,7 +165,7 @@ class WinnersDesk:
         self._patience.renew()
         waiting = self._waiting()
         if waiting:
-            self._job.progress.waiting(f"{_named(waiting)} {'wait' if len(waiting) > 1 else 'waits'} for the draw")
+            self._job.progress.waiting(self._what_for(waiting))
         while waiting:
             for asking in waiting:
                 if asking.link is None and asking.retry_at <= now() and not self._patience.over:
@@ -173,6 +173,7 @@ class WinnersDesk:
             self._wait(waiting)
             for asking in waiting:
                 self._advance(asking)
+            self._job.progress.retitle(self._what_for(waiting))
             self._job.progress.tick()
             waiting = self._waiting()
             if waiting and self._patience.over:
@@ -181,6 +182,12 @@ class WinnersDesk:
 
     def _waiting(self) -> list[_Asking]:
         return [asking for asking in self._asking if asking.talk.winners is None]
+
+    def _what_for(self, waiting: list[_Asking]) -> str:
+        """What a user is told meanwhile: nobody waits for a draw without a connection to a server."""
+        if all(asking.link is None for asking in waiting):
+            return f"{_named(waiting)}: no connection to {self._job.settings.server}, trying again"
+        return f"{_named(waiting)} {'wait' if len(waiting) > 1 else 'waits'} for the draw"
 
     def _connect(self, asking: _Asking) -> None:
         try:

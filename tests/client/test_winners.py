@@ -110,6 +110,16 @@ def test_who_waits_is_named(agencies: list[int], title: str, error: str) -> None
         assert job.progress._title == title
 
 
+def test_without_a_connection_nobody_waits_for_the_draw() -> None:
+    """What is shown meanwhile says that there is no server, and not that it has been asked."""
+    with unused_port() as port, working(load_settings({"server": f"127.0.0.1:{port}", "retry_for": "0.3"}, {})) as job:
+        desk = WinnersDesk(job)
+        desk.ask(3, None)
+        with pytest.raises(Unreachable):
+            desk.collect()
+        assert job.progress._title == f"agency 3: no connection to {job.settings.server}, trying again"
+
+
 def test_what_is_known_at_the_deadline_is_kept() -> None:
     def answers(peer: Peer) -> None:
         assert peer.winners_request() == 1
