@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bets_client.errors import BadInput, BadRow
 from bets_client.source import MAX_LINE_BYTES, Source, agency_in_name, resolve_agency
 from bets_protocol import Bet, ConfigError
-from tests.e2e.processes import DEADLINE_S, PROGRAMS, clean_environment
+from tests.e2e.processes import DEADLINE_S, PROGRAMS, unmeasured_environment
 
 GOOD = "Santiago Lionel,Lorca,30904465,1999-03-17,7574"
 GOOD_BET = Bet(
@@ -246,7 +246,7 @@ def test_a_copy_that_cannot_be_written_is_told_from_what_it_copies(
         ["sh", "-c", f'ulimit -f {blocks}; cat | "$@"', "sh", PROGRAMS / "bets-client", *command.split(), pipe],
         input=f"{GOOD}\n".encode() * 5_000,
         cwd=tmp_path,
-        env=clean_environment(PYTHONDONTWRITEBYTECODE="1"),
+        env=unmeasured_environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         timeout=DEADLINE_S,
         check=False,

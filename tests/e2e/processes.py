@@ -39,6 +39,11 @@ def clean_environment(**ours: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not _OURS.match(name)} | ours
 
 
+def unmeasured_environment(**ours: str) -> dict[str, str]:
+    """Likewise, without what has coverage measure a process: one that may write little cannot say what it has found."""
+    return {name: value for name, value in clean_environment(**ours).items() if not name.startswith("COVERAGE_")}
+
+
 def wait_until(holds: Callable[[], object], what: str, within_s: float = DEADLINE_S) -> None:
     """Waits for a condition."""
     deadline = time.monotonic() + within_s

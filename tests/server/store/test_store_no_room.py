@@ -11,6 +11,7 @@ import pytest
 
 from bets_server.store import open_store
 from bets_server.store.conformance import documents, sample_batch
+from tests.e2e.processes import unmeasured_environment
 from tests.server.store.appender import group_bets
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -121,7 +122,15 @@ def test_a_book_is_opened_where_nothing_may_grow(tmp_path: Path) -> None:
         store.append([sample_batch([1], agency=1)])
     for limit in (4096, 0):
         command = [sys.executable, "-c", OPENING, url, str(limit)]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        done = subprocess.run(
+            command,
+            cwd=PROJECT,
+            env=unmeasured_environment(),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
         assert (done.stderr, done.stdout.splitlines()) == ("", ["{1: 1}", "full"])
     with open_store(url) as store:
         assert store.state().bets_by_agency == {1: 1}

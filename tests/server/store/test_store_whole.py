@@ -21,6 +21,7 @@ import pytest
 from bets_protocol import StorageError
 from bets_server.store import BetStore, Verdict, _sqlite_log, open_store
 from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch, winning
+from tests.e2e.processes import unmeasured_environment
 from tests.server.store.test_store_no_room import may_mount
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -208,7 +209,15 @@ def test_no_file_stays_behind_a_start_that_fails(tmp_path: Path) -> None:
         "try:\n    open_store(sys.argv[1])\nexcept StorageError as error:\n    print(error)\n"
     )
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/bets.db"]
-    done = subprocess.run(command, cwd=PROJECT, timeout=DEADLINE_S, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=unmeasured_environment(),
+        timeout=DEADLINE_S,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert (done.stdout, done.stderr) == (
         f"{tmp_path}/bets.db: there is no room: files may have 2048 bytes at most (ulimit -f)\n",
         "",
