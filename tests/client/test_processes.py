@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
+from tests.e2e.processes import unmeasured_environment
 from tests.log_reader import read_answers
 
 CLIENT = (sys.executable, "-m", "bets_client")
@@ -303,11 +304,6 @@ def test_a_terminal_shows_a_bar_on_standard_error_alone(file: str) -> None:
     assert out.splitlines()[-1] == b"30904465"
 
 
-def unmeasured() -> dict[str, str]:
-    """The environment without what would measure the coverage of a process, and so load and slow it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-
-
 def test_help_loads_neither_construct_nor_yaml_nor_ssl_nor_sockets() -> None:
     program = (
         "import sys\n"
@@ -318,7 +314,7 @@ def test_help_loads_neither_construct_nor_yaml_nor_ssl_nor_sockets() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "construct", "yaml", "ssl", "socket", "bets_client.uploader"],
-        env=unmeasured(),
+        env=unmeasured_environment(),
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

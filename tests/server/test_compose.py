@@ -21,6 +21,7 @@ from bets_protocol.programs.settings import Setting
 from bets_server import compose
 from bets_server import config as server_config
 from bets_server.compose import MAX_CLIENTS, compose_file, run
+from tests.e2e.processes import unmeasured_environment
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 SCHEMA = PROJECT / "tests" / "containers" / "compose-spec.json"
@@ -281,8 +282,7 @@ def test_a_bare_python_writes_the_same_file(project: Path) -> None:
     out = project / "out.yaml"
     done = subprocess.run(
         [sys.executable, "-S", "-I", module, str(out), "2"],
-        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-        | {"BETS_DRAW": "7"},
+        env=unmeasured_environment(BETS_DRAW="7"),
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
