@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from bets_protocol.transports import TlsFiles, TlsTransport
 
 DAY = datetime.timedelta(days=1)
+HOUR = datetime.timedelta(hours=1)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -46,14 +47,15 @@ class Authority:
         name: str,
         *identities: str,
         purposes: Sequence[str] = ("server", "client"),
-        starts: datetime.timedelta = 0 * DAY,
+        starts: datetime.timedelta = -HOUR,
         ends: datetime.timedelta = 60 * DAY,
     ) -> TlsFiles:
         """A certificate.
 
         Args:
             identities: host names, addresses, and URIs (whatever begins with ``urn:``).
-            starts: from when it is valid, counted from now.
+            starts: from when it is valid, counted from now; not from now on, since OpenSSL reads a coarser clock, some
+                milliseconds behind the one that is read here, for which the next second may not have begun.
             ends: until when.
         """
         key = ec.generate_private_key(ec.SECP256R1())
