@@ -251,17 +251,23 @@ def balancer(url: str, header: bytes) -> Iterator[str]:
     def pass_on(client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", port)) as server:
             server.sendall(header)
+            ways = {client: server, server: client}
             with selectors.DefaultSelector() as selector:
-                selector.register(client, selectors.EVENT_READ, server)
-                selector.register(server, selectors.EVENT_READ, client)
-                while not ended.is_set():
+                for one, way in ways.items():
+                    selector.register(one, selectors.EVENT_READ, way)
+                while selector.get_map() and not ended.is_set():
                     for key, _ in selector.select(0.05):
-                        assert isinstance(key.fileobj, socket.socket)
+                        side, other = key.fileobj, key.data
+                        assert isinstance(side, socket.socket)
                         with contextlib.suppress(ConnectionError):
-                            if data := key.fileobj.recv(4096):
-                                key.data.sendall(data)
+                            if data := side.recv(4096):
+                                other.sendall(data)
                                 continue
-                        return
+                        # One direction has ended. The other goes on: closing now, with bytes unread, would reset the
+                        # connection, and the answer that was just passed on would be lost.
+                        selector.unregister(side)
+                        with contextlib.suppress(OSError):
+                            other.shutdown(socket.SHUT_WR)
 
     def listens() -> None:
         while not ended.is_set():
