@@ -11,8 +11,8 @@ import os
 from setuptools import Extension, setup
 
 NATIVE = Extension(
-    "bets_protocol._native",
-    ["src/bets_protocol/_native.c"],
+    "bets_protocol.generated._native",
+    ["src/bets_protocol/generated/_native.c"],
     extra_compile_args=[] if os.name == "nt" else ["-O3", "-fno-strict-aliasing"],
     optional=True,
 )

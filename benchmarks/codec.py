@@ -22,8 +22,8 @@ from benchmarks.measure import Contender, Measurement, machine, measure, version
 from benchmarks.peers.messages import protobuf_class
 from benchmarks.report import Row, markdown_table, write_bars
 from bets_protocol import Bet, BetBatch, batches
-from bets_protocol import _generated_codec as pure
-from bets_protocol._implementation import native_module
+from bets_protocol.codec.backend import native_module
+from bets_protocol.generated import codec as pure
 from bets_protocol.schema import BET_BATCH
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from bets_protocol import Bet, BetBatch
-from bets_protocol._rules import CalendarDate, printable_name
+from bets_protocol.layout.rules import CalendarDate, printable_name
 from bets_protocol.schema import BET_BATCH
 
 FIELDS = tuple(field.name for field in attrs.fields(Bet))

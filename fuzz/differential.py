@@ -19,8 +19,8 @@ import construct as c
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from bets_protocol import BetsError, DecodeError, InvalidValue
-from bets_protocol import _generated_codec as pure
-from bets_protocol._implementation import codec_info, native_module
+from bets_protocol.codec.backend import codec_info, native_module
+from bets_protocol.generated import codec as pure
 from bets_protocol.schema import FRAMES as FRAMES
 from bets_protocol.schema import FrameSchema
 from bets_protocol.testing.strategies import messages

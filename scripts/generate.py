@@ -1,7 +1,7 @@
 """Writes what is made from the schema (modules, C source, tables of the docs), or with --check says what is stale.
 
 The package itself imports what is written here, so a broken output could not be mended by importing it: the compiler
-is imported beside the package's `__init__`, from a bare package of the same name.
+is imported beside the `__init__` of the package and of its connections, from bare packages of the same names.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ PROTOCOL_PAGE = ROOT / "docs" / "protocol.md"
 
 def main(arguments: list[str]) -> int:
     """Writes or compares; returns the exit code."""
-    bare = types.ModuleType("bets_protocol")
-    bare.__path__ = [str(PACKAGE)]
-    sys.modules["bets_protocol"] = bare
+    for name, folder in {"bets_protocol": PACKAGE, "bets_protocol.connection": PACKAGE / "connection"}.items():
+        bare = types.ModuleType(name)
+        bare.__path__ = [str(folder)]
+        sys.modules[name] = bare
     from bets_protocol.compiler import _module as module  # only now: see above
     from bets_protocol.compiler import _turns_page as turns_page
 
     outputs = {
-        PACKAGE / "_generated_layouts.py": module.emit_layouts_module(),
-        PACKAGE / "_generated_values.py": module.emit_values_module(),
-        PACKAGE / "_generated_codec.py": module.emit_codec_module(),
-        PACKAGE / "_native.c": module.emit_native_module(),
+        PACKAGE / "generated" / "layouts.py": module.emit_layouts_module(),
+        PACKAGE / "generated" / "values.py": module.emit_values_module(),
+        PACKAGE / "generated" / "codec.py": module.emit_codec_module(),
+        PACKAGE / "generated" / "_native.c": module.emit_native_module(),
         PROTOCOL_PAGE: module.fill_protocol_page(PROTOCOL_PAGE.read_text(encoding="utf-8")),
         PROTOCOL_PAGE.with_name("turns.svg"): turns_page.diagram(),
     }

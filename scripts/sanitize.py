@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "src" / "bets_protocol" / "_native.c"
+SOURCE = ROOT / "src" / "bets_protocol" / "generated" / "_native.c"
 CORPUS = ROOT / "fuzz" / "corpus"
 COMPILER = os.environ.get("CC", "gcc")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
@@ -56,17 +56,18 @@ def write_frames(path: Path, count: int) -> None:
 
 def replay(extension: Path, frames: Path) -> None:
     """Every function of `extension` on every frame of the file; errors are what is expected of bad ones."""
-    loader = importlib.machinery.ExtensionFileLoader("bets_protocol._native", str(extension))
-    spec = importlib.util.spec_from_file_location("bets_protocol._native", extension, loader=loader)
+    loader = importlib.machinery.ExtensionFileLoader("bets_protocol.generated._native", str(extension))
+    spec = importlib.util.spec_from_file_location("bets_protocol.generated._native", extension, loader=loader)
     if spec is None:
         raise RuntimeError(f"{extension} cannot be loaded")
     # Before the package looks for its own.
-    sys.modules["bets_protocol._native"] = module = importlib.util.module_from_spec(spec)
+    sys.modules["bets_protocol.generated._native"] = module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
-    from bets_protocol import BetsError, _implementation
+    from bets_protocol import BetsError
+    from bets_protocol.codec import backend
 
-    if _implementation.native_module() is not module:
-        raise RuntimeError(f"the extension under test does not run: {_implementation.codec_info()}")
+    if backend.native_module() is not module:
+        raise RuntimeError(f"the extension under test does not run: {backend.codec_info()}")
     count = refused = 0
     for line in frames.read_text("ascii").splitlines():
         name, _, digits = line.partition(" ")

@@ -6,7 +6,7 @@ import random
 
 from hypothesis import strategies as st
 
-from bets_protocol._codec import CODECS
+from bets_protocol.codec import CODECS
 from bets_protocol.testing.pair import Cut, at_places, at_random, byte_by_byte, whole
 from bets_protocol.testing.strategies import any_message, bets, damaged, messages, values
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol import _version
+from bets_protocol import version
 
 PROJECT = Path(__file__).resolve().parent.parent
 PROGRAMS = {"bets-server": "bets_server.__main__", "bets-client": "bets_client.__main__"}
@@ -60,7 +60,7 @@ def test_package_is_marked_as_typed(package: str) -> None:
 
 def test_version_is_written_once() -> None:
     """The installed metadata gives the version that stands in the source."""
-    assert importlib.metadata.version("bets-protocol") == _version.__version__
+    assert importlib.metadata.version("bets-protocol") == version.__version__
 
 
 def test_commands_are_installed() -> None:

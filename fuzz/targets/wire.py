@@ -33,11 +33,11 @@ from bets_protocol import (
     encode_bets,
     survey_lots,
 )
-from bets_protocol import _generated_codec as pure
-from bets_protocol import _generated_layouts as layouts
-from bets_protocol._codec import CODECS
-from bets_protocol._explain import explain_bytes
-from bets_protocol._lots import header_size, split_lots
+from bets_protocol.codec import CODECS
+from bets_protocol.encoded import header_size, split_lots
+from bets_protocol.generated import codec as pure
+from bets_protocol.generated import layouts
+from bets_protocol.layout.diagnose import explain_bytes
 from bets_protocol.schema import FRAMES
 from bets_protocol.testing.pair import at_random, byte_by_byte, whole
 from fuzz.differential import Trio

@@ -7,12 +7,15 @@ the sockets. All that is raised on purpose is a `BetsError`.
 
 from __future__ import annotations
 
-from bets_protocol import _limits as limits
-from bets_protocol._batching import batches
-from bets_protocol._client_connection import ClientConnection
-from bets_protocol._codec import decode, encode
-from bets_protocol._connection import CLOSED, NEED_DATA, InvalidFrame, ServerConnection
-from bets_protocol._errors import (
+from bets_protocol import limits
+from bets_protocol.batching import batches
+from bets_protocol.codec import decode, encode
+from bets_protocol.codec.backend import CodecInfo, codec_info
+from bets_protocol.connection.client import ClientConnection
+from bets_protocol.connection.server import CLOSED, NEED_DATA, InvalidFrame, ServerConnection
+from bets_protocol.connection.turns import CLIENT_REVISIONS, SERVER_REVISIONS
+from bets_protocol.encoded import decode_bets, documents_with_number, encode_bets, survey_lots
+from bets_protocol.errors import (
     BetsError,
     ConfigError,
     ConnectError,
@@ -33,9 +36,7 @@ from bets_protocol._errors import (
     TruncatedFrame,
     WriteError,
 )
-from bets_protocol._implementation import CodecInfo, codec_info
-from bets_protocol._lots import decode_bets, documents_with_number, encode_bets, survey_lots
-from bets_protocol._messages import (
+from bets_protocol.messages import (
     Ack,
     Bet,
     BetBatch,
@@ -48,8 +49,7 @@ from bets_protocol._messages import (
     Winners,
     WinnersRequest,
 )
-from bets_protocol._turns import CLIENT_REVISIONS, SERVER_REVISIONS
-from bets_protocol._version import __version__
+from bets_protocol.version import __version__
 
 __all__ = [
     "CLIENT_REVISIONS",

@@ -5,8 +5,8 @@ of the message classes and the strategies of the tests are derived from what sta
 construct, so programs do not: they run what `nox -s generate` made of it.
 
 Rules of this page: big-endian spelled in the type; counted arrays only; every body ends with `Terminated`, since
-construct is lenient about what follows; no lambdas; a value rule is a `Ruled` with a rule of `bets_protocol._rules`.
-Field names are the attribute names of the message classes.
+construct is lenient about what follows; no lambdas; a value rule is a `Ruled` with a rule of
+`bets_protocol.layout.rules`. Field names are the attribute names of the message classes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any, Final
 import attrs
 import construct as c
 
-from bets_protocol import _limits as limits
-from bets_protocol._errors import RejectCode
-from bets_protocol._rules import CalendarDate, IntRange, Rule, digits, printable_name
+from bets_protocol import limits
+from bets_protocol.errors import RejectCode
+from bets_protocol.layout.rules import CalendarDate, IntRange, Rule, digits, printable_name
 
 
 class Ruled(c.Validator):  # type: ignore[misc]  # construct has no types

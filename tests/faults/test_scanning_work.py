@@ -7,8 +7,9 @@ from collections.abc import Generator
 import attrs
 import pytest
 
-from bets_protocol import BetBatch, ServerConnection, _connection
-from bets_protocol._codec import CODECS
+from bets_protocol import BetBatch, ServerConnection
+from bets_protocol.codec import CODECS
+from bets_protocol.connection import server as server_connection
 from tests.server.raw_bytes import batch, bet
 
 FRAME = batch(*[bet()] * 100)
@@ -32,7 +33,7 @@ def test_a_dripping_frame_is_scanned_once(monkeypatch: pytest.MonkeyPatch) -> No
             yield needed
 
     connection = ServerConnection()
-    monkeypatch.setitem(_connection._DISPATCH[connection.revision], FRAME[0], attrs.evolve(real, scan=scan))
+    monkeypatch.setitem(server_connection._DISPATCH[connection.revision], FRAME[0], attrs.evolve(real, scan=scan))
     for byte in FRAME:
         connection.receive_data(bytes([byte]))
         event = connection.next_event()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from bets_protocol import _generated_codec as pure
-from bets_protocol._codec import CODECS, Codec
+from bets_protocol.codec import CODECS, Codec
+from bets_protocol.generated import codec as pure
 
 PURE: dict[str, Codec] = {
     name: attrs.evolve(

@@ -15,11 +15,13 @@ import attrs
 import construct as c
 from hypothesis import strategies as st
 
-from bets_protocol import DecodeError, FrameTooLarge, _ir, _rules, _runtime
-from bets_protocol import _ir as ir
-from bets_protocol._explain_value import explain_record
-from bets_protocol._rules import CalendarDate, Characters, IntRange, digits, printable_name
+from bets_protocol import DecodeError, FrameTooLarge
 from bets_protocol.compiler import _module, _python
+from bets_protocol.generated import support
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout import rules
+from bets_protocol.layout.diagnose_value import explain_record
+from bets_protocol.layout.rules import CalendarDate, Characters, IntRange, digits, printable_name
 from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
 
 NASTY_NAMES = (
@@ -68,9 +70,9 @@ class Compiled:
         nodes = _module.read_frames([frame])
         self.layout = nodes["frame"]
         self.source = _module.emit_layouts(nodes) + _python.emit_values(nodes) + _python.emit_codec(nodes)
-        layouts = _namespace(_ir, _rules)
+        layouts = _namespace(ir, rules)
         exec(_module.emit_layouts(nodes), layouts)
-        self._names = _namespace(_runtime) | layouts | {"layouts": types.SimpleNamespace(**layouts)}
+        self._names = _namespace(support) | layouts | {"layouts": types.SimpleNamespace(**layouts)}
         self._names |= {"DecodeError": DecodeError, "FrameTooLarge": FrameTooLarge}
         exec("from __future__ import annotations\n" + _python.emit_values(nodes), self._names)
         self.classes: dict[str, type] = {}

@@ -26,7 +26,7 @@ from bets_protocol import (
     encode,
     limits,
 )
-from bets_protocol._codec import CODECS, Codec, codec_for
+from bets_protocol.codec import CODECS, Codec, codec_for
 from tests.effort import examples
 from tests.protocol.codecs import CODEC_CASES, EVERY, PURE
 from tests.strategies import frames_or_damaged, messages

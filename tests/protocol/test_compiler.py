@@ -19,13 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bets_protocol import DecodeError, FrameTooLarge, InvalidMessage, InvalidValue, LocalProtocolError
-from bets_protocol import _ir as ir
-from bets_protocol._explain import explain_bytes
-from bets_protocol._rules import CalendarDate, Characters, IntRange, digits, printable_name
 from bets_protocol.compiler import UnsupportedConstruct
 from bets_protocol.compiler._module import emit_codec_module, emit_layouts_module, emit_values_module
 from bets_protocol.compiler._python import emit_codec, emit_values
 from bets_protocol.compiler._writing import emit_put
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.diagnose import explain_bytes
+from bets_protocol.layout.rules import CalendarDate, Characters, IntRange, digits, printable_name
 from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
 from bets_protocol.testing.strategies import values
 from tests.effort import examples

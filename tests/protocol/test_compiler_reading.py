@@ -9,10 +9,10 @@ from typing import Any
 import construct as c
 import pytest
 
-from bets_protocol import _ir as ir
-from bets_protocol._rules import CalendarDate, IntRange, digits, printable_name
 from bets_protocol.compiler import UnsupportedConstruct, compile_schema, read_construct
 from bets_protocol.compiler._module import read_frames
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.rules import CalendarDate, IntRange, digits, printable_name
 from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
 from tests.protocol.declarations import LONG, U8, U16, made
 

@@ -31,11 +31,11 @@ from bets_protocol import (
     TruncatedFrame,
     Winners,
     WinnersRequest,
-    _connection,
     encode,
 )
-from bets_protocol._codec import CODECS
-from bets_protocol._reader import FrameReader
+from bets_protocol.codec import CODECS
+from bets_protocol.connection import server as server_connection
+from bets_protocol.connection.framing import FrameReader
 from bets_protocol.testing.pair import ConnectionPair, Cut, byte_by_byte, server_events, whole
 from tests.effort import examples
 from tests.protocol.frames import ANA, batch, bet, sized_bet
@@ -464,9 +464,9 @@ def test_a_reader_between_two_frames_has_none() -> None:
 def test_two_frames_that_begin_alike_are_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server could not tell them apart, so the library would not come up."""
     twice = {"one": CODECS["bet_batch"], "other": CODECS["bet_batch"]}
-    monkeypatch.setattr(_connection, "CODECS", twice)
+    monkeypatch.setattr(server_connection, "CODECS", twice)
     with pytest.raises(TypeError, match="bet_batch and bet_batch both begin with byte 1"):
-        _connection._dispatch(8)
+        server_connection._dispatch(8)
 
 
 def test_a_pair_is_made_for_revisions_of_clients() -> None:

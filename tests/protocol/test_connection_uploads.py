@@ -33,7 +33,7 @@ from bets_protocol import (
     encode,
     encode_bets,
 )
-from bets_protocol._turns import ENDING_CODES, PLAIN_REPLIES, TURNS, UPLOAD_REPLIES, Phase, phase_after
+from bets_protocol.connection.turns import ENDING_CODES, PLAIN_REPLIES, TURNS, UPLOAD_REPLIES, Phase, phase_after
 from bets_protocol.testing.pair import ConnectionPair, byte_by_byte, client_events, server_events
 from tests.effort import examples
 from tests.protocol.frames import ANA, JOSE, batch, bet

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bets_protocol import DecodeError, FrameTooLarge, InvalidValue, RejectCode, RemoteProtocolError
-from bets_protocol import _generated_layouts as layouts
-from bets_protocol import _ir as ir
-from bets_protocol._codec import CODECS
-from bets_protocol._explain import explain_bytes
-from bets_protocol._rules import IntRange
+from bets_protocol.codec import CODECS
+from bets_protocol.generated import layouts
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.diagnose import explain_bytes
+from bets_protocol.layout.rules import IntRange
 from tests.effort import examples
 from tests.protocol.codecs import EVERY
 from tests.protocol.frames import BIRTHDATE, DOCUMENT, FIRST_NAME, LAST_NAME, NUMBER, batch, bet, sized_bet

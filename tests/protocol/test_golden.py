@@ -11,7 +11,7 @@ import pytest
 
 import bets_protocol
 from bets_protocol import DecodeError, InvalidValue, decode, encode
-from bets_protocol._codec import CODECS
+from bets_protocol.codec import CODECS
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bets_protocol import _ir as ir
-from bets_protocol._generated_layouts import BET_FRAME, FRAMES
-from bets_protocol._rules import IntRange, digits, printable_name
 from bets_protocol.compiler import read_construct
+from bets_protocol.generated.layouts import BET_FRAME, FRAMES
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.rules import IntRange, digits, printable_name
 from bets_protocol.schema import BETS
 
 U8, U16 = ir.Int(1), ir.Int(2)

@@ -30,13 +30,13 @@ from bets_protocol import (
     encode_bets,
     survey_lots,
 )
-from bets_protocol import _generated_layouts as layouts
-from bets_protocol import _ir as ir
-from bets_protocol import _lots as lots
-from bets_protocol._implementation import native_module
-from bets_protocol._lots import bet_count, header_size, split_lots
+from bets_protocol import encoded as lots
+from bets_protocol.codec.backend import native_module
 from bets_protocol.compiler._c_lots import LotsOf, emit_lots
 from bets_protocol.compiler._module import emit_native_module
+from bets_protocol.encoded import bet_count, header_size, split_lots
+from bets_protocol.generated import layouts
+from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import FRAMES
 from tests.effort import examples
 from tests.protocol.frames import ANA, JOSE, bet

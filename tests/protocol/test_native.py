@@ -11,15 +11,15 @@ import construct as c
 import pytest
 
 from bets_protocol import DecodeError, codec_info
-from bets_protocol._implementation import native_module
+from bets_protocol.codec.backend import native_module
 from bets_protocol.compiler import CompiledSchema, UnsupportedConstruct, compile_schema
 from fuzz import declared, differential
 
 FOREIGN = """
 import sys, types
-native = types.ModuleType("bets_protocol._native")
+native = types.ModuleType("bets_protocol.generated._native")
 native.DIGEST = "made from something else"
-sys.modules["bets_protocol._native"] = native
+sys.modules["bets_protocol.generated._native"] = native
 """
 
 
@@ -38,13 +38,14 @@ def in_new_process(code: str, **environment: str) -> str:
 
 def test_the_environment_forces_the_pure_codec() -> None:
     """With BETS_PURE no extension is loaded, built or not, and the reason says so."""
-    code = "import sys, bets_protocol as b; print(b.codec_info(), 'bets_protocol._native' in sys.modules)"
+    code = "import sys, bets_protocol as b; print(b.codec_info(), 'bets_protocol.generated._native' in sys.modules)"
     assert in_new_process(code, BETS_PURE="1") == "pure codec: BETS_PURE is set False"
 
 
 def test_without_an_extension_the_pure_codec_runs() -> None:
     """Where none was built, the library works all the same, and says why."""
-    code = "import sys; sys.modules['bets_protocol._native'] = None\nimport bets_protocol as b; print(b.codec_info())"
+    missing = "import sys; sys.modules['bets_protocol.generated._native'] = None"
+    code = f"{missing}\nimport bets_protocol as b; print(b.codec_info())"
     assert in_new_process(code, BETS_PURE="") == "pure codec: it was not built"
 
 

@@ -25,9 +25,9 @@ from bets_protocol import (
     encode_bets,
     survey_lots,
 )
-from bets_protocol._octets import flat, octets
-from bets_protocol._reader import FrameReader
+from bets_protocol.bytes_like import flat, octets
 from bets_protocol.compiler import compile_schema
+from bets_protocol.connection.framing import FrameReader
 from bets_protocol.testing import pair
 from tests.protocol.codecs import CODEC_CASES, EVERY
 

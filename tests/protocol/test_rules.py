@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_protocol._rules import CalendarDate, Characters, IntRange, Rule, digits, printable_name
+from bets_protocol.layout.rules import CalendarDate, Characters, IntRange, Rule, digits, printable_name
 
 VOWELS = Characters(label="small vowels", allowed=((0x61, 0x61), (0x65, 0x65), (0x69, 0x69)))
 NO_E = Characters(label="small letters without e", allowed=((0x61, 0x7A),), excluded=((0x65, 0x65),), min_bytes=2)

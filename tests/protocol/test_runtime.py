@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bets_protocol import Ack, LocalProtocolError
-from bets_protocol import _generated_layouts as layouts
-from bets_protocol import _runtime as runtime
+from bets_protocol.generated import layouts
+from bets_protocol.generated import support as runtime
 
 
 def test_dates_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

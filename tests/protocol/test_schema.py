@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bets_protocol import DecodeError, InvalidValue
-from bets_protocol import _ir as ir
-from bets_protocol._codec import CODECS, Codec
+from bets_protocol.codec import CODECS, Codec
+from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import BETS, FRAMES, U8, Bounded, FrameSchema, Line, Ruled, StrictEnum
 from tests.effort import examples
 from tests.protocol.codecs import EVERY

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from bets_protocol import _ir as ir
 from bets_protocol import encode
-from bets_protocol._codec import CODECS
-from bets_protocol._explain_value import encoded_size, explain_value
-from bets_protocol._rules import Characters, digits
+from bets_protocol.codec import CODECS
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.diagnose_value import encoded_size, explain_value
+from bets_protocol.layout.rules import Characters, digits
 from bets_protocol.testing.strategies import any_message, bets, damaged, messages, values
 from tests.effort import examples
 

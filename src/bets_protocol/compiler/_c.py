@@ -19,13 +19,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bets_protocol import _ir as ir
 from bets_protocol.compiler._c_lots import LotsOf, crc32_source, emit_lots, lots_methods
 from bets_protocol.compiler._c_reading import Checking, Decoding
 from bets_protocol.compiler._c_scanning import Scanning
 from bets_protocol.compiler._c_source import Texts, c_string
 from bets_protocol.compiler._c_writing import Encoding
 from bets_protocol.compiler._shape import records_by_name
+from bets_protocol.layout import nodes as ir
 
 RUNTIME: Final = Path(__file__).with_name("runtime.h")
 """What is the same for every layout; it becomes part of each module, so that a module is one file."""

@@ -13,8 +13,8 @@ from typing import Final
 
 import attrs
 
-from bets_protocol import _ir as ir
 from bets_protocol.compiler._c_source import WIDE_BYTES, read_int
+from bets_protocol.layout import nodes as ir
 
 _CRC32: Final = Path(__file__).with_name("crc32.h")
 """What surveys need beside the runtime."""

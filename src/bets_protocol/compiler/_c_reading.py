@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import attrs
 
-from bets_protocol import _ir as ir
 from bets_protocol.compiler._c_source import (
     FIXED,
     WIDE_BYTES,
@@ -24,6 +23,7 @@ from bets_protocol.compiler._c_source import (
     read_int,
     run_of_fixed,
 )
+from bets_protocol.layout import nodes as ir
 
 
 class Reading:

@@ -6,9 +6,9 @@ a place lives in its state.
 
 from __future__ import annotations
 
-from bets_protocol import _ir as ir
 from bets_protocol.compiler._c_source import WIDE_BYTES, Lines, c_string, read_int
 from bets_protocol.compiler._shape import looks_inside, switched_fields
+from bets_protocol.layout import nodes as ir
 
 
 class Scanning:

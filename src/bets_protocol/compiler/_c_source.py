@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bets_protocol import _ir as ir
-from bets_protocol._rules import CalendarDate, Characters
 from bets_protocol.compiler._shape import walk
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.rules import CalendarDate, Characters
 
 FIXED = ir.Int | ir.Float | ir.Enum | ir.Const
 WIDE_BYTES: Final = 8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from bets_protocol import _ir as ir
 from bets_protocol.compiler._c_reading import Checking
 from bets_protocol.compiler._c_source import FIXED, WIDE_BYTES, Lines, Texts, c_int, c_string, write_int
 from bets_protocol.compiler._shape import walk
+from bets_protocol.layout import nodes as ir
 
 _RESERVED_AT_ONCE: Final = 4096
 """Bytes of a part that is reserved whole: a bet is far below, a batch above."""

@@ -1,4 +1,4 @@
-"""Reads a construct declaration into the intermediate form of `bets_protocol._ir`.
+"""Reads a construct declaration into the intermediate form of `bets_protocol.layout.nodes`.
 
 Strategy: one function a construct class, chosen by exact type, so that a construct that only looks like a supported
 one is refused rather than misread. Anything else is refused with the construct and its path, when compiling and never
@@ -15,10 +15,10 @@ from typing import Any
 import attrs
 import construct as c
 
-from bets_protocol import _ir as ir
-from bets_protocol._errors import BetsError
-from bets_protocol._rules import CalendarDate, Characters, IntRange, is_whole_number
 from bets_protocol.compiler._source import GLOBAL_NAMES
+from bets_protocol.errors import BetsError
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.rules import CalendarDate, Characters, IntRange, is_whole_number
 from bets_protocol.schema import Bounded, Line, Ruled, StrictEnum
 
 _DATE_BYTES = len("YYYY-MM-DD")

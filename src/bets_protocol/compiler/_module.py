@@ -12,8 +12,6 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from bets_protocol import _ir as ir
-from bets_protocol._version import __version__
 from bets_protocol.compiler._c import emit_c_module
 from bets_protocol.compiler._c_lots import LotsOf
 from bets_protocol.compiler._construct import UnsupportedConstruct, read_construct
@@ -21,7 +19,9 @@ from bets_protocol.compiler._python import classes, emit_codec, emit_values
 from bets_protocol.compiler._shape import walk
 from bets_protocol.compiler._source import RUNTIME_NAMES, python_type, region_name, rule_name
 from bets_protocol.compiler._tables import fill_tables
+from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import FRAMES, FrameSchema
+from bets_protocol.version import __version__
 
 _HEADER = '''"""{title}
 
@@ -54,7 +54,7 @@ def read_frames(frames: Iterable[FrameSchema]) -> dict[str, ir.Node]:
 
 
 def emit_layouts_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """The source of `_generated_layouts`: one constant a frame, a table of them, and the rules, each once."""
+    """The source of `generated.layouts`: one constant a frame, a table of them, and the rules, each once."""
     frames = tuple(frames)
     nodes = read_frames(frames)
     body = emit_layouts(nodes)
@@ -67,8 +67,8 @@ def emit_layouts_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
         [
             _HEADER.format(title="The layouts of every frame, as data."),
             "from typing import Final\n\n",
-            _import("bets_protocol._ir", _IR_NAMES, body),
-            _import("bets_protocol._rules", ("CalendarDate", "Characters", "IntRange"), body),
+            _import("bets_protocol.layout.nodes", _IR_NAMES, body),
+            _import("bets_protocol.layout.rules", ("CalendarDate", "Characters", "IntRange"), body),
             "\n",
             body,
         ]
@@ -106,8 +106,8 @@ def emit_schema_module(name: str, layout: ir.Node) -> str:
     body = "\n\n".join([emit_values(nodes), *(_emit_class(record, name) for record in classes(nodes.values()))])
     body += "\n\n" + emit_codec(nodes)
     constants = "".join(f"{constant} = layouts.{constant}\n" for constant in _constants(body))
-    inner = _import("bets_protocol._ir", _IR_NAMES, layouts)
-    inner += _import("bets_protocol._rules", ("CalendarDate", "Characters", "IntRange"), layouts)
+    inner = _import("bets_protocol.layout.nodes", _IR_NAMES, layouts)
+    inner += _import("bets_protocol.layout.rules", ("CalendarDate", "Characters", "IntRange"), layouts)
     return "".join(
         [
             f'"""The frame {name}: its message classes and its codec.\n\n',
@@ -116,8 +116,8 @@ def emit_schema_module(name: str, layout: ir.Node) -> str:
             "from collections.abc import Callable, Generator, Mapping\n",
             "from typing import Any, Final\n\n",
             "import attrs\n\n",
-            "from bets_protocol._errors import DecodeError, FrameTooLarge\n",
-            _import("bets_protocol._runtime", (*RUNTIME_NAMES,), f"keeps_rules {body}"),
+            "from bets_protocol.errors import DecodeError, FrameTooLarge\n",
+            _import("bets_protocol.generated.support", (*RUNTIME_NAMES,), f"keeps_rules {body}"),
             # The names of the layout's parts stay inside, since a message class may have the same.
             f"\n\nclass layouts:\n{textwrap.indent(inner + chr(10) + layouts, '    ')}\n\n",
             constants,
@@ -140,15 +140,15 @@ def _emit_class(record: ir.Record, frame: str) -> str:
 
 
 def emit_values_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """The source of `_generated_values`: whether the fields of a message hold what its layout allows."""
+    """The source of `generated.values`: whether the fields of a message hold what its layout allows."""
     body = emit_values(read_frames(frames))
     return "".join(
         [
             _HEADER.format(title="Whether the fields of a message hold what its layout allows."),
             "from collections.abc import Callable, Mapping\n",
             "from typing import Any, Final\n\n",
-            _import("bets_protocol._generated_layouts", _constants(body), body),
-            _import("bets_protocol._runtime", RUNTIME_NAMES, body),
+            _import("bets_protocol.generated.layouts", _constants(body), body),
+            _import("bets_protocol.generated.support", RUNTIME_NAMES, body),
             "\n\n",
             body,
         ]
@@ -156,7 +156,7 @@ def emit_values_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
 
 
 def emit_codec_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """The source of `_generated_codec`: check, decode, encode and scan for every frame."""
+    """The source of `generated.codec`: check, decode, encode and scan for every frame."""
     nodes = read_frames(frames)
     body = emit_codec(nodes)
     return "".join(
@@ -164,11 +164,11 @@ def emit_codec_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
             _HEADER.format(title="The codec of every frame in plain Python."),
             "from collections.abc import Generator\n",
             "from typing import Any, Final\n\n",
-            "from bets_protocol import _generated_layouts as layouts\n",
-            _import("bets_protocol._errors", ("DecodeError", "FrameTooLarge"), body),
-            _import("bets_protocol._generated_layouts", _constants(body), body),
-            _import("bets_protocol._messages", sorted(record.name for record in classes(nodes.values())), body),
-            _import("bets_protocol._runtime", RUNTIME_NAMES, body),
+            _import("bets_protocol.errors", ("DecodeError", "FrameTooLarge"), body),
+            "from bets_protocol.generated import layouts\n",
+            _import("bets_protocol.generated.layouts", _constants(body), body),
+            _import("bets_protocol.generated.support", RUNTIME_NAMES, body),
+            _import("bets_protocol.messages", sorted(record.name for record in classes(nodes.values())), body),
             f'\nNATIVE_DIGEST: Final = "{native_digest(nodes)}"\n',
             '"""Names the layouts and the emitter that the native codec must have been made from."""\n',
             "\n\n",
@@ -178,17 +178,19 @@ def emit_codec_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
 
 
 def emit_native_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """The source of `_native.c`: the same functions as in `_generated_codec`."""
+    """The source of `_native.c`: the same functions as in `generated.codec`."""
     nodes = read_frames(frames)
     heading = "The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit."
     return emit_c_module(
-        "bets_protocol._native", nodes, lots=_lots(nodes), digest=native_digest(nodes), heading=heading
+        "bets_protocol.generated._native", nodes, lots=_lots(nodes), digest=native_digest(nodes), heading=heading
     )
 
 
 def native_digest(nodes: Mapping[str, ir.Node]) -> str:
     """What tells one native codec from another: a digest of its source."""
-    return hashlib.sha256(emit_c_module("bets_protocol._native", nodes, lots=_lots(nodes)).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        emit_c_module("bets_protocol.generated._native", nodes, lots=_lots(nodes)).encode()
+    ).hexdigest()[:16]
 
 
 def _lots(nodes: Mapping[str, ir.Node]) -> list[LotsOf]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bets_protocol import _ir as ir
 from bets_protocol.compiler._reading import emit_check, emit_decode, emit_twin
 from bets_protocol.compiler._scanning import emit_scan
 from bets_protocol.compiler._values import emit_valid
 from bets_protocol.compiler._writing import PutNames, emit_encode, emit_put
+from bets_protocol.layout import nodes as ir
 
 
 def emit_codec(nodes: Mapping[str, ir.Node]) -> str:

@@ -7,7 +7,7 @@ emitted piece keeps:
    on that end afterwards; so a slice that came out short, or an integer read past the end, can never go unnoticed.
 2. A count is compared with the bytes that are left before its loop is entered; so no count makes work that the bytes
    do not pay for.
-3. The fast path only says that something is wrong; `bets_protocol._explain` says what.
+3. The fast path only says that something is wrong; `bets_protocol.layout.diagnose` says what.
 
 Text is sliced out of one latin-1 decoding of the whole frame: for ASCII text that is the text, for any other the bytes
 are decoded once more, strictly. Objects are made as an open twin of the frozen message class, filled by plain
@@ -18,9 +18,6 @@ from __future__ import annotations
 
 import attrs
 
-from bets_protocol import _ir as ir
-from bets_protocol._explain_value import FLOAT_CODES
-from bets_protocol._rules import CalendarDate, Characters
 from bets_protocol.compiler._shape import switched_fields
 from bets_protocol.compiler._source import (
     Place,
@@ -35,6 +32,9 @@ from bets_protocol.compiler._source import (
     slice_of,
     text_tests,
 )
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.diagnose_value import FLOAT_CODES
+from bets_protocol.layout.rules import CalendarDate, Characters
 
 
 def emit_check(name: str, layout: ir.Node, constant: str) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import attrs
 
-from bets_protocol import _ir as ir
 from bets_protocol.compiler._shape import looks_inside, switched_fields
 from bets_protocol.compiler._source import Place, Source, path_source, product, read_int
+from bets_protocol.layout import nodes as ir
 
 
 def emit_scan(name: str, layout: ir.Node) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bets_protocol import _ir as ir
+from bets_protocol.layout import nodes as ir
 
 
 def walk(node: ir.Node) -> Iterator[ir.Node]:

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 
 import attrs
 
-from bets_protocol import _ir as ir
-from bets_protocol import _runtime
-from bets_protocol._rules import CalendarDate, Characters, Rule
+from bets_protocol.generated import support
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.rules import CalendarDate, Characters, Rule
 
-RUNTIME_NAMES = tuple(_runtime.__all__)
-"""What emitted code takes from `bets_protocol._runtime`."""
+RUNTIME_NAMES = tuple(support.__all__)
+"""What emitted code takes from `bets_protocol.generated.support`."""
 
 GLOBAL_NAMES = (
     *RUNTIME_NAMES,

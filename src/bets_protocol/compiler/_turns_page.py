@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from bets_protocol._errors import RejectCode
-from bets_protocol._turns import DRAWN, ENDING_CODES, PLAIN_REPLIES, TURNS, UPLOAD_REPLIES, Phase, Reply
+from bets_protocol.connection.turns import DRAWN, ENDING_CODES, PLAIN_REPLIES, TURNS, UPLOAD_REPLIES, Phase, Reply
+from bets_protocol.errors import RejectCode
 
 _BOX_WIDTH, _BOX_HEIGHT, _GAP = 250, 62, 58
 _LEFT = 330

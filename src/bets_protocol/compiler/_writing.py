@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bets_protocol import _ir as ir
-from bets_protocol._explain_value import FLOAT_CODES
 from bets_protocol.compiler._source import Source, class_of
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.diagnose_value import FLOAT_CODES
 
 PutNames = Mapping[ir.Record, str]
 """The function that puts each record: frames of one message class may differ in their constants."""

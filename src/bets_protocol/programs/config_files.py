@@ -11,7 +11,7 @@ import configparser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bets_protocol._errors import ConfigError
+from bets_protocol.errors import ConfigError
 from bets_protocol.programs.loglines import one_line
 from bets_protocol.programs.stopping import interruptible
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 
-from bets_protocol._errors import BetsError, ConfigError, RemoteProtocolError, StorageError, TransportError
+from bets_protocol.errors import BetsError, ConfigError, RemoteProtocolError, StorageError, TransportError
 
 
 class ExitCode(enum.IntEnum):

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from bets_protocol._errors import BetsError
+from bets_protocol.errors import BetsError
 from bets_protocol.programs import output
 from bets_protocol.programs.docstrings import docstring_of
 from bets_protocol.programs.exit_codes import ExitCode, exit_code_of

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from bets_protocol._errors import ConfigError
+from bets_protocol.errors import ConfigError
 from bets_protocol.programs.config_files import read_ini, read_yaml
 from bets_protocol.programs.durations import format_duration, parse_duration
 from bets_protocol.programs.loglines import LEVELS, one_line

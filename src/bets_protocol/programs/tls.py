@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bets_protocol._errors import ConfigError
+from bets_protocol.errors import ConfigError
 from bets_protocol.transports import TlsFiles, TlsTransport, Transport
 
 SCHEME = "tls://"

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from bets_protocol._version import __version__
 from bets_protocol.programs.output import write_result
+from bets_protocol.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from typing import ClassVar, TypeVar
 
-from bets_protocol._errors import TransportError
-from bets_protocol._octets import Octets, octets
+from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.errors import TransportError
 from bets_protocol.transports import Listener, Stream, connect, listen
 
 _POLL_S = 0.01

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import pytest
 
-from bets_protocol._errors import ReadError, TransportError, TransportTimeout, WriteError
+from bets_protocol.errors import ReadError, TransportError, TransportTimeout, WriteError
 from bets_protocol.testing._driving import End, Wiring, check, check_same, promptly
 
 _SHORT_S = 0.05

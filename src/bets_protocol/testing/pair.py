@@ -11,9 +11,9 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from bets_protocol import CLIENT_REVISIONS, CLOSED, NEED_DATA, SERVER_REVISIONS, ClientConnection, ServerConnection
-from bets_protocol._client_connection import ClientEvent, Request
-from bets_protocol._connection import Reply, ServerEvent
-from bets_protocol._octets import Octets, octets
+from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.connection.client import ClientEvent, Request
+from bets_protocol.connection.server import Reply, ServerEvent
 
 Cut: TypeAlias = Callable[[Octets], Iterable[bytes]]
 """Splits what was sent into the pieces that arrive."""

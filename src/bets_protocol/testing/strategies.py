@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import bets_protocol
 from bets_protocol import Bet, Message
-from bets_protocol import _ir as ir
-from bets_protocol._explain_value import encoded_size
-from bets_protocol._generated_layouts import FRAMES
-from bets_protocol._rules import CalendarDate, Characters, CodeRanges
+from bets_protocol.generated.layouts import FRAMES
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.diagnose_value import encoded_size
+from bets_protocol.layout.rules import CalendarDate, Characters, CodeRanges
 
 Classes: TypeAlias = Mapping[str, Callable[..., Any]]
 """What makes a message, by the name of its class; called with the fields as keywords."""

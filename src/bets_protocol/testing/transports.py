@@ -25,7 +25,7 @@ from typing import ClassVar
 
 import pytest
 
-from bets_protocol._errors import ConnectError, ReadError, TransportError
+from bets_protocol.errors import ConnectError, ReadError, TransportError
 from bets_protocol.testing._driving import End, check, check_same, in_background, promptly, serve_echo, wait_readable
 from bets_protocol.testing._stream_conformance import StreamConformance
 from bets_protocol.transports import connect, listen

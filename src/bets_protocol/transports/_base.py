@@ -24,8 +24,8 @@ from typing import Protocol, Self, runtime_checkable
 
 import attrs
 
-from bets_protocol._errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
-from bets_protocol._octets import Octets
+from bets_protocol.bytes_like import Octets
+from bets_protocol.errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
 
 DEFAULT_RECEIVE_BYTES = 65_536
 """Bytes that one `receive` takes at most, unless told otherwise: eight of the largest frames."""

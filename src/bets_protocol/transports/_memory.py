@@ -18,7 +18,7 @@ import socket
 import threading
 from typing import TypeAlias
 
-from bets_protocol._errors import ConnectError, TransportError
+from bets_protocol.errors import ConnectError, TransportError
 from bets_protocol.transports._base import ConnectTimeout, Listener, Stream, Url
 from bets_protocol.transports._sockets import SocketStream, closed_on_error, os_errors_as
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from bets_protocol._errors import ConfigError
+from bets_protocol.errors import ConfigError
 from bets_protocol.transports._base import Listener, Stream, Transport, Url
 from bets_protocol.transports._memory import MemoryTransport
 from bets_protocol.transports._sockets import MAX_TIMEOUT_S

@@ -22,8 +22,8 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from bets_protocol._errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
-from bets_protocol._octets import Octets, flat
+from bets_protocol.bytes_like import Octets, flat
+from bets_protocol.errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
 from bets_protocol.transports._base import DEFAULT_RECEIVE_BYTES, ConnectTimeout, Listener, OutOfDescriptors, Stream
 
 MAX_TIMEOUT_S: Final = 2_147_483

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
-from bets_protocol._errors import ConfigError, ConnectError
+from bets_protocol.errors import ConfigError, ConnectError
 from bets_protocol.transports._base import ConnectTimeout, Listener, Stream, Url
 from bets_protocol.transports._sockets import (
     SocketListener,

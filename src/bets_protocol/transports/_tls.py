@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from bets_protocol._errors import ConfigError, ConnectError, ReadError, TransportTimeout, WriteError
+from bets_protocol.errors import ConfigError, ConnectError, ReadError, TransportTimeout, WriteError
 from bets_protocol.transports._base import ConnectTimeout, HandshakeError, Listener, Stream, Url
 from bets_protocol.transports._sockets import SocketStream
 from bets_protocol.transports._tcp import TcpTransport

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
-from bets_protocol._errors import ConfigError
+from bets_protocol.errors import ConfigError
 from bets_protocol.transports._sockets import reason_of
 from bets_protocol.transports._tls import TlsFiles
 

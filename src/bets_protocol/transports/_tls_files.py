@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from bets_protocol._errors import ConfigError
+from bets_protocol.errors import ConfigError
 from bets_protocol.transports._sockets import reason_of
 
 if TYPE_CHECKING:

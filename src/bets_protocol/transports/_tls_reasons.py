@@ -16,7 +16,7 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-from bets_protocol._errors import TransportError
+from bets_protocol.errors import TransportError
 from bets_protocol.transports._base import AuthenticationError, HandshakeError
 
 # Of what the peer has shown; the numbers are X509_V_ERR_* of OpenSSL.

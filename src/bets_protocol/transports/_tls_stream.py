@@ -34,8 +34,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
-from bets_protocol._errors import ReadError, TransportError, TransportTimeout, WriteError
-from bets_protocol._octets import Octets, flat
+from bets_protocol.bytes_like import Octets, flat
+from bets_protocol.errors import ReadError, TransportError, TransportTimeout, WriteError
 from bets_protocol.transports._base import (
     DEFAULT_RECEIVE_BYTES,
     HandshakeError,

@@ -30,7 +30,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bets_protocol._errors import ConfigError, ConnectError
+from bets_protocol.errors import ConfigError, ConnectError
 from bets_protocol.transports._base import ConnectTimeout, Stream, Url
 from bets_protocol.transports._sockets import SocketListener, SocketStream, closed_on_error, os_errors_as
 

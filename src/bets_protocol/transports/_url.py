@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from bets_protocol._errors import ConfigError
+from bets_protocol.errors import ConfigError
 from bets_protocol.transports._base import Url
 
 MAX_PORT: Final = 65_535

@@ -17,15 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bets_protocol import (
-    Bet,
-    ConfigError,
-    InvalidMessage,
-    RejectCode,
-    StorageError,
-    decode_bets,
-    documents_with_number,
-)
+from bets_protocol import Bet, ConfigError, InvalidMessage, RejectCode, StorageError, decode_bets, documents_with_number
 from bets_server.store import (
     MAX_TOTAL,
     AuditEntry,

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import attrs
 
-from bets_protocol import _generated_layouts as layouts
-from bets_protocol import _messages as messages
-from bets_protocol._errors import LocalProtocolError
-from bets_protocol._implementation import codec_function
-from bets_protocol._ir import Frame
-from bets_protocol._octets import Octets, octets
+from bets_protocol import messages
+from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.codec.backend import codec_function
+from bets_protocol.errors import LocalProtocolError
+from bets_protocol.generated import layouts
+from bets_protocol.layout.nodes import Frame
 
 M = TypeVar("M")
 

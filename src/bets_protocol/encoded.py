@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Literal, TypeAlias
 
-from bets_protocol import _generated_layouts as layouts
-from bets_protocol import _ir as ir
-from bets_protocol._codec import CODECS
-from bets_protocol._implementation import native_module
-from bets_protocol._messages import Bet, EncodedBatch, Lot
-from bets_protocol._octets import Octets, octets
+from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.codec import CODECS
+from bets_protocol.codec.backend import native_module
+from bets_protocol.generated import layouts
+from bets_protocol.layout import nodes as ir
+from bets_protocol.messages import Bet, EncodedBatch, Lot
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _ORDERS = {"little": "<", "big": ">"}

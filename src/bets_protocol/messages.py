@@ -13,11 +13,11 @@ from typing import Any
 
 import attrs
 
-from bets_protocol._errors import InvalidMessage, RejectCode
-from bets_protocol._explain_value import explain_record
-from bets_protocol._generated_layouts import FRAMES
-from bets_protocol._generated_values import VALID
-from bets_protocol._ir import records
+from bets_protocol.errors import InvalidMessage, RejectCode
+from bets_protocol.generated.layouts import FRAMES
+from bets_protocol.generated.values import VALID
+from bets_protocol.layout.diagnose_value import explain_record
+from bets_protocol.layout.nodes import records
 
 # Records of one class differ in their constants only, which no message has.
 _RECORDS = {record.name: record for frame in FRAMES for record in records(frame.layout)}

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import attrs
 
-from bets_protocol._rules import Characters, IntRange, Rule
+from bets_protocol.layout.rules import Characters, IntRange, Rule
 
 UNBOUNDED = 1 << 62
 """Stands for "no largest size"; far above anything that fits a machine."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from struct import error as StructError
 from struct import pack
 
-from bets_protocol import _ir as ir
-from bets_protocol._errors import InvalidMessage
-from bets_protocol._rules import is_whole_number
+from bets_protocol.errors import InvalidMessage
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.rules import is_whole_number
 
 _SHOWN_CHARACTERS = 48
 """How much of a value an error shows: enough to recognise it, short enough for one log line."""

@@ -13,10 +13,10 @@ from typing import Any
 
 import attrs
 
-from bets_protocol import _generated_codec as pure
-from bets_protocol import _messages as messages
-from bets_protocol._generated_layouts import FRAMES
-from bets_protocol._ir import records
+from bets_protocol import messages
+from bets_protocol.generated import codec as pure
+from bets_protocol.generated.layouts import FRAMES
+from bets_protocol.layout.nodes import records
 
 PURE_VARIABLE = "BETS_PURE"
 
@@ -44,7 +44,7 @@ def _load_native() -> tuple[ModuleType | None, str]:
     if os.environ.get(PURE_VARIABLE, "") not in ("", "0"):
         return None, f"{PURE_VARIABLE} is set"
     try:
-        import bets_protocol._native as native  # noqa: PLC0415  # it may not be there, or not be wanted
+        import bets_protocol.generated._native as native  # noqa: PLC0415  # it may not be there, or not be wanted
     except ImportError as error:
         return None, "it was not built" if isinstance(error, ModuleNotFoundError) else str(error)
     if native.DIGEST != pure.NATIVE_DIGEST:

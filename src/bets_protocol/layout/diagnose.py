@@ -11,9 +11,9 @@ from typing import NoReturn, TypeAlias
 
 import attrs
 
-from bets_protocol import _ir as ir
-from bets_protocol._errors import DecodeError, FrameTooLarge, InvalidValue, RemoteProtocolError
-from bets_protocol._explain_value import expected_members, shorten
+from bets_protocol.errors import DecodeError, FrameTooLarge, InvalidValue, RemoteProtocolError
+from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.diagnose_value import expected_members, shorten
 
 _SHOWN_BYTES = 24
 """How much of a frame an error shows: enough to recognise the place, short enough for one log line."""

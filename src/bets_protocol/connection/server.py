@@ -20,8 +20,20 @@ from typing import Final, Literal
 
 import attrs
 
-from bets_protocol._codec import CODECS, Codec, codec_for
-from bets_protocol._errors import (
+from bets_protocol.bytes_like import Octets
+from bets_protocol.codec import CODECS, Codec, codec_for
+from bets_protocol.connection.framing import FrameReader
+from bets_protocol.connection.turns import (
+    ENDING_CODES,
+    SERVER_REVISIONS,
+    SPOKEN_BY_SERVER,
+    Phase,
+    phase_after,
+    phases_of,
+    reply_for,
+)
+from bets_protocol.encoded import bet_count, header_size, split_lots
+from bets_protocol.errors import (
     DecodeError,
     InvalidValue,
     LocalProtocolError,
@@ -29,9 +41,8 @@ from bets_protocol._errors import (
     RemoteProtocolError,
     SequenceError,
 )
-from bets_protocol._limits import MAX_WINNERS
-from bets_protocol._lots import bet_count, header_size, split_lots
-from bets_protocol._messages import (
+from bets_protocol.limits import MAX_WINNERS
+from bets_protocol.messages import (
     Ack,
     Bet,
     BetBatch,
@@ -41,17 +52,6 @@ from bets_protocol._messages import (
     UploadStatus,
     Winners,
     WinnersRequest,
-)
-from bets_protocol._octets import Octets
-from bets_protocol._reader import FrameReader
-from bets_protocol._turns import (
-    ENDING_CODES,
-    SERVER_REVISIONS,
-    SPOKEN_BY_SERVER,
-    Phase,
-    phase_after,
-    phases_of,
-    reply_for,
 )
 
 

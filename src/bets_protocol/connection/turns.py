@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from bets_protocol._errors import RejectCode
+from bets_protocol.errors import RejectCode
 
 
 class Phase(enum.Enum):

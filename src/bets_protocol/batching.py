@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bets_protocol._codec import CODECS, codec_for
-from bets_protocol._errors import LocalProtocolError
-from bets_protocol._limits import DEFAULT_BATCH_MAX, MAX_BATCH_BETS, MAX_FRAME_BYTES
-from bets_protocol._lots import header_size
-from bets_protocol._messages import Bet, BetBatch
+from bets_protocol.codec import CODECS, codec_for
+from bets_protocol.encoded import header_size
+from bets_protocol.errors import LocalProtocolError
+from bets_protocol.limits import DEFAULT_BATCH_MAX, MAX_BATCH_BETS, MAX_FRAME_BYTES
+from bets_protocol.messages import Bet, BetBatch
 
 
 def batches(

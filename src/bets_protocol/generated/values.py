@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bets_protocol._generated_layouts import RULE_E0E970AE
-from bets_protocol._runtime import KNOWN_DATES, is_date, is_line, is_whole_number, utf8_size
+from bets_protocol.generated.layouts import RULE_E0E970AE
+from bets_protocol.generated.support import KNOWN_DATES, is_date, is_line, is_whole_number, utf8_size
 
 
 def valid_Bet(message: Any, _classes: Mapping[str, type]) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from bets_protocol._codec import CODECS, Codec
-from bets_protocol._errors import LocalProtocolError, RemoteProtocolError, TruncatedFrame
-from bets_protocol._octets import Octets, octets
+from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.codec import CODECS, Codec
+from bets_protocol.errors import LocalProtocolError, RemoteProtocolError, TruncatedFrame
 
 
 class FrameReader:

@@ -1,6 +1,6 @@
 /* The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit. */
 
-#define MODULE_NAME "bets_protocol._native"
+#define MODULE_NAME "bets_protocol.generated._native"
 #define SCAN_VARIABLES 3
 /* The part of a native codec that is the same for every layout: it knows no frame and no field. CPython 3.11 or later.
 
@@ -2541,7 +2541,7 @@ static int execute(PyObject *module)
     State *state = PyModule_GetState(module);
     if (shared_begin(&state->shared, module) < 0) return -1;
     
-    return PyModule_AddStringConstant(module, "DIGEST", "09bf046ba6c888ef");
+    return PyModule_AddStringConstant(module, "DIGEST", "f62c5f3687776b75");
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)

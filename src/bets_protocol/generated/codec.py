@@ -8,13 +8,22 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Final
 
-from bets_protocol import _generated_layouts as layouts
-from bets_protocol._errors import DecodeError, FrameTooLarge
-from bets_protocol._generated_layouts import RULE_E0E970AE
-from bets_protocol._messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
-from bets_protocol._runtime import KNOWN_DATES, explained, is_date, is_line, octets, prefixed, refused, too_large
+from bets_protocol.errors import DecodeError, FrameTooLarge
+from bets_protocol.generated import layouts
+from bets_protocol.generated.layouts import RULE_E0E970AE
+from bets_protocol.generated.support import (
+    KNOWN_DATES,
+    explained,
+    is_date,
+    is_line,
+    octets,
+    prefixed,
+    refused,
+    too_large,
+)
+from bets_protocol.messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
 
-NATIVE_DIGEST: Final = "09bf046ba6c888ef"
+NATIVE_DIGEST: Final = "f62c5f3687776b75"
 """Names the layouts and the emitter that the native codec must have been made from."""
 
 

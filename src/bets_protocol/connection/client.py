@@ -13,15 +13,15 @@ from typing import Literal
 
 import attrs
 
-from bets_protocol._codec import Codec, codec_for
-from bets_protocol._connection import CLOSED, NEED_DATA, Signal, listed
-from bets_protocol._errors import LocalProtocolError, RemoteProtocolError, SequenceError
-from bets_protocol._limits import MAX_WINNERS
-from bets_protocol._lots import header_size
-from bets_protocol._messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
-from bets_protocol._octets import Octets
-from bets_protocol._reader import FrameReader
-from bets_protocol._turns import CLIENT_REVISIONS, ENDING_CODES, Phase, phase_after, reply_for
+from bets_protocol.bytes_like import Octets
+from bets_protocol.codec import Codec, codec_for
+from bets_protocol.connection.framing import FrameReader
+from bets_protocol.connection.server import CLOSED, NEED_DATA, Signal, listed
+from bets_protocol.connection.turns import CLIENT_REVISIONS, ENDING_CODES, Phase, phase_after, reply_for
+from bets_protocol.encoded import header_size
+from bets_protocol.errors import LocalProtocolError, RemoteProtocolError, SequenceError
+from bets_protocol.limits import MAX_WINNERS
+from bets_protocol.messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
 
 ClientEvent = Ack | Winners | Probe | UploadStatus
 Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload

@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from bets_protocol._ir import Array, Bounded, Bytes, Const, Enum, Field, Frame, Int, Line, Record, Region, Text
-from bets_protocol._rules import CalendarDate, Characters, IntRange
+from bets_protocol.layout.nodes import (
+    Array,
+    Bounded,
+    Bytes,
+    Const,
+    Enum,
+    Field,
+    Frame,
+    Int,
+    Line,
+    Record,
+    Region,
+    Text,
+)
+from bets_protocol.layout.rules import CalendarDate, Characters, IntRange
 
 RULE_E0E970AE: Final = Characters(label='text without control characters (C0, DEL, C1)', allowed=(), excluded=((0, 31), (127, 159)), min_bytes=1)
 
