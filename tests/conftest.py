@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol.transports import _registry
+from bets_protocol.transports import registry as _registry
 from tests import effort
 from tests.certificates import Authority
 from tests.e2e.processes import Programs

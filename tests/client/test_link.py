@@ -31,7 +31,7 @@ from bets_protocol import (
     WinnersRequest,
 )
 from bets_protocol.programs.stopping import Stopped, deferred_stops, stop_signals
-from bets_protocol.transports._sockets import SocketStream
+from bets_protocol.transports.sockets import SocketStream
 from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer, unused_port
 
 BET = Bet(agency=1, first_name="Ana", last_name="Paz", document="30904465", birthdate="1999-03-17", number=1)

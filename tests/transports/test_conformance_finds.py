@@ -15,7 +15,8 @@ import pytest
 
 from bets_protocol import ConnectError, PeerClosed, ReadError, TransportError, TransportTimeout
 from bets_protocol.testing.transports import TransportConformance
-from bets_protocol.transports import Listener, Stream, Url, _registry, connect, listen, register_transport
+from bets_protocol.transports import Listener, Stream, Url, connect, listen, register_transport
+from bets_protocol.transports import registry as _registry
 from tests.transports.mask_plugin.mask_transport import MaskedListener, MaskedStream
 
 URL = "crooked://x"

@@ -20,7 +20,7 @@ import pytest
 from bets_protocol import ConnectError, TransportTimeout
 from bets_protocol.testing._driving import open_descriptors
 from bets_protocol.transports import ConnectTimeout, Listener, OutOfDescriptors, Stream, Url, connect, listen
-from bets_protocol.transports._tcp import SocketAddress, TcpTransport
+from bets_protocol.transports.tcp import SocketAddress, TcpTransport
 
 DEADLINE_S = 10.0
 FULL_S = 0.25

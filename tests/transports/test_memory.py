@@ -13,7 +13,7 @@ import pytest
 from bets_protocol import ConnectError
 from bets_protocol.testing._driving import open_descriptors
 from bets_protocol.transports import ConnectTimeout, Stream, connect, listen
-from bets_protocol.transports._memory import _MemoryListener
+from bets_protocol.transports.memory import _MemoryListener
 
 DEADLINE_S = 10.0
 

@@ -12,7 +12,7 @@ import pytest
 from bets_protocol import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
 from bets_protocol.testing._driving import promptly
 from bets_protocol.transports import ConnectTimeout, OutOfDescriptors, Stream
-from bets_protocol.transports._sockets import SocketListener, SocketStream, os_errors_as, transport_error
+from bets_protocol.transports.sockets import SocketListener, SocketStream, os_errors_as, transport_error
 
 DEADLINE_S = 10.0
 

@@ -15,7 +15,7 @@ import pytest
 
 from bets_protocol import ConfigError, ConnectError
 from bets_protocol.transports import ConnectTimeout, Listener, Stream, connect, listen, parse_url
-from bets_protocol.transports._tcp import SocketAddress, TcpTransport, _make_stream, refuse_self_connection
+from bets_protocol.transports.tcp import SocketAddress, TcpTransport, _make_stream, refuse_self_connection
 
 DEADLINE_S = 10.0
 FULL_S = 0.25

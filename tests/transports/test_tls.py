@@ -28,8 +28,8 @@ from bets_protocol.transports import (
     listen,
     parse_url,
 )
-from bets_protocol.transports._tcp import SocketAddress, TcpTransport
-from bets_protocol.transports._tls import _name_of
+from bets_protocol.transports.tcp import SocketAddress, TcpTransport
+from bets_protocol.transports.tls.transport import _name_of
 from tests.certificates import DAY, LOOPBACK, Authority
 from tests.foreign import FOREIGN, PROXY_2
 from tests.transports.tls_ends import DEADLINE_S, accepted, connected, failure_of, listening, paired, raw_client

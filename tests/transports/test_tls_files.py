@@ -18,16 +18,8 @@ from hypothesis import strategies as st
 
 from bets_protocol import ConfigError, TransportError
 from bets_protocol.testing._driving import End, accept, drive, in_background
-from bets_protocol.transports import (
-    AuthenticationError,
-    Listener,
-    Stream,
-    TlsFiles,
-    TlsTransport,
-    connect,
-    listen,
-)
-from bets_protocol.transports._tls_files import own_certificate
+from bets_protocol.transports import AuthenticationError, Listener, Stream, TlsFiles, TlsTransport, connect, listen
+from bets_protocol.transports.tls.files import own_certificate
 from tests.certificates import LOOPBACK, Authority
 from tests.transports.tls_ends import DEADLINE_S, connected, listening
 

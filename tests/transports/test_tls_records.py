@@ -17,8 +17,8 @@ import pytest
 from bets_protocol import ReadError, WriteError
 from bets_protocol.testing._driving import End, drive, in_background
 from bets_protocol.transports import Stream, TlsFiles, TlsTransport, connect, parse_url
-from bets_protocol.transports._tls_records import RecordCount
-from bets_protocol.transports._tls_stream import TlsStream
+from bets_protocol.transports.tls.record_budget import RecordCount
+from bets_protocol.transports.tls.stream import TlsStream
 from tests.tls_records import Forger, client_hello, forging_context
 from tests.transports.tls_ends import DEADLINE_S, accepted, listening, raw_client
 

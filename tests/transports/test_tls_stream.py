@@ -16,16 +16,8 @@ import pytest
 
 from bets_protocol import ReadError, TransportError, TransportTimeout, WriteError
 from bets_protocol.testing._driving import End, accept, drive, in_background
-from bets_protocol.transports import (
-    ConnectTimeout,
-    HandshakeError,
-    Stream,
-    TlsFiles,
-    TlsTransport,
-    connect,
-    listen,
-)
-from bets_protocol.transports._tls_stream import TlsStream
+from bets_protocol.transports import ConnectTimeout, HandshakeError, Stream, TlsFiles, TlsTransport, connect, listen
+from bets_protocol.transports.tls.stream import TlsStream
 from tests.certificates import Authority
 from tests.transports.tls_ends import DEADLINE_S, accepted, connected, failure_of, listening, paired, raw_client
 

@@ -16,20 +16,20 @@ from bets_protocol.transports import (
     Stream,
     Transport,
     Url,
-    _registry,
     connect,
     listen,
     register_transport,
     transport_schemes,
 )
-from bets_protocol.transports._memory import MemoryTransport
-from bets_protocol.transports._sockets import SocketStream
+from bets_protocol.transports import registry as _registry
+from bets_protocol.transports.memory import MemoryTransport
+from bets_protocol.transports.sockets import SocketStream
 
 Install = Callable[..., None]
 
 GOOD_PLUGIN = """
 from bets_protocol.transports import parse_url
-from bets_protocol.transports._memory import MemoryTransport
+from bets_protocol.transports.memory import MemoryTransport
 
 class Carrier(MemoryTransport):
     made = 0

@@ -21,7 +21,7 @@ import pytest
 
 from bets_protocol import ConfigError, ConnectError
 from bets_protocol.transports import connect, listen, parse_url
-from bets_protocol.transports._unix import MAX_PATH_BYTES, UnixTransport
+from bets_protocol.transports.unix import MAX_PATH_BYTES, UnixTransport
 
 # A server that says when it listens, and then either dies or forks.
 SERVER = """

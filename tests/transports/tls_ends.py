@@ -10,14 +10,7 @@ import pytest
 
 from bets_protocol import TransportError
 from bets_protocol.testing._driving import End, accept, drive, in_background
-from bets_protocol.transports import (
-    Listener,
-    Stream,
-    TlsFiles,
-    TlsTransport,
-    connect,
-    listen,
-)
+from bets_protocol.transports import Listener, Stream, TlsFiles, TlsTransport, connect, listen
 
 DEADLINE_S = 10.0
 

@@ -15,7 +15,7 @@ This package knows bytes only: it never imports the codec, nor the codec it.
 
 from __future__ import annotations
 
-from bets_protocol.transports._base import (
+from bets_protocol.transports.base import (
     AuthenticationError,
     ConnectTimeout,
     HandshakeError,
@@ -26,11 +26,10 @@ from bets_protocol.transports._base import (
     Transport,
     Url,
 )
-from bets_protocol.transports._foreign import first_bytes_explained, foreign_protocol
-from bets_protocol.transports._registry import connect, known_url, listen, register_transport, transport_schemes
-from bets_protocol.transports._tls import TLS_VERSIONS, TlsFiles, TlsTransport
-from bets_protocol.transports._tls_files import OwnCertificate, require_file
-from bets_protocol.transports._url import UrlError, parse_url
+from bets_protocol.transports.foreign import first_bytes_explained, foreign_protocol
+from bets_protocol.transports.registry import connect, known_url, listen, register_transport, transport_schemes
+from bets_protocol.transports.tls import TLS_VERSIONS, OwnCertificate, TlsFiles, TlsTransport, require_file
+from bets_protocol.transports.url import UrlError, parse_url
 
 __all__ = [
     "TLS_VERSIONS",

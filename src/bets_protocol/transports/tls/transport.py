@@ -22,38 +22,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from bets_protocol.errors import ConfigError, ConnectError, ReadError, TransportTimeout, WriteError
-from bets_protocol.transports._base import ConnectTimeout, HandshakeError, Listener, Stream, Url
-from bets_protocol.transports._sockets import SocketStream
-from bets_protocol.transports._tcp import TcpTransport
-from bets_protocol.transports._tls_files import OwnCertificate, own_certificate, read_files
+from bets_protocol.transports.base import ConnectTimeout, HandshakeError, Listener, Stream, Url
+from bets_protocol.transports.sockets import SocketStream
+from bets_protocol.transports.tcp import TcpTransport
+from bets_protocol.transports.tls.files import OwnCertificate, TlsFiles, own_certificate, read_files
 
 if TYPE_CHECKING:
     import ssl
 
-    from bets_protocol.transports._tls_stream import TlsStream
+    from bets_protocol.transports.tls.stream import TlsStream
 
 TLS_VERSIONS: Final = ("1.2", "1.3")
 DEFAULT_TLS_VERSION: Final = "1.3"
 
 _LEAST_S: Final = 0.001
-
-
-@attrs.frozen(kw_only=True)
-class TlsFiles:
-    """The files that one end proves itself with and knows others by, all in PEM form.
-
-    Args:
-        cert: the certificate of this end, and behind it those that lead to its authority, if any are between.
-        key: its private key, without a passphrase, for the eyes of its owner, or of its group too (mode 0600 or 0640).
-        ca: the certificate (or several) of the authority that the other end's certificate has to be of.
-    """
-
-    cert: Path | None = None
-    key: Path | None = None
-    ca: Path | None = None
 
 
 class TlsTransport:
@@ -154,13 +137,13 @@ class TlsTransport:
         return self._texts
 
     def _load(self, read: Callable[[], Mapping[Path, bytes]], *, server: bool) -> ssl.SSLContext:
-        from bets_protocol.transports._tls_contexts import load_context  # noqa: PLC0415 - only who uses it pays
+        from bets_protocol.transports.tls.contexts import load_context  # noqa: PLC0415 - only who uses it pays
 
         return load_context(self._files, read, minimum=self._minimum, server=server)
 
 
 def _stream(plain: SocketStream, context: ssl.SSLContext, server_name: str | None) -> TlsStream:
-    from bets_protocol.transports._tls_stream import TlsStream  # noqa: PLC0415 - only who uses it pays
+    from bets_protocol.transports.tls.stream import TlsStream  # noqa: PLC0415 - only who uses it pays
 
     return TlsStream(plain, context, server_name=server_name)
 

@@ -31,8 +31,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from bets_protocol.errors import ConfigError, ConnectError
-from bets_protocol.transports._base import ConnectTimeout, Stream, Url
-from bets_protocol.transports._sockets import SocketListener, SocketStream, closed_on_error, os_errors_as
+from bets_protocol.transports.base import ConnectTimeout, Stream, Url
+from bets_protocol.transports.sockets import SocketListener, SocketStream, closed_on_error, os_errors_as
 
 MAX_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
 """What fits into `sun_path` with its final NUL."""

@@ -19,8 +19,8 @@ import threading
 from typing import TypeAlias
 
 from bets_protocol.errors import ConnectError, TransportError
-from bets_protocol.transports._base import ConnectTimeout, Listener, Stream, Url
-from bets_protocol.transports._sockets import SocketStream, closed_on_error, os_errors_as
+from bets_protocol.transports.base import ConnectTimeout, Listener, Stream, Url
+from bets_protocol.transports.sockets import SocketStream, closed_on_error, os_errors_as
 
 _Table: TypeAlias = "dict[str, _MemoryListener]"
 

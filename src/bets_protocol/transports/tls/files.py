@@ -12,15 +12,12 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from bets_protocol.errors import ConfigError
-from bets_protocol.transports._sockets import reason_of
-
-if TYPE_CHECKING:
-    from bets_protocol.transports._tls import TlsFiles
+from bets_protocol.transports.sockets import reason_of
 
 _NOT_FOR_A_KEY: Final = stat.S_IWGRP | stat.S_IRWXO
 """A key may be read by its group, as secrets of Kubernetes and Debian's ssl-cert have it; by others it may not."""
@@ -31,6 +28,21 @@ _SEQUENCE: Final = 0x30
 _VERSION: Final = 0xA0
 _LONG: Final = 0x80
 _TIMES: Final = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
+
+
+@attrs.frozen(kw_only=True)
+class TlsFiles:
+    """The files that one end proves itself with and knows others by, all in PEM form.
+
+    Args:
+        cert: the certificate of this end, and behind it those that lead to its authority, if any are between.
+        key: its private key, without a passphrase, for the eyes of its owner, or of its group too (mode 0600 or 0640).
+        ca: the certificate (or several) of the authority that the other end's certificate has to be of.
+    """
+
+    cert: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
 
 
 @attrs.frozen(kw_only=True)

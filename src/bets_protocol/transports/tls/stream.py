@@ -36,16 +36,16 @@ from typing import Any, Final, NoReturn
 
 from bets_protocol.bytes_like import Octets, flat
 from bets_protocol.errors import ReadError, TransportError, TransportTimeout, WriteError
-from bets_protocol.transports._base import (
+from bets_protocol.transports.base import (
     DEFAULT_RECEIVE_BYTES,
     HandshakeError,
     PeerCertificate,
     Stream,
 )
-from bets_protocol.transports._foreign import TLS_KINDS, first_bytes_explained
-from bets_protocol.transports._sockets import SocketStream, check_timeout
-from bets_protocol.transports._tls_reasons import NO_TLS, tls_error
-from bets_protocol.transports._tls_records import RecordCount
+from bets_protocol.transports.foreign import TLS_KINDS, first_bytes_explained
+from bets_protocol.transports.sockets import SocketStream, check_timeout
+from bets_protocol.transports.tls.reasons import NO_TLS, tls_error
+from bets_protocol.transports.tls.record_budget import RecordCount
 
 RECORD_BYTES: Final = 16_384
 """The most that one record of TLS holds."""

@@ -29,8 +29,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from bets_protocol.errors import ConfigError, ConnectError
-from bets_protocol.transports._base import ConnectTimeout, Listener, Stream, Url
-from bets_protocol.transports._sockets import (
+from bets_protocol.transports.base import ConnectTimeout, Listener, Stream, Url
+from bets_protocol.transports.sockets import (
     SocketListener,
     SocketStream,
     closed_on_error,

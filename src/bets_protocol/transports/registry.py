@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from bets_protocol.errors import ConfigError
-from bets_protocol.transports._base import Listener, Stream, Transport, Url
-from bets_protocol.transports._memory import MemoryTransport
-from bets_protocol.transports._sockets import MAX_TIMEOUT_S
-from bets_protocol.transports._tcp import TcpTransport
-from bets_protocol.transports._tls import TlsFiles, TlsTransport
-from bets_protocol.transports._unix import UnixTransport
-from bets_protocol.transports._url import UrlError, parse_url, valid_scheme
+from bets_protocol.transports.base import Listener, Stream, Transport, Url
+from bets_protocol.transports.memory import MemoryTransport
+from bets_protocol.transports.sockets import MAX_TIMEOUT_S
+from bets_protocol.transports.tcp import TcpTransport
+from bets_protocol.transports.tls import TlsFiles, TlsTransport
+from bets_protocol.transports.unix import UnixTransport
+from bets_protocol.transports.url import UrlError, parse_url, valid_scheme
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints

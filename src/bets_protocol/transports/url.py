@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from bets_protocol.errors import ConfigError
-from bets_protocol.transports._base import Url
+from bets_protocol.transports.base import Url
 
 MAX_PORT: Final = 65_535
 

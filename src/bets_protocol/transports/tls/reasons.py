@@ -17,7 +17,7 @@ import ssl
 from typing import Final
 
 from bets_protocol.errors import TransportError
-from bets_protocol.transports._base import AuthenticationError, HandshakeError
+from bets_protocol.transports.base import AuthenticationError, HandshakeError
 
 # Of what the peer has shown; the numbers are X509_V_ERR_* of OpenSSL.
 _CERTIFICATES: Final = {

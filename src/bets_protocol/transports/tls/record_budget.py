@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bets_protocol.transports._foreign import TLS_KINDS
+from bets_protocol.transports.foreign import TLS_KINDS
 
 HEAD_BYTES: Final = 5
 """Of a record: its kind, a version, and how many bytes follow."""

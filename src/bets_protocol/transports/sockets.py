@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from bets_protocol.bytes_like import Octets, flat
 from bets_protocol.errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
-from bets_protocol.transports._base import DEFAULT_RECEIVE_BYTES, ConnectTimeout, Listener, OutOfDescriptors, Stream
+from bets_protocol.transports.base import DEFAULT_RECEIVE_BYTES, ConnectTimeout, Listener, OutOfDescriptors, Stream
 
 MAX_TIMEOUT_S: Final = 2_147_483
 """The longest wait a socket can be told: its milliseconds are a C int."""

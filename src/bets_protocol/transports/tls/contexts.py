@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from bets_protocol.errors import ConfigError
-from bets_protocol.transports._sockets import reason_of
-from bets_protocol.transports._tls import TlsFiles
+from bets_protocol.transports.sockets import reason_of
+from bets_protocol.transports.tls.files import TlsFiles
 
 _VERSIONS: Final[dict[str, ssl.TLSVersion]] = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
