@@ -49,7 +49,7 @@ from bets_protocol import (
     WinnersRequest,
     codec_info,
 )
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.transports import OwnCertificate, PeerCertificate, TlsFiles, Url, parse_url
 
 PACKAGES = ("bets_protocol", "bets_server", "bets_client")

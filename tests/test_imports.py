@@ -38,7 +38,7 @@ OUTSIDE_WORLD = {
     "threading",
     "time",
 }
-MAY_TOUCH_IT = ("bets_protocol.transports", "bets_protocol.testing", "bets_protocol.programs")
+MAY_TOUCH_IT = ("bets_protocol.transports", "bets_protocol.testing", "bets_protocol.cli")
 
 
 def _files() -> dict[str, Path]:

@@ -7,8 +7,8 @@ import math
 import unicodedata
 
 from bets_protocol import ConfigError
-from bets_protocol.programs.durations import format_duration, parse_duration
-from bets_protocol.programs.loglines import LineFormatter, escape, log_line, one_line
+from bets_protocol.cli.durations import format_duration, parse_duration
+from bets_protocol.cli.log_format import LineFormatter, escape, log_line, one_line
 from bets_protocol.transports import parse_url
 
 _FORMATTER = LineFormatter()

@@ -16,8 +16,8 @@ from bets_client.kept import Keeper, KeptBets
 from bets_client.names import odd_names
 from bets_client.source import Source
 from bets_protocol import Bet
-from bets_protocol.programs.loglines import one_line
-from bets_protocol.programs.output import write_remark
+from bets_protocol.cli.log_format import one_line
+from bets_protocol.cli.stdio import write_remark
 
 SHOWN_ROWS = 10
 """Bad rows that an error quotes; `check` shows them all."""

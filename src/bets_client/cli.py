@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import click
 
 from bets_client.commands.conform import conform
-from bets_protocol.programs.guard import ProgramGroup
-from bets_protocol.programs.versions import version_option
+from bets_protocol.cli.command_group import ProgramGroup
+from bets_protocol.cli.version_option import version_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 

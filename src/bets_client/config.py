@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from bets_protocol import ConfigError, limits
-from bets_protocol.programs.settings import (
+from bets_protocol.cli.settings import (
     Resolved,
     Setting,
     address,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from bets_client.cli import cli
-from bets_protocol.programs.first_process import take_stops, use_config_file
-from bets_protocol.programs.stopping import work_begins
+from bets_protocol.cli.pid1 import take_stops, use_config_file
+from bets_protocol.cli.signals import work_begins
 
 CONFIG_FILE = "/config.yaml"
 

@@ -22,9 +22,9 @@ from bets_client.job import Job
 from bets_client.link import TICK_S, Answer, Link, wait_ready
 from bets_client.patience import Patience, now
 from bets_protocol import RemoteProtocolError, TransportError, TransportTimeout
-from bets_protocol.programs.exit_codes import ProgramError
-from bets_protocol.programs.guard import say_error
-from bets_protocol.programs.stopping import Stopped
+from bets_protocol.cli.command_group import say_error
+from bets_protocol.cli.exit_codes import ProgramError
+from bets_protocol.cli.signals import Stopped
 
 E = TypeVar("E", bound=ProgramError)
 

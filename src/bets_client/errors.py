@@ -6,7 +6,7 @@ Errors of the library (`bets_protocol.errors`) pass through as they are; `exit_c
 from __future__ import annotations
 
 from bets_protocol import RejectCode
-from bets_protocol.programs.exit_codes import ExitCode, ProgramError
+from bets_protocol.cli.exit_codes import ExitCode, ProgramError
 
 
 class BadInput(ProgramError):

@@ -18,10 +18,10 @@ import attrs
 from bets_client.config import FIRST_REVISIONS, ClientSettings
 from bets_client.progress import Progress
 from bets_protocol import ConfigError
-from bets_protocol.programs.loglines import SILENT, EventLog, line_handler, setup_logging
-from bets_protocol.programs.settings import format_duration
-from bets_protocol.programs.stopping import Stopped, deferred_stops, ignore_strays
-from bets_protocol.programs.tls import certificate_warning, client_transports
+from bets_protocol.cli.log_format import SILENT, EventLog, line_handler, setup_logging
+from bets_protocol.cli.settings import format_duration
+from bets_protocol.cli.signals import Stopped, deferred_stops, ignore_strays
+from bets_protocol.cli.tls_options import certificate_warning, client_transports
 from bets_protocol.transports import Transport
 
 

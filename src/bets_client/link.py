@@ -34,7 +34,7 @@ from bets_protocol import (
     Winners,
     WinnersRequest,
 )
-from bets_protocol.programs.stopping import interruptible, raise_if_stopped
+from bets_protocol.cli.signals import interruptible, raise_if_stopped
 from bets_protocol.transports import Stream, Transport, connect, foreign_protocol
 
 Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload

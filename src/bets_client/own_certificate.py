@@ -14,7 +14,7 @@ import re
 from bets_client.errors import Refused
 from bets_client.job import Job
 from bets_protocol import ConfigError
-from bets_protocol.programs.agency_uri import agency_of
+from bets_protocol.cli.agency_uri import agency_of
 from bets_protocol.transports import TlsTransport
 
 _URI_HEAD = re.compile(rb"\x86(.)(?=urn:)", re.DOTALL)

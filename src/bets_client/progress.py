@@ -13,7 +13,7 @@ import os
 from typing import TextIO
 
 from bets_client.patience import now
-from bets_protocol.programs.loglines import line_handler, one_line
+from bets_protocol.cli.log_format import line_handler, one_line
 
 LINE_EVERY_S = 10.0
 DRAW_EVERY_S = 0.1

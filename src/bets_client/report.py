@@ -15,10 +15,10 @@ import attrs
 from bets_client.job import Job
 from bets_client.patience import now
 from bets_protocol import BetsError
-from bets_protocol.programs.exit_codes import ExitCode, exit_code_of
-from bets_protocol.programs.guard import say_error
-from bets_protocol.programs.output import OutputError, ReaderLeft, write_result
-from bets_protocol.programs.stopping import Stopped, work_is_done
+from bets_protocol.cli.command_group import say_error
+from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
+from bets_protocol.cli.signals import Stopped, work_is_done
+from bets_protocol.cli.stdio import OutputError, ReaderLeft, write_result
 
 
 @attrs.define(kw_only=True)

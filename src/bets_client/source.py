@@ -26,8 +26,8 @@ from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
 from bets_client.kept import KeptBets
 from bets_client.names import may_be_odd
 from bets_protocol import Bet, ConfigError, InvalidMessage, limits
-from bets_protocol.programs.config_files import why_unreadable
-from bets_protocol.programs.stopping import interruptible, raise_if_stopped
+from bets_protocol.cli.config_files import why_unreadable
+from bets_protocol.cli.signals import interruptible, raise_if_stopped
 
 FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from bets_protocol import ConfigError, StorageError, TransportError
-from bets_protocol.programs.exit_codes import ExitCode
-from bets_protocol.programs.stopping import (
+from bets_protocol.cli.exit_codes import ExitCode
+from bets_protocol.cli.signals import (
     CLOSING_S,
     STOP_SIGNALS,
     end_at_last,
@@ -24,7 +24,7 @@ from bets_protocol.programs.stopping import (
     no_more_stops,
     stop_asked,
 )
-from bets_protocol.programs.tls import certificate_warning, server_transports
+from bets_protocol.cli.tls_options import certificate_warning, server_transports
 from bets_protocol.transports import Listener, Transport, listen, parse_url, require_file
 from bets_server.config import ServerSettings
 from bets_server.control import control_server

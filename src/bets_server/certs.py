@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bets_protocol import ConfigError
-from bets_protocol.programs.agency_uri import agency_uri
+from bets_protocol.cli.agency_uri import agency_uri
 from bets_protocol.transports import parse_url
 
 DEFAULT_NAMES: Final = ("localhost", "127.0.0.1", "::1")

@@ -100,7 +100,7 @@ def agency(**options: Any) -> None:
 
     The agency takes --tls-cert agency-N.pem --tls-key agency-N.key --tls-ca ca.pem.
     """
-    from bets_protocol.programs.output import write_result  # noqa: PLC0415 - as in `_settled`
+    from bets_protocol.cli.stdio import write_result  # noqa: PLC0415 - as in `_settled`
 
     values = _settled(options)
     number = values.pop("agency_number")
@@ -128,6 +128,6 @@ def _maker() -> ModuleType:
 
 
 def _say(whose: str, issued: Issued) -> None:
-    from bets_protocol.programs.guard import say_error  # noqa: PLC0415 - as in `_settled`
+    from bets_protocol.cli.command_group import say_error  # noqa: PLC0415 - as in `_settled`
 
     say_error(whose, f"{issued.cert}, {issued.key}, valid until {issued.not_after:%Y-%m-%d}")

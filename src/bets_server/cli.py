@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import click
 
-from bets_protocol.programs.guard import ProgramGroup
-from bets_protocol.programs.versions import version_option
+from bets_protocol.cli.command_group import ProgramGroup
+from bets_protocol.cli.version_option import version_option
 from bets_server.certs_commands import certs
 from bets_server.conform_command import conform
 from bets_server.limits import LIMIT_OPTIONS, LimitOption
@@ -143,7 +143,7 @@ def _with_tls_options(command: F, *options: tuple[str, str, str]) -> F:
 @_limit_options
 def serve(**options: Any) -> int:
     """Take bets, store them, draw, tell the winners."""
-    from bets_protocol.programs.loglines import EventLog, setup_logging
+    from bets_protocol.cli.log_format import EventLog, setup_logging
     from bets_server.app import serve as run
     from bets_server.config import load_settings
     from bets_server.logs import ServerLog
@@ -177,9 +177,9 @@ def health(url: str, **options: Any) -> int:
 
     For a tls:// URL it shows a certificate; that of the server itself will do.
     """
-    from bets_protocol.programs.guard import say_error
-    from bets_protocol.programs.stopping import let_sigterm_kill
-    from bets_protocol.programs.tls import client_transports
+    from bets_protocol.cli.command_group import say_error
+    from bets_protocol.cli.signals import let_sigterm_kill
+    from bets_protocol.cli.tls_options import client_transports
     from bets_server.config import command_settings
     from bets_server.health import is_healthy
 
@@ -213,9 +213,9 @@ def _answer(
         ConfigError: an option cannot be used, or is missing.
         OutputError: the answer could not be written; what a command was to change has changed.
     """
-    from bets_protocol.programs.exit_codes import ExitCode
-    from bets_protocol.programs.output import write_result
-    from bets_protocol.programs.stopping import let_sigterm_kill
+    from bets_protocol.cli.exit_codes import ExitCode
+    from bets_protocol.cli.signals import let_sigterm_kill
+    from bets_protocol.cli.stdio import write_result
     from bets_server.config import command_settings
     from bets_server.console import asked, place_of
     from bets_server.reports import report
@@ -307,8 +307,8 @@ def export(file: str, store: str | None, draw: str | None, control: str | None, 
 
     The columns are agency, first name, last name, document, birth date and number.
     """
-    from bets_protocol.programs.output import write_result
-    from bets_protocol.programs.stopping import Stopped, deferred_stops, let_sigterm_kill
+    from bets_protocol.cli.signals import Stopped, deferred_stops, let_sigterm_kill
+    from bets_protocol.cli.stdio import write_result
     from bets_server.config import command_settings
     from bets_server.console import asked, place_of
     from bets_server.export import export_rows, print_rows

@@ -14,7 +14,7 @@ import attrs
 
 from bets_protocol import ConfigError
 from bets_protocol import limits as wire_limits
-from bets_protocol.programs.settings import (
+from bets_protocol.cli.settings import (
     Resolved,
     Setting,
     address,

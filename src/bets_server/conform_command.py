@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -125,11 +125,11 @@ def run(
         ConnectError: nobody can listen there.
     """
     # Only now: help and typing errors are answered without loading the protocol.
-    from bets_protocol.programs.guard import say_error  # noqa: PLC0415
-    from bets_protocol.programs.output import write_result  # noqa: PLC0415
-    from bets_protocol.programs.rulebook import exit_code_for, report  # noqa: PLC0415
-    from bets_protocol.programs.stopping import Stopped, deferred_stops  # noqa: PLC0415
-    from bets_protocol.programs.tls import server_transports  # noqa: PLC0415
+    from bets_protocol.cli.command_group import say_error  # noqa: PLC0415
+    from bets_protocol.cli.rulebook import exit_code_for, report  # noqa: PLC0415
+    from bets_protocol.cli.signals import Stopped, deferred_stops  # noqa: PLC0415
+    from bets_protocol.cli.stdio import write_result  # noqa: PLC0415
+    from bets_protocol.cli.tls_options import server_transports  # noqa: PLC0415
     from bets_protocol.transports import listen as listen_at  # noqa: PLC0415
     from bets_server.conformance.host import Host, placeholders, program, unknown_placeholders  # noqa: PLC0415
     from bets_server.conformance.scenarios import SCENARIO_NAMES, scenarios_of  # noqa: PLC0415

@@ -15,9 +15,9 @@ from typing import Any, Final
 import attrs
 
 from bets_protocol import ConfigError, PeerClosed, StorageError, TransportError, WriteError
-from bets_protocol.programs.exit_codes import ExitCode, ProgramError
-from bets_protocol.programs.settings import resolve
-from bets_protocol.programs.stopping import interruptible, raise_if_stopped
+from bets_protocol.cli.exit_codes import ExitCode, ProgramError
+from bets_protocol.cli.settings import resolve
+from bets_protocol.cli.signals import interruptible, raise_if_stopped
 from bets_protocol.transports import Stream
 from bets_server.config import SETTINGS
 from bets_server.control_socket import MAX_ANSWER_BYTES, connected, control_path, line_of, message_of

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from bets_protocol import ConfigError
-from bets_protocol.programs.exit_codes import ExitCode
-from bets_protocol.programs.first_process import CONFIG_VARIABLE, take_stops, use_config_file
-from bets_protocol.programs.guard import say_error
+from bets_protocol.cli.command_group import say_error
+from bets_protocol.cli.exit_codes import ExitCode
+from bets_protocol.cli.pid1 import CONFIG_VARIABLE, take_stops, use_config_file
 from bets_protocol.transports import parse_url
 from bets_server import cli
 from bets_server.config import resolve_settings

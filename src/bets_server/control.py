@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bets_protocol import BetsError, ConfigError, ConnectError, StorageError, TransportError
-from bets_protocol.programs.exit_codes import ExitCode, exit_code_of
+from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
 from bets_protocol.transports import Listener, Stream
 from bets_server.control_socket import MAX_REQUEST_BYTES, control_path, line_of, listening, message_of
 from bets_server.desk import CHANGES, AgencySeen, Desk, LiveStatus, answer

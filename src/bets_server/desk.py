@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypedDict
 import attrs
 
 from bets_protocol import Bet, ConfigError, StorageError, limits
-from bets_protocol.programs.exit_codes import ExitCode, ProgramError
+from bets_protocol.cli.exit_codes import ExitCode, ProgramError
 from bets_server.store import BetStore, NotVoidable, SealOutcome, StoreFull, UploadState
 
 MAX_REASON_CHARACTERS: Final = 500

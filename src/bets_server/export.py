@@ -24,8 +24,8 @@ from typing import TextIO
 import attrs
 
 from bets_protocol import Bet, BetsError, ConfigError
-from bets_protocol.programs.output import forsake, write_result
-from bets_protocol.programs.stopping import Stopped, interruptible
+from bets_protocol.cli.signals import Stopped, interruptible
+from bets_protocol.cli.stdio import forsake, write_result
 from bets_server.store import store_of
 
 FIELDS = tuple(field.name for field in attrs.fields(Bet))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from bets_protocol import ConfigError, limits
-from bets_protocol.programs.agency_uri import agency_of
+from bets_protocol.cli.agency_uri import agency_of
 
 if TYPE_CHECKING:
     from bets_protocol.transports import PeerCertificate

@@ -18,7 +18,7 @@ from bets_protocol import (
     WinnersRequest,
     decode_bets,
 )
-from bets_protocol.programs.loglines import EventLog
+from bets_protocol.cli.log_format import EventLog
 from bets_protocol.transports import first_bytes_explained
 
 

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 
 from bets_protocol import RejectCode, StorageError, TransportError, TruncatedFrame
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.transports import Listener
 from bets_server.admission import Admission, Complaints
 from bets_server.after_draw import AfterDraw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from bets_protocol.programs.loglines import one_line
+from bets_protocol.cli.log_format import one_line
 from bets_server.desk import Row
 
 _NOTHING = "-"

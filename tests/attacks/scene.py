@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from tests.attacks.crowd import Tale
 from tests.attacks.legitimate import Errand, connected, exactly
 from tests.attacks.watch import MB, Watch, descriptors

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bets_client.config import SETTINGS
-from bets_protocol.programs.loglines import line_handler, setup_logging
+from bets_protocol.cli.log_format import line_handler, setup_logging
 
 
 @pytest.fixture(autouse=True)

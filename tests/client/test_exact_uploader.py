@@ -16,7 +16,7 @@ from bets_client.job import working
 from bets_client.source import Source
 from bets_client.upload_machine import CODES, Meaning
 from bets_protocol import RejectCode
-from bets_protocol.programs.exit_codes import ProgramError
+from bets_protocol.cli.exit_codes import ProgramError
 from tests.client.scripted_server import Central, Peer, ScriptedServer, unused_port
 from tests.client.test_uploader import row, wire
 

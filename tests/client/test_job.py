@@ -6,7 +6,7 @@ import io
 import logging
 
 from bets_client.job import OpenThings
-from bets_protocol.programs.loglines import EventLog, setup_logging
+from bets_protocol.cli.log_format import EventLog, setup_logging
 
 
 class Thing:

@@ -11,7 +11,7 @@ import pytest
 
 from bets_client.cli import cli
 from bets_protocol import CLOSED, NEED_DATA, Ack, Bet, BetBatch, ServerConnection, Winners, WinnersRequest
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from tests.log_reader import read_answers
 
 AGENCIES, ROWS = 2, 9

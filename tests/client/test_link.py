@@ -30,7 +30,7 @@ from bets_protocol import (
     Winners,
     WinnersRequest,
 )
-from bets_protocol.programs.stopping import Stopped, deferred_stops, stop_signals
+from bets_protocol.cli.signals import Stopped, deferred_stops, stop_signals
 from bets_protocol.transports.sockets import SocketStream
 from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer, unused_port
 

@@ -13,7 +13,7 @@ import pytest
 
 from bets_client import progress as module
 from bets_client.progress import Progress
-from bets_protocol.programs.loglines import EventLog, setup_logging
+from bets_protocol.cli.log_format import EventLog, setup_logging
 
 END = "<end>"
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bets_protocol.programs.rulebook import Finding, Result
+from bets_protocol.cli.rulebook import Finding, Result
 from bets_protocol.transports import Listener, connect, listen, parse_url
 from bets_server.conformance.host import Host, unknown_placeholders
 from bets_server.conformance.scenarios import Scenario, scenarios_of

@@ -14,7 +14,7 @@ from bets_client.conformance.draw_story import collect
 from bets_client.conformance.examination import RULES, examine
 from bets_client.conformance.talk import Broken, Talk
 from bets_protocol import OpenUpload, Probe, RejectCode, UploadStatus, WinnersRequest, encode
-from bets_protocol.programs.rulebook import Result
+from bets_protocol.cli.rulebook import Result
 from tests.conformance.tiny_server import TinyServer
 from tests.conformance.wrong_servers import WRONG
 from tests.effort import PROFILE

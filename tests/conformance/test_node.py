@@ -10,7 +10,7 @@ import pytest
 
 from bets_client.sample import write_samples
 from bets_client.source import Source
-from bets_protocol.programs.rulebook import Result
+from bets_protocol.cli.rulebook import Result
 from bets_protocol.transports import listen
 from bets_server.conformance.host import Host, program
 from bets_server.conformance.scenarios import scenarios_of

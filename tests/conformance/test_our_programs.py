@@ -11,9 +11,9 @@ import pytest
 
 from bets_client.cli import cli
 from bets_client.sample import write_samples
-from bets_protocol.programs.exit_codes import ExitCode
-from bets_protocol.programs.loglines import line_handler, setup_logging
-from bets_protocol.programs.rulebook import Result
+from bets_protocol.cli.exit_codes import ExitCode
+from bets_protocol.cli.log_format import line_handler, setup_logging
+from bets_protocol.cli.rulebook import Result
 from bets_protocol.transports import listen
 from bets_server.cli import main as server_cli
 from bets_server.conformance.host import Host

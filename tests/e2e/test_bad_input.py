@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from tests.e2e.processes import Program, Programs
 
 GOOD = b"Ana,Paz,30904465,1999-03-17,7574\n"

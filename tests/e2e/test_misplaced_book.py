@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from tests.e2e.processes import Programs, ServerProgram
 
 WHOSE = ["--first-name", "Ana", "--last-name", "Paz", "--birthdate", "1999-03-17", "--number", "7574"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.transports import connect
 from bets_server.store import open_store
 from tests.e2e.processes import DEADLINE_S, PROGRAMS, Program, Programs, ServerProgram, wait_until

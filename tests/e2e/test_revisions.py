@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from tests.e2e.processes import Programs
 
 ROWS = [f"Ana María,Paz,{row:08d},1999-03-17,{7574 if row == 3 else 1}" for row in range(12)]

@@ -269,9 +269,9 @@ def test_stray_alarm_during_a_stop(programs: Programs) -> None:
     """It does not cut the stop short: what ends a process that hangs is the alarm of its own timer."""
     code = (
         "import os, signal, sys\n"
-        "from bets_protocol.programs import stopping\n"
-        "with stopping.stop_signals(restore=False):\n"
-        "    stopping.end_at_last(signal.SIGINT, 0.2)\n"
+        "from bets_protocol.cli import signals\n"
+        "with signals.stop_signals(restore=False):\n"
+        "    signals.end_at_last(signal.SIGINT, 0.2)\n"
         "    os.kill(os.getpid(), signal.SIGALRM)\n"
         "    print('goes on', flush=True)\n"
         "    while True:\n"

@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from tests.certificates import DAY, LOOPBACK, Authority
 from tests.e2e.processes import PROGRAMS, Program, Programs, ServerProgram
 

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from tests.e2e.processes import wait_until
 from tests.faults.kinds import Kind
 from tests.faults.raw_agency import RawAgency, ask_message, upload_id_of

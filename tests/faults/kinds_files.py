@@ -15,7 +15,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from bets_server.store import open_store
 from tests.e2e.processes import Program, wait_until
 from tests.faults.book import read_book

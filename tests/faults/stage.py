@@ -18,7 +18,7 @@ from pathlib import Path
 
 import attrs
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.testing.chaos import ChaosProxy, Plan
 from tests.e2e.processes import Program, Programs, ServerProgram, wait_until
 from tests.faults.book import Book, read_book

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_protocol.programs.durations import format_duration, parse_duration
+from bets_protocol.cli.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import bets_protocol as library
-from bets_protocol.programs.exit_codes import ExitCode, ProgramError, exit_code_of
+from bets_protocol.cli.exit_codes import ExitCode, ProgramError, exit_code_of
 
 
 class _Refused(ProgramError):

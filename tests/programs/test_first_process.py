@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol.programs.first_process import use_config_file
+from bets_protocol.cli.pid1 import use_config_file
 from tests.e2e.processes import clean_environment, wait_until
 from tests.log_reader import read_log
 

@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bets_protocol import ConfigError, ConnectError, LocalProtocolError
-from bets_protocol.programs.guard import ProgramGroup, say_error
-from bets_protocol.programs.loglines import LOGGER_NAME, line_handler
-from bets_protocol.programs.output import OutputError, write_result
-from bets_protocol.programs.stopping import loaded
+from bets_protocol.cli.command_group import ProgramGroup, say_error
+from bets_protocol.cli.log_format import LOGGER_NAME, line_handler
+from bets_protocol.cli.signals import loaded
+from bets_protocol.cli.stdio import OutputError, write_result
 
 
 class _Impatient(click.ClickException):

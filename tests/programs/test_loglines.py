@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_protocol.programs.loglines import (
+from bets_protocol.cli.log_format import (
     LOGGER_NAME,
     SILENT,
     EventLog,
@@ -185,7 +185,7 @@ def test_no_standard_output_at_all_costs_nothing(monkeypatch: pytest.MonkeyPatch
 
 LOG_THEN_WAIT = """
 import sys, time
-from bets_protocol.programs.loglines import EventLog, setup_logging
+from bets_protocol.cli.log_format import EventLog, setup_logging
 log = EventLog(setup_logging("INFO"))
 log.success("first")
 sys.stdin.readline()
@@ -230,7 +230,7 @@ def test_a_character_that_the_encoding_lacks_is_escaped() -> None:
         [
             sys.executable,
             "-c",
-            "from bets_protocol.programs.loglines import EventLog, setup_logging\n"
+            "from bets_protocol.cli.log_format import EventLog, setup_logging\n"
             "EventLog(setup_logging('INFO')).success('probe', msg='N°1')",
         ],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bets_protocol.programs.output import OutputError, flush_at_end, prepare, write_remark, write_result
+from bets_protocol.cli.stdio import OutputError, flush_at_end, prepare, write_remark, write_result
 
 
 def test_a_closed_stream_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def _without_reader(program: str) -> tuple[int, bytes]:
     os.close(reader)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", f"from bets_protocol.programs.output import *\n{program}"],
+            [sys.executable, "-c", f"from bets_protocol.cli.stdio import *\n{program}"],
             stdout=writer,
             stderr=subprocess.PIPE,
             timeout=20,
@@ -75,7 +75,7 @@ def test_a_result_of_nothing_needs_no_reader(monkeypatch: pytest.MonkeyPatch) ->
 def test_closed_descriptors_are_occupied() -> None:
     """Or the next file would get the number of standard error, and whatever a library prints there."""
     program = (
-        "import os; from bets_protocol.programs.output import *; occupy_standard_descriptors(); "
+        "import os; from bets_protocol.cli.stdio import *; occupy_standard_descriptors(); "
         "raise SystemExit(os.open('/dev/null', os.O_RDONLY))"
     )
     done = subprocess.run(["sh", "-c", f'exec {sys.executable} -c "{program}" <&- >&- 2>&-'], timeout=20, check=False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bets_protocol import ConfigError
-from bets_protocol.programs.settings import (
+from bets_protocol.cli.settings import (
     Setting,
     address,
     boolean,

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from bets_protocol.programs.stopping import (
+from bets_protocol.cli.signals import (
     Stopped,
     deferred_stops,
     ignore_strays,
@@ -198,7 +198,7 @@ def test_a_second_sigterm_comes_up_where_the_first_was_lost(monkeypatch: pytest.
 def test_a_second_sigint_ends_the_process_whatever_hangs() -> None:
     program = (
         "import signal, sys, time\n"
-        "from bets_protocol.programs.stopping import stop_signals\n"
+        "from bets_protocol.cli.signals import stop_signals\n"
         "with stop_signals():\n"
         "    try: signal.raise_signal(signal.SIGTERM)\n"
         "    finally:\n"

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bets_protocol import Bet, ReadError
-from bets_protocol.programs.exit_codes import ExitCode
-from bets_protocol.programs.loglines import EventLog, LineHandler
+from bets_protocol.cli.exit_codes import ExitCode
+from bets_protocol.cli.log_format import EventLog, LineHandler
 from bets_protocol.transports import Stream, TlsFiles, TlsTransport, connect, listen
 from bets_server.handlers import Handlers
 from bets_server.limits import Limits

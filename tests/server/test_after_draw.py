@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from bets_server.store import open_store
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, winners
 from tests.server.serving import ROOMY, Clock, Server

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from bets_client import config as client_config
-from bets_protocol.programs.settings import Setting
+from bets_protocol.cli.settings import Setting
 from bets_server import compose
 from bets_server import config as server_config
 from bets_server.compose import MAX_CLIENTS, compose_file, run

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from bets_protocol import StorageError
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from bets_server.store import StoreFull
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until

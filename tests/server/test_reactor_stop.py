@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from bets_protocol import ConfigError
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.transports import Listener, Stream, Url, connect, listen, register_transport
 from bets_server.app import OTHER_DESCRIPTORS
 from bets_server.app import serve as serve_settings

@@ -21,8 +21,8 @@ from bets_client.shipment import single
 from bets_client.source import not_utf_8, parse_number, with_found
 from bets_client.uploader import Upload
 from bets_protocol import Bet, BetsError, ConfigError, InvalidMessage
-from bets_protocol.programs.guard import say_error
-from bets_protocol.programs.stopping import work_begins
+from bets_protocol.cli.command_group import say_error
+from bets_protocol.cli.signals import work_begins
 
 THE_BET = "the bet"
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from bets_client.check import NameWarnings, check
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow
 from bets_client.source import Source
-from bets_protocol.programs.exit_codes import ExitCode
-from bets_protocol.programs.guard import say_error
-from bets_protocol.programs.loglines import one_line
-from bets_protocol.programs.output import write_result
-from bets_protocol.programs.stopping import let_sigterm_kill
+from bets_protocol.cli.command_group import say_error
+from bets_protocol.cli.exit_codes import ExitCode
+from bets_protocol.cli.log_format import one_line
+from bets_protocol.cli.signals import let_sigterm_kill
+from bets_protocol.cli.stdio import write_result
 
 SHOWN_NAMES = 100
 """Names of a file that are warned of in text; JSON has them all."""

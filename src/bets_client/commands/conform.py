@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bets_protocol import limits
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 
 
 @click.command()
@@ -109,10 +109,10 @@ def run(
     # Only now: help and typing errors are answered without loading the protocol.
     from bets_client.conformance.bench import Bench  # noqa: PLC0415
     from bets_client.conformance.examination import examine  # noqa: PLC0415
-    from bets_protocol.programs.output import write_result  # noqa: PLC0415
-    from bets_protocol.programs.rulebook import exit_code_for, report  # noqa: PLC0415
-    from bets_protocol.programs.stopping import deferred_stops, let_sigterm_kill  # noqa: PLC0415
-    from bets_protocol.programs.tls import client_transports  # noqa: PLC0415
+    from bets_protocol.cli.rulebook import exit_code_for, report  # noqa: PLC0415
+    from bets_protocol.cli.signals import deferred_stops, let_sigterm_kill  # noqa: PLC0415
+    from bets_protocol.cli.stdio import write_result  # noqa: PLC0415
+    from bets_protocol.cli.tls_options import client_transports  # noqa: PLC0415
 
     given = [f"--tls-{name}" for name, path in (("cert", tls_cert), ("key", tls_key), ("ca", tls_ca)) if path]
     let_sigterm_kill()  # 0 would say that the server keeps every rule

@@ -8,8 +8,8 @@ from typing import Any
 
 from bets_client.config import load_settings
 from bets_client.sample import write_samples
-from bets_protocol.programs.output import write_result
-from bets_protocol.programs.stopping import let_sigterm_kill
+from bets_protocol.cli.signals import let_sigterm_kill
+from bets_protocol.cli.stdio import write_result
 
 
 def run(options: Mapping[str, Any], folder: str) -> None:

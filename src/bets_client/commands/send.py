@@ -27,8 +27,8 @@ from bets_client.source import STDIN, Source, resolve_agency
 from bets_client.uploader import Upload
 from bets_client.winners import WinnersDesk
 from bets_protocol import BetsError, ConfigError
-from bets_protocol.programs.guard import say_error
-from bets_protocol.programs.stopping import Stopped, work_begins
+from bets_protocol.cli.command_group import say_error
+from bets_protocol.cli.signals import Stopped, work_begins
 
 
 def run(options: Mapping[str, Any], files: Sequence[str]) -> None:

@@ -23,8 +23,8 @@ from bets_client.job import Job, working
 from bets_client.own_certificate import require_own_agency
 from bets_client.report import AgencyReport, Report
 from bets_client.winners import WinnersDesk
-from bets_protocol.programs.guard import say_error
-from bets_protocol.programs.stopping import Stopped, interruptible, work_begins
+from bets_protocol.cli.command_group import say_error
+from bets_protocol.cli.signals import Stopped, interruptible, work_begins
 
 _REVISION = 8
 

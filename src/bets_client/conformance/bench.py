@@ -16,8 +16,8 @@ import attrs
 
 from bets_client.conformance.talk import Answer, Broken, Talk
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, TransportError, UploadStatus, encode
-from bets_protocol.programs.docstrings import docstring_of
-from bets_protocol.programs.tls import SCHEME
+from bets_protocol.cli.docstrings import docstring_of
+from bets_protocol.cli.tls_options import SCHEME
 from bets_protocol.transports import Transport
 
 UNTYPED = (5,)

@@ -9,8 +9,8 @@ from bets_client.conformance.bench import Bench, NotTried, Rule
 from bets_client.conformance.talk import Broken
 from bets_client.errors import Unreachable
 from bets_protocol import ConnectError, TransportError
-from bets_protocol.programs.rulebook import Finding, Result
-from bets_protocol.programs.stopping import raise_if_stopped
+from bets_protocol.cli.rulebook import Finding, Result
+from bets_protocol.cli.signals import raise_if_stopped
 
 RULES: tuple[Rule, ...] = (*rules_intake.RULES, *rules_uploads.RULES, *rules_refusals.RULES, *rules_draw.RULES)
 """In the order in which they are tried: what takes many connections before most of what is refused, since a server may

@@ -32,7 +32,7 @@ from bets_protocol import (
     WriteError,
     encode,
 )
-from bets_protocol.programs.stopping import interruptible
+from bets_protocol.cli.signals import interruptible
 from bets_protocol.transports import Stream, Transport, connect
 
 Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload

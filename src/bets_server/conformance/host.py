@@ -16,8 +16,8 @@ from typing import Protocol
 import attrs
 
 from bets_protocol import ConfigError
-from bets_protocol.programs.rulebook import Finding
-from bets_protocol.programs.stopping import interruptible, raise_if_stopped
+from bets_protocol.cli.rulebook import Finding
+from bets_protocol.cli.signals import interruptible, raise_if_stopped
 from bets_protocol.transports import Listener, parse_url
 from bets_server.conformance.guest import Guest
 from bets_server.conformance.rules import RULES, Rulebook

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bets_protocol.programs.output import write_result
+from bets_protocol.cli.stdio import write_result
 from bets_protocol.version import __version__
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,7 +18,7 @@ def version_option(program: str) -> Callable[[F], F]:
 
     def show(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
         if wanted and not context.resilient_parsing:
-            from bets_protocol import codec_info  # noqa: PLC0415  # not needed for anything else that is quick
+            from bets_protocol import codec_info  # not needed for anything else that is quick
 
             write_result(f"{program} {__version__}, {codec_info()}\n", confirms=True)
             context.exit()

@@ -15,10 +15,10 @@ from typing import Any
 
 import attrs
 
+from bets_protocol.cli.config_files import read_ini, read_yaml
+from bets_protocol.cli.durations import format_duration, parse_duration
+from bets_protocol.cli.log_format import LEVELS, one_line
 from bets_protocol.errors import ConfigError
-from bets_protocol.programs.config_files import read_ini, read_yaml
-from bets_protocol.programs.durations import format_duration, parse_duration
-from bets_protocol.programs.loglines import LEVELS, one_line
 from bets_protocol.transports import UrlError, known_url
 
 __all__ = [

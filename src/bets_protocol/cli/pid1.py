@@ -13,8 +13,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from types import FrameType
 
-from bets_protocol.programs.guard import say_shutdown
-from bets_protocol.programs.stopping import Stopped
+from bets_protocol.cli.command_group import say_shutdown
+from bets_protocol.cli.signals import Stopped
 
 CONFIG_VARIABLE = "BETS_CONFIG"
 

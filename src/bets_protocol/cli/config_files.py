@@ -11,9 +11,9 @@ import configparser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bets_protocol.cli.log_format import one_line
+from bets_protocol.cli.signals import interruptible
 from bets_protocol.errors import ConfigError
-from bets_protocol.programs.loglines import one_line
-from bets_protocol.programs.stopping import interruptible
 
 if TYPE_CHECKING:
     import yaml

@@ -18,12 +18,12 @@ from typing import Any
 
 import click
 
+from bets_protocol.cli import stdio
+from bets_protocol.cli.docstrings import docstring_of
+from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
+from bets_protocol.cli.log_format import LOGGER_NAME, EventLog, line_handler, one_line, setup_logging
+from bets_protocol.cli.signals import Stopped, no_more_stops, stop_signals
 from bets_protocol.errors import BetsError
-from bets_protocol.programs import output
-from bets_protocol.programs.docstrings import docstring_of
-from bets_protocol.programs.exit_codes import ExitCode, exit_code_of
-from bets_protocol.programs.loglines import LOGGER_NAME, EventLog, line_handler, one_line, setup_logging
-from bets_protocol.programs.stopping import Stopped, no_more_stops, stop_signals
 
 DEBUG_VARIABLE = "BETS_DEBUG"
 
@@ -76,9 +76,9 @@ class ProgramGroup(click.Group):
         if sys.flags.optimize > 1:
             _restore_help(self)
         if self._is_whole_process:
-            output.occupy_standard_descriptors()
+            stdio.occupy_standard_descriptors()
         for stream in (sys.stdout, sys.stderr):
-            output.prepare(stream)
+            stdio.prepare(stream)
         name = prog_name or self.name or "program"
         try:
             with stop_signals(loading=True, restore=not self._is_whole_process):
@@ -86,7 +86,7 @@ class ProgramGroup(click.Group):
         except Stopped as stop:  # pragma: no cover - a signal in the few instructions around `_guarded`
             code = stop.exit_code
         for stream in (sys.stdout, sys.stderr):
-            output.flush_at_end(stream)
+            stdio.flush_at_end(stream)
         sys.exit(int(code))
 
     def _guarded(
@@ -110,7 +110,7 @@ class ProgramGroup(click.Group):
         except click.ClickException as error:
             _show_usage_error(error)
             return ExitCode.USAGE
-        except output.ReaderLeft as error:
+        except stdio.ReaderLeft as error:
             return error.exit_code
         except BetsError as error:
             say_error(name, str(error))
@@ -138,7 +138,7 @@ def _restore_help(command: click.Command) -> None:
 
 def say_error(name: str, text: str) -> None:
     """Tell the user on standard error, on one line for each line of `text`, what went wrong."""
-    output.write_remark("".join(f"{name}: {one_line(line)}\n" for line in text.split("\n")))
+    stdio.write_remark("".join(f"{name}: {one_line(line)}\n" for line in text.split("\n")))
 
 
 def say_shutdown() -> None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import attrs
 
-from bets_protocol.programs.exit_codes import ExitCode
+from bets_protocol.cli.exit_codes import ExitCode
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

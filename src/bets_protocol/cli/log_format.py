@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TextIO
 
-from bets_protocol.programs import output
+from bets_protocol.cli import stdio
 
 LOGGER_NAME = "bets"
 """The logger of both programs; `setup_logging` gives it its one handler."""
@@ -129,7 +129,7 @@ class LineHandler(logging.Handler):
             self._failure = None
         except BrokenPipeError:
             self._stream = None
-            output.forsake(stream)
+            stdio.forsake(stream)
         except (OSError, ValueError) as error:  # a full disk may have room again at the next line
             self._failure = error
 
@@ -140,7 +140,7 @@ class LineHandler(logging.Handler):
             OutputError: it was not. That somebody has closed standard output, or reads it no more, is no failure.
         """
         if self._failure is not None and self._stream is sys.stdout:
-            raise output.unwritten(self._failure)
+            raise stdio.unwritten(self._failure)
 
 
 def setup_logging(level: int | str = logging.INFO, stream: TextIO | None = None) -> logging.Logger:
@@ -154,7 +154,7 @@ def setup_logging(level: int | str = logging.INFO, stream: TextIO | None = None)
     while (old := line_handler(logger)) is not None:
         logger.removeHandler(old)
     target = sys.stdout if stream is None else stream
-    output.prepare(target)
+    stdio.prepare(target)
     logger.addHandler(LineHandler(target))
     logger.setLevel(LEVELS[level.upper()] if isinstance(level, str) else level)
     logger.propagate = False

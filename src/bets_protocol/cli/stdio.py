@@ -20,7 +20,7 @@ import sys
 import weakref
 from typing import TextIO
 
-from bets_protocol.programs.exit_codes import ExitCode, ProgramError
+from bets_protocol.cli.exit_codes import ExitCode, ProgramError
 
 
 class OutputError(ProgramError):

@@ -14,8 +14,8 @@ from typing import Any
 
 import attrs
 
-from bets_protocol.programs.exit_codes import ExitCode
-from bets_protocol.programs.loglines import one_line
+from bets_protocol.cli.exit_codes import ExitCode
+from bets_protocol.cli.log_format import one_line
 
 
 class Result(enum.Enum):
