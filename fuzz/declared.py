@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 from bets_protocol import BetsError
 from bets_protocol.compiler import CompiledSchema, UnsupportedConstruct, compile_schema
-from bets_protocol.compiler._c import emit_c_module
+from bets_protocol.compiler.c.module import emit_c_module
 from bets_protocol.layout import nodes as ir
 from bets_protocol.testing.strategies import values
 from fuzz.differential import Disagreement, mutant

@@ -16,7 +16,8 @@ import construct as c
 from hypothesis import strategies as st
 
 from bets_protocol import DecodeError, FrameTooLarge
-from bets_protocol.compiler import _module, _python
+from bets_protocol.compiler import modules
+from bets_protocol.compiler.python import codec
 from bets_protocol.generated import support
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout import rules
@@ -67,19 +68,19 @@ class Compiled:
     def __init__(self, declaration: Any) -> None:
         self.declaration = declaration
         frame = FrameSchema(name="frame", layout=declaration, sender="client", revisions=(), title="")
-        nodes = _module.read_frames([frame])
+        nodes = modules.read_frames([frame])
         self.layout = nodes["frame"]
-        self.source = _module.emit_layouts(nodes) + _python.emit_values(nodes) + _python.emit_codec(nodes)
+        self.source = modules.emit_layouts(nodes) + codec.emit_values(nodes) + codec.emit_codec(nodes)
         layouts = _namespace(ir, rules)
-        exec(_module.emit_layouts(nodes), layouts)
+        exec(modules.emit_layouts(nodes), layouts)
         self._names = _namespace(support) | layouts | {"layouts": types.SimpleNamespace(**layouts)}
         self._names |= {"DecodeError": DecodeError, "FrameTooLarge": FrameTooLarge}
-        exec("from __future__ import annotations\n" + _python.emit_values(nodes), self._names)
+        exec("from __future__ import annotations\n" + codec.emit_values(nodes), self._names)
         self.classes: dict[str, type] = {}
-        for record in _python.classes(nodes.values()):
+        for record in codec.classes(nodes.values()):
             self.classes[record.name] = self._make_class(record)
         self._names |= self.classes
-        exec("from __future__ import annotations\n" + _python.emit_codec(nodes), self._names)
+        exec("from __future__ import annotations\n" + codec.emit_codec(nodes), self._names)
         self.check: Callable[[bytes], None] = self._names["check_frame"]
         self.decode: Callable[[bytes], Any] = self._names["decode_frame"]
         self.encode: Callable[[Any], bytes] = self._names["encode_frame"]

@@ -25,7 +25,7 @@ import pytest
 
 from bets_protocol import DecodeError, InvalidMessage
 from bets_protocol.compiler import CompiledSchema, compile_schema
-from bets_protocol.compiler._source import GLOBAL_NAMES
+from bets_protocol.compiler.python.source import GLOBAL_NAMES
 from bets_protocol.layout.rules import digits, printable_name
 from bets_protocol.schema import Ruled
 from tests.protocol.declarations import NASTY_NAMES

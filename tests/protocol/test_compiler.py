@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from bets_protocol import DecodeError, FrameTooLarge, InvalidMessage, InvalidValue, LocalProtocolError
 from bets_protocol.compiler import UnsupportedConstruct
-from bets_protocol.compiler._module import emit_codec_module, emit_layouts_module, emit_values_module
-from bets_protocol.compiler._python import emit_codec, emit_values
-from bets_protocol.compiler._writing import emit_put
+from bets_protocol.compiler.modules import emit_codec_module, emit_layouts_module, emit_values_module
+from bets_protocol.compiler.python.codec import emit_codec, emit_values
+from bets_protocol.compiler.python.writing import emit_put
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.diagnose import explain_bytes
 from bets_protocol.layout.rules import CalendarDate, Characters, IntRange, digits, printable_name

@@ -10,7 +10,7 @@ import construct as c
 import pytest
 
 from bets_protocol.compiler import UnsupportedConstruct, compile_schema, read_construct
-from bets_protocol.compiler._module import read_frames
+from bets_protocol.compiler.modules import read_frames
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.rules import CalendarDate, IntRange, digits, printable_name
 from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum

@@ -32,8 +32,8 @@ from bets_protocol import (
 )
 from bets_protocol import encoded as lots
 from bets_protocol.codec.backend import native_module
-from bets_protocol.compiler._c_lots import LotsOf, emit_lots
-from bets_protocol.compiler._module import emit_native_module
+from bets_protocol.compiler.c.runs import LotsOf, emit_lots
+from bets_protocol.compiler.modules import emit_native_module
 from bets_protocol.encoded import bet_count, header_size, split_lots
 from bets_protocol.generated import layouts
 from bets_protocol.layout import nodes as ir

@@ -8,7 +8,7 @@ classes by name, and the pure functions by name, which are asked when something 
 
 from __future__ import annotations
 
-from bets_protocol.compiler._compile import CompiledSchema, compile_schema
-from bets_protocol.compiler._construct import UnsupportedConstruct, read_construct
+from bets_protocol.compiler.compiled import CompiledSchema, compile_schema
+from bets_protocol.compiler.read import UnsupportedConstruct, read_construct
 
 __all__ = ["CompiledSchema", "UnsupportedConstruct", "compile_schema", "read_construct"]

@@ -7,7 +7,7 @@ that is itself a message has been checked when that was made, so its class is al
 
 from __future__ import annotations
 
-from bets_protocol.compiler._source import Source, region_name, text_tests
+from bets_protocol.compiler.python.source import Source, region_name, text_tests
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.diagnose_value import FLOAT_CODES
 

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import construct as c
 
-from bets_protocol.compiler._source import GLOBAL_NAMES
+from bets_protocol.compiler.python.source import GLOBAL_NAMES
 from bets_protocol.errors import BetsError
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.rules import CalendarDate, Characters, IntRange, is_whole_number

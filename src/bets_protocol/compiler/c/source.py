@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bets_protocol.compiler._shape import walk
+from bets_protocol.compiler.walk import walk
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.rules import CalendarDate, Characters
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bets_protocol.compiler._source import Source, class_of
+from bets_protocol.compiler.python.source import Source, class_of
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.diagnose_value import FLOAT_CODES
 

@@ -1,6 +1,6 @@
 """Emits C from the intermediate form: the same `check`, `decode`, `encode` and `scan` as `_python`, on pointers.
 
-Besides, for records that are kept as bytes, `split`, `find` and `survey`: see `_c_lots`.
+Besides, for records that are kept as bytes, `split`, `find` and `survey`: see `runs`.
 
 Strategy: a frame's functions are straight-line C in which every read is preceded by a comparison with the end of what
 surrounds it: fields of fixed size that follow each other share one comparison. `check` and `scan` touch no Python
@@ -19,12 +19,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bets_protocol.compiler._c_lots import LotsOf, crc32_source, emit_lots, lots_methods
-from bets_protocol.compiler._c_reading import Checking, Decoding
-from bets_protocol.compiler._c_scanning import Scanning
-from bets_protocol.compiler._c_source import Texts, c_string
-from bets_protocol.compiler._c_writing import Encoding
-from bets_protocol.compiler._shape import records_by_name
+from bets_protocol.compiler.c.reading import Checking, Decoding
+from bets_protocol.compiler.c.runs import LotsOf, crc32_source, emit_lots, lots_methods
+from bets_protocol.compiler.c.scanning import Scanning
+from bets_protocol.compiler.c.source import Texts, c_string
+from bets_protocol.compiler.c.writing import Encoding
+from bets_protocol.compiler.walk import records_by_name
 from bets_protocol.layout import nodes as ir
 
 RUNTIME: Final = Path(__file__).with_name("runtime.h")

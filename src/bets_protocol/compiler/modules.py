@@ -12,13 +12,13 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from bets_protocol.compiler._c import emit_c_module
-from bets_protocol.compiler._c_lots import LotsOf
-from bets_protocol.compiler._construct import UnsupportedConstruct, read_construct
-from bets_protocol.compiler._python import classes, emit_codec, emit_values
-from bets_protocol.compiler._shape import walk
-from bets_protocol.compiler._source import RUNTIME_NAMES, python_type, region_name, rule_name
-from bets_protocol.compiler._tables import fill_tables
+from bets_protocol.compiler.c.module import emit_c_module
+from bets_protocol.compiler.c.runs import LotsOf
+from bets_protocol.compiler.docs.tables import fill_tables
+from bets_protocol.compiler.python.codec import classes, emit_codec, emit_values
+from bets_protocol.compiler.python.source import RUNTIME_NAMES, python_type, region_name, rule_name
+from bets_protocol.compiler.read import UnsupportedConstruct, read_construct
+from bets_protocol.compiler.walk import walk
 from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import FRAMES, FrameSchema
 from bets_protocol.version import __version__

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from bets_protocol.compiler import _turns_page as turns_page
+from bets_protocol.compiler.docs import turns_page
 from bets_protocol.layout import nodes as ir
 
 _MARKER = re.compile(r"(<!-- generated: begin (\w+) -->\n).*?(<!-- generated: end \2 -->)", re.DOTALL)

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import attrs
 
-from bets_protocol.compiler._shape import switched_fields
-from bets_protocol.compiler._source import (
+from bets_protocol.compiler.python.source import (
     Place,
     Source,
     atom,
@@ -32,6 +31,7 @@ from bets_protocol.compiler._source import (
     slice_of,
     text_tests,
 )
+from bets_protocol.compiler.walk import switched_fields
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.diagnose_value import FLOAT_CODES
 from bets_protocol.layout.rules import CalendarDate, Characters

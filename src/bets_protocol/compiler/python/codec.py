@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bets_protocol.compiler._reading import emit_check, emit_decode, emit_twin
-from bets_protocol.compiler._scanning import emit_scan
-from bets_protocol.compiler._values import emit_valid
-from bets_protocol.compiler._writing import PutNames, emit_encode, emit_put
+from bets_protocol.compiler.python.reading import emit_check, emit_decode, emit_twin
+from bets_protocol.compiler.python.scanning import emit_scan
+from bets_protocol.compiler.python.values import emit_valid
+from bets_protocol.compiler.python.writing import PutNames, emit_encode, emit_put
 from bets_protocol.layout import nodes as ir
 
 

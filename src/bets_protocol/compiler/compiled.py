@@ -15,11 +15,11 @@ from typing import Any
 import attrs
 
 from bets_protocol.bytes_like import Octets
-from bets_protocol.compiler._c import emit_c_module
-from bets_protocol.compiler._construct import why_no_identifier
-from bets_protocol.compiler._module import emit_schema_module, read_frames
-from bets_protocol.compiler._python import classes as records_of
-from bets_protocol.compiler._tables import layout_table
+from bets_protocol.compiler.c.module import emit_c_module
+from bets_protocol.compiler.docs.tables import layout_table
+from bets_protocol.compiler.modules import emit_schema_module, read_frames
+from bets_protocol.compiler.python.codec import classes as records_of
+from bets_protocol.compiler.read import why_no_identifier
 from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import FrameSchema
 

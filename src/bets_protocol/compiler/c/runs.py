@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from bets_protocol.compiler._c_source import WIDE_BYTES, read_int
+from bets_protocol.compiler.c.source import WIDE_BYTES, read_int
 from bets_protocol.layout import nodes as ir
 
 _CRC32: Final = Path(__file__).with_name("crc32.h")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import attrs
 
-from bets_protocol.compiler._c_source import (
+from bets_protocol.compiler.c.source import (
     FIXED,
     WIDE_BYTES,
     Lines,

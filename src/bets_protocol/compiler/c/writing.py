@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from bets_protocol.compiler._c_reading import Checking
-from bets_protocol.compiler._c_source import FIXED, WIDE_BYTES, Lines, Texts, c_int, c_string, write_int
-from bets_protocol.compiler._shape import walk
+from bets_protocol.compiler.c.reading import Checking
+from bets_protocol.compiler.c.source import FIXED, WIDE_BYTES, Lines, Texts, c_int, c_string, write_int
+from bets_protocol.compiler.walk import walk
 from bets_protocol.layout import nodes as ir
 
 _RESERVED_AT_ONCE: Final = 4096

@@ -1,0 +1,5 @@
+"""Emits C: the same functions as `compiler.python`, and those that search many bets at once."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
