@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bets_protocol import Bet, Lot, StorageError, encode_bets
 from bets_server.store import BetStore, Parcel, Verdict, open_store
-from bets_server.store._csv_rows import bet_of
+from bets_server.store.csv.rows import bet_of
 
 _NUMBER = 7574
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bets_protocol import Bet
 from bets_server.store import open_store
-from bets_server.store._csv_rows import lines_of
+from bets_server.store.csv.rows import lines_of
 from tests.e2e.processes import DEADLINE_S
 from tests.faults.kinds import Kind
 from tests.faults.power_loss import CALLS, Deed, Disk, deeds

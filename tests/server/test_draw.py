@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bets_protocol import ConfigError, InvalidMessage
-from bets_server.draw import (
+from bets_server.store.draw import (
     checked_agency,
     checked_number,
     expected_agencies,

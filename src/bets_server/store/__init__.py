@@ -6,7 +6,7 @@ other that `register_store` makes known; `bets_server.store.conformance` tests w
 
 from __future__ import annotations
 
-from bets_server.store._base import (
+from bets_server.store.contract import (
     BetStore,
     StoreOpener,
     open_store,
@@ -14,10 +14,10 @@ from bets_server.store._base import (
     register_store,
     store_schemes,
 )
-from bets_server.store._csv import open_csv
-from bets_server.store._guarded import store_of
-from bets_server.store._sqlite import open_sqlite
-from bets_server.store._values import (
+from bets_server.store.csv import open_csv
+from bets_server.store.guarded import store_of
+from bets_server.store.sqlite import open_sqlite
+from bets_server.store.values import (
     MAX_TOTAL,
     MAX_UNFINISHED_UPLOADS,
     MAX_UPLOADS,

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from bets_server.store import BetStore
-from bets_server.store._csv_rows import lines_of
+from bets_server.store.csv.rows import lines_of
 
 
 def account(ledger: Path) -> tuple[int, int, int]:

@@ -14,7 +14,6 @@ import pytest
 
 from bets_protocol import StorageError
 from bets_server.store import BetStore, open_store
-from bets_server.store._csv_rows import lines_of
 from bets_server.store.conformance import (
     WINNING,
     batch_of,
@@ -26,6 +25,7 @@ from bets_server.store.conformance import (
     sample_bet,
     winning,
 )
+from bets_server.store.csv.rows import lines_of
 from tests.server.store.csv_files import copied, files_in, lines_of_store
 
 OTHERS = b"7,Ana,Paz,30904465,1999-03-17,7574\r\n8,Ana,Paz,00000002,2000-02-29,0\r\n"

@@ -16,8 +16,8 @@ import pytest
 
 from bets_protocol import ConfigError, StorageError
 from bets_server.store import StoreFull, open_store, register_store, store_schemes
-from bets_server.store._sqlite import open_sqlite
 from bets_server.store.conformance import sample_batch
+from bets_server.store.sqlite.store import open_sqlite
 
 DEADLINE_S = 30.0
 NOBODY = 65534

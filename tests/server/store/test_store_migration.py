@@ -144,7 +144,7 @@ KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
 from bets_server.store import open_store
-from bets_server.store import _sqlite_schema as schema
+from bets_server.store.sqlite import schema
 source, folder = Path(sys.argv[1]), Path(sys.argv[2])
 bring_up_to_date = schema.bring_up_to_date
 

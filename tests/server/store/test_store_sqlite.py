@@ -13,19 +13,7 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import CodecInfo, Lot, StorageError, encode_bets
-from bets_server.store import (
-    DrawState,
-    Parcel,
-    SealOutcome,
-    StoreFull,
-    Verdict,
-    _sqlite,
-    _sqlite_draw,
-    _sqlite_room,
-    _sqlite_schema,
-    open_store,
-)
-from bets_server.store._sqlite import SqliteStore
+from bets_server.store import DrawState, Parcel, SealOutcome, StoreFull, Verdict, open_store
 from bets_server.store.conformance import (
     WINNING,
     batch_of,
@@ -38,6 +26,11 @@ from bets_server.store.conformance import (
     sample_bet,
     winning,
 )
+from bets_server.store.sqlite import draw as sqlite_draw
+from bets_server.store.sqlite import room as sqlite_room
+from bets_server.store.sqlite import schema as sqlite_schema
+from bets_server.store.sqlite import store as sqlite_store
+from bets_server.store.sqlite.store import SqliteStore
 
 BETS = 0x62657473
 
@@ -148,13 +141,13 @@ def test_a_book_that_may_not_grow_is_opened_all_the_same(path: Path, url: str) -
     with by_hand(path) as book:
         book.execute(f"PRAGMA max_page_count = {pragma(book, 'page_count')}")
         with pytest.raises(sqlite3.OperationalError, match="full"):
-            _sqlite_room.make_room(book, path)
+            sqlite_room.make_room(book, path)
         with pytest.raises(sqlite3.OperationalError, match="no such table: filler"):
             book.execute("SELECT * FROM filler")
     with by_hand(path) as book:
         book.execute("PRAGMA query_only = ON")
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            _sqlite_room.make_room(book, path)
+            sqlite_room.make_room(book, path)
 
 
 def test_bets_with_an_identity_of_their_upload_have_room(path: Path, url: str) -> None:
@@ -259,23 +252,23 @@ def test_a_book_that_another_program_reads_is_not_served(path: Path, url: str) -
 def test_settings_that_sqlite_did_not_take_are_told(path: Path) -> None:
     """SQLite says nothing when it cannot do what a setting asks for; so they are read back."""
     with by_hand(path) as book:
-        _sqlite_schema.lock(book)
-        _sqlite_schema.apply_settings(book)
-        _sqlite_schema.require_settings(book, path)
+        sqlite_schema.lock(book)
+        sqlite_schema.apply_settings(book)
+        sqlite_schema.require_settings(book, path)
         book.execute("PRAGMA synchronous = NORMAL")
         with pytest.raises(StorageError, match=rf"^{path}: SQLite setting synchronous is 1, and must be 2$"):
-            _sqlite_schema.require_settings(book, path)
+            sqlite_schema.require_settings(book, path)
     with contextlib.closing(sqlite3.connect(":memory:")) as book:
-        _sqlite_schema.lock(book)
-        _sqlite_schema.apply_settings(book)
+        sqlite_schema.lock(book)
+        sqlite_schema.apply_settings(book)
         with pytest.raises(StorageError, match="SQLite setting journal_mode is 'memory', and must be 'wal'"):
-            _sqlite_schema.require_settings(book, Path(":memory:"))
+            sqlite_schema.require_settings(book, Path(":memory:"))
 
 
 def test_a_library_that_is_too_old_is_told() -> None:
     """With the version that it takes."""
     with pytest.raises(StorageError, match=r"this Python has SQLite 3\.36\.9; the store needs 3\.37\.0 or newer"):
-        _sqlite_schema.require_library((3, 36, 9))
+        sqlite_schema.require_library((3, 36, 9))
 
 
 # What can never change
@@ -377,8 +370,8 @@ def test_damage_in_a_winning_bet_is_no_traceback(path: Path, url: str) -> None:
 def test_a_draw_finds_all_winners_in_many_batches(url: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, whatever codec searches: with a thread of its own, where that is of use, or without. Several uploads
     of one agency may lie between each other, and those that were voided do not win."""
-    monkeypatch.setattr(_sqlite_draw, "codec_info", lambda: CodecInfo(kind=kind, reason="", digest=""))
-    monkeypatch.setattr(_sqlite_draw, "_BATCHES_AT_ONCE", 7)
+    monkeypatch.setattr(sqlite_draw, "codec_info", lambda: CodecInfo(kind=kind, reason="", digest=""))
+    monkeypatch.setattr(sqlite_draw, "_BATCHES_AT_ONCE", 7)
     with open_store(url) as store:
         tickets = [opened(store, total=40, which=which) for which in range(3)]
         gone = opened(store, total=41, agency=3)
@@ -554,7 +547,7 @@ def test_a_group_costs_few_statements_however_large_it_is(path: Path) -> None:
 
 def test_the_memory_holds_a_bounded_number_of_uploads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is not held is looked up in the book: its ticket is as good as any other."""
-    monkeypatch.setattr(_sqlite, "_MAX_UPLOADS_IN_MEMORY", 3)
+    monkeypatch.setattr(sqlite_store, "_MAX_UPLOADS_IN_MEMORY", 3)
     with SqliteStore(path) as store:
         tickets = [opened(store, total=4, which=which) for which in range(8)]
         for row in range(4):

@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import StorageError
-from bets_server.store import BetStore, Verdict, _sqlite_log, open_store
+from bets_server.store import BetStore, Verdict, open_store
 from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch, winning
+from bets_server.store.sqlite import log as sqlite_log
 from tests.e2e.processes import unmeasured_environment
 from tests.server.store.test_store_no_room import may_mount
 
@@ -31,9 +32,9 @@ DEADLINE_S = 60.0
 KILLED = """
 import os, signal, sys
 from bets_server.store import open_store
-from bets_server.store import _sqlite_file
+from bets_server.store.sqlite import file as sqlite_file
 from bets_server.store.conformance import sample_batch
-_sqlite_file._PAGES_BEFORE_CHECKPOINT = int(sys.argv[3])
+sqlite_file._PAGES_BEFORE_CHECKPOINT = int(sys.argv[3])
 store = open_store(f"sqlite:///{sys.argv[1]}")
 for row in range(int(sys.argv[2])):
     store.append([sample_batch([row])])
@@ -436,11 +437,12 @@ def test_a_read_only_file_system_can_be_read(tmp_path: Path) -> None:
 KILLED_IN_A_CHECKPOINT = """
 import os, signal, sys
 from bets_server.store import open_store
-from bets_server.store import _sqlite_file, _sqlite_log
+from bets_server.store.sqlite import file as sqlite_file
+from bets_server.store.sqlite import log as sqlite_log
 from bets_server.store.conformance import sample_batch
-_sqlite_file._PAGES_BEFORE_CHECKPOINT = 100
+sqlite_file._PAGES_BEFORE_CHECKPOINT = 100
 store = open_store(f"sqlite:///{sys.argv[1]}")
-_sqlite_log.follow_state = lambda connection: os.kill(os.getpid(), signal.SIGKILL)
+sqlite_log.follow_state = lambda connection: os.kill(os.getpid(), signal.SIGKILL)
 for row in range(1000):
     print(row, flush=True)
     store.append([sample_batch([row])])
@@ -460,7 +462,7 @@ def test_a_log_that_is_begun_anew_may_be_cut_off(tmp_path: Path, header: str, fr
         magic, version, page_bytes, sequence, salt, *_ = struct.unpack(">8I", data[:32])
         begun = struct.pack(">6I", magic, version, page_bytes, sequence + 1, (salt + 1) & 0xFFFF_FFFF, 12345)
         order = "<" if magic == 0x377F0682 else ">"
-        data[:32] = begun + struct.pack(">2I", *_sqlite_log._summed(begun, (0, 0), order))
+        data[:32] = begun + struct.pack(">2I", *sqlite_log._summed(begun, (0, 0), order))
     if frame == "torn":
         data[32:544] = bytes(512)
     elif frame == "gone":
@@ -474,9 +476,9 @@ def test_a_log_that_is_begun_anew_may_be_cut_off(tmp_path: Path, header: str, fr
 NO_ROOM_FOR_A_CHECKPOINT = """
 import os, resource, signal, sys
 from bets_server.store import open_store
-from bets_server.store import _sqlite_file
+from bets_server.store.sqlite import file as sqlite_file
 from bets_server.store.conformance import sample_batch
-_sqlite_file._PAGES_BEFORE_CHECKPOINT = 20
+sqlite_file._PAGES_BEFORE_CHECKPOINT = 20
 store = open_store(f"sqlite:///{sys.argv[1]}")
 size = os.path.getsize(sys.argv[1])
 rows = 0

@@ -16,12 +16,12 @@ depends on its means, and is for its own tests to show.
 
 from __future__ import annotations
 
-from bets_server.store.conformance._drawing import DrawingTests
-from bets_server.store.conformance._histories import HistoryTests
-from bets_server.store.conformance._opening import OpeningTests
-from bets_server.store.conformance._operating import AuditTests, ClosingTests, VoidingTests
-from bets_server.store.conformance._racing import RacingTests
-from bets_server.store.conformance._samples import (
+from bets_server.store.conformance.drawing import DrawingTests
+from bets_server.store.conformance.histories import HistoryTests
+from bets_server.store.conformance.opening import OpeningTests
+from bets_server.store.conformance.operating import AuditTests, ClosingTests, VoidingTests
+from bets_server.store.conformance.racing import RacingTests
+from bets_server.store.conformance.samples import (
     WINNING,
     NoPickError,
     batch_of,
@@ -36,8 +36,8 @@ from bets_server.store.conformance._samples import (
     upload_id,
     winning,
 )
-from bets_server.store.conformance._storing import StoringTests
-from bets_server.store.conformance._uploads import UploadTests
+from bets_server.store.conformance.storing import StoringTests
+from bets_server.store.conformance.uploads import UploadTests
 
 
 class StoreConformance(

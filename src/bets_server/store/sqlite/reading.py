@@ -15,11 +15,10 @@ import tempfile
 from pathlib import Path
 
 from bets_protocol import StorageError
-from bets_server.store import _sqlite_log as log
-from bets_server.store import _sqlite_schema as schema
-from bets_server.store._base import require_place
-from bets_server.store._sqlite_book import Book
-from bets_server.store._sqlite_file import BookFile, lock_for_reading
+from bets_server.store.contract import require_place
+from bets_server.store.sqlite import log, schema
+from bets_server.store.sqlite.book import Book
+from bets_server.store.sqlite.file import BookFile, lock_for_reading
 
 
 class ReadOnlyBook(Book):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from bets_protocol import Bet, encode_bets
 from bets_server.store import DrawState, Verdict, open_store
-from bets_server.store.conformance._samples import (
+from bets_server.store.conformance.samples import (
     DRAWN_BEFORE,
     JUST_SEALED,
     WINNING,

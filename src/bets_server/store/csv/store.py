@@ -36,12 +36,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bets_protocol import Bet, Lot, StorageError, decode_bets, encode_bets
-from bets_server.store._base import path_of
-from bets_server.store._csv_file import MAX_LINE_BYTES, Account, LegacyFile, advice, ledger_of, require_parts
-from bets_server.store._csv_rows import bet_of, difference, equal_fields, lines_of
-from bets_server.store._rules import GroupPlan
-from bets_server.store._sqlite import SqliteStore
-from bets_server.store._values import Opening, Parcel, SealOutcome, StoreFull, UploadState
+from bets_server.store.contract import path_of
+from bets_server.store.csv.file import MAX_LINE_BYTES, Account, LegacyFile, advice, ledger_of, require_parts
+from bets_server.store.csv.rows import bet_of, difference, equal_fields, lines_of
+from bets_server.store.rules import GroupPlan
+from bets_server.store.sqlite.store import SqliteStore
+from bets_server.store.values import Opening, Parcel, SealOutcome, StoreFull, UploadState
 
 _Done = TypeVar("_Done")
 

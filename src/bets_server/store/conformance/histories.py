@@ -36,8 +36,8 @@ from hypothesis.stateful import (
 
 from bets_protocol import Bet, RejectCode
 from bets_server.store import BetStore, NotVoidable, Opening, Parcel, Ticket, UploadState, Verdict, open_store
-from bets_server.store.conformance._model import MAX_UNFINISHED, MAX_UPLOADS, ModelDraw
-from bets_server.store.conformance._samples import WINNING, Suite, batch_of, upload_id
+from bets_server.store.conformance.model import MAX_UNFINISHED, MAX_UPLOADS, ModelDraw
+from bets_server.store.conformance.samples import WINNING, Suite, batch_of, upload_id
 
 RUNS_VARIABLE: Final = "BETS_STATE_MACHINE_RUNS"
 

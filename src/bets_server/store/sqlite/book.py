@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from bets_protocol import StorageError
-from bets_server.store import _sqlite_room as room
+from bets_server.store.sqlite import room
 
 Values: TypeAlias = Sequence[object]
 

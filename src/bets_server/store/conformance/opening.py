@@ -11,7 +11,7 @@ import pytest
 
 from bets_protocol import StorageError
 from bets_server.store import DrawState, Verdict, open_store
-from bets_server.store.conformance._samples import (
+from bets_server.store.conformance.samples import (
     DRAWN_NOW,
     JUST_SEALED,
     WINNING,

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from bets_protocol import encode_bets
 from bets_server.store import BetStore, Parcel, SealOutcome, Verdict, open_store
-from bets_server.store.conformance._samples import (
+from bets_server.store.conformance.samples import (
     DRAWN_NOW,
     INCOMPLETE,
     JUST_SEALED,

@@ -9,7 +9,7 @@ import pytest
 
 from bets_protocol import ConfigError, InvalidMessage
 from bets_server.store import DrawState, SealOutcome, Verdict, open_store
-from bets_server.store.conformance._samples import (
+from bets_server.store.conformance.samples import (
     DRAWN_BEFORE,
     DRAWN_NOW,
     JUST_SEALED,

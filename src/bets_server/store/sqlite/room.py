@@ -14,8 +14,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from bets_server.store._files import disk_errors
-from bets_server.store._sqlite_log import parts_of
+from bets_server.store.files import disk_errors
+from bets_server.store.sqlite.log import parts_of
 
 _FILLER_BYTES: Final = 5_000_000
 """A little more than the write-ahead log grows to before a checkpoint (1000 pages of 4096 bytes)."""

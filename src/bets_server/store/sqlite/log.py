@@ -41,7 +41,7 @@ from typing import Final
 from urllib.parse import quote
 
 from bets_protocol import StorageError
-from bets_server.store._files import disk_errors
+from bets_server.store.files import disk_errors
 
 TABLE: Final = """
     CREATE TABLE checkpoint (

@@ -38,7 +38,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from bets_protocol import Bet, ConfigError, Lot, StorageError
-from bets_server.store._values import (
+from bets_server.store.values import (
     MAX_UNFINISHED_UPLOADS,
     MAX_UPLOADS,
     AuditEntry,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bets_protocol import StorageError
-from bets_server.store._values import StoreFull
+from bets_server.store.values import StoreFull
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _CREATED_MODE: Final = 0o600

@@ -25,14 +25,12 @@ from typing import Final
 from urllib.parse import quote
 
 from bets_protocol import StorageError
-from bets_server.store import _sqlite_log as log
-from bets_server.store import _sqlite_room as room
-from bets_server.store import _sqlite_schema as schema
-from bets_server.store._base import require_place
-from bets_server.store._files import create_file, disk_errors
-from bets_server.store._place import Place, require_not_mounted_alone
-from bets_server.store._sqlite_book import REASONS, ROWS_PER_STATEMENT, Book, reason_of
-from bets_server.store._values import StoreFull
+from bets_server.store.contract import require_place
+from bets_server.store.files import create_file, disk_errors
+from bets_server.store.place import Place, require_not_mounted_alone
+from bets_server.store.sqlite import log, room, schema
+from bets_server.store.sqlite.book import REASONS, ROWS_PER_STATEMENT, Book, reason_of
+from bets_server.store.values import StoreFull
 
 # What SQLite locks of a main file: for reading if it is read, for writing if it has it to itself.
 _LOCK_START: Final = 0x4000_0002

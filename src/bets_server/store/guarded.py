@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from bets_server.store._csv_file import LEDGER_SUFFIX, OLD_JOURNAL_SUFFIX
-from bets_server.store._sqlite_schema import APPLICATION_ID
+from bets_server.store.csv.file import LEDGER_SUFFIX, OLD_JOURNAL_SUFFIX
+from bets_server.store.sqlite.schema import APPLICATION_ID
 
 _SQLITE_PARTS: Final = ("-wal", "-shm", "-journal")
 _PARTS: Final = (

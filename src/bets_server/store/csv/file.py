@@ -17,9 +17,9 @@ from typing import BinaryIO, Final
 import attrs
 
 from bets_protocol import StorageError
-from bets_server.store._base import require_place
-from bets_server.store._files import create_file, disk_errors
-from bets_server.store._place import Place, require_not_mounted_alone
+from bets_server.store.contract import require_place
+from bets_server.store.files import create_file, disk_errors
+from bets_server.store.place import Place, require_not_mounted_alone
 
 MAX_LINE_BYTES: Final = 4096
 """Ample for the longest bet: two names of 255 bytes, each byte a quote that is written twice."""

@@ -12,7 +12,7 @@ import pytest
 
 from bets_protocol import RejectCode, StorageError, encode_bets
 from bets_server.store import BetStore, NotVoidable, Parcel, UploadState, Verdict, open_store
-from bets_server.store.conformance._samples import (
+from bets_server.store.conformance.samples import (
     DRAWN_BEFORE,
     DRAWN_NOW,
     INCOMPLETE,

@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from bets_protocol import StorageError, codec_info, survey_lots
-from bets_server.store._sqlite_book import ROWS_PER_STATEMENT, Book
+from bets_server.store.sqlite.book import ROWS_PER_STATEMENT, Book
 
 _BATCHES_AT_ONCE: Final = 512
 """4 MB of them at most, twice: too few, and the threads do nothing but wait for each other."""

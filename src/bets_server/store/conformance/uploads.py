@@ -22,7 +22,7 @@ from bets_server.store import (
     Verdict,
     open_store,
 )
-from bets_server.store.conformance._samples import (
+from bets_server.store.conformance.samples import (
     DRAWN_NOW,
     JUST_SEALED,
     WINNING,

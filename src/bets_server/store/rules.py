@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import attrs
 
 from bets_protocol import InvalidMessage, Lot, RejectCode
-from bets_server.store._values import (
+from bets_server.store.values import (
     MAX_TOTAL,
     UPLOAD_ID_BYTES,
     NotVoidable,

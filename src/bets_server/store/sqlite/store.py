@@ -26,9 +26,9 @@ from typing import Final
 import attrs
 
 from bets_protocol import Bet, RejectCode, RemoteProtocolError, StorageError, decode_bets
-from bets_server.draw import checked_agency, checked_number, missing_agencies
-from bets_server.store._base import BetStore, path_of
-from bets_server.store._rules import (
+from bets_server.store.contract import BetStore, path_of
+from bets_server.store.draw import checked_agency, checked_number, missing_agencies
+from bets_server.store.rules import (
     NO_UPLOADS,
     AgencyUploads,
     GroupPlan,
@@ -39,12 +39,12 @@ from bets_server.store._rules import (
     require_voidable,
     utc_now,
 )
-from bets_server.store._sqlite_book import Book
-from bets_server.store._sqlite_draw import Digest, RunningDigest, draw_over
-from bets_server.store._sqlite_file import BookFile
-from bets_server.store._sqlite_reading import ReadOnlyBook
-from bets_server.store._sqlite_schema import SCHEMA_VERSION
-from bets_server.store._values import (
+from bets_server.store.sqlite.book import Book
+from bets_server.store.sqlite.draw import Digest, RunningDigest, draw_over
+from bets_server.store.sqlite.file import BookFile
+from bets_server.store.sqlite.reading import ReadOnlyBook
+from bets_server.store.sqlite.schema import SCHEMA_VERSION
+from bets_server.store.values import (
     AuditEntry,
     DrawState,
     Opening,

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from bets_protocol import StorageError
-from bets_server.store import _sqlite_log as log
+from bets_server.store.sqlite import log
 
 APPLICATION_ID: Final = 0x62657473
 """Stands in the file's header and says whose database it is: "bets" in ASCII."""
