@@ -19,14 +19,14 @@ import functools
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
 from bets_server.identity import Holder
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
-from bets_server.session import Session
+from bets_server.peers import PeerT
 
 WINDOW_S = 60.0
 """Seconds for which one line stands for all refusals of a peer."""
@@ -54,7 +54,7 @@ def origin_of(peer: str) -> str:
     return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
-class _Waiting:
+class _Waiting(Generic[PeerT]):
     """The sessions that have waited for the draw, of one origin or of all.
 
     Args:
@@ -63,15 +63,15 @@ class _Waiting:
 
     def __init__(self, at_most: int) -> None:
         self._at_most = at_most
-        self._kept: dict[int, Session] = {}  # by agency; whose began to wait last stands last
-        self._others: dict[int, Session] = {}  # by number, in the order in which they have to give their places up
+        self._kept: dict[int, PeerT] = {}  # by agency; whose began to wait last stands last
+        self._others: dict[int, PeerT] = {}  # by number, in the order in which they have to give their places up
 
     @property
     def kept(self) -> int:
         """How many keep their places: at most one of each expected agency."""
         return len(self._kept)
 
-    def add(self, session: Session, agency: int, *, expected: bool) -> None:
+    def add(self, session: PeerT, agency: int, *, expected: bool) -> None:
         """`session` waits from now on; the older one of its agency has to give its place up if one is needed."""
         if not expected:
             self._others[session.number] = session
@@ -81,13 +81,13 @@ class _Waiting:
         if len(self._kept) > self._at_most:
             self._give_up(next(iter(self._kept)))
 
-    def remove(self, session: Session, agency: int) -> None:
+    def remove(self, session: PeerT, agency: int) -> None:
         """`session` is gone, or waits for something else."""
         self._others.pop(session.number, None)
         if self._kept.get(agency) is session:
             del self._kept[agency]
 
-    def first_to_go(self) -> Session | None:
+    def first_to_go(self) -> PeerT | None:
         """The one that gives its place up before all others, if there is one."""
         while self._others:
             number, session = next(iter(self._others.items()))
@@ -102,7 +102,7 @@ class _Waiting:
             self._others[session.number] = session
 
 
-class Admission:
+class Admission(Generic[PeerT]):
     """Counts the connections and says which is one too many.
 
     Args:
@@ -117,10 +117,10 @@ class Admission:
         self._all = 0
         self._by_origin: Counter[str] = Counter()
         self._at_most_kept = max(1, int(limits.max_connections * KEPT_SHARE))
-        self._waiting = _Waiting(self._at_most_kept)
-        self._waiting_at: dict[str, _Waiting] = {}  # by origin
+        self._waiting = _Waiting[PeerT](self._at_most_kept)
+        self._waiting_at: dict[str, _Waiting[PeerT]] = {}  # by origin
         self._asked_for: dict[int, int] = {}  # by number: the agency for which a session has waited
-        self._by_agency: dict[int | None, dict[int, Session]] = {}  # and by number; who claimed it first stands first
+        self._by_agency: dict[int | None, dict[int, PeerT]] = {}  # and by number; who claimed it first stands first
         self._agency_of: dict[int, int] = {}
 
     def refusal(self, peer: str) -> str:
@@ -134,7 +134,7 @@ class Admission:
             return f"the server has {self._all} connections"
         return ""
 
-    def yields_to(self, peer: str) -> Session | None:
+    def yields_to(self, peer: str) -> PeerT | None:
         """Where `peer` is refused: the session that waits for the draw and has to give its place to it, if any."""
         origin = origin_of(peer)
         if not self._is_full(origin):
@@ -142,12 +142,12 @@ class Admission:
         waiting = self._waiting_at.get(origin)
         return None if waiting is None else waiting.first_to_go()
 
-    def enter(self, session: Session) -> None:
+    def enter(self, session: PeerT) -> None:
         """`session` is in."""
         self._all += 1
         self._by_origin[origin_of(session.stream.peer)] += 1
 
-    def claim_agency(self, session: Session) -> str:
+    def claim_agency(self, session: PeerT) -> str:
         """Counts `session` for the agency that it says it speaks for; gives why it may not; empty: it may."""
         agency = session.agency
         if agency is None or self._agency_of.get(session.number) == agency:
@@ -160,7 +160,7 @@ class Admission:
         self._by_agency.setdefault(agency, {})[session.number] = session
         return ""
 
-    def wait(self, session: Session) -> None:
+    def wait(self, session: PeerT) -> None:
         """`session` waits for the draw: what it has asked for is on disk."""
         if session.waiting is None:
             return
@@ -170,10 +170,10 @@ class Admission:
         expected = self._expects(agency)
         self._waiting.add(session, agency, expected=expected)
         if origin:
-            waiting = self._waiting_at.setdefault(origin, _Waiting(self._at_most_kept))
+            waiting = self._waiting_at.setdefault(origin, _Waiting[PeerT](self._at_most_kept))
             waiting.add(session, agency, expected=expected)
 
-    def gone_waiter(self, agency: int | None) -> Session | None:
+    def gone_waiter(self, agency: int | None) -> PeerT | None:
         """The oldest session of an agency that waits for the draw and whose peer has ended its side, if there is one.
 
         Such a peer may still be there, and listen. But one that has asked and given up looks the same, and without a
@@ -182,7 +182,7 @@ class Admission:
         sessions = self._by_agency.get(agency, {}).values()
         return next((session for session in sessions if session.ended and session.waiting is not None), None)
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: PeerT) -> None:
         """`session` is gone."""
         self._all -= 1
         origin = origin_of(session.stream.peer)
@@ -199,7 +199,7 @@ class Admission:
         waiting = self._waiting_at.get(origin)
         return 0 if waiting is None else waiting.kept
 
-    def _wait_no_more(self, session: Session) -> None:
+    def _wait_no_more(self, session: PeerT) -> None:
         agency = self._asked_for.pop(session.number, None)
         if agency is None:
             return
@@ -207,7 +207,7 @@ class Admission:
             if waiting is not None:
                 waiting.remove(session, agency)
 
-    def _give_back_agency(self, session: Session) -> None:
+    def _give_back_agency(self, session: PeerT) -> None:
         agency = self._agency_of.pop(session.number, None)
         if agency is not None:
             sessions = self._by_agency[agency]

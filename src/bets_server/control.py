@@ -28,12 +28,10 @@ from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
 from bets_protocol.transports import Listener, Stream
 from bets_server.control_socket import MAX_REQUEST_BYTES, control_path, line_of, listening, message_of
 from bets_server.desk import CHANGES, AgencySeen, Desk, LiveStatus, answer
+from bets_server.limits import MAX_OPERATORS
 from bets_server.logs import ServerLog
 
 __all__ = ["AgencySeen", "ControlServer", "Desk", "LiveStatus", "control_server"]
-
-MAX_CONNECTIONS: Final = 8
-"""A handful: they are people and their scripts. Others wait in the system's queue."""
 
 REQUEST_S: Final = 10.0
 """Seconds for a request to come, from the connection on."""
@@ -277,7 +275,7 @@ class _Loop:
             self._complained = False
 
     def _accept_or_not(self, now: float) -> None:
-        wanted = len(self._calls) < MAX_CONNECTIONS and now >= self._rests_until
+        wanted = len(self._calls) < MAX_OPERATORS and now >= self._rests_until
         if wanted and not self._accepting:
             self._selector.register(self._listener.fileno(), selectors.EVENT_READ)
         elif self._accepting and not wanted:

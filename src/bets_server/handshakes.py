@@ -17,9 +17,10 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic
 
 from bets_server.limits import Limits
-from bets_server.session import Session
+from bets_server.peers import PeerT
 
 SAVED_UP_S = 0.1
 """Seconds of the rate that may begin one round after the other when none has begun for a while."""
@@ -28,7 +29,7 @@ PATIENCE_S = 1.0
 """Seconds after which a handshake may lose its place to another."""
 
 
-class Handshakes:
+class Handshakes(Generic[PeerT]):
     """The handshakes that are under way, and those that wait.
 
     Args:
@@ -41,9 +42,9 @@ class Handshakes:
     def __init__(self, limits: Limits, misbehaves: Callable[[str], bool] | None = None) -> None:
         self._limits = limits
         self._misbehaves = misbehaves or (lambda _peer: False)
-        self._under_way: dict[int, Session] = {}  # the oldest first
-        self._waiting: dict[int, Session] = {}  # likewise
-        self._last: dict[int, Session] = {}  # that wait, too, and come behind all of those
+        self._under_way: dict[int, PeerT] = {}  # the oldest first
+        self._waiting: dict[int, PeerT] = {}  # likewise
+        self._last: dict[int, PeerT] = {}  # that wait, too, and come behind all of those
         self._most_tokens = max(1.0, limits.handshakes_per_second * SAVED_UP_S)
         self._tokens = self._most_tokens
         self._begun = False  # in this round
@@ -53,7 +54,7 @@ class Handshakes:
         """Another handshake may begin."""
         self._begun = False
 
-    def admit(self, session: Session, now: float) -> bool:
+    def admit(self, session: PeerT, now: float) -> bool:
         """Whether `session`, of which bytes have come, may go on; else it waits until `next_admitted` gives it."""
         if session.number in self._under_way:
             return True
@@ -61,19 +62,18 @@ class Handshakes:
             self._begin(session, now)
             return True
         self._waiting[session.number] = session
-        session.held = True
+        session.wait_for_handshake()
         return False
 
-    def next_admitted(self, now: float) -> Session | None:
+    def next_admitted(self, now: float) -> PeerT | None:
         """One that has waited and may go on now."""
         if not self._any_waits or not self._take_place(now):
             return None
         session = self._take_next()
-        session.held = False
         self._begin(session, now)
         return session
 
-    def overstaying(self, now: float) -> Session | None:
+    def overstaying(self, now: float) -> PeerT | None:
         """One that has to give its place to those that wait, if there is one."""
         if not self._any_waits or len(self._under_way) < self._limits.max_handshakes:
             return None
@@ -88,7 +88,7 @@ class Handshakes:
             return next(iter(self._under_way.values())).shaking_since + PATIENCE_S
         return now + max(0.0, 1.0 - self._tokens) / self._limits.handshakes_per_second
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: PeerT) -> None:
         """The handshake of `session` has ended, in whatever way; harmless where there was none."""
         begun = self._under_way.pop(session.number, None) is not None
         if begun and not session.stream.handshake_answered:
@@ -100,7 +100,7 @@ class Handshakes:
     def _any_waits(self) -> bool:
         return bool(self._waiting or self._last)
 
-    def _take_next(self) -> Session:
+    def _take_next(self) -> PeerT:
         """The one that goes first of those that wait."""
         while self._waiting:
             number, session = self._waiting.popitem()
@@ -109,8 +109,8 @@ class Handshakes:
             self._last[number] = session
         return self._last.popitem()[1]
 
-    def _begin(self, session: Session, now: float) -> None:
-        session.shaking_since = now
+    def _begin(self, session: PeerT, now: float) -> None:
+        session.begin_handshake(now)
         self._under_way[session.number] = session
 
     def _take_place(self, now: float) -> bool:

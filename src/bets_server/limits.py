@@ -10,9 +10,12 @@ answers each, and 37 KB more for one that is encrypted, make less than 240 MB.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
+
+MAX_OPERATORS: Final = 8
+"""Operators that are answered at the same time: people and their scripts. Others wait in the system's queue."""
 
 
 def _bound(default: float, low: float, high: float, text: str, *, option: bool = True) -> Any:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from bets_protocol import TransportError
 from bets_protocol.transports import Listener, OutOfDescriptors, Stream
-from bets_server.control import MAX_CONNECTIONS as MAX_OPERATORS
+from bets_server.limits import MAX_OPERATORS
 from bets_server.logs import ServerLog
 
 ACCEPTS_A_ROUND = 4

@@ -107,9 +107,9 @@ class Reactor:
         self._sessions: dict[int, Session] = {}
         self._unfinished: dict[int, Session] = {}  # to be gone on with in the next round, whatever the poller says
         self._deadlines = Deadlines(self._sessions)
-        self._admission = Admission(limits, handlers.expects)
+        self._admission = Admission[Session](limits, handlers.expects)
         self._complaints = Complaints(limits, log)
-        self._handshakes = Handshakes(limits, self._complaints.misbehaves)
+        self._handshakes = Handshakes[Session](limits, self._complaints.misbehaves)
         self._reopenings = Reopenings(limits)
         self._arrivals = ArrivalLog(log)
         self._answer_log = AnswerLog(log, self._complaints, handlers, revision=revision)

@@ -174,6 +174,14 @@ class Session:
         self.holder = holder
         self.agency = holder.agency
 
+    def wait_for_handshake(self) -> None:
+        """Leaves the peer unread until there is a place for its handshake."""
+        self.held = True
+
+    def begin_handshake(self, now: float) -> None:
+        """There is a place for the handshake of the peer."""
+        self.held, self.shaking_since = False, now
+
     @property
     def made_to_wait(self) -> bool:
         """Whether nothing is read of the peer nor said to it until `held_until`."""

@@ -79,7 +79,7 @@ def test_what_a_peer_is_counted_by(peer: str, origin: str) -> None:
 
 def test_connections_are_counted_by_address(crowd: Crowd) -> None:
     """So many from one, so many in all; who leaves makes room."""
-    admission = Admission(Limits(max_connections=3, max_per_address=2))
+    admission = Admission[Session](Limits(max_connections=3, max_per_address=2))
     inside = [crowd.one() for _ in range(2)]
     for session in inside:
         assert admission.refusal("1.2.3.4") == ""
@@ -92,7 +92,7 @@ def test_connections_are_counted_by_address(crowd: Crowd) -> None:
     assert admission.refusal("1.2.3.4") == ""
 
 
-def _waits(crowd: Crowd, admission: Admission, peer: str, agency: int) -> Session:
+def _waits(crowd: Crowd, admission: Admission[Session], peer: str, agency: int) -> Session:
     """A session that is in, and waits for the draw."""
     session = crowd.one(peer, agency)
     admission.enter(session)
@@ -103,7 +103,7 @@ def _waits(crowd: Crowd, admission: Admission, peer: str, agency: int) -> Sessio
 
 def test_who_waits_does_not_count_for_its_address(crowd: Crowd) -> None:
     """One of each expected agency, the newest, whether or not it has its answer by now; all others do."""
-    admission = Admission(Limits(max_per_address=1), lambda agency: agency <= 3)
+    admission = Admission[Session](Limits(max_per_address=1), lambda agency: agency <= 3)
     kept = [_waits(crowd, admission, "1.2.3.4", agency) for agency in (1, 2, 3)]
     assert admission.refusal("1.2.3.4") == ""
     kept[0].waiting = None
@@ -128,7 +128,7 @@ def test_who_waits_does_not_count_for_its_address(crowd: Crowd) -> None:
 
 def test_who_waits_elsewhere_makes_no_room_at_an_address(crowd: Crowd) -> None:
     """And what another address asks for takes nobody's place here."""
-    admission = Admission(Limits(max_per_address=1))
+    admission = Admission[Session](Limits(max_per_address=1))
     mine = _waits(crowd, admission, "1.2.3.4", 1)
     other = _waits(crowd, admission, "1.2.3.5", 1)
     admission.enter(crowd.one("1.2.3.4"))
@@ -141,7 +141,7 @@ def test_who_waits_elsewhere_makes_no_room_at_an_address(crowd: Crowd) -> None:
 
 def test_who_waits_makes_room_where_the_server_is_full(crowd: Crowd) -> None:
     """The oldest of those that an agency has beside its newest one, wherever they come from; then nobody."""
-    admission = Admission(Limits(max_connections=8))
+    admission = Admission[Session](Limits(max_connections=8))
     first = _waits(crowd, admission, "1.2.3.4", 1)
     second = _waits(crowd, admission, "1.2.3.5", 1)
     others = [_waits(crowd, admission, "unix", agency) for agency in (1, 2, 3)]
@@ -158,7 +158,7 @@ def test_who_waits_makes_room_where_the_server_is_full(crowd: Crowd) -> None:
 
 def test_peers_without_an_address_are_not_counted_by_it(crowd: Crowd) -> None:
     """Programs of this machine share no address with anybody."""
-    admission = Admission(Limits(max_per_address=1))
+    admission = Admission[Session](Limits(max_per_address=1))
     for _ in range(5):
         assert admission.refusal("unix") == ""
         admission.enter(crowd.one("unix"))
@@ -166,7 +166,7 @@ def test_peers_without_an_address_are_not_counted_by_it(crowd: Crowd) -> None:
 
 def test_connections_are_counted_by_agency(crowd: Crowd) -> None:
     """As soon as they say whom they speak for; one that speaks for another counts there from then on."""
-    admission = Admission(Limits(max_per_agency=2))
+    admission = Admission[Session](Limits(max_per_agency=2))
     one, two, three = (crowd.one(agency=7) for _ in range(3))
     nobody = crowd.one()
     for session in (one, two, three, nobody):
@@ -348,7 +348,7 @@ def test_deadline_of_a_session_that_is_gone(crowd: Crowd) -> None:
 
 def test_handshakes_begin_at_a_rate(crowd: Crowd) -> None:
     """One a round, as long as some are saved up; then one for each share of a second, the newest first."""
-    handshakes = Handshakes(Limits(handshakes_per_second=20))
+    handshakes = Handshakes[Session](Limits(handshakes_per_second=20))
     sessions = [crowd.one() for _ in range(6)]
     assert [handshakes.admit(session, 0.0) for session in sessions[:2]] == [True, False]
     handshakes.begin_round()
@@ -374,7 +374,7 @@ def test_handshakes_begin_at_a_rate(crowd: Crowd) -> None:
 
 def test_slow_handshake_gives_its_place_up(crowd: Crowd) -> None:
     """Only where others wait, only the oldest, and only after a while."""
-    handshakes = Handshakes(Limits(max_handshakes=2))
+    handshakes = Handshakes[Session](Limits(max_handshakes=2))
     slow, quick, next_one = (crowd.one() for _ in range(3))
     assert handshakes.admit(slow, 0.0)
     handshakes.begin_round()

@@ -18,8 +18,9 @@ import pytest
 from bets_protocol import ConfigError, ConnectError, StorageError
 from bets_protocol.transports import ConnectTimeout
 from bets_server import control as control_module
-from bets_server.control import MAX_CONNECTIONS, ControlServer
+from bets_server.control import ControlServer
 from bets_server.control_socket import MAX_REQUEST_BYTES, connected, control_path, is_answered, listening
+from bets_server.limits import MAX_OPERATORS
 from bets_server.logs import ServerLog
 from bets_server.store import StoreFull, open_store
 from bets_server.store.conformance import batch_of
@@ -415,7 +416,7 @@ def test_reader_that_leaves(control: Control) -> None:
 
 def test_more_connections_than_are_served(control: Control) -> None:
     """Others wait until one has ended, and are then answered."""
-    idle = [control.operator() for _ in range(MAX_CONNECTIONS)]
+    idle = [control.operator() for _ in range(MAX_OPERATORS)]
     late = control.operator()
     late.send(command="status")
     late.socket.settimeout(0.1)

@@ -13,7 +13,7 @@ import pytest
 
 from bets_protocol import TransportError
 from bets_protocol.transports import Listener, Stream, connect, listen
-from bets_server.control import MAX_CONNECTIONS
+from bets_server.limits import MAX_OPERATORS
 from bets_server.listeners import ACCEPTS_A_ROUND, PAUSE_S, SPARE_DESCRIPTORS, Listeners
 from bets_server.logs import ServerLog
 from tests.server.serving import captured_log
@@ -194,7 +194,7 @@ def test_the_last_descriptors_are_for_the_store(few_descriptors: int) -> None:
         door.together.resume()
         (stream,) = door.accept(now=0.5)
         # Operators at every place that there is for them, and what a store opens.
-        spare = [os.open(os.devnull, os.O_RDONLY) for _ in range(MAX_CONNECTIONS + 8)]
+        spare = [os.open(os.devnull, os.O_RDONLY) for _ in range(MAX_OPERATORS + 8)]
         door.together.resume()
         assert door.accept(now=5.0) == []
         assert "error: no descriptor is left: Too many open files" in door.log
