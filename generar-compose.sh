@@ -5,7 +5,7 @@ here=$(dirname "$(readlink -f "$0")")
 for needs in yaml json; do
     for python in "$here/.venv/bin/python" python3 /usr/bin/python3; do
         if "$python" -c "import sys, $needs; sys.exit(sys.version_info < (3, 8))" 2>/dev/null; then
-            exec "$python" "$here/src/bets_server/compose.py" "$@"
+            exec "$python" "$here/src/bets_server/deploy/compose.py" "$@"
         fi
     done
 done

@@ -27,13 +27,13 @@ from bets_protocol.cli.signals import (
 from bets_protocol.cli.tls_options import certificate_warning, server_transports
 from bets_protocol.transports import Listener, Transport, listen, parse_url, require_file
 from bets_server.config import ServerSettings
-from bets_server.control import control_server
-from bets_server.control_socket import control_path, is_answered
-from bets_server.handlers import Handlers, random_number
-from bets_server.identity import read_pins
-from bets_server.live_desk import LiveDesk
+from bets_server.intake.handlers import Handlers, random_number
+from bets_server.intake.identity import read_pins
 from bets_server.logs import ServerLog
-from bets_server.reactor import Reactor
+from bets_server.operator.live import LiveDesk
+from bets_server.operator.protocol import control_path, is_answered
+from bets_server.operator.server import control_server
+from bets_server.reactor.loop import Reactor
 from bets_server.store import BetStore, open_store, path_of
 
 _ENCRYPTED_SCHEMES = frozenset({"tls"})

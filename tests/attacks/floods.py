@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from bets_server.listeners import SPARE_DESCRIPTORS
+from bets_server.reactor.listeners import SPARE_DESCRIPTORS
 from tests.attacks.legitimate import connected
 from tests.attacks.scene import Scene, check_cuts, check_memory
 from tests.attacks.watch import MB, cpu_s, descriptors, rss_bytes

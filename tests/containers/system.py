@@ -30,7 +30,7 @@ COMPOSE_DEADLINE_S = 180.0
 GRACE_S = 10
 """What a stop may take before the engine kills."""
 
-_NEEDED = ("generar-compose.sh", "validar-echo-server.sh", "src/bets_server/compose.py", "server", "client")
+_NEEDED = ("generar-compose.sh", "validar-echo-server.sh", "src/bets_server/deploy/compose.py", "server", "client")
 
 
 def wait_until(holds: Callable[[], object], what: str, within_s: float = DEADLINE_S) -> None:

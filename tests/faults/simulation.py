@@ -31,9 +31,9 @@ from bets_protocol import (
     batches,
     encode_bets,
 )
-from bets_server.handlers import Answer, Handlers, Work, answer_at_once
-from bets_server.owners import Owners
-from bets_server.session import Session
+from bets_server.intake.handlers import Answer, Handlers, Work, answer_at_once
+from bets_server.reactor.fencing import Owners
+from bets_server.reactor.session import Session
 from tests.faults.memory_store import Disk, MemoryStore
 from tests.faults.simulated_net import Clock, Faults, SimulatedStream
 

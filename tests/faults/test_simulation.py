@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from bets_server.handlers import Handlers
-from bets_server.identity import Holder
+from bets_server.intake.handlers import Handlers
+from bets_server.intake.identity import Holder
 from bets_server.store import Opening, Parcel
 from tests.effort import examples
 from tests.faults import simulation

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bets_protocol import Bet, StorageError
-from bets_server.control import ControlServer
-from bets_server.desk import AgencySeen, LiveStatus
 from bets_server.logs import ServerLog
+from bets_server.operator.commands import AgencySeen, LiveStatus
+from bets_server.operator.server import ControlServer
 from bets_server.store import BetStore, SealOutcome, UploadState
 from tests.server.raw_bytes import WINNING
 from tests.server.serving import DEADLINE_S, captured_log

@@ -22,10 +22,10 @@ from bets_protocol import Bet, ReadError
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import EventLog, LineHandler
 from bets_protocol.transports import Stream, TlsFiles, TlsTransport, connect, listen
-from bets_server.handlers import Handlers
+from bets_server.intake.handlers import Handlers
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
-from bets_server.reactor import Reactor
+from bets_server.reactor.loop import Reactor
 from bets_server.store import (
     AuditEntry,
     BetStore,

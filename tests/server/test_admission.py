@@ -8,13 +8,13 @@ import pytest
 
 from bets_protocol import WinnersRequest
 from bets_protocol.transports import Stream, connect, listen
-from bets_server.admission import MAX_PEERS, WINDOW_S, Admission, Complaints, origin_of
-from bets_server.deadlines import SPARE_ENTRIES, Deadlines
-from bets_server.handshakes import PATIENCE_S, Handshakes
-from bets_server.identity import Holder
+from bets_server.admission.handshakes import PATIENCE_S, Handshakes
+from bets_server.admission.quotas import MAX_PEERS, WINDOW_S, Admission, Complaints, origin_of
+from bets_server.intake.identity import Holder
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
-from bets_server.session import Session
+from bets_server.reactor.deadlines import SPARE_ENTRIES, Deadlines
+from bets_server.reactor.session import Session
 from tests.server.serving import captured_log, wait_until
 
 

@@ -18,7 +18,7 @@ import attrs
 import pytest
 
 from bets_protocol import Bet, encode_bets
-from bets_server.export import FIELDS
+from bets_server.operator.export import FIELDS
 from bets_server.store import open_store
 from bets_server.store.conformance import batch_of
 from tests.e2e.processes import PROGRAMS, Programs

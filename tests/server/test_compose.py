@@ -18,9 +18,9 @@ import yaml
 
 from bets_client import config as client_config
 from bets_protocol.cli.settings import Setting
-from bets_server import compose
 from bets_server import config as server_config
-from bets_server.compose import MAX_CLIENTS, compose_file, run
+from bets_server.deploy import compose
+from bets_server.deploy.compose import MAX_CLIENTS, compose_file, run
 from tests.e2e.processes import unmeasured_environment
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
@@ -32,7 +32,7 @@ DEADLINE_S = 30
 def project(tmp_path: Path) -> Iterator[Path]:
     """A folder with what the script needs of the project, where new files may be read by all."""
     folder = tmp_path / "project"
-    for name in ("generar-compose.sh", "src/bets_server/compose.py", "server/config.ini", "client/config.yaml"):
+    for name in ("generar-compose.sh", "src/bets_server/deploy/compose.py", "server/config.ini", "client/config.yaml"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(PROJECT / name, folder / name)
         (folder / name).chmod(0o644)
@@ -278,7 +278,7 @@ def test_make_does_not_start_another_number_of_agencies(project: Path) -> None:
 
 def test_a_bare_python_writes_the_same_file(project: Path) -> None:
     """Without PyYAML, which pip refuses to install on current systems, the file says the same in YAML's JSON style."""
-    module = str(project / "src" / "bets_server" / "compose.py")
+    module = str(project / "src" / "bets_server" / "deploy" / "compose.py")
     out = project / "out.yaml"
     done = subprocess.run(
         [sys.executable, "-S", "-I", module, str(out), "2"],

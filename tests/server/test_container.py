@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import ConfigError
-from bets_server.compose import compose_file
 from bets_server.container import command_line
+from bets_server.deploy.compose import compose_file
 from tests.e2e.processes import Programs
 
 

@@ -17,11 +17,11 @@ import pytest
 
 from bets_protocol import ConfigError, ConnectError, StorageError
 from bets_protocol.transports import ConnectTimeout
-from bets_server import control as control_module
-from bets_server.control import ControlServer
-from bets_server.control_socket import MAX_REQUEST_BYTES, connected, control_path, is_answered, listening
 from bets_server.limits import MAX_OPERATORS
 from bets_server.logs import ServerLog
+from bets_server.operator import server as control_module
+from bets_server.operator.protocol import MAX_REQUEST_BYTES, connected, control_path, is_answered, listening
+from bets_server.operator.server import ControlServer
 from bets_server.store import StoreFull, open_store
 from bets_server.store.conformance import batch_of
 from tests.server.operating import Control, LiveDesk, Operator, a_bet, controlled

@@ -9,7 +9,15 @@ import pytest
 
 from bets_protocol import Ack, EncodedBatch, InvalidFrame, Lot, Probe, ServerConnection, StorageError, Winners
 from bets_protocol import WinnersRequest as Ask
-from bets_server.handlers import Answer, GroupOutcome, Handlers, Request, Work, answer_without_store, random_number
+from bets_server.intake.handlers import (
+    Answer,
+    GroupOutcome,
+    Handlers,
+    Request,
+    Work,
+    answer_without_store,
+    random_number,
+)
 from bets_server.store import StoreFull, open_store
 from tests.server.raw_bytes import WINNING, batch, bet, document
 from tests.server.serving import WatchedStore
@@ -164,7 +172,7 @@ def test_random_number() -> None:
 
 def test_only_so_many_winners_are_kept(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who asked last have theirs in memory; who asked before them is answered from the store, and as well."""
-    monkeypatch.setattr("bets_server.handlers.MAX_DOCUMENTS_KEPT", 3)
+    monkeypatch.setattr("bets_server.intake.handlers.MAX_DOCUMENTS_KEPT", 3)
     handlers = _handlers(store, agencies=3)
     handlers.answer_group([_work(agency, _batch(agency, agency + 10, agency=agency)) for agency in (1, 2, 3)])
     asked = [_work(agency, Ask(agency=agency)) for agency in (1, 2, 3)]

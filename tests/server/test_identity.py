@@ -8,7 +8,7 @@ import pytest
 
 from bets_protocol import ConfigError
 from bets_protocol.transports import PeerCertificate
-from bets_server.identity import holder_of, read_pins
+from bets_server.intake.identity import holder_of, read_pins
 
 FINGERPRINT = "ab" * 32
 

@@ -14,8 +14,8 @@ import pytest
 from bets_protocol import TransportError
 from bets_protocol.transports import Listener, Stream, connect, listen
 from bets_server.limits import MAX_OPERATORS
-from bets_server.listeners import ACCEPTS_A_ROUND, PAUSE_S, SPARE_DESCRIPTORS, Listeners
 from bets_server.logs import ServerLog
+from bets_server.reactor.listeners import ACCEPTS_A_ROUND, PAUSE_S, SPARE_DESCRIPTORS, Listeners
 from tests.server.serving import captured_log
 
 

@@ -15,10 +15,10 @@ import attrs
 import pytest
 
 from bets_protocol import TransportTimeout
-from bets_server.desk import NeedsServer, StoreDesk, answer
-from bets_server.export import export_rows
-from bets_server.live_desk import LiveDesk as ServingDesk
-from bets_server.reports import audit_text
+from bets_server.operator.commands import NeedsServer, StoreDesk, answer
+from bets_server.operator.export import export_rows
+from bets_server.operator.live import LiveDesk as ServingDesk
+from bets_server.operator.reports import audit_text
 from bets_server.store import BetStore, Parcel, open_store
 from bets_server.store.conformance import batch_of
 from tests.server.command_line import Result, Run

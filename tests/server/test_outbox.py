@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_server.outbox import MAX_SHARED, SHARED_FROM_BYTES, Outbox, SharedAnswers
+from bets_server.reactor.outbox import MAX_SHARED, SHARED_FROM_BYTES, Outbox, SharedAnswers
 
 LONG = b"x" * SHARED_FROM_BYTES
 

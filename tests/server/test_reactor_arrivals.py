@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bets_protocol.transports import TlsFiles
-from bets_server.answer_log import ARRIVAL_S
 from bets_server.health import is_healthy
 from bets_server.limits import Limits
+from bets_server.reactor.answer_log import ARRIVAL_S
 from tests.certificates import Authority
 from tests.server.raw_bytes import ACK_0, batch, bet
 from tests.server.serving import Clock, Server, Servers, wait_until

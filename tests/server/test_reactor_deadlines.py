@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from bets_server.limits import Limits
-from bets_server.poller import NEWCOMERS_A_ROUND
-from bets_server.session import UNIT_REQUESTS
+from bets_server.reactor.poller import NEWCOMERS_A_ROUND
+from bets_server.reactor.session import UNIT_REQUESTS
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
 from tests.server.test_reactor_uploads import STATUS_BYTES, opened, opening, status

@@ -8,7 +8,7 @@ import pytest
 
 from bets_protocol import limits
 from bets_protocol.cli.exit_codes import ExitCode
-from bets_server.handlers import random_number
+from bets_server.intake.handlers import random_number
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
 

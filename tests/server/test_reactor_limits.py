@@ -6,7 +6,7 @@ import itertools
 import time
 
 from bets_protocol import TransportError
-from bets_server.session import LINGER_BYTES, OUTBOX_BYTES, READ_AHEAD_BYTES, Session
+from bets_server.reactor.session import LINGER_BYTES, OUTBOX_BYTES, READ_AHEAD_BYTES, Session
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
 

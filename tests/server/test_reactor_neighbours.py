@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bets_protocol import RejectCode
 from bets_server.limits import Limits
-from bets_server.session import UNIT_REQUESTS
+from bets_server.reactor.session import UNIT_REQUESTS
 from tests.certificates import Authority
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, winners
 from tests.server.serving import Server, Servers, wait_until

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 
 from bets_protocol import EncodedBatch, OpenUpload, RejectCode, UploadStatus
-from bets_server.handlers import Answer, Binding, Request, Work
+from bets_server.admission.reopenings import MAX_UPLOADS, WINDOW_S, Reopenings
+from bets_server.intake.handlers import Answer, Binding, Request, Work
 from bets_server.limits import Limits
-from bets_server.reopenings import MAX_UPLOADS, WINDOW_S, Reopenings
 from bets_server.store import Ticket
 from tests.server.raw_bytes import batch, bet
 from tests.server.serving import Servers

@@ -11,9 +11,9 @@ import pytest
 
 from bets_protocol import Ack, EncodedBatch, InvalidFrame, Probe, ReadError, Winners, WinnersRequest
 from bets_protocol.transports import Stream, connect, listen
-from bets_server.handlers import Answer, Work
-from bets_server.poller import oldest_first
-from bets_server.session import OUTBOX_BYTES, READ_AHEAD_BYTES, UNIT_REQUESTS, Session
+from bets_server.intake.handlers import Answer, Work
+from bets_server.reactor.poller import oldest_first
+from bets_server.reactor.session import OUTBOX_BYTES, READ_AHEAD_BYTES, UNIT_REQUESTS, Session
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, winners
 from tests.server.serving import RawClient, wait_until
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import EncodedBatch, Lot, StorageError, WinnersRequest
-from bets_server.handlers import GroupOutcome, Handlers, Work
+from bets_server.intake.group_commit import FLUSHES_A_JOB, StoreJobs
+from bets_server.intake.handlers import GroupOutcome, Handlers, Work
 from bets_server.store import open_store
-from bets_server.store_jobs import FLUSHES_A_JOB, StoreJobs
 from tests.server.raw_bytes import WINNING, bet
 from tests.server.serving import wait_until
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from bets_server.workers import Outcome, WorkerPool
+from bets_server.intake.workers import Outcome, WorkerPool
 from tests.server.serving import DEADLINE_S, wait_until
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from bets_protocol import OpenUpload, WinnersRequest
-from bets_server.handlers import Answer, GroupOutcome, Handlers, Work
-from bets_server.workers import WorkerPool
+from bets_server.intake.handlers import Answer, GroupOutcome, Handlers, Work
+from bets_server.intake.workers import WorkerPool
 
 FLUSHES_A_JOB = 16
 """Openings and questions in one job: each may cost a flush to disk of its own, for which all batches would wait."""

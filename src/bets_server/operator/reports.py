@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from bets_protocol.cli.log_format import one_line
-from bets_server.desk import Row
+from bets_server.operator.commands import Row
 
 _NOTHING = "-"
 

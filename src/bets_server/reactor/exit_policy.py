@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bets_protocol import Winners
-from bets_server.handlers import Answer, Handlers
-from bets_server.session import Session
+from bets_server.intake.handlers import Answer, Handlers
+from bets_server.reactor.session import Session
 
 _NEVER = float("inf")
 

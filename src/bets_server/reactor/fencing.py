@@ -6,7 +6,7 @@ gone, and ends a client that has nothing more to send and would wait for the dra
 
 from __future__ import annotations
 
-from bets_server.session import Session
+from bets_server.reactor.session import Session
 
 
 class Owners:

@@ -30,7 +30,7 @@ from bets_protocol import (
     WinnersRequest,
     limits,
 )
-from bets_server.identity import Holder
+from bets_server.intake.identity import Holder
 from bets_server.store import BetStore, Parcel, Receipt, SealOutcome, StoreFull, Ticket, Verdict
 
 Request = EncodedBatch | WinnersRequest | OpenUpload | InvalidFrame | Probe

@@ -12,12 +12,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from bets_protocol import OpenUpload, Probe, RemoteProtocolError, UploadStatus, WinnersRequest
-from bets_server.admission import Complaints
-from bets_server.handlers import Answer, Handlers, Request, Work
+from bets_server.admission.quotas import Complaints
 from bets_server.health import is_health_check
-from bets_server.identity import Holder
+from bets_server.intake.handlers import Answer, Handlers, Request, Work
+from bets_server.intake.identity import Holder
 from bets_server.logs import ServerLog
-from bets_server.session import Session
+from bets_server.reactor.session import Session
 
 ARRIVAL_S = 1.0
 """Seconds after which a connection that says nothing has its line all the same."""

@@ -26,10 +26,10 @@ from typing import Any, Final, Self
 from bets_protocol import BetsError, ConfigError, ConnectError, StorageError, TransportError
 from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
 from bets_protocol.transports import Listener, Stream
-from bets_server.control_socket import MAX_REQUEST_BYTES, control_path, line_of, listening, message_of
-from bets_server.desk import CHANGES, AgencySeen, Desk, LiveStatus, answer
 from bets_server.limits import MAX_OPERATORS
 from bets_server.logs import ServerLog
+from bets_server.operator.commands import CHANGES, AgencySeen, Desk, LiveStatus, answer
+from bets_server.operator.protocol import MAX_REQUEST_BYTES, control_path, line_of, listening, message_of
 
 __all__ = ["AgencySeen", "ControlServer", "Desk", "LiveStatus", "control_server"]
 

@@ -32,22 +32,22 @@ import attrs
 from bets_protocol import RejectCode, StorageError, TransportError, TruncatedFrame
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.transports import Listener
-from bets_server.admission import Admission, Complaints
-from bets_server.after_draw import AfterDraw
-from bets_server.answer_log import AnswerLog, ArrivalLog
-from bets_server.deadlines import Deadlines
-from bets_server.handlers import Answer, Handlers, Refusal, Work, answer_at_once
-from bets_server.handshakes import Handshakes
-from bets_server.identity import change_of_holder, holder_of
+from bets_server.admission.handshakes import Handshakes
+from bets_server.admission.quotas import Admission, Complaints
+from bets_server.admission.reopenings import Reopenings
+from bets_server.intake.group_commit import StoreJobs
+from bets_server.intake.handlers import Answer, Handlers, Refusal, Work, answer_at_once
+from bets_server.intake.identity import change_of_holder, holder_of
 from bets_server.limits import Limits
-from bets_server.listeners import ACCEPTS_A_ROUND, Listeners
 from bets_server.logs import ServerLog
-from bets_server.outbox import SharedAnswers
-from bets_server.owners import Owners
-from bets_server.poller import Poller, Turns
-from bets_server.reopenings import Reopenings
-from bets_server.session import Session
-from bets_server.store_jobs import StoreJobs
+from bets_server.reactor.answer_log import AnswerLog, ArrivalLog
+from bets_server.reactor.deadlines import Deadlines
+from bets_server.reactor.exit_policy import AfterDraw
+from bets_server.reactor.fencing import Owners
+from bets_server.reactor.listeners import ACCEPTS_A_ROUND, Listeners
+from bets_server.reactor.outbox import SharedAnswers
+from bets_server.reactor.poller import Poller, Turns
+from bets_server.reactor.session import Session
 
 LOOK_AT_STORE_S = 1.0
 """Seconds between two looks at whether the store is still where it was opened, when nothing is stored."""

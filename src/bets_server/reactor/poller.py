@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from bets_server.session import Session
+from bets_server.reactor.session import Session
 
 NEWCOMERS_A_ROUND = 4
 """Peers that have not said whom they work for, and listeners, that are served in one round."""

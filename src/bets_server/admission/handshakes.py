@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic
 
+from bets_server.admission.peers import PeerT
 from bets_server.limits import Limits
-from bets_server.peers import PeerT
 
 SAVED_UP_S = 0.1
 """Seconds of the rate that may begin one round after the other when none has begun for a while."""

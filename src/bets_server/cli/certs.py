@@ -16,7 +16,7 @@ import click
 from bets_protocol import ConfigError
 
 if TYPE_CHECKING:
-    from bets_server.certs import Issued
+    from bets_server.deploy.certificates import Issued
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,7 +100,7 @@ def agency(**options: Any) -> None:
 
     The agency takes --tls-cert agency-N.pem --tls-key agency-N.key --tls-ca ca.pem.
     """
-    from bets_protocol.cli.stdio import write_result  # noqa: PLC0415 - as in `_settled`
+    from bets_protocol.cli.stdio import write_result
 
     values = _settled(options)
     number = values.pop("agency_number")
@@ -110,14 +110,14 @@ def agency(**options: Any) -> None:
 
 
 def _settled(options: Mapping[str, Any]) -> dict[str, Any]:
-    from bets_server.config import command_settings  # noqa: PLC0415 - help is quick without
+    from bets_server.config import command_settings
 
     return command_settings(options, os.environ, needed=("folder",))
 
 
 def _maker() -> ModuleType:
     try:
-        from bets_server import certs as maker  # noqa: PLC0415 - an extra, and slow to load
+        from bets_server.deploy import certificates as maker
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "cryptography":
             raise
@@ -128,6 +128,6 @@ def _maker() -> ModuleType:
 
 
 def _say(whose: str, issued: Issued) -> None:
-    from bets_protocol.cli.command_group import say_error  # noqa: PLC0415 - as in `_settled`
+    from bets_protocol.cli.command_group import say_error
 
     say_error(whose, f"{issued.cert}, {issued.key}, valid until {issued.not_after:%Y-%m-%d}")

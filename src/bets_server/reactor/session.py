@@ -22,11 +22,11 @@ from bets_protocol import (
     WinnersRequest,
 )
 from bets_protocol.transports import Stream
-from bets_server.handlers import Answer, Binding, Request, Work
 from bets_server.health import is_health_check
-from bets_server.identity import Holder
+from bets_server.intake.handlers import Answer, Binding, Request, Work
+from bets_server.intake.identity import Holder
 from bets_server.limits import Limits
-from bets_server.outbox import Outbox, SharedAnswers
+from bets_server.reactor.outbox import Outbox, SharedAnswers
 
 _NEVER = float("inf")
 

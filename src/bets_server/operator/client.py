@@ -20,8 +20,8 @@ from bets_protocol.cli.settings import resolve
 from bets_protocol.cli.signals import interruptible, raise_if_stopped
 from bets_protocol.transports import Stream
 from bets_server.config import SETTINGS
-from bets_server.control_socket import MAX_ANSWER_BYTES, connected, control_path, line_of, message_of
-from bets_server.desk import CHANGES, NeedsServer, Row, StoreDesk, answer
+from bets_server.operator.commands import CHANGES, NeedsServer, Row, StoreDesk, answer
+from bets_server.operator.protocol import MAX_ANSWER_BYTES, connected, control_path, line_of, message_of
 from bets_server.store import open_store, path_of
 
 CONNECT_S: Final = 5.0

@@ -7,9 +7,9 @@ wait is told to the reactor, which acts on it in its own round.
 from __future__ import annotations
 
 from bets_protocol import StorageError
-from bets_server.desk import AgencySeen, LiveStatus
-from bets_server.handlers import Handlers
-from bets_server.reactor import Reactor
+from bets_server.intake.handlers import Handlers
+from bets_server.operator.commands import AgencySeen, LiveStatus
+from bets_server.reactor.loop import Reactor
 from bets_server.store import BetStore, SealOutcome, UploadState
 
 

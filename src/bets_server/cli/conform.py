@@ -125,14 +125,14 @@ def run(
         ConnectError: nobody can listen there.
     """
     # Only now: help and typing errors are answered without loading the protocol.
-    from bets_protocol.cli.command_group import say_error  # noqa: PLC0415
-    from bets_protocol.cli.rulebook import exit_code_for, report  # noqa: PLC0415
-    from bets_protocol.cli.signals import Stopped, deferred_stops  # noqa: PLC0415
-    from bets_protocol.cli.stdio import write_result  # noqa: PLC0415
-    from bets_protocol.cli.tls_options import server_transports  # noqa: PLC0415
-    from bets_protocol.transports import listen as listen_at  # noqa: PLC0415
-    from bets_server.conformance.host import Host, placeholders, program, unknown_placeholders  # noqa: PLC0415
-    from bets_server.conformance.scenarios import SCENARIO_NAMES, scenarios_of  # noqa: PLC0415
+    from bets_protocol.cli.command_group import say_error
+    from bets_protocol.cli.rulebook import exit_code_for, report
+    from bets_protocol.cli.signals import Stopped, deferred_stops
+    from bets_protocol.cli.stdio import write_result
+    from bets_protocol.cli.tls_options import server_transports
+    from bets_protocol.transports import listen as listen_at
+    from bets_server.conformance.host import Host, placeholders, program, unknown_placeholders
+    from bets_server.conformance.scenarios import SCENARIO_NAMES, scenarios_of
 
     for name in names:
         if name not in SCENARIO_NAMES:

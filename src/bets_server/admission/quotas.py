@@ -23,10 +23,10 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from bets_server.identity import Holder
+from bets_server.admission.peers import PeerT
+from bets_server.intake.identity import Holder
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
-from bets_server.peers import PeerT
 
 WINDOW_S = 60.0
 """Seconds for which one line stands for all refusals of a peer."""

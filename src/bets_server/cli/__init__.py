@@ -16,8 +16,8 @@ import click
 
 from bets_protocol.cli.command_group import ProgramGroup
 from bets_protocol.cli.version_option import version_option
-from bets_server.certs_commands import certs
-from bets_server.conform_command import conform
+from bets_server.cli.certs import certs
+from bets_server.cli.conform import conform
 from bets_server.limits import LIMIT_OPTIONS, LimitOption
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -217,8 +217,8 @@ def _answer(
     from bets_protocol.cli.signals import let_sigterm_kill
     from bets_protocol.cli.stdio import write_result
     from bets_server.config import command_settings
-    from bets_server.console import asked, place_of
-    from bets_server.reports import report
+    from bets_server.operator.client import asked, place_of
+    from bets_server.operator.reports import report
 
     let_sigterm_kill()
     arguments = command_settings(options, os.environ, needed=needed)
@@ -310,8 +310,8 @@ def export(file: str, store: str | None, draw: str | None, control: str | None, 
     from bets_protocol.cli.signals import Stopped, deferred_stops, let_sigterm_kill
     from bets_protocol.cli.stdio import write_result
     from bets_server.config import command_settings
-    from bets_server.console import asked, place_of
-    from bets_server.export import export_rows, print_rows
+    from bets_server.operator.client import asked, place_of
+    from bets_server.operator.export import export_rows, print_rows
 
     values = command_settings(options, os.environ)
     place = place_of(store, draw, control)

@@ -245,4 +245,4 @@ def run(arguments: Sequence[str], environ: Mapping[str, str], project: Path) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], os.environ, Path(__file__).resolve().parents[2]))
+    sys.exit(run(sys.argv[1:], os.environ, Path(__file__).resolve().parents[3]))

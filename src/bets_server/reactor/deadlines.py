@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 
-from bets_server.session import Session
+from bets_server.reactor.session import Session
 
 SPARE_ENTRIES = 1024
 """Entries that are looked at by nobody any more, beside one for each session, before they are thrown out."""
