@@ -32,7 +32,7 @@ sys.stderr.write(" ".join(sorted(set(sys.modules) - before)))
 
 ALL_HELP = """
 import sys
-from bets_client.cli import cli
+from bets_client.cli.commands import cli
 from bets_client.conformance import examination
 from bets_server.cli import main
 

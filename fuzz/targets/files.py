@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from bets_client import config as client_config
 from bets_client.errors import BadInput, BadRow
-from bets_client.source import FIELDS, Source
+from bets_client.input.csv_file import FIELDS, Source
 from bets_protocol import Bet, ConfigError
 from bets_protocol.cli.settings import Setting
 from bets_server import config as server_config

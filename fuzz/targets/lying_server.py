@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 
 from bets_client.errors import BadInput, Refused, WrongPeer
-from bets_client.upload_machine import UploadMachine
+from bets_client.upload.machine import UploadMachine
 from bets_protocol import (
     CLOSED,
     NEED_DATA,

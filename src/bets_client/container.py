@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bets_client.cli import cli
+from bets_client.cli.commands import cli
 from bets_protocol.cli.pid1 import take_stops, use_config_file
 from bets_protocol.cli.signals import work_begins
 

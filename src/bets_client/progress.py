@@ -12,7 +12,7 @@ import logging
 import os
 from typing import TextIO
 
-from bets_client.patience import now
+from bets_client.retry import now
 from bets_protocol.cli.log_format import line_handler, one_line
 
 LINE_EVERY_S = 10.0

@@ -12,8 +12,8 @@ from typing import Any
 
 import attrs
 
-from bets_client.job import Job
-from bets_client.patience import now
+from bets_client.retry import now
+from bets_client.run_context import Job
 from bets_protocol import BetsError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ExitCode, exit_code_of

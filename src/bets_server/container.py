@@ -17,7 +17,7 @@ from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.pid1 import CONFIG_VARIABLE, take_stops, use_config_file
 from bets_protocol.transports import parse_url
-from bets_server import cli
+from bets_server.cli import main as run
 from bets_server.config import resolve_settings
 
 CONFIG_FILE = "/config.ini"
@@ -36,7 +36,7 @@ def main() -> None:
     except ConfigError as error:
         say_error("bets-server", str(error))
         sys.exit(ExitCode.USAGE)
-    cli.main(args=arguments, prog_name="bets-server")
+    run(args=arguments, prog_name="bets-server")
 
 
 def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bets_client.sample import write_samples
+from bets_client.input.sample import write_samples
 from tests.attacks.scene import Scene
 from tests.attacks.watch import MB, Sample, descriptors, rss_bytes, sockets, threads
 from tests.e2e.processes import wait_until

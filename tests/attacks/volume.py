@@ -6,7 +6,7 @@ import contextlib
 import resource
 import time
 
-from bets_client.sample import write_samples
+from bets_client.input.sample import write_samples
 from tests.attacks.legitimate import connected, exactly
 from tests.attacks.scene import Scene, check_memory
 from tests.attacks.watch import KB, MB, rss_bytes, sockets

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.cargo import BetCargo, FileCargo, upload_id, upload_of_bet, upload_of_file
-from bets_client.check import require_good
 from bets_client.config import load_settings
 from bets_client.errors import BadInput, FileChanged
-from bets_client.source import Source
+from bets_client.input.check import require_good
+from bets_client.input.csv_file import Source
+from bets_client.upload.batch_source import BetCargo, FileCargo, upload_id, upload_of_bet, upload_of_file
 from bets_protocol import Bet, BetBatch, OpenUpload, encode_bets
 
 ROWS = [f"Ana,Paz,{30_000_000 + number},1999-03-17,{number}\n" for number in range(10)]

@@ -28,7 +28,7 @@ LARGEST_LIST = (65_535).to_bytes(2) + b"30904465" * 65_535
 _PROGRAM = """
 import json, re, sys
 from pathlib import Path
-from bets_client.cli import cli
+from bets_client.cli.commands import cli
 try: cli.main(sys.argv[1:], prog_name="bets-client")
 except SystemExit as end: code = end.code
 highest = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())

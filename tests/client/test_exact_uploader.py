@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from bets_client import exact_uploader as module
-from bets_client.cargo import upload_of_file
-from bets_client.check import require_good
 from bets_client.config import load_settings
 from bets_client.errors import FileChanged, Refused, Unreachable, WrongPeer
-from bets_client.exact_uploader import ExactUpload
-from bets_client.job import working
-from bets_client.source import Source
-from bets_client.upload_machine import CODES, Meaning
+from bets_client.input.check import require_good
+from bets_client.input.csv_file import Source
+from bets_client.run_context import working
+from bets_client.upload import exactly_once as module
+from bets_client.upload.batch_source import upload_of_file
+from bets_client.upload.exactly_once import ExactUpload
+from bets_client.upload.machine import CODES, Meaning
 from bets_protocol import RejectCode
 from bets_protocol.cli.exit_codes import ProgramError
 from tests.client.scripted_server import Central, Peer, ScriptedServer, unused_port

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bets_client import winners as module
-from bets_client.cargo import upload_of_file
-from bets_client.check import require_good
 from bets_client.config import load_settings
 from bets_client.errors import NotDrawn, Refused, Unreachable, WrongPeer
-from bets_client.exact_uploader import ExactUpload
-from bets_client.job import working
-from bets_client.source import Source
-from bets_client.winners import WinnersDesk
+from bets_client.input.check import require_good
+from bets_client.input.csv_file import Source
+from bets_client.run_context import working
+from bets_client.upload import winners as module
+from bets_client.upload.batch_source import upload_of_file
+from bets_client.upload.exactly_once import ExactUpload
+from bets_client.upload.winners import WinnersDesk
 from tests.client.scripted_server import Central, Peer, ScriptedServer
 from tests.client.test_exact_uploader import BETS, Stored, silent
 from tests.client.test_uploader import row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 
-from bets_client.job import OpenThings
+from bets_client.run_context import OpenThings
 from bets_protocol.cli.log_format import EventLog, setup_logging
 
 

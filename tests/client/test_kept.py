@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.cargo import FileCargo
-from bets_client.check import require_good
 from bets_client.errors import BadInput, FileChanged
-from bets_client.kept import KEPT_BYTES, Keeper
-from bets_client.source import Source
+from bets_client.input.bet_cache import KEPT_BYTES, Keeper
+from bets_client.input.check import require_good
+from bets_client.input.csv_file import Source
+from bets_client.upload.batch_source import FileCargo
 from bets_protocol import encode_bets
 
 ROWS = [f"Ana,Páez,{30_000_000 + number},1999-03-17,{number}\n" for number in range(1234)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.cli import cli
+from bets_client.cli.commands import cli
 from bets_protocol import CLOSED, NEED_DATA, Ack, Bet, BetBatch, ServerConnection, Winners, WinnersRequest
 from bets_protocol.cli.exit_codes import ExitCode
 from tests.log_reader import read_answers

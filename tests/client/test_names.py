@@ -10,11 +10,11 @@ from click.testing import CliRunner, Result
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bets_client.check import check
-from bets_client.cli import cli
-from bets_client.commands.check import SHOWN_NAMES
-from bets_client.names import odd_names
-from bets_client.source import PIECE_BYTES, Source
+from bets_client.cli.check import SHOWN_NAMES
+from bets_client.cli.commands import cli
+from bets_client.input.check import check
+from bets_client.input.csv_file import PIECE_BYTES, Source
+from bets_client.input.names import odd_names
 from bets_protocol import Bet
 from tests.client.scripted_server import Central, ScriptedServer
 

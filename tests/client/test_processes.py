@@ -307,13 +307,13 @@ def test_a_terminal_shows_a_bar_on_standard_error_alone(file: str) -> None:
 def test_help_loads_neither_construct_nor_yaml_nor_ssl_nor_sockets() -> None:
     program = (
         "import sys\n"
-        "from bets_client.cli import cli\n"
+        "from bets_client.cli.commands import cli\n"
         "try: cli.main(['send', '--help'], prog_name='bets-client')\n"
         "except SystemExit: pass\n"
         "print([name for name in sys.argv[1:] if name in sys.modules], file=sys.stderr)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, "construct", "yaml", "ssl", "socket", "bets_client.uploader"],
+        [sys.executable, "-c", program, "construct", "yaml", "ssl", "socket", "bets_client.upload.at_least_once"],
         env=unmeasured_environment(),
         capture_output=True,
         text=True,
@@ -326,7 +326,7 @@ def test_help_loads_neither_construct_nor_yaml_nor_ssl_nor_sockets() -> None:
 def test_sending_loads_neither_construct_nor_yaml(file: str) -> None:
     program = (
         "import sys\n"
-        "from bets_client.cli import cli\n"
+        "from bets_client.cli.commands import cli\n"
         "try: cli.main(sys.argv[1:], prog_name='bets-client')\n"
         "except SystemExit as end: assert end.code == 0, end.code\n"
         "print([name for name in ('construct', 'yaml') if name in sys.modules], file=sys.stderr)\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.check import check
 from bets_client.errors import BadRow
-from bets_client.sample import rows, write_samples
-from bets_client.source import Source
+from bets_client.input.check import check
+from bets_client.input.csv_file import Source
+from bets_client.input.sample import rows, write_samples
 from bets_protocol import ConfigError
 
 FIRST_ROW = "Ariana Fatima,Ortiz,27086465,1980-07-17,75"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bets_client.config import load_settings
-from bets_client.shipment import Shipment, describe_rows, shipments, single
-from bets_client.source import Source
+from bets_client.input.csv_file import Source
+from bets_client.input.numbered_batch import Shipment, describe_rows, shipments, single
 from bets_protocol import Bet, BetBatch
 
 ROW = "Ana,Paz,30904465,1999-03-17,1\n"

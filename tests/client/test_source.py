@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bets_client.errors import BadInput, BadRow
-from bets_client.source import MAX_LINE_BYTES, Source, agency_in_name, resolve_agency
+from bets_client.input.csv_file import MAX_LINE_BYTES, Source, agency_in_name, resolve_agency
 from bets_protocol import Bet, ConfigError
 from tests.e2e.processes import DEADLINE_S, PROGRAMS, unmeasured_environment
 

@@ -65,7 +65,7 @@ def test_who_says_nothing_is_not_reached(command: str, peer: object, file: str) 
 
 @pytest.mark.parametrize("peer", [silent, closes, resets])
 def test_a_probe_of_who_says_nothing(peer: object, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bets_client.commands.probe.ECHO_S", 0.2)
+    monkeypatch.setattr("bets_client.cli.probe.ECHO_S", 0.2)
     with ScriptedServer(peer) as server:  # type: ignore[arg-type]
         result = run_against(server.url, "probe", file)
     assert result.exit_code == 4

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_client import upload_machine as module
 from bets_client.errors import BadInput, FileChanged, Refused, WrongPeer
-from bets_client.upload_machine import CODES, UploadMachine
+from bets_client.upload import machine as module
+from bets_client.upload.machine import CODES, UploadMachine
 from bets_protocol import (
     Bet,
     BetBatch,

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from bets_client import uploader as uploader_module
 from bets_client.config import load_settings
 from bets_client.errors import BadInput, Refused, Unreachable, WrongPeer
-from bets_client.job import Job, working
-from bets_client.patience import Backoff
-from bets_client.shipment import Shipment, shipments
-from bets_client.source import Source
-from bets_client.uploader import Upload
+from bets_client.input.csv_file import Source
+from bets_client.input.numbered_batch import Shipment, shipments
+from bets_client.retry import Backoff
+from bets_client.run_context import Job, working
+from bets_client.upload import at_least_once as uploader_module
+from bets_client.upload.at_least_once import Upload
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
 
 DEFAULTS = {"batch_max": "2", "retry_for": "20", "log_level": "DEBUG", "revision": "8"}

@@ -9,9 +9,9 @@ import pytest
 
 from bets_client.config import load_settings
 from bets_client.errors import NotDrawn, Unreachable, WrongPeer
-from bets_client.job import working
-from bets_client.link import Link
-from bets_client.winners import WinnersDesk
+from bets_client.run_context import working
+from bets_client.upload.channel import Link
+from bets_client.upload.winners import WinnersDesk
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
 
 

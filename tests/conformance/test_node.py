@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.sample import write_samples
-from bets_client.source import Source
+from bets_client.input.csv_file import Source
+from bets_client.input.sample import write_samples
 from bets_protocol.cli.rulebook import Result
 from bets_protocol.transports import listen
 from bets_server.conformance.host import Host, program

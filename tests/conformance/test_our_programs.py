@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.cli import cli
-from bets_client.sample import write_samples
+from bets_client.cli.commands import cli
+from bets_client.input.sample import write_samples
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import line_handler, setup_logging
 from bets_protocol.cli.rulebook import Result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from bets_client.cli import cli
+from bets_client.cli.commands import cli
 
 DEADLINE_S = 40.0
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from bets_client.sample import rows
+from bets_client.input.sample import rows
 from tests.containers.engine import Failed, call, docker, environment
 from tests.log_reader import LogLine, read_log, read_output
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from bets_client.sample import rows
+from bets_client.input.sample import rows
 
 
 def encoded_bet(agency: int, first_name: str, last_name: str, document: str, birthdate: str, number: str) -> bytes:

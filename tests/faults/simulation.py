@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from bets_client.errors import Refused
-from bets_client.upload_machine import ASK_AGAIN_S, UploadMachine
+from bets_client.upload.machine import ASK_AGAIN_S, UploadMachine
 from bets_protocol import (
     CLOSED,
     NEED_DATA,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from bets_client.patience import now
+from bets_client.retry import now
 from bets_protocol import (
     CLOSED,
     NEED_DATA,

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bets_client.config import load_settings
-from bets_client.dialer import PROBE_REVISION, Dialer, breach, echo_of, raise_if_final
 from bets_client.errors import Unreachable, WrongPeer
-from bets_client.job import Job, working
-from bets_client.link import wait_ready
-from bets_client.patience import Patience
 from bets_client.report import Report
+from bets_client.retry import Patience
+from bets_client.run_context import Job, working
+from bets_client.upload.channel import wait_ready
+from bets_client.upload.dialer import PROBE_REVISION, Dialer, breach, echo_of, raise_if_final
 from bets_protocol import BetsError, Probe, RemoteProtocolError, TransportError
 
 PROBE_RETRY_FOR_S = 10.0

@@ -15,11 +15,11 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 
-from bets_client.delivery import Delivery
 from bets_client.errors import BadInput, Refused
-from bets_client.job import Job
-from bets_client.link import Answer, Link
-from bets_client.shipment import Shipment, describe_rows
+from bets_client.input.numbered_batch import Shipment, describe_rows
+from bets_client.run_context import Job
+from bets_client.upload.channel import Answer, Link
+from bets_client.upload.delivery import Delivery
 from bets_protocol import Ack, TransportError
 
 DRAIN_S = 10.0

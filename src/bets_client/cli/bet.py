@@ -10,16 +10,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from bets_client.cargo import upload_of_bet
 from bets_client.config import BET_FIELDS, SETTINGS, load_settings, require_agency
 from bets_client.errors import BadInput
-from bets_client.exact_uploader import ExactUpload
-from bets_client.job import Job, working
-from bets_client.names import odd_names
+from bets_client.input.csv_file import not_utf_8, parse_number, with_found
+from bets_client.input.names import odd_names
+from bets_client.input.numbered_batch import single
 from bets_client.report import Report
-from bets_client.shipment import single
-from bets_client.source import not_utf_8, parse_number, with_found
-from bets_client.uploader import Upload
+from bets_client.run_context import Job, working
+from bets_client.upload.at_least_once import Upload
+from bets_client.upload.batch_source import upload_of_bet
+from bets_client.upload.exactly_once import ExactUpload
 from bets_protocol import Bet, BetsError, ConfigError, InvalidMessage
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import work_begins

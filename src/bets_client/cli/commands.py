@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from bets_client.commands.conform import conform
+from bets_client.cli.conform import conform
 from bets_protocol.cli.command_group import ProgramGroup
 from bets_protocol.cli.version_option import version_option
 
@@ -106,7 +106,7 @@ def send(files: tuple[str, ...], **options: Any) -> None:
     input. A file named agency-N.csv is of agency N; of others --agency or the environment says it. Where the two
     contradict each other nothing is sent.
     """
-    from bets_client.commands import send as command
+    from bets_client.cli import send as command
 
     command.run(options, files)
 
@@ -121,7 +121,7 @@ def bet(**options: Any) -> None:
 
     The same bet sent again is stored once only; --label TEXT makes it another one that is meant.
     """
-    from bets_client.commands import bet as command
+    from bets_client.cli import bet as command
 
     command.run(options)
 
@@ -140,7 +140,7 @@ def winners(**options: Any) -> None:
 
     Without a file there is no upload, so it asks on revision 8, or on 7 where --revision says so.
     """
-    from bets_client.commands import winners as command
+    from bets_client.cli import winners as command
 
     command.run(options)
 
@@ -163,7 +163,7 @@ def check(files: tuple[str, ...], form: str, quiet: bool) -> int:
     Prints every bad row as file:line: field: reason; the exit code is 3 if there is one. Warns of names that look
     wrong, which are taken all the same.
     """
-    from bets_client.commands import check as command
+    from bets_client.cli import check as command
 
     return command.run(files, form=form, quiet=quiet)
 
@@ -173,7 +173,7 @@ def check(files: tuple[str, ...], form: str, quiet: bool) -> int:
 @_loop
 def probe(**options: Any) -> None:
     """Test a live server: lines that must come back."""
-    from bets_client.commands import probe as command
+    from bets_client.cli import probe as command
 
     command.run(options)
 
@@ -191,7 +191,7 @@ def run(**options: Any) -> None:
     Probes as often as --amount says (default: none). Then sends the one bet if all five parts of it are set, else the
     data file.
     """
-    from bets_client.commands import run as command
+    from bets_client.cli import run as command
 
     command.run(options)
 
@@ -206,7 +206,7 @@ def run(**options: Any) -> None:
 @_quiet
 def sample(folder: str, **options: Any) -> None:
     """Write files of made-up bets into DIR."""
-    from bets_client.commands import sample as command
+    from bets_client.cli import sample as command
 
     command.run(options, folder)
 

@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO
 
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
-from bets_client.kept import KeptBets
-from bets_client.names import may_be_odd
+from bets_client.input.bet_cache import KeptBets
+from bets_client.input.names import may_be_odd
 from bets_protocol import Bet, ConfigError, InvalidMessage, limits
 from bets_protocol.cli.config_files import why_unreadable
 from bets_protocol.cli.signals import interruptible, raise_if_stopped

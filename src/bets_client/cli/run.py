@@ -8,9 +8,9 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
-from bets_client.commands import bet, probe, send
+from bets_client.cli import bet, probe, send
 from bets_client.config import DEFAULT_DATA_FILE, FIRST_REVISIONS, load_settings
-from bets_client.job import Job, working
+from bets_client.run_context import Job, working
 
 
 def run(options: Mapping[str, Any]) -> None:

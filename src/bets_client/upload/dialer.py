@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from bets_client.errors import Refused, Unreachable, WrongPeer
-from bets_client.job import Job
-from bets_client.link import Answer, ForeignPeer, Link, wait_ready
-from bets_client.patience import Backoff, Patience, now
+from bets_client.retry import Backoff, Patience, now
+from bets_client.run_context import Job
+from bets_client.upload.channel import Answer, ForeignPeer, Link, wait_ready
 from bets_protocol import ConnectError, Probe, RemoteProtocolError, TransportError, TransportTimeout
 from bets_protocol.transports import AuthenticationError, HandshakeError
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bets_client.config import load_settings
-from bets_client.sample import write_samples
+from bets_client.input.sample import write_samples
 from bets_protocol.cli.signals import let_sigterm_kill
 from bets_protocol.cli.stdio import write_result
 

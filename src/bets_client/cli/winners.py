@@ -19,10 +19,10 @@ import attrs
 
 from bets_client.config import load_settings, require_agency, require_winners
 from bets_client.errors import Refused
-from bets_client.job import Job, working
-from bets_client.own_certificate import require_own_agency
 from bets_client.report import AgencyReport, Report
-from bets_client.winners import WinnersDesk
+from bets_client.run_context import Job, working
+from bets_client.upload.own_certificate import require_own_agency
+from bets_client.upload.winners import WinnersDesk
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import Stopped, interruptible, work_begins
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from bets_client.config import ClientSettings
-from bets_client.source import Source
+from bets_client.input.csv_file import Source
 from bets_protocol import Bet, BetBatch, batches
 
 

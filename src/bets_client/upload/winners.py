@@ -19,12 +19,12 @@ import logging
 
 import attrs
 
-from bets_client.dialer import Dialer, breach
 from bets_client.errors import BadInput, NotDrawn, Refused, Unreachable, WrongPeer
-from bets_client.job import Job
-from bets_client.link import TICK_S, Link, wait_ready
-from bets_client.patience import Patience, now
-from bets_client.upload_machine import ASK_AGAIN_S, CODES, FIRST_ANSWER_S, UploadMachine, in_words
+from bets_client.retry import Patience, now
+from bets_client.run_context import Job
+from bets_client.upload.channel import TICK_S, Link, wait_ready
+from bets_client.upload.dialer import Dialer, breach
+from bets_client.upload.machine import ASK_AGAIN_S, CODES, FIRST_ANSWER_S, UploadMachine, in_words
 from bets_protocol import (
     ConnectError,
     PeerClosed,

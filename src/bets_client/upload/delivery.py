@@ -16,11 +16,11 @@ from __future__ import annotations
 import abc
 from typing import TypeVar
 
-from bets_client.dialer import Dialer, breach
 from bets_client.errors import BadInput, FileChanged, Refused, Unreachable, WrongPeer
-from bets_client.job import Job
-from bets_client.link import TICK_S, Answer, Link, wait_ready
-from bets_client.patience import Patience, now
+from bets_client.retry import Patience, now
+from bets_client.run_context import Job
+from bets_client.upload.channel import TICK_S, Answer, Link, wait_ready
+from bets_client.upload.dialer import Dialer, breach
 from bets_protocol import RemoteProtocolError, TransportError, TransportTimeout
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ProgramError

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 from bets_client.config import ClientSettings
 from bets_client.errors import FileChanged
-from bets_client.source import Source
-from bets_client.upload_machine import UploadMachine
+from bets_client.input.csv_file import Source
+from bets_client.upload.machine import UploadMachine
 from bets_protocol import Bet, BetBatch, batches, encode_bets
 
 _SKIP_BETS = 1000

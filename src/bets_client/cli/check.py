@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from bets_client.check import NameWarnings, check
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow
-from bets_client.source import Source
+from bets_client.input.check import NameWarnings, check
+from bets_client.input.csv_file import Source
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import one_line

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from bets_client.errors import Refused
-from bets_client.job import Job
+from bets_client.run_context import Job
 from bets_protocol import ConfigError
 from bets_protocol.cli.agency_uri import agency_of
 from bets_protocol.transports import TlsTransport

@@ -107,12 +107,12 @@ def run(
         Unreachable: nobody is there.
     """
     # Only now: help and typing errors are answered without loading the protocol.
-    from bets_client.conformance.bench import Bench  # noqa: PLC0415
-    from bets_client.conformance.examination import examine  # noqa: PLC0415
-    from bets_protocol.cli.rulebook import exit_code_for, report  # noqa: PLC0415
-    from bets_protocol.cli.signals import deferred_stops, let_sigterm_kill  # noqa: PLC0415
-    from bets_protocol.cli.stdio import write_result  # noqa: PLC0415
-    from bets_protocol.cli.tls_options import client_transports  # noqa: PLC0415
+    from bets_client.conformance.bench import Bench
+    from bets_client.conformance.examination import examine
+    from bets_protocol.cli.rulebook import exit_code_for, report
+    from bets_protocol.cli.signals import deferred_stops, let_sigterm_kill
+    from bets_protocol.cli.stdio import write_result
+    from bets_protocol.cli.tls_options import client_transports
 
     given = [f"--tls-{name}" for name, path in (("cert", tls_cert), ("key", tls_key), ("ca", tls_ca)) if path]
     let_sigterm_kill()  # 0 would say that the server keeps every rule

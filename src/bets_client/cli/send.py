@@ -14,18 +14,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bets_client.cargo import upload_of_file
-from bets_client.check import require_good
 from bets_client.config import FIRST_REVISIONS, load_settings
-from bets_client.exact_uploader import ExactUpload
-from bets_client.job import Job, working
-from bets_client.kept import Keeper
-from bets_client.link import Link
+from bets_client.input.bet_cache import Keeper
+from bets_client.input.check import require_good
+from bets_client.input.csv_file import STDIN, Source, resolve_agency
+from bets_client.input.numbered_batch import shipments
 from bets_client.report import AgencyReport, Report
-from bets_client.shipment import shipments
-from bets_client.source import STDIN, Source, resolve_agency
-from bets_client.uploader import Upload
-from bets_client.winners import WinnersDesk
+from bets_client.run_context import Job, working
+from bets_client.upload.at_least_once import Upload
+from bets_client.upload.batch_source import upload_of_file
+from bets_client.upload.channel import Link
+from bets_client.upload.exactly_once import ExactUpload
+from bets_client.upload.winners import WinnersDesk
 from bets_protocol import BetsError, ConfigError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import Stopped, work_begins

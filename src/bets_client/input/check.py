@@ -12,9 +12,9 @@ from typing import Protocol
 import attrs
 
 from bets_client.errors import BadInput, BadRow
-from bets_client.kept import Keeper, KeptBets
-from bets_client.names import odd_names
-from bets_client.source import Source
+from bets_client.input.bet_cache import Keeper, KeptBets
+from bets_client.input.csv_file import Source
+from bets_client.input.names import odd_names
 from bets_protocol import Bet
 from bets_protocol.cli.log_format import one_line
 from bets_protocol.cli.stdio import write_remark

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 
-from bets_client.delivery import Delivery
-from bets_client.job import Job
-from bets_client.link import Answer, Link
-from bets_client.upload_machine import FIRST_ANSWER_S, UploadMachine, in_words
+from bets_client.run_context import Job
+from bets_client.upload.channel import Answer, Link
+from bets_client.upload.delivery import Delivery
+from bets_client.upload.machine import FIRST_ANSWER_S, UploadMachine, in_words
 from bets_protocol import PeerClosed, RemoteProtocolError, TransportError, UploadStatus, Winners
 
 _OLDER = "an older server is spoken to with --revision 8, which cannot promise to store every bet once only"
