@@ -158,21 +158,21 @@ def fuzz(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Kill, cut off and mislead real programs: `nox -s faults -- --trials 200 --seed 7`, `-- --replay KIND:SEED`."""
     _install(session, "test")
-    session.run("python", "-m", "tests.faults", *session.posargs)
+    session.run("python", "-m", "tests.campaigns.faults", *session.posargs)
 
 
 @nox.session
 def attacks(session: nox.Session) -> None:
     """Attack a real server while an honest client works: `nox -s attacks -- --only 20`, `-- --minutes 120` soaks it."""
     _install(session, "test")
-    session.run("python", "-m", "tests.attacks", *session.posargs)
+    session.run("python", "-m", "tests.campaigns.attacks", *session.posargs)
 
 
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Seed bugs, one at a time: each must be caught, for the right reason."""
     _install(session, "test")
-    session.run("python", "-m", "tests.faults.mutants", *session.posargs)
+    session.run("python", "-m", "tests.campaigns.faults.mutants", *session.posargs)
 
 
 @nox.session
@@ -183,7 +183,7 @@ def compose(session: nox.Session) -> None:
         if docker is None or subprocess.run([docker, *command], capture_output=True, check=False).returncode:
             session.skip(f"no Docker engine answers: `docker {' '.join(command)}` fails")
     _install(session, "test")
-    session.run("python", "-m", "tests.containers", *session.posargs)
+    session.run("python", "-m", "tests.campaigns.containers", *session.posargs)
 
 
 @nox.session

@@ -22,7 +22,7 @@ from bets_protocol import TransportError, encode_bets
 from bets_protocol.transports import Stream, connect
 from bets_server.store import BetStore, open_store, path_of, register_store
 from fuzz.oracle import AGENCIES, Peer, Phase, World
-from tests.faults.raw_agency import ask_message, open_message
+from tests.campaigns.faults.raw_agency import ask_message, open_message
 from tests.server.raw_bytes import WINNING, batch, bet
 from tests.server.serving import Server
 

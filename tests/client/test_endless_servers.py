@@ -15,9 +15,9 @@ import pytest
 
 from bets_client.errors import Unreachable, WrongPeer
 from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer
-from tests.client.test_exact_uploader import failed
-from tests.client.test_exact_uploader import send as send_exactly
-from tests.client.test_uploader import row, send
+from tests.client.test_at_least_once import row, send
+from tests.client.test_exactly_once import failed
+from tests.client.test_exactly_once import send as send_exactly
 from tests.client.test_winners import ask
 
 MOST_MB = 128

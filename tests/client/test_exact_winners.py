@@ -17,8 +17,8 @@ from bets_client.upload.batch_source import upload_of_file
 from bets_client.upload.exactly_once import ExactUpload
 from bets_client.upload.winners import WinnersDesk
 from tests.client.scripted_server import Central, Peer, ScriptedServer
-from tests.client.test_exact_uploader import BETS, Stored, silent
-from tests.client.test_uploader import row
+from tests.client.test_at_least_once import row
+from tests.client.test_exactly_once import BETS, Stored, silent
 
 ALL = zlib.crc32(b"".join(BETS))
 

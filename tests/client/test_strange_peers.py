@@ -14,7 +14,7 @@ from click.testing import Result
 
 from tests.client.scripted_server import Central, Peer, ScriptedServer
 from tests.client.test_cli import BET_VARIABLES, ROW, run
-from tests.client.test_exact_uploader import silent
+from tests.client.test_exactly_once import silent
 from tests.client.test_winners import waits
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x46"

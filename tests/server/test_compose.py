@@ -24,7 +24,7 @@ from bets_server.deploy.compose import MAX_CLIENTS, compose_file, run
 from tests.e2e.processes import unmeasured_environment
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-SCHEMA = PROJECT / "tests" / "containers" / "compose-spec.json"
+SCHEMA = PROJECT / "tests" / "campaigns" / "containers" / "compose-spec.json"
 DEADLINE_S = 30
 
 
