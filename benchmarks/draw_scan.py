@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bets_protocol import Lot
+from bets_protocol import BetRun
 from bets_server.store import Parcel, open_store
 
 NUMBER = 7574
@@ -46,7 +46,7 @@ def parcels_of(book: Path) -> Iterator[Parcel]:
     with contextlib.closing(sqlite3.connect(book)) as connection:
         what = "upload.agency, batch.count, batch.bets FROM batch JOIN upload ON upload.id = batch.upload"
         for agency, count, encoded in connection.execute(f"SELECT {what} ORDER BY batch.seq"):
-            yield Parcel(lots=(Lot(agency=agency, count=count, encoded=encoded),))
+            yield Parcel(runs=(BetRun(agency=agency, count=count, encoded=encoded),))
 
 
 def stored(book: Path) -> dict[str, float]:

@@ -34,11 +34,11 @@ from bets_protocol import (
     Ack,
     Bet,
     BetBatch,
+    BetRun,
     BetsError,
     EncodedBatch,
     InvalidFrame,
     InvalidValue,
-    Lot,
     OpenUpload,
     Probe,
     ProtocolError,
@@ -79,7 +79,7 @@ PUBLIC_DATA = [
 ]
 
 BET = Bet(agency=1, first_name="Ana", last_name="Paz", document="30904465", birthdate="1999-03-17", number=7574)
-LOT = Lot(agency=1, count=1, encoded=bets_protocol.encode_bets([BET]))
+LOT = BetRun(agency=1, count=1, encoded=bets_protocol.encode_bets([BET]))
 SAMPLES: tuple[Any, ...] = (
     BET,
     BetBatch(bets=(BET, BET)),
@@ -90,7 +90,7 @@ SAMPLES: tuple[Any, ...] = (
     OpenUpload(agency=1, draw=2, total=3, upload_id=bytes(16)),
     UploadStatus(code=RejectCode.BUSY, draw=1, stored=2, crc32=3),
     LOT,
-    EncodedBatch(count=1, lots=(LOT,)),
+    EncodedBatch(count=1, runs=(LOT,)),
     codec_info(),
     parse_url("tls://central:12345"),
     PeerCertificate(uris=("agency:1",), fingerprint="ab" * 32, not_after="2027-01-31T12:00:00Z"),

@@ -15,16 +15,16 @@ from fuzz.targets.files import rows, settings
 from fuzz.targets.lying_server import upload
 from fuzz.targets.real_server import sessions
 from fuzz.targets.single_texts import texts
-from fuzz.targets.wire import client, codec, lots, native, schema, server
+from fuzz.targets.wire import client, codec, native, runs, schema, server
 
 Target: TypeAlias = Callable[[bytes], None]
 
-_ALL: Final = (server, client, codec, lots, native, schema, rows, settings, texts, upload, damage, book, sessions)
+_ALL: Final = (server, client, codec, runs, native, schema, rows, settings, texts, upload, damage, book, sessions)
 
 TARGETS: Final[Mapping[str, Target]] = {target.__name__: target for target in _ALL}
 
 NATIVE: Final = frozenset({"native", "schema"})
 """Those that run over the native codec. The others run over the pure one, so that its coverage leads the engine."""
 
-SEEDS: Final[Mapping[str, tuple[str, ...]]] = {"native": ("server", "client", "codec", "lots"), "schema": ("codec",)}
+SEEDS: Final[Mapping[str, tuple[str, ...]]] = {"native": ("server", "client", "codec", "runs"), "schema": ("codec",)}
 """Whose corpora a target starts from as well."""

@@ -10,7 +10,7 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from bets_protocol import Bet, Lot, StorageError, encode_bets
+from bets_protocol import Bet, BetRun, StorageError, encode_bets
 from bets_server.store import BetStore, Parcel, Verdict, open_store
 from bets_server.store.csv.rows import bet_of
 
@@ -76,7 +76,7 @@ def _open_damaged(url: str, *, changed: bool, rows: Path | None) -> None:
     try:
         with contextlib.closing(open_store(url, draw=1, create=False)) as store:
             before = _look_at(store, checked=checked)
-            stored = store.commit([Parcel(lots=(_lot(50, 2, agency=3),))])[0].verdict is Verdict.STORED
+            stored = store.commit([Parcel(runs=(_lot(50, 2, agency=3),))])[0].verdict is Verdict.STORED
         with contextlib.closing(open_store(url, draw=1, create=False)) as store:
             after = _look_at(store, checked=checked)
             for agency in range(1, 5):
@@ -124,8 +124,8 @@ def _bets(first: int, count: int, *, agency: int) -> list[Bet]:
     ]
 
 
-def _lot(first: int, count: int, *, agency: int) -> Lot:
-    return Lot(agency=agency, count=count, encoded=encode_bets(_bets(first, count, agency=agency)))
+def _lot(first: int, count: int, *, agency: int) -> BetRun:
+    return BetRun(agency=agency, count=count, encoded=encode_bets(_bets(first, count, agency=agency)))
 
 
 _SENT = ((10, 4, 1), (20, 4, 2), (30, 3, 3), (40, 1, 4))
@@ -150,10 +150,10 @@ def _sound_files(scheme: str, *, killed: bool) -> dict[str, bytes]:
             for agency, total in ((1, 4), (2, 9)):
                 ticket = store.open_upload(agency, bytes([agency]) * 16, total=total).ticket
                 for first in (0, 2):
-                    lots = (_lot(10 * agency + first, 2, agency=agency),)
-                    store.commit([Parcel(lots=lots, ticket=ticket, first_row=first)])
+                    runs = (_lot(10 * agency + first, 2, agency=agency),)
+                    store.commit([Parcel(runs=runs, ticket=ticket, first_row=first)])
             store.seal_and_draw(1, expected=5, pick=lambda: _NUMBER)
-            store.commit([Parcel(lots=(_lot(30, 3, agency=3), _lot(40, 1, agency=4)))])
+            store.commit([Parcel(runs=(_lot(30, 3, agency=3), _lot(40, 1, agency=4)))])
             if killed:
                 return _read(folder)
         return _read(folder)

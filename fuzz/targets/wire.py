@@ -31,10 +31,10 @@ from bets_protocol import (
     decode_bets,
     documents_with_number,
     encode_bets,
-    survey_lots,
+    survey_runs,
 )
 from bets_protocol.codec import CODECS
-from bets_protocol.encoded import header_size, split_lots
+from bets_protocol.encoded import header_size, split_runs
 from bets_protocol.generated import codec as pure
 from bets_protocol.generated import layouts
 from bets_protocol.layout.diagnose import explain_bytes
@@ -101,11 +101,11 @@ def schema(data: bytes) -> None:
 
 def native(data: bytes) -> None:
     """What holds over the pure codec holds over the native one; and it agrees with the pure one."""
-    for target in (server, client, codec, lots):
+    for target in (server, client, codec, runs):
         target(data)
 
 
-def lots(data: bytes) -> None:
+def runs(data: bytes) -> None:
     """Bets that stay bytes are the bets: cut, joined, decoded and searched they give what decoding the frame gives."""
     try:
         bets = decode_bets(data)
@@ -118,16 +118,16 @@ def lots(data: bytes) -> None:
             batch: BetBatch = CODECS[name].decode(data)
         except (DecodeError, InvalidValue):
             continue
-        encoded: EncodedBatch = split_lots(data, header_size(layout))
-        joined = b"".join(lot.encoded for lot in encoded.lots)
+        encoded: EncodedBatch = split_runs(data, header_size(layout))
+        joined = b"".join(run.encoded for run in encoded.runs)
         assert data[header_size(layout) :] == joined
-        assert list(batch.bets) == [bet for lot in encoded.lots for bet in decode_bets(lot.encoded)]
-        assert [bet.agency for bet in batch.bets] == [lot.agency for lot in encoded.lots for _ in range(lot.count)]
+        assert list(batch.bets) == [bet for run in encoded.runs for bet in decode_bets(run.encoded)]
+        assert [bet.agency for bet in batch.bets] == [run.agency for run in encoded.runs for _ in range(run.count)]
         for number in {bet.number for bet in batch.bets} | {0, 7574}:
             expected = [bet.document for bet in batch.bets if bet.number == number]
             assert expected == documents_with_number(joined, number)
-            run = [lot.encoded for lot in encoded.lots], zlib.crc32(b"before")
-            assert [(zlib.crc32(b"before" + joined), expected)] == survey_lots([run], number)
+            upload = [run.encoded for run in encoded.runs], zlib.crc32(b"before")
+            assert [(zlib.crc32(b"before" + joined), expected)] == survey_runs([upload], number)
 
 
 def _same_however_cut(data: bytes, *makers: Callable[[], ServerConnection | ClientConnection]) -> None:

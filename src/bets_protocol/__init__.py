@@ -14,7 +14,7 @@ from bets_protocol.codec.backend import CodecInfo, codec_info
 from bets_protocol.connection.client import ClientConnection
 from bets_protocol.connection.server import CLOSED, NEED_DATA, InvalidFrame, ServerConnection
 from bets_protocol.connection.turns import CLIENT_REVISIONS, SERVER_REVISIONS
-from bets_protocol.encoded import decode_bets, documents_with_number, encode_bets, survey_lots
+from bets_protocol.encoded import decode_bets, documents_with_number, encode_bets, survey_runs
 from bets_protocol.errors import (
     BetsError,
     ConfigError,
@@ -40,8 +40,8 @@ from bets_protocol.messages import (
     Ack,
     Bet,
     BetBatch,
+    BetRun,
     EncodedBatch,
-    Lot,
     Message,
     OpenUpload,
     Probe,
@@ -59,6 +59,7 @@ __all__ = [
     "Ack",
     "Bet",
     "BetBatch",
+    "BetRun",
     "BetsError",
     "ClientConnection",
     "CodecInfo",
@@ -71,7 +72,6 @@ __all__ = [
     "InvalidMessage",
     "InvalidValue",
     "LocalProtocolError",
-    "Lot",
     "Message",
     "OpenUpload",
     "PeerClosed",
@@ -99,5 +99,5 @@ __all__ = [
     "encode",
     "encode_bets",
     "limits",
-    "survey_lots",
+    "survey_runs",
 ]

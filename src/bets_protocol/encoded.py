@@ -22,7 +22,7 @@ from bets_protocol.codec import CODECS
 from bets_protocol.codec.backend import native_module
 from bets_protocol.generated import layouts
 from bets_protocol.layout import nodes as ir
-from bets_protocol.messages import Bet, EncodedBatch, Lot
+from bets_protocol.messages import Bet, BetRun, EncodedBatch
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _ORDERS = {"little": "<", "big": ">"}
@@ -94,16 +94,16 @@ def bet_count(frame: bytes, batch: ir.Node) -> int:
 
 
 _Runs: TypeAlias = list[tuple[int, int, bytes]]
-"""Agency, how many bets, and their bytes, of each lot."""
+"""Agency, how many bets, and their bytes, of each run."""
 
 
-def split_lots(frame: bytes, start: int) -> EncodedBatch:
+def split_runs(frame: bytes, start: int) -> EncodedBatch:
     """The bets of a checked `frame`, from byte `start` on, as runs of one agency each."""
     runs: _Runs | None = None if _NATIVE is None else _NATIVE.split_bets(frame, start)
     if runs is None:
         runs = _split(frame, start)
-    lots = tuple([Lot(agency=agency, count=count, encoded=encoded) for agency, count, encoded in runs])
-    return EncodedBatch(count=sum([lot.count for lot in lots]), lots=lots)
+    found = tuple([BetRun(agency=agency, count=count, encoded=encoded) for agency, count, encoded in runs])
+    return EncodedBatch(count=sum([run.count for run in found]), runs=found)
 
 
 def _split(frame: bytes, start: int) -> _Runs:
@@ -125,7 +125,7 @@ def _split(frame: bytes, start: int) -> _Runs:
 
 
 def encode_bets(bets: Iterable[Bet]) -> bytes:
-    """`bets` one behind the other, each with its length field: the contents of `Lot.encoded`."""
+    """`bets` one behind the other, each with its length field: the contents of `BetRun.encoded`."""
     return b"".join([_BET_FRAME.encode(bet) for bet in bets])
 
 
@@ -156,30 +156,30 @@ def documents_with_number(encoded: Octets, number: int) -> list[str]:
 
 
 Found: TypeAlias = list[tuple[int, list[str]]]
-"""Of each run its CRC-32, and the documents of the bets with the number."""
+"""Of each upload its CRC-32, and the documents of the bets with the number."""
 
 
-def survey_lots(runs: Sequence[tuple[Sequence[Octets], int]], number: int) -> Found:
+def survey_runs(uploads: Sequence[tuple[Sequence[Octets], int]], number: int) -> Found:
     """`documents_with_number` over many encoded bets at once, beside the CRC-32 over all of their bytes.
 
     The native codec gives up the interpreter's lock meanwhile: another thread may fetch what comes next.
 
     Args:
-        runs: encoded bets, checked before, in runs; and for each run the CRC-32 to go on from.
+        uploads: of each upload its runs as bytes, checked before, and the CRC-32 to go on from.
         number: the winning number.
 
     Raises:
         TypeError: what should be encoded bets is no bytes, bytearray or memoryview.
     """
-    found: Found | None = None if _NATIVE is None else _NATIVE.survey_bets(runs, number)
+    found: Found | None = None if _NATIVE is None else _NATIVE.survey_bets(uploads, number)
     if found is not None:
         return found
     return [
         (
-            functools.reduce(lambda crc32, lot: zlib.crc32(lot, crc32), lots, before),
-            [document for lot in lots for document in documents_with_number(lot, number)],
+            functools.reduce(lambda crc32, run: zlib.crc32(run, crc32), runs, before),
+            [document for run in runs for document in documents_with_number(run, number)],
         )
-        for lots, before in [([octets(lot) for lot in lots], before) for lots, before in runs]
+        for runs, before in [([octets(run) for run in runs], before) for runs, before in uploads]
     ]
 
 

@@ -183,7 +183,7 @@ class UploadStatus:
 
 
 @attrs.frozen(kw_only=True)
-class Lot:
+class BetRun:
     """A run of bets of one agency inside a batch, as they were sent.
 
     Attributes:
@@ -203,11 +203,11 @@ class EncodedBatch:
 
     Attributes:
         count: how many bets, 1 to 255.
-        lots: the runs of one agency each, in order; almost always one.
+        runs: the runs of one agency each, in order; almost always one.
     """
 
     count: int
-    lots: tuple[Lot, ...]
+    runs: tuple[BetRun, ...]
 
 
 Message = Bet | BetBatch | Ack | WinnersRequest | Winners | Probe | OpenUpload | UploadStatus

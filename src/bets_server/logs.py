@@ -118,7 +118,7 @@ class ServerLog:
     def _stored(self, batch: EncodedBatch, *, batched: bool) -> None:
         """A batch is on disk; one that holds a single bet has its own line."""
         if batch.count == 1:
-            (bet,) = decode_bets(batch.lots[0].encoded)
+            (bet,) = decode_bets(batch.runs[0].encoded)
             self._events.success("apuesta_almacenada", dni=bet.document, numero=bet.number)
         if batched:
             self._events.success("apuesta_recibida", cantidad=batch.count)

@@ -163,7 +163,7 @@ class DoesNotSumUp(TinyClient):
 
 
 class NamesItselfAnew(TinyClient):
-    """Draws the name of its upload by lot."""
+    """Draws the name of its upload by run."""
 
     def opening(self, attempt: int) -> OpenUpload:
         return OpenUpload(agency=1, draw=1, total=ROWS, upload_id=bytes(15) + bytes([attempt]))

@@ -23,7 +23,7 @@ from bets_protocol import (
     documents_with_number,
     encode,
     encode_bets,
-    survey_lots,
+    survey_runs,
 )
 from bets_protocol.bytes_like import flat, octets
 from bets_protocol.compiler import compile_schema
@@ -70,7 +70,7 @@ TAKERS: dict[str, Callable[[Any], object]] = {
     "documents_with_number": lambda data: documents_with_number(
         data[2:] if isinstance(data, bytes | bytearray | memoryview) else data, 7574
     ),
-    "survey_lots": lambda data: survey_lots(
+    "survey_runs": lambda data: survey_runs(
         [([BETS, data[2:] if isinstance(data, bytes | bytearray | memoryview) else data], 0)], 7574
     ),
     "ServerConnection": lambda data: ServerConnection().receive_data(data),

@@ -166,31 +166,31 @@ class TestServer:
         assert connection.unanswered == 2
 
     def test_encoded_batches_keep_their_bytes(self) -> None:
-        """A run of one agency is a lot; the lots joined are the frame."""
+        """The bets of one agency in a row are a run; the runs joined are the frame."""
         frame = batch(bet(), bet(), bet(agency=5), bet())
         (event,) = server_events(ServerConnection(encoded=True), [frame])
         assert isinstance(event, EncodedBatch)
-        assert [(lot.agency, lot.count) for lot in event.lots] == [(1, 2), (5, 1), (1, 1)]
-        assert frame[2:] == b"".join(lot.encoded for lot in event.lots)
+        assert [(run.agency, run.count) for run in event.runs] == [(1, 2), (5, 1), (1, 1)]
+        assert frame[2:] == b"".join(run.encoded for run in event.runs)
         assert event.count == 4
 
     @settings(max_examples=examples(40))
     @given(messages("bet_batch"), cuts())
     def test_encoded_batches_are_cut_between_bets(self, message: BetBatch, cut: Cut) -> None:
-        """Whatever the batch, its lots joined are its bytes behind the header."""
+        """Whatever the batch, its runs joined are its bytes behind the header."""
         frame = encode(message)
         (event,) = server_events(ServerConnection(encoded=True), cut(frame))
         assert isinstance(event, EncodedBatch)
-        assert frame[2:] == b"".join(lot.encoded for lot in event.lots)
+        assert frame[2:] == b"".join(run.encoded for run in event.runs)
 
     @pytest.mark.parametrize("encoded", [False, True])
     def test_revision_5_hears_one_bet(self, encoded: bool) -> None:
         """Then it is finished, and what follows is not looked at."""
         connection = ServerConnection(revision=5, encoded=encoded)
         (event,) = server_events(connection, [bet() + bet()])
-        assert event == (EncodedBatch(count=1, lots=event.lots) if isinstance(event, EncodedBatch) else ANA)
+        assert event == (EncodedBatch(count=1, runs=event.runs) if isinstance(event, EncodedBatch) else ANA)
         if isinstance(event, EncodedBatch):
-            assert [(1, 1, bet())] == [(lot.agency, lot.count, lot.encoded) for lot in event.lots]
+            assert [(1, 1, bet())] == [(run.agency, run.count, run.encoded) for run in event.runs]
         assert connection.finished
         assert connection.next_event() is CLOSED
         assert connection.send(Ack(count=1)) == b"\x01"

@@ -166,7 +166,7 @@ class TestUpload:
         pair = opened(encoded=True)
         (event,) = pair.client_says(BetBatch(bets=[ANA]))
         assert isinstance(event, EncodedBatch)
-        assert [lot.encoded for lot in event.lots] == [bet()]
+        assert [run.encoded for run in event.runs] == [bet()]
 
     @settings(max_examples=examples(30))
     @given(cuts(), st.lists(st.integers(1, 3), max_size=4))

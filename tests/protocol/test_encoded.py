@@ -19,22 +19,22 @@ from hypothesis import strategies as st
 from bets_protocol import (
     Bet,
     BetBatch,
+    BetRun,
     DecodeError,
     EncodedBatch,
     InvalidMessage,
     InvalidValue,
-    Lot,
     decode_bets,
     documents_with_number,
     encode,
     encode_bets,
-    survey_lots,
+    survey_runs,
 )
-from bets_protocol import encoded as lots
+from bets_protocol import encoded as runs
 from bets_protocol.codec.backend import native_module
-from bets_protocol.compiler.c.runs import LotsOf, emit_lots
+from bets_protocol.compiler.c.runs import RunsOf, emit_runs
 from bets_protocol.compiler.modules import emit_native_module
-from bets_protocol.encoded import bet_count, header_size, split_lots
+from bets_protocol.encoded import bet_count, header_size, split_runs
 from bets_protocol.generated import layouts
 from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import FRAMES
@@ -54,17 +54,17 @@ def test_bets_come_back_from_their_bytes(given_bets: list[Bet]) -> None:
 
 @settings(max_examples=examples(30))
 @given(messages("bet_batch"))
-def test_lots_are_the_frame_cut_between_bets(batch: BetBatch) -> None:
-    """Joined again the lots are the frame behind its header; each is of one agency, and no two neighbours are."""
+def test_runs_are_the_frame_cut_between_bets(batch: BetBatch) -> None:
+    """Joined again the runs are the frame behind its header; each is of one agency, and no two neighbours are."""
     frame = encode(batch)
-    encoded = split_lots(frame, header_size(layouts.BET_BATCH))
-    assert frame[2:] == b"".join(lot.encoded for lot in encoded.lots)
-    assert len(batch.bets) == encoded.count == sum(lot.count for lot in encoded.lots)
-    assert list(batch.bets) == [found for lot in encoded.lots for found in decode_bets(lot.encoded)]
-    for lot in encoded.lots:
-        assert {lot.agency} == {found.agency for found in decode_bets(lot.encoded)}
-        assert lot.count == len(decode_bets(lot.encoded))
-    agencies = [lot.agency for lot in encoded.lots]
+    encoded = split_runs(frame, header_size(layouts.BET_BATCH))
+    assert frame[2:] == b"".join(run.encoded for run in encoded.runs)
+    assert len(batch.bets) == encoded.count == sum(run.count for run in encoded.runs)
+    assert list(batch.bets) == [found for run in encoded.runs for found in decode_bets(run.encoded)]
+    for run in encoded.runs:
+        assert {run.agency} == {found.agency for found in decode_bets(run.encoded)}
+        assert run.count == len(decode_bets(run.encoded))
+    agencies = [run.agency for run in encoded.runs]
     assert all(one != other for one, other in pairwise(agencies))
 
 
@@ -77,14 +77,14 @@ def test_documents_are_those_of_the_bets_with_the_number(given_bets: list[Bet], 
     assert expected == documents_with_number(encode_bets(given_bets), number)
 
 
-def surveyed_one_by_one(runs: list[tuple[list[bytes], int]], number: int) -> list[tuple[int, list[str]]]:
-    """What a survey is to find, asked lot by lot."""
+def surveyed_one_by_one(uploads: list[tuple[list[bytes], int]], number: int) -> list[tuple[int, list[str]]]:
+    """What a survey is to find, asked run by run."""
     return [
         (
-            reduce(lambda crc32, lot: zlib.crc32(lot, crc32), some, before),
-            [document for lot in some for document in documents_with_number(lot, number)],
+            reduce(lambda crc32, run: zlib.crc32(run, crc32), some, before),
+            [document for run in some for document in documents_with_number(run, number)],
         )
-        for some, before in runs
+        for some, before in uploads
     ]
 
 
@@ -93,14 +93,14 @@ RUNS = st.lists(st.tuples(st.lists(LISTS.map(encode_bets), max_size=2), st.integ
 
 @settings(max_examples=examples(20))
 @given(RUNS, st.sampled_from([0, 7574]))
-def test_a_survey_is_a_search_and_a_checksum_of_each_lot(runs: list[tuple[list[bytes], int]], number: int) -> None:
-    """Whichever codec runs; each run goes on from the CRC-32 that it brings."""
+def test_a_survey_is_a_search_and_a_checksum_of_each_run(uploads: list[tuple[list[bytes], int]], number: int) -> None:
+    """Whichever codec runs; each upload goes on from the CRC-32 that it brings."""
     won = encode_bets([attrs.evolve(ANA, number=number)])
-    runs = [*runs, ([won], 1), ([], 2), *(([*some, won], before) for some, before in runs)]
-    assert survey_lots(runs, number) == surveyed_one_by_one(runs, number)
+    uploads = [*uploads, ([won], 1), ([], 2), *(([*some, won], before) for some, before in uploads)]
+    assert survey_runs(uploads, number) == surveyed_one_by_one(uploads, number)
 
 
-@pytest.mark.parametrize("find", [documents_with_number, lots._find])
+@pytest.mark.parametrize("find", [documents_with_number, runs._find])
 def test_the_bytes_of_a_number_elsewhere_are_no_hit(find: Callable[[bytes, int], list[str]]) -> None:
     """Number 8224 has the bytes of two spaces, which a name may hold; a space may stand alone any number of times."""
     with_look_alike = attrs.evolve(ANA, first_name="\x20\x20" * 3, number=1)
@@ -113,14 +113,14 @@ def test_the_bytes_of_a_number_elsewhere_are_no_hit(find: Callable[[bytes, int],
 
 
 def test_two_agencies_by_turns_make_a_lot_a_turn() -> None:
-    """A lot is a run; bets of one agency that do not stand together are in several lots."""
+    """A run ends where the agency changes; bets of one agency that do not stand together are in several runs."""
     frame = encode(BetBatch(bets=[ANA, ANA, JOSE, ANA]))
-    assert split_lots(frame, 2) == EncodedBatch(
+    assert split_runs(frame, 2) == EncodedBatch(
         count=4,
-        lots=(
-            Lot(agency=1, count=2, encoded=encode_bets([ANA, ANA])),
-            Lot(agency=5, count=1, encoded=encode_bets([JOSE])),
-            Lot(agency=1, count=1, encoded=encode_bets([ANA])),
+        runs=(
+            BetRun(agency=1, count=2, encoded=encode_bets([ANA, ANA])),
+            BetRun(agency=5, count=1, encoded=encode_bets([JOSE])),
+            BetRun(agency=1, count=1, encoded=encode_bets([ANA])),
         ),
     )
 
@@ -206,13 +206,13 @@ def test_native_is_pure_on_sound_bytes_and_leaves_damaged_ones_to_it(
     assert NATIVE is not None
     given_bets = [*given_bets, *(attrs.evolve(found, number=number) for found in given_bets[::2])]
     sound = encode_bets(given_bets)
-    assert NATIVE.split_bets(sound, 0) == lots._split(sound, 0)
-    assert NATIVE.find_bets(sound, number) == lots._find(sound, number)
+    assert NATIVE.split_bets(sound, 0) == runs._split(sound, 0)
+    assert NATIVE.find_bets(sound, number) == runs._find(sound, number)
     for data in (*(mutated(sound, chooser) for _ in range(20)), chooser.randbytes(60), b""):
         for start in (0, 1, 2, len(data), len(data) + 1, -1):
-            assert NATIVE.split_bets(data, start) in (None, outcome(lots._split, data, start))
+            assert NATIVE.split_bets(data, start) in (None, outcome(runs._split, data, start))
         for key in (number, 0, 0x3030, 65535):
-            assert NATIVE.find_bets(data, key) in (None, outcome(lots._find, data, key))
+            assert NATIVE.find_bets(data, key) in (None, outcome(runs._find, data, key))
             assert NATIVE.survey_bets([([sound, data], 1)], key) in (
                 None,
                 outcome(surveyed_one_by_one, [([sound, data], 1)], key),
@@ -259,10 +259,10 @@ def test_native_finds_many_in_much() -> None:
     assert NATIVE is not None
     much = [attrs.evolve(ANA, document=f"{at:08}", number=at % 3) for at in range(3000)]
     encoded = encode_bets(much)
-    assert NATIVE.find_bets(encoded, 1) == lots._find(encoded, 1) == [f"{at:08}" for at in range(1, 3000, 3)]
+    assert NATIVE.find_bets(encoded, 1) == runs._find(encoded, 1) == [f"{at:08}" for at in range(1, 3000, 3)]
     assert NATIVE.find_bets(encoded + b"\x00", 1) is None
     expected = [f"{at:08}" for at in range(1, 3000, 3)]
-    assert survey_lots([([encoded] * 3, 0), ([encoded], 0)], 1) == [
+    assert survey_runs([([encoded] * 3, 0), ([encoded], 0)], 1) == [
         (zlib.crc32(encoded * 3), expected * 3),
         (zlib.crc32(encoded), expected),
     ]
@@ -273,39 +273,39 @@ def test_the_native_checksum_is_that_of_zlib_at_every_size() -> None:
     """Of bets of every size, alone and behind each other, with hits in all of them."""
     assert NATIVE is not None
     sizes = [encode_bets([attrs.evolve(ANA, first_name="n" * size, number=7574)]) for size in range(1, 256)]
-    runs = [([lot], size) for size, lot in enumerate(sizes)]
-    runs += [([b"".join(sizes[:count])], 2**32 - 1 - count) for count in range(1, 255)] + [
+    uploads = [([run], size) for size, run in enumerate(sizes)]
+    uploads += [([b"".join(sizes[:count])], 2**32 - 1 - count) for count in range(1, 255)] + [
         (sizes, 0),
         ([], 5),
         ([b""], 6),
     ]
-    found = NATIVE.survey_bets(runs, 7574)
-    assert found in (None, surveyed_one_by_one(runs, 7574))
+    found = NATIVE.survey_bets(uploads, 7574)
+    assert found in (None, surveyed_one_by_one(uploads, 7574))
     assert found is not None or platform.machine() not in ("x86_64", "AMD64")
 
 
 def test_damaged_bytes_are_judged_by_the_pure_functions() -> None:
     """A length that is wrong, and a document that is no text, whichever codec runs."""
     encoded = encode_bets([ANA, ANA])
-    assert documents_with_number(b"\x00" + encoded, 7) == lots._find(b"\x00" + encoded, 7)
+    assert documents_with_number(b"\x00" + encoded, 7) == runs._find(b"\x00" + encoded, 7)
     with pytest.raises(UnicodeDecodeError):
         documents_with_number(bet(document=b"\xff" * 8, number=7), 7)
     with pytest.raises(OverflowError):
         documents_with_number(encoded, -1)
-    assert split_lots(encoded[:-1], 0) == EncodedBatch(count=2, lots=(Lot(agency=1, count=2, encoded=encoded[:-1]),))
+    assert split_runs(encoded[:-1], 0) == EncodedBatch(count=2, runs=(BetRun(agency=1, count=2, encoded=encoded[:-1]),))
 
 
 def test_the_pure_functions_do_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no native codec, lots and documents are the same."""
+    """Where there is no native codec, runs and documents are the same."""
     frame = encode(BetBatch(bets=[ANA, JOSE]))
-    runs = [([frame[2:], frame[2:]], 7), ([], 8)]
-    expected = split_lots(frame, 2), documents_with_number(frame[2:], JOSE.number), survey_lots(runs, JOSE.number)
-    monkeypatch.setattr(lots, "_NATIVE", None)
-    found = split_lots(frame, 2), documents_with_number(frame[2:], JOSE.number), survey_lots(runs, JOSE.number)
+    uploads = [([frame[2:], frame[2:]], 7), ([], 8)]
+    expected = split_runs(frame, 2), documents_with_number(frame[2:], JOSE.number), survey_runs(uploads, JOSE.number)
+    monkeypatch.setattr(runs, "_NATIVE", None)
+    found = split_runs(frame, 2), documents_with_number(frame[2:], JOSE.number), survey_runs(uploads, JOSE.number)
     assert expected == found
 
 
-BETS_AS_LOTS = LotsOf(name="bets", frame=layouts.BET_FRAME, owner="agency", key="number", value="document")
+BETS_AS_LOTS = RunsOf(name="bets", frame=layouts.BET_FRAME, owner="agency", key="number", value="document")
 
 
 @pytest.mark.parametrize(
@@ -324,10 +324,10 @@ BETS_AS_LOTS = LotsOf(name="bets", frame=layouts.BET_FRAME, owner="agency", key=
 def test_native_functions_are_made_only_of_fields_that_fit(changed: dict[str, Any], error: type[Exception]) -> None:
     """The owner and the key must be integers, the value text, all in places that do not vary."""
     with pytest.raises(error):
-        emit_lots(attrs.evolve(BETS_AS_LOTS, **changed))
+        emit_runs(attrs.evolve(BETS_AS_LOTS, **changed))
 
 
 def test_a_module_without_bets_has_nothing_to_cut() -> None:
-    """The native functions on lots are there exactly where the declarations have bets."""
+    """The native functions on runs are there exactly where the declarations have bets."""
     assert "split_bets" in emit_native_module()
     assert "split_bets" not in emit_native_module([frame for frame in FRAMES if frame.name == "ack"])

@@ -19,10 +19,10 @@ from bets_protocol import (
     Ack,
     Bet,
     BetBatch,
+    BetRun,
     EncodedBatch,
     InvalidMessage,
     LocalProtocolError,
-    Lot,
     OpenUpload,
     Probe,
     RejectCode,
@@ -225,13 +225,13 @@ def test_true_and_false_are_no_numbers() -> None:
         UploadStatus(code=0, draw=False, stored=0, crc32=0)
 
 
-def test_lots_and_encoded_batches_are_frozen_data() -> None:
+def test_runs_and_encoded_batches_are_frozen_data() -> None:
     """They hold what was checked elsewhere."""
-    lot = Lot(agency=1, count=2, encoded=b"..")
-    assert lot == Lot(agency=1, count=2, encoded=b"..")
-    assert EncodedBatch(count=2, lots=(lot,)) == EncodedBatch(count=2, lots=(lot,))
+    run = BetRun(agency=1, count=2, encoded=b"..")
+    assert run == BetRun(agency=1, count=2, encoded=b"..")
+    assert EncodedBatch(count=2, runs=(run,)) == EncodedBatch(count=2, runs=(run,))
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        setattr(lot, "count", 3)  # noqa: B010  # what no type checker lets pass
+        setattr(run, "count", 3)  # noqa: B010  # what no type checker lets pass
 
 
 def test_a_class_with_other_fields_than_its_layout_is_a_bug() -> None:

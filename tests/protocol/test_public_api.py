@@ -10,10 +10,10 @@ from bets_protocol import BetsError, ProtocolError, RejectCode
 
 OFFERED = """
     CLIENT_REVISIONS CLOSED NEED_DATA SERVER_REVISIONS __version__ limits
-    Ack Bet BetBatch EncodedBatch InvalidFrame Lot Message OpenUpload Probe UploadStatus Winners WinnersRequest
+    Ack Bet BetBatch EncodedBatch InvalidFrame BetRun Message OpenUpload Probe UploadStatus Winners WinnersRequest
     ClientConnection ServerConnection
     batches decode decode_bets documents_with_number encode encode_bets
-    survey_lots
+    survey_runs
     BetsError ConfigError ConnectError DecodeError FrameTooLarge InvalidMessage InvalidValue LocalProtocolError
     PeerClosed ProtocolError ReadError RejectCode RemoteProtocolError SequenceError StorageError TransportError
     TransportTimeout TruncatedFrame WriteError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol import EncodedBatch, Lot, StorageError, WinnersRequest
+from bets_protocol import BetRun, EncodedBatch, StorageError, WinnersRequest
 from bets_server.intake.group_commit import FLUSHES_A_JOB, StoreJobs
 from bets_server.intake.handlers import GroupOutcome, Handlers, Work
 from bets_server.store import open_store
@@ -75,8 +75,8 @@ def _question(number: int) -> Work:
 
 
 def _batch(number: int) -> Work:
-    lot = Lot(agency=1, count=1, encoded=bet(number))
-    return Work(session=number, peer="1.2.3.4", requests=(EncodedBatch(count=1, lots=(lot,)),))
+    run = BetRun(agency=1, count=1, encoded=bet(number))
+    return Work(session=number, peer="1.2.3.4", requests=(EncodedBatch(count=1, runs=(run,)),))
 
 
 def test_what_gathers_meanwhile_is_one_job(jobs: Jobs) -> None:

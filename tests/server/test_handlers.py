@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol import Ack, EncodedBatch, InvalidFrame, Lot, Probe, ServerConnection, StorageError, Winners
+from bets_protocol import Ack, BetRun, EncodedBatch, InvalidFrame, Probe, ServerConnection, StorageError, Winners
 from bets_protocol import WinnersRequest as Ask
 from bets_server.intake.handlers import (
     Answer,
@@ -137,7 +137,7 @@ def test_more_winners_than_an_answer_holds(tmp_path: Path, count: int, fits: boo
     """One too many: no answer rather than a list that was cut."""
     encoded = b"".join(bet(row, number=WINNING, first_name=b"A", last_name=b"B") for row in range(count))
     with WatchedStore(open_store(f"sqlite:///{tmp_path}/bets.db")) as store:
-        store.append([[Lot(agency=1, count=count, encoded=encoded)]])
+        store.append([[BetRun(agency=1, count=count, encoded=encoded)]])
         ((_, (answer,)),) = _handlers(store).answer_group([_work(1, Ask(agency=1))]).answers
     if fits:
         assert isinstance(answer.reply, Winners)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from bets_protocol import (
     BetBatch,
+    BetRun,
     ConfigError,
     DecodeError,
     EncodedBatch,
     InvalidFrame,
     InvalidValue,
-    Lot,
     OpenUpload,
     StorageError,
 )
@@ -27,8 +27,8 @@ from tests.server.raw_bytes import bet
 from tests.server.serving import captured_log
 
 IP = "1.2.3.4"
-ONE = EncodedBatch(count=1, lots=(Lot(agency=1, count=1, encoded=bet(30904465, number=7574)),))
-TWO = EncodedBatch(count=2, lots=(Lot(agency=1, count=2, encoded=bet(1) + bet(2)),))
+ONE = EncodedBatch(count=1, runs=(BetRun(agency=1, count=1, encoded=bet(30904465, number=7574)),))
+TWO = EncodedBatch(count=2, runs=(BetRun(agency=1, count=2, encoded=bet(1) + bet(2)),))
 BAD_VALUE = InvalidValue("expected a day that exists", path="bets[1].birthdate", offset=61, found="2000-02-30")
 BAD_BATCH = InvalidFrame(kind=BetBatch, count=2, error=BAD_VALUE)
 BAD_ASK = InvalidFrame(kind=Ask, count=0, error=InvalidValue("expected 1 to 255", path="agency", offset=1))

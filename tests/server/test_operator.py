@@ -40,10 +40,10 @@ NUMBER  AGENCY  STORED  TOTAL  CRC-32    EPOCH  STATE       UPLOAD
 def _fill(store: BetStore) -> None:
     """A finished upload of agency 1, bets of agency 2 without an upload, an unfinished upload of agency 3."""
     first = store.open_upload(1, FINISHED, total=2)
-    store.commit([Parcel(lots=batch_of(BETS[:2]), ticket=first.ticket)])
+    store.commit([Parcel(runs=batch_of(BETS[:2]), ticket=first.ticket)])
     store.append([batch_of(BETS[2:3])])
     third = store.open_upload(3, UNFINISHED, total=5)
-    store.commit([Parcel(lots=batch_of(BETS[3:]), ticket=third.ticket)])
+    store.commit([Parcel(runs=batch_of(BETS[3:]), ticket=third.ticket)])
 
 
 class Office:
@@ -84,7 +84,7 @@ class Office:
         with self.store() as store:
             ticket = store.open_upload(3, UNFINISHED, total=5).ticket
             rest = [a_bet(row, 3) for row in range(5, 9)]
-            store.commit([Parcel(lots=batch_of(rest), ticket=ticket, first_row=1)])
+            store.commit([Parcel(runs=batch_of(rest), ticket=ticket, first_row=1)])
             for agency in (1, 2, 3):
                 store.seal_and_draw(agency, expected=3, pick=lambda: WINNING)
 

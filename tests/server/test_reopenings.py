@@ -54,7 +54,7 @@ def test_what_is_no_opening_counts_nowhere() -> None:
     """Neither a refused one nor another request."""
     reopenings = Reopenings(FEW)
     refused = [Answer(reply=UploadStatus(code=RejectCode.MISMATCH, draw=1, stored=0, crc32=0), error="another total")]
-    batch = _work(request=EncodedBatch(count=0, lots=()))
+    batch = _work(request=EncodedBatch(count=0, runs=()))
     for _ in range(10):
         reopenings.note(_work(), refused, 1.0)
         reopenings.note(batch, _opened(), 1.0)

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 
 from bets_protocol.compiler.c.module import emit_c_module
-from bets_protocol.compiler.c.runs import LotsOf
+from bets_protocol.compiler.c.runs import RunsOf
 from bets_protocol.compiler.docs.tables import fill_tables
 from bets_protocol.compiler.python.codec import classes, emit_codec, emit_values
 from bets_protocol.compiler.python.source import RUNTIME_NAMES, python_type, region_name, rule_name
@@ -182,23 +182,23 @@ def emit_native_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     nodes = read_frames(frames)
     heading = "The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit."
     return emit_c_module(
-        "bets_protocol.generated._native", nodes, lots=_lots(nodes), digest=native_digest(nodes), heading=heading
+        "bets_protocol.generated._native", nodes, runs=_runs(nodes), digest=native_digest(nodes), heading=heading
     )
 
 
 def native_digest(nodes: Mapping[str, ir.Node]) -> str:
     """What tells one native codec from another: a digest of its source."""
     return hashlib.sha256(
-        emit_c_module("bets_protocol.generated._native", nodes, lots=_lots(nodes)).encode()
+        emit_c_module("bets_protocol.generated._native", nodes, runs=_runs(nodes)).encode()
     ).hexdigest()[:16]
 
 
-def _lots(nodes: Mapping[str, ir.Node]) -> list[LotsOf]:
+def _runs(nodes: Mapping[str, ir.Node]) -> list[RunsOf]:
     """What is cut and searched as bytes: bets, where there are any."""
     frame = nodes.get("bet_frame")
     if not isinstance(frame, ir.Region):
         return []
-    return [LotsOf(name="bets", frame=frame, owner="agency", key="number", value="document")]
+    return [RunsOf(name="bets", frame=frame, owner="agency", key="number", value="document")]
 
 
 def fill_protocol_page(page: str, frames: Iterable[FrameSchema] = FRAMES) -> str:

@@ -32,7 +32,7 @@ from bets_protocol.connection.turns import (
     phases_of,
     reply_for,
 )
-from bets_protocol.encoded import bet_count, header_size, split_lots
+from bets_protocol.encoded import bet_count, header_size, split_runs
 from bets_protocol.errors import (
     DecodeError,
     InvalidValue,
@@ -200,14 +200,14 @@ class ServerConnection:
                 count = bet_count(frame, codec.frame.layout)
                 if self._encoded:
                     codec.check(frame)
-                    event = split_lots(frame, header_size(codec.frame.layout))
+                    event = split_runs(frame, header_size(codec.frame.layout))
                 else:
                     event = codec.decode(frame)
             elif kind is Bet:
                 count = 1
                 if self._encoded:
                     codec.check(frame)
-                    event = split_lots(frame, 0)
+                    event = split_runs(frame, 0)
                 else:
                     event = codec.decode(frame)
             else:

@@ -325,7 +325,7 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
     return PyErr_Format(PyExc_RuntimeError, "the native codec refused what the pure one takes");
 }
 
-/* -- lots: bytes that are cut or searched without making messages */
+/* -- runs: bytes that are cut or searched without making messages */
 
 /* Records with a key that are found before objects are made of them. */
 #define ENDS_AT_ONCE 64
@@ -336,11 +336,11 @@ static int bytes_and_integer(PyObject *const *arguments, Py_ssize_t count)
     return count == 2 && PyBytes_Check(arguments[0]) && PyLong_Check(arguments[1]);
 }
 
-static int add_lot(PyObject *lots, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
+static int add_run(PyObject *runs, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
 {
-    PyObject *lot = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, (Py_ssize_t)(to - from));
-    int added = lot ? PyList_Append(lots, lot) : -1;
-    Py_XDECREF(lot);
+    PyObject *run = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, (Py_ssize_t)(to - from));
+    int added = run ? PyList_Append(runs, run) : -1;
+    Py_XDECREF(run);
     return added == 0;
 }
 
@@ -2262,16 +2262,16 @@ static PyObject *py_split_bets(PyObject *module, PyObject *const *arguments, Py_
     const u8 *d = (const u8 *)PyBytes_AS_STRING(arguments[0]), *e = d + PyBytes_GET_SIZE(arguments[0]);
     if (start < 0 || start >= e - d) Py_RETURN_NONE;
     const u8 *p = d + start, *first = p;
-    PyObject *lots = PyList_New(0);
-    if (!lots) return NULL;
+    PyObject *runs = PyList_New(0);
+    if (!runs) return NULL;
     uint64_t owner = 0;
     Py_ssize_t records = 0;
     while (p < e) {
         Py_ssize_t size = next_bets(p, e);
-        if (!size) { Py_DECREF(lots); Py_RETURN_NONE; }
+        if (!size) { Py_DECREF(runs); Py_RETURN_NONE; }
         uint64_t whose = (p + 2)[0];
         if (records && whose != owner) {
-            if (!add_lot(lots, owner, records, first, p)) { Py_DECREF(lots); return NULL; }
+            if (!add_run(runs, owner, records, first, p)) { Py_DECREF(runs); return NULL; }
             first = p;
             records = 0;
         }
@@ -2279,8 +2279,8 @@ static PyObject *py_split_bets(PyObject *module, PyObject *const *arguments, Py_
         records++;
         p += size;
     }
-    if (!add_lot(lots, owner, records, first, p)) Py_CLEAR(lots);
-    return lots;
+    if (!add_run(runs, owner, records, first, p)) Py_CLEAR(runs);
+    return runs;
 }
 
 /* The ends of up to `room` records with the key, from *at on, which moves behind what was looked at; -1: unsound. */
@@ -2331,20 +2331,20 @@ static PyObject *py_find_bets(PyObject *module, PyObject *const *arguments, Py_s
 
 /* What a survey goes through, and what it finds. None of it is Python's while the lock is given up. */
 typedef struct {
-    Py_ssize_t runs, found, room;
-    PyObject **lots; /* of each run: a tuple of bytes */
+    Py_ssize_t uploads, found, room;
+    PyObject **runs; /* of each upload: a tuple of bytes */
     uint32_t *crcs;
-    struct { Py_ssize_t run; const u8 *end; } *hits;
+    struct { Py_ssize_t upload; const u8 *end; } *hits;
 } Survey_bets;
 
 /* Whether all is sound and there was memory. */
 static int go_through_bets(Survey_bets *s, uint64_t key)
 {
-    for (Py_ssize_t run = 0; run < s->runs; run++)
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->lots[run]); i++) {
-            PyObject *lot = PyTuple_GET_ITEM(s->lots[run], i);
-            const u8 *p = (const u8 *)PyBytes_AS_STRING(lot), *e = p + PyBytes_GET_SIZE(lot);
-            s->crcs[run] = crc32_of(s->crcs[run], p, e - p);
+    for (Py_ssize_t upload = 0; upload < s->uploads; upload++)
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->runs[upload]); i++) {
+            PyObject *run = PyTuple_GET_ITEM(s->runs[upload], i);
+            const u8 *p = (const u8 *)PyBytes_AS_STRING(run), *e = p + PyBytes_GET_SIZE(run);
+            s->crcs[upload] = crc32_of(s->crcs[upload], p, e - p);
             while (p < e) {
                 const u8 *ends[ENDS_AT_ONCE];
                 int found = ends_bets(&p, e, key, ends, ENDS_AT_ONCE);
@@ -2357,7 +2357,7 @@ static int go_through_bets(Survey_bets *s, uint64_t key)
                     s->room = room;
                 }
                 for (int at = 0; at < found; at++, s->found++) {
-                    s->hits[s->found].run = run;
+                    s->hits[s->found].upload = upload;
                     s->hits[s->found].end = ends[at];
                 }
             }
@@ -2365,44 +2365,44 @@ static int go_through_bets(Survey_bets *s, uint64_t key)
     return 1;
 }
 
-/* Takes the runs over; 0: they are not what they must be, 1 otherwise, -1: an error is set. */
-static int take_bets(Survey_bets *s, PyObject *runs)
+/* Takes the uploads over; 0: they are not what they must be, 1 otherwise, -1: an error is set. */
+static int take_bets(Survey_bets *s, PyObject *uploads)
 {
-    Py_ssize_t count = PyList_GET_SIZE(runs);
-    s->lots = PyMem_Calloc((size_t)count + 1, sizeof *s->lots);
+    Py_ssize_t count = PyList_GET_SIZE(uploads);
+    s->runs = PyMem_Calloc((size_t)count + 1, sizeof *s->runs);
     s->crcs = PyMem_Calloc((size_t)count + 1, sizeof *s->crcs);
-    if (!s->lots || !s->crcs) { PyErr_NoMemory(); return -1; }
-    for (Py_ssize_t run = 0; run < count; run++) {
-        PyObject *one = run < PyList_GET_SIZE(runs) ? PyList_GET_ITEM(runs, run) : NULL;
+    if (!s->runs || !s->crcs) { PyErr_NoMemory(); return -1; }
+    for (Py_ssize_t upload = 0; upload < count; upload++) {
+        PyObject *one = upload < PyList_GET_SIZE(uploads) ? PyList_GET_ITEM(uploads, upload) : NULL;
         uint64_t crc;
         if (!one || !PyTuple_Check(one) || PyTuple_GET_SIZE(one) != 2) return 0;
-        PyObject *lots = PyTuple_GET_ITEM(one, 0), *before = PyTuple_GET_ITEM(one, 1);
-        if (!PyList_Check(lots) || !PyLong_Check(before) || !get_u64(before, 0, UINT32_MAX, &crc)) return 0;
-        /* A tuple of our own: nobody takes a lot away while nothing holds the lock. */
-        if (!(s->lots[run] = PyList_AsTuple(lots))) return -1;
-        s->crcs[run] = (uint32_t)crc;
-        s->runs++;
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->lots[run]); i++)
-            if (!PyBytes_Check(PyTuple_GET_ITEM(s->lots[run], i))) return 0;
+        PyObject *runs = PyTuple_GET_ITEM(one, 0), *before = PyTuple_GET_ITEM(one, 1);
+        if (!PyList_Check(runs) || !PyLong_Check(before) || !get_u64(before, 0, UINT32_MAX, &crc)) return 0;
+        /* A tuple of our own: nobody takes a run away while nothing holds the lock. */
+        if (!(s->runs[upload] = PyList_AsTuple(runs))) return -1;
+        s->crcs[upload] = (uint32_t)crc;
+        s->uploads++;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->runs[upload]); i++)
+            if (!PyBytes_Check(PyTuple_GET_ITEM(s->runs[upload], i))) return 0;
     }
     return 1;
 }
 
-/* The answer: of each run its CRC-32 and the values of what was found; None where a value is none. */
+/* The answer: of each upload its CRC-32 and the values of what was found; None where a value is none. */
 static PyObject *answer_bets(const Survey_bets *s)
 {
-    PyObject *answer = PyList_New(s->runs);
-    for (Py_ssize_t run = 0, hit = 0; answer && run < s->runs; run++) {
+    PyObject *answer = PyList_New(s->uploads);
+    for (Py_ssize_t upload = 0, hit = 0; answer && upload < s->uploads; upload++) {
         PyObject *values = PyList_New(0), *one = NULL;
-        for (; values && hit < s->found && s->hits[hit].run == run; hit++) {
+        for (; values && hit < s->found && s->hits[hit].upload == upload; hit++) {
             const u8 *at = s->hits[hit].end - 20;
             if (!all_ascii(at, 8)) { Py_DECREF(values); Py_DECREF(answer); Py_RETURN_NONE; }
             PyObject *value = new_text(at, 8, TEXT_ASCII);
             if (!value || PyList_Append(values, value) < 0) Py_CLEAR(values);
             Py_XDECREF(value);
         }
-        if (values) one = Py_BuildValue("(kN)", (unsigned long)s->crcs[run], values);
-        if (one) PyList_SET_ITEM(answer, run, one);
+        if (values) one = Py_BuildValue("(kN)", (unsigned long)s->crcs[upload], values);
+        if (one) PyList_SET_ITEM(answer, upload, one);
         else Py_CLEAR(answer);
     }
     return answer;
@@ -2424,8 +2424,8 @@ static PyObject *py_survey_bets(PyObject *module, PyObject *const *arguments, Py
     }
     if (sound > 0) answer = answer_bets(&survey);
     else if (!sound) answer = Py_NewRef(Py_None);
-    for (Py_ssize_t run = 0; run < survey.runs; run++) Py_DECREF(survey.lots[run]);
-    PyMem_Free(survey.lots);
+    for (Py_ssize_t upload = 0; upload < survey.uploads; upload++) Py_DECREF(survey.runs[upload]);
+    PyMem_Free(survey.runs);
     PyMem_Free(survey.crcs);
     PyMem_RawFree(survey.hits);
     return answer;
@@ -2541,7 +2541,7 @@ static int execute(PyObject *module)
     State *state = PyModule_GetState(module);
     if (shared_begin(&state->shared, module) < 0) return -1;
     
-    return PyModule_AddStringConstant(module, "DIGEST", "f62c5f3687776b75");
+    return PyModule_AddStringConstant(module, "DIGEST", "f1b618a7c43229f2");
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)

@@ -182,8 +182,8 @@ def _may_ask(request: Request, holder: Holder) -> bool:
     match request:
         case OpenUpload(agency=agency) | WinnersRequest(agency=agency):
             return agency == holder.agency
-        case EncodedBatch(lots=lots):
-            return all(lot.agency == holder.agency for lot in lots)
+        case EncodedBatch(runs=runs):
+            return all(run.agency == holder.agency for run in runs)
         case _:
             return True
 
@@ -407,7 +407,7 @@ def _who(holder: Holder | None) -> str:
 
 def _is_of(batch: EncodedBatch, binding: Binding) -> bool:
     """Whether all bets of a batch are of the upload's agency."""
-    return all(lot.agency == binding.ticket.agency for lot in batch.lots)
+    return all(run.agency == binding.ticket.agency for run in batch.runs)
 
 
 def _parcels(work: Work) -> Iterator[Parcel]:
@@ -416,11 +416,11 @@ def _parcels(work: Work) -> Iterator[Parcel]:
     for request in work.requests:
         if work.binding is None:
             if isinstance(request, EncodedBatch) and (work.holder is None or _may_ask(request, work.holder)):
-                yield Parcel(lots=request.lots)
+                yield Parcel(runs=request.runs)
         elif not isinstance(request, EncodedBatch) or not _is_of(request, work.binding):
             return
         else:
-            yield Parcel(lots=request.lots, ticket=work.binding.ticket, first_row=row)
+            yield Parcel(runs=request.runs, ticket=work.binding.ticket, first_row=row)
             row += request.count
 
 

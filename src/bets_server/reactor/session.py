@@ -298,7 +298,7 @@ class Session:
                 self._says_it_is(event.agency)
                 break  # what may follow depends on the answer
             if isinstance(event, EncodedBatch):
-                self._says_it_is(event.lots[0].agency)
+                self._says_it_is(event.runs[0].agency)
         return requests
 
     def _says_it_is(self, agency: int) -> None:

@@ -37,7 +37,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from bets_protocol import Bet, ConfigError, Lot, StorageError
+from bets_protocol import Bet, BetRun, ConfigError, StorageError
 from bets_server.store.values import (
     MAX_UNFINISHED_UPLOADS,
     MAX_UPLOADS,
@@ -83,7 +83,7 @@ class BetStore(abc.ABC):
 
         A parcel without a ticket is refused as a whole when any of its agencies is sealed (SEALED) or has identified
         uploads (MODE_CONFLICT). One with a ticket, by what the book says of its upload, in this order: FENCED where
-        the upload was opened again, was voided, or is none of this draw and of the agency of the ticket and its lots;
+        the upload was opened again, was voided, or is none of this draw and of the agency of the ticket and its runs;
         DRAW_CLOSED; SEALED; FENCED where it does not begin at the upload's end; OVERRUN where it has more bets than
         the upload lacks.
 
@@ -99,7 +99,7 @@ class BetStore(abc.ABC):
             StorageError: what is on disk is unknown; the store refuses everything from now on.
         """
 
-    def append(self, batches: Sequence[Sequence[Lot]]) -> list[Verdict]:
+    def append(self, batches: Sequence[Sequence[BetRun]]) -> list[Verdict]:
         """Store a group of batches without uploads: `commit` for parcels without tickets.
 
         Returns:
@@ -109,7 +109,7 @@ class BetStore(abc.ABC):
             StoreFull: likewise.
             StorageError: likewise.
         """
-        return [receipt.verdict for receipt in self.commit([Parcel(lots=tuple(batch)) for batch in batches])]
+        return [receipt.verdict for receipt in self.commit([Parcel(runs=tuple(batch)) for batch in batches])]
 
     @abc.abstractmethod
     def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import attrs
 
-from bets_protocol import InvalidMessage, Lot, RejectCode
+from bets_protocol import BetRun, InvalidMessage, RejectCode
 from bets_server.store.values import (
     MAX_TOTAL,
     UPLOAD_ID_BYTES,
@@ -151,7 +151,7 @@ class GroupPlan:
 
     Attributes:
         receipts: one for each parcel, in order.
-        rows: what is to be stored: upload, first row, lot; in order.
+        rows: what is to be stored: upload, first row, run; in order.
         before: the uploads that grow, as they are now; those of `new` hold nothing yet.
         after: the same once the rows are stored.
         new: the numbers of the anonymous uploads that do not exist yet.
@@ -176,7 +176,7 @@ class GroupPlan:
             next_number: the number of the next new upload.
         """
         self.receipts: list[Receipt] = []
-        self.rows: list[tuple[int, int, Lot]] = []
+        self.rows: list[tuple[int, int, BetRun]] = []
         self.before: dict[int, UploadState] = {}
         self.after: dict[int, UploadState] = {}
         self.new: list[int] = []
@@ -195,16 +195,16 @@ class GroupPlan:
     def _anonymous(self, parcel: Parcel) -> Receipt:
         verdict = self._verdict_on_anonymous(parcel)
         if verdict is Verdict.STORED:
-            for lot in parcel.lots:
-                self._grow(self._anonymous_upload(lot.agency), lot)
+            for run in parcel.runs:
+                self._grow(self._anonymous_upload(run.agency), run)
         return Receipt(verdict=verdict)
 
     def _verdict_on_anonymous(self, parcel: Parcel) -> Verdict:
         if self._drawn:
             return Verdict.DRAW_CLOSED
-        if any(lot.agency in self._sealed for lot in parcel.lots):
+        if any(run.agency in self._sealed for run in parcel.runs):
             return Verdict.SEALED
-        if any(self._by_agency.get(lot.agency, NO_UPLOADS).identified for lot in parcel.lots):
+        if any(self._by_agency.get(run.agency, NO_UPLOADS).identified for run in parcel.runs):
             return Verdict.MODE_CONFLICT
         return Verdict.STORED
 
@@ -225,13 +225,13 @@ class GroupPlan:
             return Receipt(verdict=Verdict.FENCED)
         verdict = self._verdict_on_identified(parcel, upload)
         if verdict is Verdict.STORED:
-            for lot in parcel.lots:
-                upload = self._grow(upload, lot)
+            for run in parcel.runs:
+                upload = self._grow(upload, run)
         return Receipt(verdict=verdict, stored=upload.stored, crc32=upload.crc32)
 
     def _verdict_on_identified(self, parcel: Parcel, upload: UploadState) -> Verdict:
         # The handlers see to it that an agency sends its own bets only; whatever else comes belongs to no upload.
-        foreign = any(lot.agency != upload.agency for lot in parcel.lots)
+        foreign = any(run.agency != upload.agency for run in parcel.runs)
         if upload.voided or upload.total is None or parcel.ticket != upload.ticket or foreign:
             return Verdict.FENCED
         if self._drawn:
@@ -247,9 +247,9 @@ class GroupPlan:
     def _now(self, number: int) -> UploadState | None:
         return self.after.get(number) or self._find(number)
 
-    def _grow(self, upload: UploadState, lot: Lot) -> UploadState:
+    def _grow(self, upload: UploadState, run: BetRun) -> UploadState:
         self.before.setdefault(upload.number, upload)
-        self.rows.append((upload.number, upload.stored, lot))
-        grown = upload.grown(lot.count, zlib.crc32(lot.encoded, upload.crc32))
+        self.rows.append((upload.number, upload.stored, run))
+        grown = upload.grown(run.count, zlib.crc32(run.encoded, upload.crc32))
         self.after[upload.number] = grown
         return grown

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from bets_protocol import BetsError, Lot, RejectCode, StorageError
+from bets_protocol import BetRun, BetsError, RejectCode, StorageError
 
 MAX_UNFINISHED_UPLOADS: Final = 64
 """Unfinished uploads that an agency may have in a draw: ample for one file each, and what a lost client can leave."""
@@ -67,19 +67,19 @@ class Parcel:
     """One batch for `BetStore.commit`.
 
     Attributes:
-        lots: all of the batch's bets, one lot for each run of bets of the same agency.
-        ticket: the upload that they belong to; None on revisions 5 to 8: the anonymous upload of each lot's agency.
+        runs: all of the batch's bets, a run for each agency that follows another.
+        ticket: the upload that they belong to; None on revisions 5 to 8: the anonymous upload of each run's agency.
         first_row: with a ticket, how many bets of the upload must be stored before this one.
     """
 
-    lots: tuple[Lot, ...]
+    runs: tuple[BetRun, ...]
     ticket: Ticket | None = None
     first_row: int = 0
 
     @property
     def count(self) -> int:
         """How many bets it holds."""
-        return sum(lot.count for lot in self.lots)
+        return sum(run.count for run in self.runs)
 
 
 @attrs.frozen(kw_only=True)

@@ -23,11 +23,11 @@ class Disk:
 
     def encoded(self, upload: UploadState) -> bytes:
         """All bets of an upload, as they are stored."""
-        return b"".join(data for number, data in self.lots() if number == upload.number)
+        return b"".join(data for number, data in self.runs() if number == upload.number)
 
-    def lots(self) -> list[tuple[int, bytes]]:
+    def runs(self) -> list[tuple[int, bytes]]:
         """Each batch of draw 1 in the order of storing: the number of its upload, and its bets."""
-        return [(number, bytes.fromhex(data)) for number, data in self.book["draws"]["1"]["lots"]]
+        return [(number, bytes.fromhex(data)) for number, data in self.book["draws"]["1"]["runs"]]
 
     def epoch(self, number: int) -> int:
         """How often an upload of draw 1 was opened."""

@@ -428,7 +428,7 @@ class World:
             assert len(lists) == 1, f"{seed}: agency {agency} was told different winners"
             assert sorted(lists.pop()) == won, f"{seed}: agency {agency} was told the wrong winners"
         assert state.drawn, f"{seed}: there was no draw"
-        encoded = b"".join(data for _, data in self.disk.lots())
+        encoded = b"".join(data for _, data in self.disk.runs())
         assert state.digest == hashlib.sha256(encoded).hexdigest(), f"{seed}: the book has changed since the draw"
         draws = [entry for entry in store.audit() if entry.event == "draw"]
         assert len(draws) == 1, f"{seed}: {len(draws)} draws"

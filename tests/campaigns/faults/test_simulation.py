@@ -52,7 +52,7 @@ def _forget_what_is_stored(store: MemoryStore, *arguments: Any, **options: Any) 
 def _lose_the_last_batch(store: MemoryStore, parcel: Parcel) -> Any:
     receipt = _TAKE(store, parcel)
     if next(each for each in store.uploads() if each.number == parcel.ticket.upload).finished:  # type: ignore[union-attr]
-        store._mine["lots"].pop()
+        store._mine["runs"].pop()
     return receipt
 
 

@@ -13,7 +13,7 @@ import random
 import sys
 from collections.abc import Iterable
 
-from bets_protocol import Bet, Lot, encode_bets
+from bets_protocol import Bet, BetRun, encode_bets
 from bets_server.store import Parcel, StoreFull, Verdict, open_store
 
 WINNING = 7574
@@ -34,10 +34,10 @@ def bet(row: int, *, agency: int = 1) -> Bet:
     )
 
 
-def lots_of(bets: Iterable[Bet]) -> tuple[Lot, ...]:
+def lots_of(bets: Iterable[Bet]) -> tuple[BetRun, ...]:
     """A batch as a store gets it."""
     runs = [(agency, list(run)) for agency, run in itertools.groupby(bets, key=lambda bet: bet.agency)]
-    return tuple(Lot(agency=agency, count=len(run), encoded=encode_bets(run)) for agency, run in runs)
+    return tuple(BetRun(agency=agency, count=len(run), encoded=encode_bets(run)) for agency, run in runs)
 
 
 def group_bets(group: int) -> list[list[Bet]]:
@@ -78,8 +78,8 @@ def upload(url: str, agency: int) -> None:
             group = []
             for _ in range(3):
                 first_row, end = end, end + sizes.randint(1, 40)
-                lots = lots_of(bet(row, agency=agency) for row in range(first_row, end))
-                group.append(Parcel(lots=lots, ticket=opening.ticket, first_row=first_row))
+                runs = lots_of(bet(row, agency=agency) for row in range(first_row, end))
+                group.append(Parcel(runs=runs, ticket=opening.ticket, first_row=first_row))
             receipts = store.commit(group)
             if {receipt.verdict for receipt in receipts} != {Verdict.STORED}:
                 raise SystemExit(f"refused: {receipts}")

@@ -66,7 +66,7 @@ class FolderStore(BetStore):
     def _mine(self) -> dict[str, Any]:
         if self._descriptor is None:
             raise StorageError(f"{self._file}: the store is closed")
-        new: dict[str, Any] = {"lots": [], "sealed": [], "number": None, "uploads": {}, "bets": 0, "digest": ""}
+        new: dict[str, Any] = {"runs": [], "sealed": [], "number": None, "uploads": {}, "bets": 0, "digest": ""}
         mine: dict[str, Any] = self._book["draws"].setdefault(str(self._draw), new)
         return mine
 
@@ -107,21 +107,21 @@ class FolderStore(BetStore):
         if parcel.ticket is None:
             verdict = self._verdict_on_anonymous(parcel)
             if verdict is Verdict.STORED:
-                for lot in parcel.lots:
-                    upload = next(iter(self._counting(lot.agency)), None) or self._new_upload(lot.agency, None, None)
-                    self._add(upload, lot.count, lot.encoded)
+                for run in parcel.runs:
+                    upload = next(iter(self._counting(run.agency)), None) or self._new_upload(run.agency, None, None)
+                    self._add(upload, run.count, run.encoded)
             return Receipt(verdict=verdict)
         found = self._mine["uploads"].get(str(parcel.ticket.upload))
         if found is None:
             return Receipt(verdict=Verdict.FENCED)
         verdict = self._verdict_on_identified(parcel, parcel.ticket, found)
         if verdict is Verdict.STORED:
-            for lot in parcel.lots:
-                self._add(found, lot.count, lot.encoded)
+            for run in parcel.runs:
+                self._add(found, run.count, run.encoded)
         return Receipt(verdict=verdict, stored=found["stored"], crc32=found["crc32"])
 
     def _verdict_on_anonymous(self, parcel: Parcel) -> Verdict:
-        mine, agencies = self._mine, {lot.agency for lot in parcel.lots}
+        mine, agencies = self._mine, {run.agency for run in parcel.runs}
         if mine["number"] is not None:
             return Verdict.DRAW_CLOSED
         if agencies & set(mine["sealed"]):
@@ -133,7 +133,7 @@ class FolderStore(BetStore):
     def _verdict_on_identified(self, parcel: Parcel, ticket: Ticket, upload: Upload) -> Verdict:
         agency, mine = upload["agency"], self._mine
         fits = (ticket.agency, ticket.epoch) == (agency, upload["epoch"])
-        if not fits or upload["voided"] or upload["total"] is None or {lot.agency for lot in parcel.lots} - {agency}:
+        if not fits or upload["voided"] or upload["total"] is None or {run.agency for run in parcel.runs} - {agency}:
             return Verdict.FENCED
         if mine["number"] is not None:
             return Verdict.DRAW_CLOSED
@@ -144,7 +144,7 @@ class FolderStore(BetStore):
         return Verdict.OVERRUN if upload["stored"] + parcel.count > upload["total"] else Verdict.STORED
 
     def _add(self, upload: Upload, count: int, encoded: bytes) -> None:
-        self._mine["lots"].append([upload["number"], encoded.hex()])
+        self._mine["runs"].append([upload["number"], encoded.hex()])
         upload["stored"] += count
         upload["crc32"] = zlib.crc32(encoded, upload["crc32"])
 
@@ -207,18 +207,18 @@ class FolderStore(BetStore):
             if newly_sealed:
                 self._tell("forced_close" if forced else "seal", agency, note)
             if complete:
-                lots = [encoded for _, encoded in self._lots()]
-                mine["bets"] = sum(len(decode_bets(encoded)) for encoded in lots)
-                mine["digest"] = hashlib.sha256(b"".join(lots)).hexdigest()
+                runs = [encoded for _, encoded in self._runs()]
+                mine["bets"] = sum(len(decode_bets(encoded)) for encoded in runs)
+                mine["digest"] = hashlib.sha256(b"".join(runs)).hexdigest()
                 self._tell("draw", None, mine["digest"])
             mine["number"], mine["sealed"] = number, sorted(sealed)
             self._save()
             return SealOutcome(newly_sealed=newly_sealed, drawn=complete, drawn_now=complete)
 
-    def _lots(self) -> list[tuple[int, bytes]]:
-        """The agency and the bytes of each lot that counts."""
+    def _runs(self) -> list[tuple[int, bytes]]:
+        """The agency and the bytes of each run that counts."""
         uploads = self._mine["uploads"]
-        found = [(uploads[str(number)], encoded) for number, encoded in self._mine["lots"]]
+        found = [(uploads[str(number)], encoded) for number, encoded in self._mine["runs"]]
         return [(upload["agency"], bytes.fromhex(encoded)) for upload, encoded in found if not upload["voided"]]
 
     def void(self, number: int, *, reason: str) -> UploadState:
@@ -260,15 +260,15 @@ class FolderStore(BetStore):
             number = self._mine["number"]
             if number is None:
                 return None
-            lots = [encoded for whose, encoded in self._lots() if whose == agency]
-            return tuple(document for lot in lots for document in documents_with_number(lot, number))
+            runs = [encoded for whose, encoded in self._runs() if whose == agency]
+            return tuple(document for run in runs for document in documents_with_number(run, number))
 
     def state(self) -> DrawState:
         """What is known of the draw."""
         with self._lock:
             mine = self._mine
             counts: Counter[int] = Counter()
-            for agency, encoded in self._lots():
+            for agency, encoded in self._runs():
                 counts[agency] += len(decode_bets(encoded))
             return DrawState(
                 draw=self._draw,
@@ -281,7 +281,7 @@ class FolderStore(BetStore):
 
     def bets(self, agency: int | None = None) -> Iterator[Bet]:
         """The stored bets."""
-        for whose, encoded in self._lots():
+        for whose, encoded in self._runs():
             if agency in {None, whose}:
                 with self._lock:
                     _ = self._mine

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol import CodecInfo, Lot, StorageError, encode_bets
+from bets_protocol import BetRun, CodecInfo, StorageError, encode_bets
 from bets_server.store import DrawState, Parcel, SealOutcome, StoreFull, Verdict, open_store
 from bets_server.store.conformance import (
     WINNING,
@@ -377,7 +377,7 @@ def test_a_draw_finds_all_winners_in_many_batches(url: str, kind: str, monkeypat
         gone = opened(store, total=41, agency=3)
         for row in range(40):
             parts = [part(ticket, [row], number=WINNING) for ticket in (*tickets, gone)]
-            store.commit([*parts, Parcel(lots=sample_batch([row, 50 + row], agency=2, number=WINNING))])
+            store.commit([*parts, Parcel(runs=sample_batch([row, 50 + row], agency=2, number=WINNING))])
         store.void(gone.upload, reason="a test")
         for agency in (2, 3):
             assert store.seal_and_draw(agency, expected=3, pick=no_pick).newly_sealed
@@ -406,7 +406,7 @@ def test_a_draw_is_signed_alike_however_its_bets_were_hashed(path: Path, way: st
             store = stack.enter_context(SqliteStore(path))
         store.append([second])
         store.seal_and_draw(1, expected=1, pick=winning)
-        digest = hashlib.sha256(b"".join(lot.encoded for lot in (*first, *second))).hexdigest()
+        digest = hashlib.sha256(b"".join(run.encoded for run in (*first, *second))).hexdigest()
         assert (store.state().bets, store.state().digest) == (4000, digest)
 
 
@@ -456,7 +456,7 @@ def limit(store: SqliteStore, pages: int | None = None) -> None:
     store._file.connection.execute(f"PRAGMA max_page_count = {pages or pragma(store._file.connection, 'page_count')}")
 
 
-def fill(store: SqliteStore, group: Sequence[Sequence[Lot]]) -> str:
+def fill(store: SqliteStore, group: Sequence[Sequence[BetRun]]) -> str:
     """Store the group until there is no more room, and give back what the store says then."""
     for _ in range(1000):
         try:
@@ -625,7 +625,7 @@ def test_bets_of_another_agency_belong_to_no_upload(path: Path) -> None:
     """The handlers refuse them before; the store does not count them as the upload's either."""
     with SqliteStore(path) as store:
         ticket = opened(store, total=4)
-        foreign = Parcel(lots=sample_batch([0]) + sample_batch([1], agency=2), ticket=ticket)
+        foreign = Parcel(runs=sample_batch([0]) + sample_batch([1], agency=2), ticket=ticket)
         assert [receipt.verdict for receipt in store.commit([foreign])] == [Verdict.FENCED]
         assert store.state().bets_by_agency == {}
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from bets_protocol.compiler.c.reading import Checking, Decoding
-from bets_protocol.compiler.c.runs import LotsOf, crc32_source, emit_lots, lots_methods
+from bets_protocol.compiler.c.runs import RunsOf, crc32_source, emit_runs, runs_methods
 from bets_protocol.compiler.c.scanning import Scanning
 from bets_protocol.compiler.c.source import Texts, c_string
 from bets_protocol.compiler.c.writing import Encoding
@@ -35,7 +35,7 @@ def emit_c_module(
     module: str,
     frames: Mapping[str, ir.Node],
     *,
-    lots: Iterable[LotsOf] = (),
+    runs: Iterable[RunsOf] = (),
     digest: str = "",
     python: str = "",
     heading: str = "A native codec.",
@@ -44,7 +44,7 @@ def emit_c_module(
 
     `module` is the name that it is imported by, with its packages. It has `bind(classes, pure)`: `classes` maps record
     names to frozen slots classes, `pure` maps function names (``decode_<frame>``) to the pure functions, which are
-    asked when something is wrong. `digest` names the layouts that it was made from. `lots` are the records
+    asked when something is wrong. `digest` names the layouts that it was made from. `runs` are the records
     that can also be cut and searched as bytes. `python` is the source of a Python module of the same frames: with it
     the module needs no binding, it has the classes of that source as its own.
 
@@ -70,12 +70,12 @@ def emit_c_module(
         out.append(Encoding(name, node, texts).emit())
         out.append(scans[name])
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]
-    lots = tuple(lots)
-    if lots:
+    runs = tuple(runs)
+    if runs:
         out.append(crc32_source())
-    for records_as_bytes in lots:
-        out.append(emit_lots(records_as_bytes))
-        methods.append(lots_methods(records_as_bytes))
+    for records_as_bytes in runs:
+        out.append(emit_runs(records_as_bytes))
+        methods.append(runs_methods(records_as_bytes))
     out.append(_module_end(module.rpartition(".")[2], frames, records, methods, digest, python))
     return "\n".join(out)
 

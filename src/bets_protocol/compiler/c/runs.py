@@ -1,7 +1,7 @@
 """Emits what is asked of records that stand one behind the other, each behind its length, without making messages.
 
-Three functions for each kind of record: `split_<name>` cuts the bytes into lots, runs of records of the same owner,
-`find_<name>` gives a value of each record that has a key, and `survey_<name>` does that for many lots at once and sums
+Three functions for each kind of record: `split_<name>` cuts the bytes into runs of records of the same owner,
+`find_<name>` gives a value of each record that has a key, and `survey_<name>` does that for many runs at once and sums
 up their bytes with CRC-32. They read the fields where the layout has them, and take only bytes in which every length
 fits: for anything else they give None, and the caller asks the pure function, whose answer then counts.
 """
@@ -21,13 +21,13 @@ _CRC32: Final = Path(__file__).with_name("crc32.h")
 
 
 @attrs.frozen(kw_only=True)
-class LotsOf:
+class RunsOf:
     """What the functions are made from.
 
     Attributes:
         name: what they are called after.
         frame: a record behind its length.
-        owner: the integer field that the records of a lot have in common; its place must not vary.
+        owner: the integer field that the records of a run have in common; its place must not vary.
         key: the integer field that is looked for; its place from the end must not vary.
         value: the ASCII field that is wanted of a record with the key; likewise.
     """
@@ -39,31 +39,31 @@ class LotsOf:
     value: str
 
 
-def emit_lots(lots: LotsOf) -> str:
+def emit_runs(runs: RunsOf) -> str:
     """The functions, and what they share.
 
     Raises:
         TypeError: a field of another kind than is needed.
         LookupError: no such field, or its place varies.
     """
-    record = ir.unwrap(lots.frame)
+    record = ir.unwrap(runs.frame)
     if not isinstance(record, ir.Record):
-        raise TypeError(f"{lots.name}: a frame must be a record")
-    owner_at, owner = ir.field_offset(record, lots.owner)
-    key_back, key = ir.field_offset_from_end(record, lots.key)
-    value_back, value = ir.field_offset_from_end(record, lots.value)
+        raise TypeError(f"{runs.name}: a frame must be a record")
+    owner_at, owner = ir.field_offset(record, runs.owner)
+    key_back, key = ir.field_offset_from_end(record, runs.key)
+    value_back, value = ir.field_offset_from_end(record, runs.value)
     if not isinstance(value, ir.Text) or value.size is None or value.encoding != "ascii":
-        raise TypeError(f"{lots.name}.{lots.value}: must be ASCII of a fixed size")
-    prefix = _number(lots, "length", lots.frame.prefix)
-    low, high = ir.region_bounds(lots.frame)
+        raise TypeError(f"{runs.name}.{runs.value}: must be ASCII of a fixed size")
+    prefix = _number(runs, "length", runs.frame.prefix)
+    low, high = ir.region_bounds(runs.frame)
     return _SOURCE.format(
-        name=lots.name,
+        name=runs.name,
         prefix=prefix.size,
         length=read_int(prefix),
         low=low,
         high=high,
-        owner=read_int(_number(lots, lots.owner, owner), f"(p + {prefix.size + owner_at})"),
-        key=read_int(_number(lots, lots.key, key), f"(p - {key_back})"),
+        owner=read_int(_number(runs, runs.owner, owner), f"(p + {prefix.size + owner_at})"),
+        key=read_int(_number(runs, runs.key, key), f"(p - {key_back})"),
         largest_key=(1 << 8 * ir.size_bounds(key)[0]) - 1,
         value_back=value_back,
         value_size=value.size,
@@ -90,17 +90,17 @@ def _crc32_shifted(value: int, bits: int) -> int:
     return value
 
 
-def lots_methods(lots: LotsOf) -> str:
+def runs_methods(runs: RunsOf) -> str:
     """The entries of the functions in the module's table."""
     return "".join(
-        f'    {{"{verb}_{lots.name}", (PyCFunction)(void (*)(void))py_{verb}_{lots.name}, METH_FASTCALL, NULL}},\n'
+        f'    {{"{verb}_{runs.name}", (PyCFunction)(void (*)(void))py_{verb}_{runs.name}, METH_FASTCALL, NULL}},\n'
         for verb in ("split", "find", "survey")
     )
 
 
-def _number(lots: LotsOf, name: str, node: ir.Node) -> ir.Int:
+def _number(runs: RunsOf, name: str, node: ir.Node) -> ir.Int:
     if not isinstance(node, ir.Int) or node.signed or node.size > WIDE_BYTES:
-        raise TypeError(f"{lots.name}.{name}: must be an unsigned integer of at most {WIDE_BYTES} bytes")
+        raise TypeError(f"{runs.name}.{name}: must be an unsigned integer of at most {WIDE_BYTES} bytes")
     return node
 
 
@@ -123,16 +123,16 @@ static PyObject *py_split_{name}(PyObject *module, PyObject *const *arguments, P
     const u8 *d = (const u8 *)PyBytes_AS_STRING(arguments[0]), *e = d + PyBytes_GET_SIZE(arguments[0]);
     if (start < 0 || start >= e - d) Py_RETURN_NONE;
     const u8 *p = d + start, *first = p;
-    PyObject *lots = PyList_New(0);
-    if (!lots) return NULL;
+    PyObject *runs = PyList_New(0);
+    if (!runs) return NULL;
     uint64_t owner = 0;
     Py_ssize_t records = 0;
     while (p < e) {{
         Py_ssize_t size = next_{name}(p, e);
-        if (!size) {{ Py_DECREF(lots); Py_RETURN_NONE; }}
+        if (!size) {{ Py_DECREF(runs); Py_RETURN_NONE; }}
         uint64_t whose = {owner};
         if (records && whose != owner) {{
-            if (!add_lot(lots, owner, records, first, p)) {{ Py_DECREF(lots); return NULL; }}
+            if (!add_run(runs, owner, records, first, p)) {{ Py_DECREF(runs); return NULL; }}
             first = p;
             records = 0;
         }}
@@ -140,8 +140,8 @@ static PyObject *py_split_{name}(PyObject *module, PyObject *const *arguments, P
         records++;
         p += size;
     }}
-    if (!add_lot(lots, owner, records, first, p)) Py_CLEAR(lots);
-    return lots;
+    if (!add_run(runs, owner, records, first, p)) Py_CLEAR(runs);
+    return runs;
 }}
 
 /* The ends of up to `room` records with the key, from *at on, which moves behind what was looked at; -1: unsound. */
@@ -192,20 +192,20 @@ static PyObject *py_find_{name}(PyObject *module, PyObject *const *arguments, Py
 
 /* What a survey goes through, and what it finds. None of it is Python's while the lock is given up. */
 typedef struct {{
-    Py_ssize_t runs, found, room;
-    PyObject **lots; /* of each run: a tuple of bytes */
+    Py_ssize_t uploads, found, room;
+    PyObject **runs; /* of each upload: a tuple of bytes */
     uint32_t *crcs;
-    struct {{ Py_ssize_t run; const u8 *end; }} *hits;
+    struct {{ Py_ssize_t upload; const u8 *end; }} *hits;
 }} Survey_{name};
 
 /* Whether all is sound and there was memory. */
 static int go_through_{name}(Survey_{name} *s, uint64_t key)
 {{
-    for (Py_ssize_t run = 0; run < s->runs; run++)
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->lots[run]); i++) {{
-            PyObject *lot = PyTuple_GET_ITEM(s->lots[run], i);
-            const u8 *p = (const u8 *)PyBytes_AS_STRING(lot), *e = p + PyBytes_GET_SIZE(lot);
-            s->crcs[run] = crc32_of(s->crcs[run], p, e - p);
+    for (Py_ssize_t upload = 0; upload < s->uploads; upload++)
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->runs[upload]); i++) {{
+            PyObject *run = PyTuple_GET_ITEM(s->runs[upload], i);
+            const u8 *p = (const u8 *)PyBytes_AS_STRING(run), *e = p + PyBytes_GET_SIZE(run);
+            s->crcs[upload] = crc32_of(s->crcs[upload], p, e - p);
             while (p < e) {{
                 const u8 *ends[ENDS_AT_ONCE];
                 int found = ends_{name}(&p, e, key, ends, ENDS_AT_ONCE);
@@ -218,7 +218,7 @@ static int go_through_{name}(Survey_{name} *s, uint64_t key)
                     s->room = room;
                 }}
                 for (int at = 0; at < found; at++, s->found++) {{
-                    s->hits[s->found].run = run;
+                    s->hits[s->found].upload = upload;
                     s->hits[s->found].end = ends[at];
                 }}
             }}
@@ -226,44 +226,44 @@ static int go_through_{name}(Survey_{name} *s, uint64_t key)
     return 1;
 }}
 
-/* Takes the runs over; 0: they are not what they must be, 1 otherwise, -1: an error is set. */
-static int take_{name}(Survey_{name} *s, PyObject *runs)
+/* Takes the uploads over; 0: they are not what they must be, 1 otherwise, -1: an error is set. */
+static int take_{name}(Survey_{name} *s, PyObject *uploads)
 {{
-    Py_ssize_t count = PyList_GET_SIZE(runs);
-    s->lots = PyMem_Calloc((size_t)count + 1, sizeof *s->lots);
+    Py_ssize_t count = PyList_GET_SIZE(uploads);
+    s->runs = PyMem_Calloc((size_t)count + 1, sizeof *s->runs);
     s->crcs = PyMem_Calloc((size_t)count + 1, sizeof *s->crcs);
-    if (!s->lots || !s->crcs) {{ PyErr_NoMemory(); return -1; }}
-    for (Py_ssize_t run = 0; run < count; run++) {{
-        PyObject *one = run < PyList_GET_SIZE(runs) ? PyList_GET_ITEM(runs, run) : NULL;
+    if (!s->runs || !s->crcs) {{ PyErr_NoMemory(); return -1; }}
+    for (Py_ssize_t upload = 0; upload < count; upload++) {{
+        PyObject *one = upload < PyList_GET_SIZE(uploads) ? PyList_GET_ITEM(uploads, upload) : NULL;
         uint64_t crc;
         if (!one || !PyTuple_Check(one) || PyTuple_GET_SIZE(one) != 2) return 0;
-        PyObject *lots = PyTuple_GET_ITEM(one, 0), *before = PyTuple_GET_ITEM(one, 1);
-        if (!PyList_Check(lots) || !PyLong_Check(before) || !get_u64(before, 0, UINT32_MAX, &crc)) return 0;
-        /* A tuple of our own: nobody takes a lot away while nothing holds the lock. */
-        if (!(s->lots[run] = PyList_AsTuple(lots))) return -1;
-        s->crcs[run] = (uint32_t)crc;
-        s->runs++;
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->lots[run]); i++)
-            if (!PyBytes_Check(PyTuple_GET_ITEM(s->lots[run], i))) return 0;
+        PyObject *runs = PyTuple_GET_ITEM(one, 0), *before = PyTuple_GET_ITEM(one, 1);
+        if (!PyList_Check(runs) || !PyLong_Check(before) || !get_u64(before, 0, UINT32_MAX, &crc)) return 0;
+        /* A tuple of our own: nobody takes a run away while nothing holds the lock. */
+        if (!(s->runs[upload] = PyList_AsTuple(runs))) return -1;
+        s->crcs[upload] = (uint32_t)crc;
+        s->uploads++;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(s->runs[upload]); i++)
+            if (!PyBytes_Check(PyTuple_GET_ITEM(s->runs[upload], i))) return 0;
     }}
     return 1;
 }}
 
-/* The answer: of each run its CRC-32 and the values of what was found; None where a value is none. */
+/* The answer: of each upload its CRC-32 and the values of what was found; None where a value is none. */
 static PyObject *answer_{name}(const Survey_{name} *s)
 {{
-    PyObject *answer = PyList_New(s->runs);
-    for (Py_ssize_t run = 0, hit = 0; answer && run < s->runs; run++) {{
+    PyObject *answer = PyList_New(s->uploads);
+    for (Py_ssize_t upload = 0, hit = 0; answer && upload < s->uploads; upload++) {{
         PyObject *values = PyList_New(0), *one = NULL;
-        for (; values && hit < s->found && s->hits[hit].run == run; hit++) {{
+        for (; values && hit < s->found && s->hits[hit].upload == upload; hit++) {{
             const u8 *at = s->hits[hit].end - {value_back};
             if (!all_ascii(at, {value_size})) {{ Py_DECREF(values); Py_DECREF(answer); Py_RETURN_NONE; }}
             PyObject *value = new_text(at, {value_size}, TEXT_ASCII);
             if (!value || PyList_Append(values, value) < 0) Py_CLEAR(values);
             Py_XDECREF(value);
         }}
-        if (values) one = Py_BuildValue("(kN)", (unsigned long)s->crcs[run], values);
-        if (one) PyList_SET_ITEM(answer, run, one);
+        if (values) one = Py_BuildValue("(kN)", (unsigned long)s->crcs[upload], values);
+        if (one) PyList_SET_ITEM(answer, upload, one);
         else Py_CLEAR(answer);
     }}
     return answer;
@@ -285,8 +285,8 @@ static PyObject *py_survey_{name}(PyObject *module, PyObject *const *arguments, 
     }}
     if (sound > 0) answer = answer_{name}(&survey);
     else if (!sound) answer = Py_NewRef(Py_None);
-    for (Py_ssize_t run = 0; run < survey.runs; run++) Py_DECREF(survey.lots[run]);
-    PyMem_Free(survey.lots);
+    for (Py_ssize_t upload = 0; upload < survey.uploads; upload++) Py_DECREF(survey.runs[upload]);
+    PyMem_Free(survey.runs);
     PyMem_Free(survey.crcs);
     PyMem_RawFree(survey.hits);
     return answer;

@@ -321,7 +321,7 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
     return PyErr_Format(PyExc_RuntimeError, "the native codec refused what the pure one takes");
 }
 
-/* -- lots: bytes that are cut or searched without making messages */
+/* -- runs: bytes that are cut or searched without making messages */
 
 /* Records with a key that are found before objects are made of them. */
 #define ENDS_AT_ONCE 64
@@ -332,11 +332,11 @@ static int bytes_and_integer(PyObject *const *arguments, Py_ssize_t count)
     return count == 2 && PyBytes_Check(arguments[0]) && PyLong_Check(arguments[1]);
 }
 
-static int add_lot(PyObject *lots, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
+static int add_run(PyObject *runs, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
 {
-    PyObject *lot = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, (Py_ssize_t)(to - from));
-    int added = lot ? PyList_Append(lots, lot) : -1;
-    Py_XDECREF(lot);
+    PyObject *run = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, (Py_ssize_t)(to - from));
+    int added = run ? PyList_Append(runs, run) : -1;
+    Py_XDECREF(run);
     return added == 0;
 }
 

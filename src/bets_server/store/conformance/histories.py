@@ -205,11 +205,11 @@ class _Histories(RuleBasedStateMachine):
             first_row = max(0, end + each.shift) if each.first_row is None else each.first_row
             bets = [file_row(ticket.agency, held.which, first_row + row) for row in range(each.count)]
             ahead[held] = first_row + each.count
-            group.append(Parcel(lots=batch_of(bets), ticket=ticket, first_row=first_row))
+            group.append(Parcel(runs=batch_of(bets), ticket=ticket, first_row=first_row))
             verdict = self._model.add(upload, ticket.epoch, first_row, bets)
             expected.append((verdict, len(upload.bets), upload.crc32) if upload is not None else (verdict, 0, 0))
         for batch in batches:
-            group.append(Parcel(lots=batch_of(batch)))
+            group.append(Parcel(runs=batch_of(batch)))
             expected.append((self._model.add_anonymous(batch), 0, 0))
         receipts = self._store.commit(group)
         assert [(receipt.verdict, receipt.stored, receipt.crc32) for receipt in receipts] == expected

@@ -74,7 +74,7 @@ class ClosingTests(Suite):
         """How many, and a digest over their bytes in the order of storing; nothing before, and the same for ever."""
         with open_store(store_url) as store:
             ticket = opened(store, total=5, agency=2)
-            store.commit([part(ticket, [0]), Parcel(lots=sample_batch([7])), part(ticket, [1, 2])])
+            store.commit([part(ticket, [0]), Parcel(runs=sample_batch([7])), part(ticket, [1, 2])])
             assert (store.state().bets, store.state().digest) == (0, "")
             store.seal_and_draw(1, expected=2, pick=no_pick)
             store.seal_and_draw(2, expected=2, pick=winning, forced=True)
@@ -117,7 +117,7 @@ class VoidingTests(Suite):
             ticket = opened(store, total=9, which=1)
             other = opened(store, total=2, which=2)
             group = [part(ticket, [0]), part(other, [0]), part(ticket, [1, 2]), part(other, [1])]
-            store.commit([*group, Parcel(lots=sample_batch([8], agency=2, number=WINNING))])
+            store.commit([*group, Parcel(runs=sample_batch([8], agency=2, number=WINNING))])
             store.append([sample_batch([9], agency=3)])
             before = store.uploads()
             voided = store.void(ticket.upload, reason="wrong file")

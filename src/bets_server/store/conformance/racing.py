@@ -146,7 +146,7 @@ class RacingTests(Suite):
 
         def store_all(agency: int) -> list[Verdict]:
             return [
-                store.commit([Parcel(lots=sample_batch([row], agency=agency))])[0].verdict for row in range(per_thread)
+                store.commit([Parcel(runs=sample_batch([row], agency=agency))])[0].verdict for row in range(per_thread)
             ]
 
         with open_store(store_url) as store:

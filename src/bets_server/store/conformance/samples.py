@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_protocol import Bet, Lot, RejectCode, encode_bets
+from bets_protocol import Bet, BetRun, RejectCode, encode_bets
 from bets_server.store import BetStore, Parcel, SealOutcome, Ticket
 
 WINNING = 7574
@@ -50,13 +50,13 @@ def sample_bet(row: int, *, agency: int = 1, number: int = 1) -> Bet:
     )
 
 
-def batch_of(bets: Iterable[Bet]) -> tuple[Lot, ...]:
-    """A batch as a store gets it: one lot for each run of bets of the same agency."""
+def batch_of(bets: Iterable[Bet]) -> tuple[BetRun, ...]:
+    """A batch as a store gets it: one run for each row of bets of the same agency."""
     runs = [(agency, list(run)) for agency, run in itertools.groupby(bets, key=lambda bet: bet.agency)]
-    return tuple(Lot(agency=agency, count=len(run), encoded=encode_bets(run)) for agency, run in runs)
+    return tuple(BetRun(agency=agency, count=len(run), encoded=encode_bets(run)) for agency, run in runs)
 
 
-def sample_batch(rows: Iterable[int], *, agency: int = 1, number: int = 1) -> tuple[Lot, ...]:
+def sample_batch(rows: Iterable[int], *, agency: int = 1, number: int = 1) -> tuple[BetRun, ...]:
     """A batch of sample bets of one agency."""
     return batch_of(sample_bet(row, agency=agency, number=number) for row in rows)
 
@@ -78,7 +78,7 @@ def part(ticket: Ticket, rows: Iterable[int], *, number: int = 1) -> Parcel:
     """Some rows of an upload whose file has the sample bets of all rows from 0 on."""
     rows = list(rows)
     batch = sample_batch(rows, agency=ticket.agency, number=number)
-    return Parcel(lots=batch, ticket=ticket, first_row=rows[0] if rows else 0)
+    return Parcel(runs=batch, ticket=ticket, first_row=rows[0] if rows else 0)
 
 
 def crc32_of(rows: Iterable[int], *, agency: int = 1, number: int = 1) -> int:

@@ -59,7 +59,7 @@ class UploadTests(Suite):
         """As it stands in the list; another agency's of the same name is another one, and a voided one is none."""
         with open_store(store_url) as store:
             ticket, other = opened(store, total=6), opened(store, total=9, agency=2)
-            store.commit([part(ticket, range(2)), Parcel(lots=sample_batch([9], agency=3))])
+            store.commit([part(ticket, range(2)), Parcel(runs=sample_batch([9], agency=3))])
             mine, theirs, _ = store.uploads()
             assert (mine.upload_id, theirs.upload_id) == (upload_id(0), upload_id(0))
             assert [store.find_upload(agency, upload_id(0)) for agency in (1, 2, 3)] == [mine, theirs, None]
@@ -86,14 +86,14 @@ class UploadTests(Suite):
         """Each begins where the one before it ends, whatever comes in between; all runs of a parcel are stored."""
         with open_store(store_url) as store:
             ticket, other = opened(store, total=9), opened(store, total=1, agency=2)
-            two_lots = Parcel(lots=sample_batch([5]) + sample_batch([6, 7]), ticket=ticket, first_row=5)
+            two_runs = Parcel(runs=sample_batch([5]) + sample_batch([6, 7]), ticket=ticket, first_row=5)
             group = [
                 part(ticket, [0, 1]),
                 part(ticket, [2]),
                 part(other, [0]),
-                Parcel(lots=sample_batch([9], agency=3)),
+                Parcel(runs=sample_batch([9], agency=3)),
                 part(ticket, [3, 4]),
-                two_lots,
+                two_runs,
             ]
             receipts = store.commit(group)
             assert [receipt.verdict for receipt in receipts] == [Verdict.STORED] * 6
@@ -193,7 +193,7 @@ class UploadTests(Suite):
                 part(other, [0]),
                 part(ticket, [9]),
                 part(other, [1]),
-                Parcel(lots=sample_batch([7], agency=2)),
+                Parcel(runs=sample_batch([7], agency=2)),
             ]
             receipts = store.commit(group)
             assert [receipt.verdict for receipt in receipts] == [
@@ -222,8 +222,8 @@ class UploadTests(Suite):
         """With a ticket or without."""
         with open_store(store_url) as store:
             ticket = opened(store, total=4)
-            assert store.commit([Parcel(lots=(), ticket=ticket)]) == [Receipt(verdict=Verdict.STORED)]
-            assert store.commit([Parcel(lots=())]) == [Receipt(verdict=Verdict.STORED)]
+            assert store.commit([Parcel(runs=(), ticket=ticket)]) == [Receipt(verdict=Verdict.STORED)]
+            assert store.commit([Parcel(runs=())]) == [Receipt(verdict=Verdict.STORED)]
             assert [upload.agency for upload in store.uploads()] == [1]
 
     def test_a_ticket_for_no_upload_is_worthless(self, store_url: str) -> None:

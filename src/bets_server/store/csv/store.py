@@ -35,7 +35,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bets_protocol import Bet, Lot, StorageError, decode_bets, encode_bets
+from bets_protocol import Bet, BetRun, StorageError, decode_bets, encode_bets
 from bets_server.store.contract import path_of
 from bets_server.store.csv.file import MAX_LINE_BYTES, Account, LegacyFile, advice, ledger_of, require_parts
 from bets_server.store.csv.rows import bet_of, difference, equal_fields, lines_of
@@ -238,7 +238,7 @@ class CsvStore(SqliteStore):
         lines = self._lines_of_others(end)
         while some := list(itertools.islice(lines, _BETS_PER_BATCH * _BATCHES_PER_STEP)):
             plan = self._plan(sealed=())  # a file from before the draw may be late
-            plan.add([Parcel(lots=tuple(_lots_of(bet for _, bet in some)))])
+            plan.add([Parcel(runs=tuple(_runs_of(bet for _, bet in some)))])
             super()._write(plan)
             self._follow(plan)
             self._last_batch += len(plan.rows)
@@ -272,7 +272,7 @@ class CsvStore(SqliteStore):
                 )
         super()._store(plan)
         self._last_batch += len(plan.rows)
-        text = b"".join(lines_of(decode_bets(lot.encoded)) for _, _, lot in plan.rows)
+        text = b"".join(lines_of(decode_bets(run.encoded)) for _, _, run in plan.rows)
         with self._ending():
             with contextlib.suppress(StoreFull):  # the bets are stored, and the file catches up before the next ones
                 self._put([(self._last_batch, text)])
@@ -364,7 +364,7 @@ def _is_remains(found: bytes, text: bytes) -> bool:
     return len(found) <= len(text) and all(one in (0, other) for one, other in zip(found, text, strict=False))
 
 
-def _lots_of(bets: Iterable[Bet]) -> Iterator[Lot]:
+def _runs_of(bets: Iterable[Bet]) -> Iterator[BetRun]:
     for agency, run in itertools.groupby(bets, key=operator.attrgetter("agency")):
         while some := list(itertools.islice(run, _BETS_PER_BATCH)):
-            yield Lot(agency=agency, count=len(some), encoded=encode_bets(some))
+            yield BetRun(agency=agency, count=len(some), encoded=encode_bets(some))

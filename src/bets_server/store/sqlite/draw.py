@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from bets_protocol import StorageError, codec_info, survey_lots
+from bets_protocol import StorageError, codec_info, survey_runs
 from bets_server.store.sqlite.book import ROWS_PER_STATEMENT, Book
 
 _BATCHES_AT_ONCE: Final = 512
@@ -116,11 +116,11 @@ class _Piece:
     """Some batches, in the order of storing, of one upload of each agency at most.
 
     Attributes:
-        lots: the bets of each batch, where somebody hashes them.
+        runs: the bets of each batch, where somebody hashes them.
         by_upload: the same by their uploads.
     """
 
-    lots: list[bytes] = attrs.Factory(list)
+    runs: list[bytes] = attrs.Factory(list)
     by_upload: dict[int, list[bytes]] = attrs.Factory(dict)
 
 
@@ -169,43 +169,43 @@ class _Walk:
             piece = _Piece()
             of_agency: dict[int, int] = {}
             for number, count, encoded in rows:  # what is done for each batch is what takes the time
-                lots = piece.by_upload.get(number)
-                if lots is None:
+                runs = piece.by_upload.get(number)
+                if runs is None:
                     upload = uploads.get(number)
                     if upload is None:
                         continue
                     if of_agency.setdefault(upload.agency, number) != number:
                         yield piece
                         piece, of_agency = _Piece(), {upload.agency: number}
-                    lots = piece.by_upload[number] = []
+                    runs = piece.by_upload[number] = []
                 # The table allows nothing else, but a damaged file is no table.
                 if type(encoded) is not bytes or type(count) is not int:
                     raise self._damage(uploads[number])
                 uploads[number].found += count
-                lots.append(encoded)
+                runs.append(encoded)
                 if self._digest is not None:
-                    piece.lots.append(encoded)
+                    piece.runs.append(encoded)
             yield piece
 
     def _search(self, piece: _Piece) -> _Winners:
         """The winners among some batches, which are summed up meanwhile; for one piece after the other."""
         if self._digest is not None:
-            self._digest.add(b"".join(piece.lots))
+            self._digest.add(b"".join(piece.runs))
         uploads = [self._uploads[number] for number in piece.by_upload]
-        runs = [(lots, upload.found_crc32) for lots, upload in zip(piece.by_upload.values(), uploads, strict=True)]
+        pieces = [(runs, upload.found_crc32) for runs, upload in zip(piece.by_upload.values(), uploads, strict=True)]
         winners = []
-        for upload, (crc32, documents) in zip(uploads, self._survey(runs, uploads), strict=True):
+        for upload, (crc32, documents) in zip(uploads, self._survey(pieces, uploads), strict=True):
             upload.found_crc32 = crc32
             winners += [(upload.agency, document) for document in documents]
         return winners
 
-    def _survey(self, runs: list[tuple[list[bytes], int]], uploads: list[_Upload]) -> list[tuple[int, list[str]]]:
+    def _survey(self, pieces: list[tuple[list[bytes], int]], uploads: list[_Upload]) -> list[tuple[int, list[str]]]:
         try:
-            return survey_lots(runs, self._number)
+            return survey_runs(pieces, self._number)
         except UnicodeDecodeError:
-            for run, upload in zip(runs, uploads, strict=True):
+            for each, upload in zip(pieces, uploads, strict=True):
                 try:
-                    survey_lots([run], self._number)
+                    survey_runs([each], self._number)
                 except UnicodeDecodeError as error:
                     raise self._damage(upload) from error
             raise

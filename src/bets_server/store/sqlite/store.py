@@ -137,7 +137,7 @@ class SqliteStore(BetStore):
 
     def _store(self, plan: GroupPlan) -> None:
         """Write what a plan says, all of it or nothing."""
-        with self._file.transaction(added_bytes=sum(len(lot.encoded) for _, _, lot in plan.rows)):
+        with self._file.transaction(added_bytes=sum(len(run.encoded) for _, _, run in plan.rows)):
             self._write(plan)
         self._follow(plan)
 
@@ -148,7 +148,7 @@ class SqliteStore(BetStore):
             (before.number, before.epoch, before.stored, after.stored, after.crc32)
             for before, after in zip(plan.before.values(), plan.after.values(), strict=True)
         ]
-        rows = [(upload, first_row, lot.count, lot.encoded) for upload, first_row, lot in plan.rows]
+        rows = [(upload, first_row, run.count, run.encoded) for upload, first_row, run in plan.rows]
         self._insert_draw()
         if new:
             write_new = self._file.write_rows
@@ -165,8 +165,8 @@ class SqliteStore(BetStore):
         for before, after in zip(plan.before.values(), plan.after.values(), strict=True):
             self._remember(None if before.number in plan.new else before, after)
         if self._running is not None:
-            for _, _, lot in plan.rows:
-                self._running.add(lot.encoded)
+            for _, _, run in plan.rows:
+                self._running.add(run.encoded)
 
     def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
         """Open an upload, new or begun; see `BetStore.open_upload`."""
