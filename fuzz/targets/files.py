@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from bets_client import config as client_config
 from bets_client.errors import BadInput, BadRow
-from bets_client.input.csv_file import FIELDS, Source
+from bets_client.input.csv_file import FIELDS, CsvFile
 from bets_protocol import Bet, ConfigError
 from bets_protocol.cli.settings import Setting
 from bets_server import config as server_config
@@ -36,7 +36,7 @@ def written(data: bytes, name: str) -> Iterator[str]:
 
 def rows(data: bytes) -> None:
     """Each line of a file is a bet or an error that says line and field, as an independent reading has it."""
-    with written(data, "bets.csv") as path, contextlib.closing(Source(path, _AGENCY)) as source:
+    with written(data, "bets.csv") as path, contextlib.closing(CsvFile(path, _AGENCY)) as source:
         found = list(source.rows())
         assert source.digest == hashlib.sha256(data).digest()
         expected = dict(_read_independently(data))
@@ -50,7 +50,7 @@ def rows(data: bytes) -> None:
         _bets_of(source, found)
 
 
-def _bets_of(source: Source, found: list[Bet | BadRow]) -> None:
+def _bets_of(source: CsvFile, found: list[Bet | BadRow]) -> None:
     """A second reading gives the same up to the first bad row, and says which one that is."""
     bets: list[Bet | BadRow] = []
     first_bad = next((row for row in found if isinstance(row, BadRow)), None)

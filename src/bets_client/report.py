@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from bets_client.retry import now
-from bets_client.run_context import Job
+from bets_client.run_context import RunContext
 from bets_protocol import BetsError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
@@ -67,10 +67,10 @@ class Report:
         extra: more keys for the JSON object.
     """
 
-    def __init__(self, job: Job, command: str) -> None:
+    def __init__(self, context: RunContext, command: str) -> None:
         self.agencies: list[AgencyReport] = []
         self.extra: dict[str, Any] = {}
-        self._job = job
+        self._context = context
         self._command = command
         self._started = now()
 
@@ -89,13 +89,13 @@ class Report:
         except Stopped as stop:
             self._write_failure("stopped", stop.exit_code)
             raise
-        if self._job.settings.format == "json":
+        if self._context.settings.format == "json":
             self._write_json("success", ExitCode.DONE)
         else:
             documents = [document for agency in self.agencies for document in agency.winners or ()]
             # Who asks for the winners, or wants the answer only, has no use for a run that does not give them. Else
             # the log is there too, and what it tells is done: the bets are stored.
-            needed = self._command == "winners" or self._job.settings.quiet
+            needed = self._command == "winners" or self._context.settings.quiet
             write_result("".join(f"{document}\n" for document in documents), confirms=not needed)
         work_is_done()
 
@@ -103,7 +103,7 @@ class Report:
         """Log a line for each agency's winners, all of which are known."""
         for agency in self.agencies:
             whose = {"client_id": agency.agency} if len(self.agencies) > 1 else {}
-            self._job.log.success("consulta_ganadores", cant_ganadores=len(agency.winners or ()), **whose)
+            self._context.log.success("consulta_ganadores", cant_ganadores=len(agency.winners or ()), **whose)
 
     def _write_failure(self, result: str, code: ExitCode, error: str | None = None) -> None:
         """Write what went wrong. That this cannot be written changes nothing: the exit code tells what went wrong."""
@@ -115,14 +115,14 @@ class Report:
             say_error("bets-client", str(failure))
 
     def _write_json(self, result: str, code: ExitCode, error: str | None = None) -> None:
-        if self._job.settings.format != "json":
+        if self._context.settings.format != "json":
             return
         answer = {
             "command": self._command,
             "result": result,
             "exit_code": int(code),
             **({} if error is None else {"error": error}),
-            "server": self._job.settings.server,
+            "server": self._context.settings.server,
             "seconds": round(now() - self._started, 3),
             **self.extra,
             **({"agencies": [agency.as_json() for agency in self.agencies]} if self.agencies else {}),

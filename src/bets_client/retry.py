@@ -1,8 +1,8 @@
 """How long the client goes on, and how long it rests between two attempts.
 
-The one place of the client that reads a clock. `Patience` is a deadline that moves: `--retry-for` counts from the last
-progress (an acknowledged batch), not from the start, so that an upload that takes longer than that is not cut short
-while it goes well; on revisions 5 to 8 running it again would store everything twice.
+The one place of the client that reads a clock. `RetryDeadline` is a deadline that moves: `--retry-for` counts from the
+last progress (an acknowledged batch), not from the start, so that an upload that takes longer than that is not cut
+short while it goes well; on revisions 5 to 8 running it again would store everything twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def now() -> float:
     return time.monotonic()
 
 
-class Patience:
+class RetryDeadline:
     """Seconds without progress until the client gives up.
 
     Args:

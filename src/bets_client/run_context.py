@@ -58,7 +58,7 @@ class OpenThings:
 
 
 @attrs.frozen(kw_only=True)
-class Job:
+class RunContext:
     """One run of a command.
 
     Attributes:
@@ -111,7 +111,7 @@ class Job:
 
 
 @contextlib.contextmanager
-def working(settings: ClientSettings) -> Iterator[Job]:
+def working(settings: ClientSettings) -> Iterator[RunContext]:
     """Set the log up and close at the end what the block left open.
 
     Raises:
@@ -137,7 +137,7 @@ def working(settings: ClientSettings) -> Iterator[Job]:
     opened = OpenThings(log)
     with deferred_stops():
         try:
-            yield Job(settings=settings, log=log, opened=opened, progress=progress, transports=transports)
+            yield RunContext(settings=settings, log=log, opened=opened, progress=progress, transports=transports)
         except Stopped:
             progress.finish()
             opened.close_all(level=logging.INFO)

@@ -30,7 +30,7 @@ from bets_server.config import ServerSettings
 from bets_server.intake.handlers import Handlers, random_number
 from bets_server.intake.identity import read_pins
 from bets_server.logs import ServerLog
-from bets_server.operator.live import LiveDesk
+from bets_server.operator.live import LiveBackend
 from bets_server.operator.protocol import control_path, is_answered
 from bets_server.operator.server import control_server
 from bets_server.reactor.loop import Reactor
@@ -89,11 +89,11 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
         parts.push(_on_failure(store, log))
         parts.callback(reactor.close)
         reactor.pins = pins
-        desk = LiveDesk(handlers, reactor)
+        backend = LiveBackend(handlers, reactor)
         with (
             _stopping(reactor, settings.grace_s) as stopped_by,
             hangups.leading_to(lambda: reactor.call(lambda: tls.reload(reactor))),
-            control_server(settings.control, settings.store, desk, log) as control,
+            control_server(settings.control, settings.store, backend, log) as control,
         ):
             for listener in listeners:
                 if _reachable_from_outside(listener.url):

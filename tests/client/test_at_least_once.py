@@ -12,10 +12,10 @@ import pytest
 
 from bets_client.config import load_settings
 from bets_client.errors import BadInput, Refused, Unreachable, WrongPeer
-from bets_client.input.csv_file import Source
-from bets_client.input.numbered_batch import Shipment, shipments
+from bets_client.input.csv_file import CsvFile
+from bets_client.input.numbered_batch import NumberedBatch, numbered_batches
 from bets_client.retry import Backoff
-from bets_client.run_context import Job, working
+from bets_client.run_context import RunContext, working
 from bets_client.upload import at_least_once as uploader_module
 from bets_client.upload.at_least_once import Upload
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
@@ -36,9 +36,9 @@ def wire(number: int) -> bytes:
 class Sending:
     """An upload of `bets` rows in batches of 2, with what it takes around it."""
 
-    def __init__(self, job: Job, path: Path, bets: int) -> None:
-        self.source = Source(str(path), 1)
-        self.upload = Upload(job, 1, shipments([self.source], job.settings), bets)
+    def __init__(self, context: RunContext, path: Path, bets: int) -> None:
+        self.source = CsvFile(str(path), 1)
+        self.upload = Upload(context, 1, numbered_batches([self.source], context.settings), bets)
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def send(server: ScriptedServer | str, file: Path, bets: int = 20, **options: st
     """Run an upload to its end, good or bad; what it raises comes out with the upload as `.upload`."""
     url = server if isinstance(server, str) else server.url
     settings = load_settings(DEFAULTS | {"server": url} | options, {})
-    with working(settings) as job:
-        sending = Sending(job, file, bets)
-        job.opened.add("file", sending.source)
+    with working(settings) as context:
+        sending = Sending(context, file, bets)
+        context.opened.add("file", sending.source)
         try:
             sending.upload.run()
         except BaseException as error:
@@ -63,7 +63,7 @@ def send(server: ScriptedServer | str, file: Path, bets: int = 20, **options: st
             raise
         link = sending.upload.take_link()
         if link is not None:
-            job.opened.close(link)
+            context.opened.close(link)
         assert sending.upload.take_link() is None
     return sending.upload
 
@@ -245,18 +245,18 @@ def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, mo
             while peer.stream.recv(1 << 20):
                 pass
 
-    def queue(job: Job, source: Source) -> Iterator[Shipment]:
-        for number, shipment in enumerate(shipments([source], job.settings)):
+    def queue(context: RunContext, source: CsvFile) -> Iterator[NumberedBatch]:
+        for number, numbered_batch in enumerate(numbered_batches([source], context.settings)):
             if number == 999:
                 release.set()
-            yield shipment
+            yield numbered_batch
 
     with ScriptedServer(refuses_without_reading) as server:
         options = {"server": server.url, "window": "1000", "log_level": "DEBUG", "revision": "8"}
-        with working(load_settings(options, {})) as job:
-            source = Source(str(path), 1)
-            job.opened.add("file", source)
-            uploads.append(Upload(job, 1, queue(job, source), 15_000))
+        with working(load_settings(options, {})) as context:
+            source = CsvFile(str(path), 1)
+            context.opened.add("file", source)
+            uploads.append(Upload(context, 1, queue(context, source), 15_000))
             with pytest.raises(Refused) as caught:
                 uploads[0].run()
     assert "15 refused" in str(caught.value)

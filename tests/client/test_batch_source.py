@@ -15,8 +15,8 @@ import pytest
 from bets_client.config import load_settings
 from bets_client.errors import BadInput, FileChanged
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import Source
-from bets_client.upload.batch_source import BetCargo, FileCargo, upload_id, upload_of_bet, upload_of_file
+from bets_client.input.csv_file import CsvFile
+from bets_client.upload.batch_source import BetBatchSource, FileBatchSource, upload_id, upload_of_bet, upload_of_file
 from bets_protocol import Bet, BetBatch, OpenUpload, encode_bets
 
 ROWS = [f"Ana,Paz,{30_000_000 + number},1999-03-17,{number}\n" for number in range(10)]
@@ -44,15 +44,15 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(path: Path) -> Iterator[Source]:
+def source(path: Path) -> Iterator[CsvFile]:
     """That file, checked."""
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     assert require_good(source) == 10
     yield source
     source.close()
 
 
-def opening(source: Source, **options: str) -> OpenUpload:
+def opening(source: CsvFile, **options: str) -> OpenUpload:
     upload = upload_of_file(source, 10, load_settings(options, {}), ask=True)
     upload.connected()
     message = upload.next_message()
@@ -65,7 +65,7 @@ def test_the_identity_is_that_of_the_contract() -> None:
     assert upload_id(3, 256, "é!", b"\xab" * 32) == hashlib.sha256(named).digest()[:16]
 
 
-def test_a_file_is_named_by_its_bytes_and_by_what_it_is_sent_for(source: Source, path: Path) -> None:
+def test_a_file_is_named_by_its_bytes_and_by_what_it_is_sent_for(source: CsvFile, path: Path) -> None:
     digest = hashlib.sha256(path.read_bytes()).digest()
     assert source.digest == digest
     assert opening(source) == OpenUpload(agency=1, draw=1, total=10, upload_id=upload_id(1, 1, "", digest))
@@ -82,29 +82,29 @@ def test_a_file_is_named_by_its_bytes_and_by_what_it_is_sent_for(source: Source,
     "content",
     ["\ufeff" + "".join(ROWS), "".join(ROWS).replace("\n", "\r\n"), "".join(ROWS) + "\n\n", "".join(ROWS)[:-1]],
 )
-def test_every_byte_counts_also_where_the_rows_are_the_same(tmp_path: Path, source: Source, content: str) -> None:
+def test_every_byte_counts_also_where_the_rows_are_the_same(tmp_path: Path, source: CsvFile, content: str) -> None:
     other = tmp_path / "other.csv"
     other.write_bytes(content.encode())
-    copy = Source(str(other), 1)
+    copy = CsvFile(str(other), 1)
     assert require_good(copy) == 10
     assert copy.digest == hashlib.sha256(content.encode()).digest()
     assert [*copy.checked_bets()] == [*source.checked_bets()]
     copy.close()
 
 
-def test_standard_input_is_named_by_its_bytes_too(source: Source, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_named_by_its_bytes_too(source: CsvFile, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
-        copy = Source("-", 1)
+        copy = CsvFile("-", 1)
     assert require_good(copy) == 10
     assert opening(copy) == opening(source)
-    assert FileCargo(copy, 3).resume(10)[0] == FileCargo(source, 3).resume(10)[0]
+    assert FileBatchSource(copy, 3).resume(10)[0] == FileBatchSource(source, 3).resume(10)[0]
     copy.close()
 
 
 @pytest.mark.parametrize("row", range(11))
-def test_a_file_goes_on_at_any_row(source: Source, row: int) -> None:
-    crc32, rest = FileCargo(source, 3).resume(row)
+def test_a_file_goes_on_at_any_row(source: CsvFile, row: int) -> None:
+    crc32, rest = FileBatchSource(source, 3).resume(row)
     batches = [batch.bets for batch in rest]
     assert crc32 == zlib.crc32(encode_bets(bet(number) for number in range(row)))
     assert [one for batch in batches for one in batch] == [bet(number) for number in range(row, 10)]
@@ -114,18 +114,18 @@ def test_a_file_goes_on_at_any_row(source: Source, row: int) -> None:
 def test_more_rows_than_are_skipped_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "agency-1.csv"
     path.write_text("".join(ROWS) * 250)
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     require_good(source)
-    crc32, rest = FileCargo(source, 255).resume(2499)
+    crc32, rest = FileBatchSource(source, 255).resume(2499)
     encoded = encode_bets(bet(number) for number in range(10)) * 250
     assert crc32 == zlib.crc32(encoded[: -len(encode_bets([bet(9)]))])
     assert [*rest] == [BetBatch(bets=(bet(9),))]
     source.close()
 
 
-def test_a_file_is_short_of_rows_that_the_server_has(source: Source) -> None:
+def test_a_file_is_short_of_rows_that_the_server_has(source: CsvFile) -> None:
     with pytest.raises(FileChanged, match="it has 10 rows instead of 11"):
-        FileCargo(source, 3).resume(11)
+        FileBatchSource(source, 3).resume(11)
 
 
 def replace_a_row(path: Path) -> None:
@@ -156,38 +156,38 @@ CHANGES = [replace_a_row, add_a_row, truncate, spoil]
 def test_a_file_that_is_written_to_gives_no_further_batch(path: Path, change: Callable[[Path], None]) -> None:
     """Its time of writing tells; also after it was read into memory."""
     os.utime(path, ns=(0, 0))
-    cargo = FileCargo(fresh := Source(str(path), 1), 3)
+    batch_source = FileBatchSource(fresh := CsvFile(str(path), 1), 3)
     require_good(fresh)
-    _, rest = cargo.resume(0)
+    _, rest = batch_source.resume(0)
     assert len(next(rest).bets) == 3
     change(path)
     with pytest.raises(FileChanged, match=f"{path}: the file has changed since it was checked: it was written to"):
         next(rest)
     with pytest.raises(FileChanged, match="it was written to"):
-        cargo.resume(0)
+        batch_source.resume(0)
     fresh.close()
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_that_no_time_tells_costs_the_last_batch_at_least(
-    path: Path, source: Source, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+    path: Path, source: CsvFile, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
 ) -> None:
     """The second reading is hashed as well, so an upload of changed bytes is never complete."""
-    monkeypatch.setattr(Source, "require_unchanged", lambda _: None)
+    monkeypatch.setattr(CsvFile, "require_unchanged", lambda _: None)
     change(path)
-    _, rest = FileCargo(source, 3).resume(0)
+    _, rest = FileBatchSource(source, 3).resume(0)
     given: list[BetBatch] = []
     with pytest.raises(FileChanged, match=r"the file has changed since it was checked: (its bytes|9: first_name)"):
         given.extend(rest)
     assert len(given) == (3 if change in (replace_a_row, add_a_row) else 2)
 
 
-def test_a_file_that_the_system_does_not_know_any_more_is_bad_input(source: Source) -> None:
+def test_a_file_that_the_system_does_not_know_any_more_is_bad_input(source: CsvFile) -> None:
     descriptor = source._file.fileno()
     spare = os.dup(descriptor)
     os.close(descriptor)
     with pytest.raises(BadInput, match="cannot read it: Bad file descriptor"):
-        FileCargo(source, 3).resume(0)
+        FileBatchSource(source, 3).resume(0)
     os.dup2(spare, descriptor, inheritable=False)
     os.close(spare)
 
@@ -199,6 +199,9 @@ def test_one_bet_is_named_by_what_it_says() -> None:
     digest = hashlib.sha256(encode_bets([one])).digest()
     expected = OpenUpload(agency=1, draw=1, total=1, upload_id=upload_id(1, 1, "", digest))
     assert upload.next_message() == expected
-    assert BetCargo(one).resume(0)[0] == 0
-    assert [*BetCargo(one).resume(0)[1]] == [BetBatch(bets=(one,))]
-    assert (BetCargo(one).resume(1)[0], [*BetCargo(one).resume(1)[1]]) == (zlib.crc32(encode_bets([one])), [])
+    assert BetBatchSource(one).resume(0)[0] == 0
+    assert [*BetBatchSource(one).resume(0)[1]] == [BetBatch(bets=(one,))]
+    assert (BetBatchSource(one).resume(1)[0], [*BetBatchSource(one).resume(1)[1]]) == (
+        zlib.crc32(encode_bets([one])),
+        [],
+    )

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bets_client.errors import BadInput, FileChanged
-from bets_client.input.bet_cache import KEPT_BYTES, Keeper
+from bets_client.input.bet_cache import KEPT_BYTES, CacheBudget
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import Source
-from bets_client.upload.batch_source import FileCargo
+from bets_client.input.csv_file import CsvFile
+from bets_client.upload.batch_source import FileBatchSource
 from bets_protocol import encode_bets
 
 ROWS = [f"Ana,Páez,{30_000_000 + number},1999-03-17,{number}\n" for number in range(1234)]
@@ -27,60 +27,60 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(path: Path) -> Iterator[Source]:
+def source(path: Path) -> Iterator[CsvFile]:
     """That file, not yet checked."""
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     try:
         yield source
     finally:
         source.close()
 
 
-def test_what_is_kept_is_what_the_file_holds(source: Source, path: Path) -> None:
+def test_what_is_kept_is_what_the_file_holds(source: CsvFile, path: Path) -> None:
     """The same bets, any number of times, whatever becomes of the file; and the room is given back."""
-    keeper = Keeper()
-    assert require_good(source, keeper) == len(ROWS)
+    budget = CacheBudget()
+    assert require_good(source, budget) == len(ROWS)
     read = list(source.bets())
     stat = path.stat()
     path.write_bytes(path.read_bytes().replace(b"Ana", b"Eva"))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert [list(source.checked_bets()) for _ in range(2)] == [read] * 2
-    assert KEPT_BYTES - keeper.room == len(encode_bets(read))
+    assert KEPT_BYTES - budget.room == len(encode_bets(read))
     source.close()
-    assert keeper.room == KEPT_BYTES
+    assert budget.room == KEPT_BYTES
 
 
 @pytest.mark.parametrize("row", [0, 1, 500, 777, 1233, 1234])
-def test_an_upload_goes_on_at_any_row(source: Source, path: Path, row: int) -> None:
+def test_an_upload_goes_on_at_any_row(source: CsvFile, path: Path, row: int) -> None:
     """As from the file itself."""
-    require_good(source, Keeper())
-    other = Source(str(path), 1)
+    require_good(source, CacheBudget())
+    other = CsvFile(str(path), 1)
     require_good(other)
-    crc32, batches = FileCargo(source, 130).resume(row)
-    expected_crc32, expected = FileCargo(other, 130).resume(row)
+    crc32, batches = FileBatchSource(source, 130).resume(row)
+    expected_crc32, expected = FileBatchSource(other, 130).resume(row)
     assert (crc32, list(batches)) == (expected_crc32, list(expected))
     other.close()
 
 
-def test_a_file_that_was_written_to_is_not_sent(source: Source, path: Path) -> None:
+def test_a_file_that_was_written_to_is_not_sent(source: CsvFile, path: Path) -> None:
     """Although its bets are there: whoever writes to it means something else by it."""
-    require_good(source, Keeper())
+    require_good(source, CacheBudget())
     path.write_text("".join(ROWS[:7]), encoding="utf-8")
     with pytest.raises(FileChanged):
-        FileCargo(source, 130).resume(0)
+        FileBatchSource(source, 130).resume(0)
 
 
-def test_there_is_only_so_much_room(source: Source, path: Path) -> None:
+def test_there_is_only_so_much_room(source: CsvFile, path: Path) -> None:
     """Files share it; one that does not fit is read again, and takes nothing from the others."""
     size = len(encode_bets(list(source.bets())))
-    keeper = Keeper(room=size + 100)
-    require_good(source, keeper)
-    second = Source(str(path), 1)
-    require_good(second, keeper)
+    budget = CacheBudget(room=size + 100)
+    require_good(source, budget)
+    second = CsvFile(str(path), 1)
+    require_good(second, budget)
     assert source.kept is not None
     assert second.kept is not None
     assert (source.kept.complete, second.kept.complete) == (True, False)
-    assert keeper.room == 100
+    assert budget.room == 100
     assert list(second.checked_bets()) == list(source.checked_bets())
     second.close()
 
@@ -89,8 +89,8 @@ def test_a_bad_file_is_not_kept(tmp_path: Path) -> None:
     """Nothing of it is sent."""
     path = tmp_path / "bad.csv"
     path.write_text(ROWS[0] + "bad\n", encoding="utf-8")
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     with pytest.raises(BadInput):
-        require_good(source, Keeper())
+        require_good(source, CacheBudget())
     assert source.kept is None
     source.close()

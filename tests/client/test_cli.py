@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from bets_client.cli import probe as probe_module
 from bets_client.cli.commands import cli
-from bets_client.upload import channel as link_module
+from bets_client.upload import link as link_module
 from tests.client.scripted_server import Central, Peer, ScriptedServer, unused_port
 
 STAMP = r"^[0-9-]{10} [0-9:]{8} (DEBUG|INFO|WARNING|ERROR) +"

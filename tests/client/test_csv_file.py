@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bets_client.errors import BadInput, BadRow
-from bets_client.input.csv_file import MAX_LINE_BYTES, Source, agency_in_name, resolve_agency
+from bets_client.input.csv_file import MAX_LINE_BYTES, CsvFile, agency_in_name, resolve_agency
 from bets_protocol import Bet, ConfigError
 from tests.e2e.processes import DEADLINE_S, PROGRAMS, unmeasured_environment
 
@@ -30,7 +30,7 @@ def rows_of(folder: Path, content: bytes, agency: int = 1) -> list[Bet | str]:
     """What a file of `content` gives; an error as its text, with the file's name left out."""
     path = folder / "bets.csv"
     path.write_bytes(content)
-    source = Source(str(path), agency)
+    source = CsvFile(str(path), agency)
     try:
         return [str(row).removeprefix(str(path)) if isinstance(row, BadRow) else row for row in source.rows()]
     finally:
@@ -157,7 +157,7 @@ def test_any_bytes_give_bets_or_named_errors(tmp_path_factory: pytest.TempPathFa
 def test_bets_stops_at_the_first_bad_row(tmp_path: Path) -> None:
     path = tmp_path / "bets.csv"
     path.write_text(f"{GOOD}\n{GOOD}\nbad\n{GOOD}\n")
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     found: list[Bet] = []
     with pytest.raises(BadRow) as caught:
         found.extend(source.bets())
@@ -170,7 +170,7 @@ def test_bets_stops_at_the_first_bad_row(tmp_path: Path) -> None:
 def test_an_input_without_a_row_is_empty(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bets.csv"
     path.write_bytes(content)
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     with pytest.raises(BadInput, match=r"bets.csv: the file is empty: expected rows of first_name,last_name,document"):
         list(source.bets())
     source.close()
@@ -181,13 +181,13 @@ def test_an_input_without_a_row_is_empty(tmp_path: Path, content: bytes) -> None
 )
 def test_an_input_that_cannot_be_opened_is_named(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(BadInput, match=f"cannot read it: {reason}"):
-        Source(str(tmp_path / name), 1)
+        CsvFile(str(tmp_path / name), 1)
 
 
 def test_a_source_can_be_read_again_from_its_start(tmp_path: Path) -> None:
     path = tmp_path / "bets.csv"
     path.write_text(f"\ufeff{GOOD}\n{GOOD}\n")
-    source = Source(str(path), 7)
+    source = CsvFile(str(path), 7)
     first, second = list(source.bets()), list(source.bets())
     source.close()
     source.close()
@@ -200,7 +200,7 @@ def test_a_pipe_can_be_read_again_too(tmp_path: Path) -> None:
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_text, args=(f"{GOOD}\n",))
     writer.start()
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     writer.join(20)
     assert list(source.bets()) == list(source.bets()) == [GOOD_BET]
     source.close()
@@ -208,7 +208,7 @@ def test_a_pipe_can_be_read_again_too(tmp_path: Path) -> None:
 
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{GOOD}\nbad\n".encode())))
-    source = Source("-", 1)
+    source = CsvFile("-", 1)
     rows = list(source.rows())
     source.close()
     assert rows[0] == GOOD_BET
@@ -218,7 +218,7 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(BadInput, match="<stdin>: standard input is closed"):
-        Source("-", 1)
+        CsvFile("-", 1)
 
 
 def test_standard_input_that_cannot_be_read_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_standard_input_that_cannot_be_read_leaves_nothing_open(monkeypatch: pyt
     monkeypatch.setattr(sys, "stdin", stream)
     stream.buffer.close()
     with pytest.raises(BadInput, match="<stdin>: cannot read it"):
-        Source("-", 1)
+        CsvFile("-", 1)
 
 
 @pytest.mark.parametrize(("command", "pipe"), [("check", "-"), ("send --agency 1", "-"), ("check", "/dev/stdin")])
@@ -263,7 +263,7 @@ def test_a_copy_that_cannot_be_written_is_told_from_what_it_copies(
 def test_a_file_that_breaks_while_it_is_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bets.csv"
     path.write_text(f"{GOOD}\n")
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     directory = os.open(tmp_path, os.O_RDONLY)
     os.dup2(directory, source._file.fileno())
     os.close(directory)
@@ -275,7 +275,7 @@ def test_a_file_that_breaks_while_it_is_read_is_named(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "bets.csv"
     path.write_text(f"{GOOD}\n" * 8_000 + "x" * 3_000_000)
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     tracemalloc.start()
     try:
         rows = sum(1 for _ in source.rows())

@@ -10,12 +10,12 @@ import pytest
 from bets_client.config import load_settings
 from bets_client.errors import NotDrawn, Refused, Unreachable, WrongPeer
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import Source
+from bets_client.input.csv_file import CsvFile
 from bets_client.run_context import working
 from bets_client.upload import winners as module
 from bets_client.upload.batch_source import upload_of_file
 from bets_client.upload.exactly_once import ExactUpload
-from bets_client.upload.winners import WinnersDesk
+from bets_client.upload.winners import WinnersCollector
 from tests.client.scripted_server import Central, Peer, ScriptedServer
 from tests.client.test_at_least_once import row
 from tests.client.test_exactly_once import BETS, Stored, silent
@@ -37,17 +37,17 @@ def files(tmp_path: Path) -> list[Path]:
 def ask(server: ScriptedServer, *files: Path, **options: str) -> dict[int, tuple[str, ...]]:
     """Upload the files, each of an agency of its own, and wait for the winners of all."""
     defaults = {"server": server.url, "batch_max": "2", "retry_for": "20", "log_level": "DEBUG"}
-    with working(load_settings(defaults | options, {})) as job:
-        desk = WinnersDesk(job)
+    with working(load_settings(defaults | options, {})) as context:
+        collector = WinnersCollector(context)
         for agency, file in enumerate(files, 1):
-            source = Source(str(file), agency)
-            job.opened.add("file", source)
-            machine = upload_of_file(source, require_good(source), job.settings, ask=True)
-            upload = ExactUpload(job, machine, source.name)
+            source = CsvFile(str(file), agency)
+            context.opened.add("file", source)
+            machine = upload_of_file(source, require_good(source), context.settings, ask=True)
+            upload = ExactUpload(context, machine, source.name)
             upload.run()
-            desk.ask(agency, upload.take_link(), machine)
-        desk.collect()
-        return desk.found
+            collector.ask(agency, upload.take_link(), machine)
+        collector.collect()
+        return collector.found
 
 
 class Waiting(Stored):

@@ -9,7 +9,7 @@ import pytest
 from bets_client.config import load_settings
 from bets_client.errors import FileChanged, Refused, Unreachable, WrongPeer
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import Source
+from bets_client.input.csv_file import CsvFile
 from bets_client.run_context import working
 from bets_client.upload import exactly_once as module
 from bets_client.upload.batch_source import upload_of_file
@@ -74,17 +74,19 @@ class Outcome:
 def send(server: ScriptedServer | str, file: Path, **options: str) -> Outcome:
     url = server if isinstance(server, str) else server.url
     defaults = {"server": url, "batch_max": "2", "retry_for": "20", "log_level": "DEBUG"}
-    with working(load_settings(defaults | options, {})) as job:
-        source = Source(str(file), 1)
-        job.opened.add("file", source)
-        upload = ExactUpload(job, upload_of_file(source, require_good(source), job.settings, ask=False), str(file))
+    with working(load_settings(defaults | options, {})) as context:
+        source = CsvFile(str(file), 1)
+        context.opened.add("file", source)
+        upload = ExactUpload(
+            context, upload_of_file(source, require_good(source), context.settings, ask=False), str(file)
+        )
         try:
             upload.run()
         except ProgramError as error:
             return Outcome(upload, error)
         link = upload.take_link()
         assert link is not None
-        job.opened.close(link)
+        context.opened.close(link)
     return Outcome(upload, None)
 
 

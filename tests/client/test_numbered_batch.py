@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bets_client.config import load_settings
-from bets_client.input.csv_file import Source
-from bets_client.input.numbered_batch import Shipment, describe_rows, shipments, single
+from bets_client.input.csv_file import CsvFile
+from bets_client.input.numbered_batch import NumberedBatch, describe_rows, numbered_batches, single
 from bets_protocol import Bet, BetBatch
 
 ROW = "Ana,Paz,30904465,1999-03-17,1\n"
@@ -20,8 +20,8 @@ def cut(folder: Path, sizes: list[int], **options: str) -> list[tuple[str, int, 
     for number, size in enumerate(sizes):
         path = folder / f"{number}.csv"
         path.write_text(ROW * size)
-        sources.append(Source(str(path), 1))
-    found = list(shipments(sources, load_settings(options, {})))
+        sources.append(CsvFile(str(path), 1))
+    found = list(numbered_batches(sources, load_settings(options, {})))
     for source in sources:
         source.close()
     return [(Path(one.name).name, one.count, one.first_row, one.last_row) for one in found]
@@ -43,20 +43,25 @@ def test_revision_5_sends_bet_by_bet(tmp_path: Path) -> None:
 def test_a_batch_keeps_the_bound_in_bytes_as_well(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     path.write_text(f"{'x' * 255},{'y' * 255},30904465,1999-03-17,1\n" * 40)
-    source = Source(str(path), 1)
-    counts = [one.count for one in shipments([source], load_settings({"batch_max": "255"}, {}))]
+    source = CsvFile(str(path), 1)
+    counts = [one.count for one in numbered_batches([source], load_settings({"batch_max": "255"}, {}))]
     source.close()
     assert counts == [15, 15, 10]  # (8192 - 2) // 535 = 15
 
 
 @pytest.mark.parametrize(("revision", "kind"), [("5", Bet), ("6", BetBatch), ("8", BetBatch)])
 def test_a_single_bet_is_what_the_revision_sends(revision: str, kind: type) -> None:
-    shipment = single(BET, "the bet", load_settings({"revision": revision}, {}))
-    assert (type(shipment.message), shipment.count, shipment.first_row, shipment.last_row) == (kind, 1, 0, 0)
+    batch = single(BET, "the bet", load_settings({"revision": revision}, {}))
+    assert (type(batch.message), batch.count, batch.first_row, batch.last_row) == (
+        kind,
+        1,
+        0,
+        0,
+    )
 
 
-def some(name: str, first: int, count: int) -> Shipment:
-    return Shipment(message=BET, count=count, name=name, first_row=first)
+def some(name: str, first: int, count: int) -> NumberedBatch:
+    return NumberedBatch(message=BET, count=count, name=name, first_row=first)
 
 
 @pytest.mark.parametrize(
@@ -69,5 +74,5 @@ def some(name: str, first: int, count: int) -> Shipment:
         ([], ""),
     ],
 )
-def test_rows_are_described_as_ranges(those: list[Shipment], text: str) -> None:
+def test_rows_are_described_as_ranges(those: list[NumberedBatch], text: str) -> None:
     assert describe_rows(those) == text

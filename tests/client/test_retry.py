@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bets_client.retry import MAX_BACKOFF_S, MIN_BACKOFF_S, Backoff, Patience
+from bets_client.retry import MAX_BACKOFF_S, MIN_BACKOFF_S, Backoff, RetryDeadline
 
 
 def test_patience_is_over_at_its_limit_and_renewed_by_progress() -> None:
-    patience = Patience(1000)
+    patience = RetryDeadline(1000)
     assert 0 < patience.left_s <= 1000
     patience._until -= 1001
     assert (patience.over, patience.left_s) == (True, 0.0)
@@ -15,9 +15,9 @@ def test_patience_is_over_at_its_limit_and_renewed_by_progress() -> None:
 
 
 def test_an_attempt_to_connect_has_the_time_that_is_left_but_always_some() -> None:
-    assert Patience(1000).connect_timeout_s == 10.0
-    assert 4 < Patience(5).connect_timeout_s <= 5
-    assert Patience(0).connect_timeout_s == 0.1
+    assert RetryDeadline(1000).connect_timeout_s == 10.0
+    assert 4 < RetryDeadline(5).connect_timeout_s <= 5
+    assert RetryDeadline(0).connect_timeout_s == 0.1
 
 
 def test_rests_grow_with_full_jitter_and_begin_again_after_progress() -> None:

@@ -1,4 +1,4 @@
-"""What a job has open: closed once, and logged as what it is."""
+"""What a run of a command has open: closed once, and logged as what it is."""
 
 from __future__ import annotations
 

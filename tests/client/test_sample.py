@@ -10,7 +10,7 @@ import pytest
 
 from bets_client.errors import BadRow
 from bets_client.input.check import check
-from bets_client.input.csv_file import Source
+from bets_client.input.csv_file import CsvFile
 from bets_client.input.sample import rows, write_samples
 from bets_protocol import ConfigError
 
@@ -53,7 +53,7 @@ def test_the_shape_is_that_of_the_real_files(tmp_path: Path) -> None:
 
 def test_every_row_is_good(tmp_path: Path) -> None:
     (path,) = write_samples(str(tmp_path / "made" / "as needed"), agencies=1, bets=5000, seed=4)
-    source = Source(str(path), 1)
+    source = CsvFile(str(path), 1)
     bad: list[BadRow] = []
     found = check(source, bad.append)
     source.close()

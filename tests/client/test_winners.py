@@ -10,20 +10,20 @@ import pytest
 from bets_client.config import load_settings
 from bets_client.errors import NotDrawn, Unreachable, WrongPeer
 from bets_client.run_context import working
-from bets_client.upload.channel import Link
-from bets_client.upload.winners import WinnersDesk
+from bets_client.upload.link import Link
+from bets_client.upload.winners import WinnersCollector
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
 
 
 def ask(url: str, *agencies: int, **options: str) -> dict[int, tuple[str, ...]]:
     with working(
         load_settings({"server": url, "retry_for": "20", "log_level": "DEBUG", "revision": "8"} | options, {})
-    ) as job:
-        desk = WinnersDesk(job)
+    ) as context:
+        collector = WinnersCollector(context)
         for agency in agencies:
-            desk.ask(agency, None)
-        desk.collect()
-        return desk.found
+            collector.ask(agency, None)
+        collector.collect()
+        return collector.found
 
 
 def test_each_agency_gets_its_own_when_the_last_has_asked() -> None:
@@ -36,14 +36,14 @@ def test_each_agency_gets_its_own_when_the_last_has_asked() -> None:
 def test_a_link_that_is_there_is_used() -> None:
     central = Central(1, {4: ["30904465"]})
     with ScriptedServer(central) as server:
-        with working(load_settings({"server": server.url, "revision": "8"}, {})) as job:
-            desk = WinnersDesk(job)
+        with working(load_settings({"server": server.url, "revision": "8"}, {})) as context:
+            collector = WinnersCollector(context)
             link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
-            job.opened.add("connection", link)
-            desk.ask(4, link)
-            desk.collect()
+            context.opened.add("connection", link)
+            collector.ask(4, link)
+            collector.collect()
         assert server.accepted == 1
-    assert desk.found == {4: ("30904465",)}
+    assert collector.found == {4: ("30904465",)}
 
 
 def test_nobody_to_wait_for_is_no_wait() -> None:
@@ -101,23 +101,26 @@ def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[st
 def test_who_waits_is_named(agencies: list[int], title: str, error: str) -> None:
     """What is shown meanwhile, and at the end, tells those that wait from those that are missing."""
     options = {"retry_for": "0.5", "revision": "8"}
-    with ScriptedServer(waits) as server, working(load_settings({"server": server.url, **options}, {})) as job:
-        desk = WinnersDesk(job)
+    with ScriptedServer(waits) as server, working(load_settings({"server": server.url, **options}, {})) as context:
+        collector = WinnersCollector(context)
         for agency in agencies:
-            desk.ask(agency, None)
+            collector.ask(agency, None)
         with pytest.raises(NotDrawn, match=error):
-            desk.collect()
-        assert job.progress._title == title
+            collector.collect()
+        assert context.progress._title == title
 
 
 def test_without_a_connection_nobody_waits_for_the_draw() -> None:
     """What is shown meanwhile says that there is no server, and not that it has been asked."""
-    with unused_port() as port, working(load_settings({"server": f"127.0.0.1:{port}", "retry_for": "0.3"}, {})) as job:
-        desk = WinnersDesk(job)
-        desk.ask(3, None)
+    with (
+        unused_port() as port,
+        working(load_settings({"server": f"127.0.0.1:{port}", "retry_for": "0.3"}, {})) as context,
+    ):
+        collector = WinnersCollector(context)
+        collector.ask(3, None)
         with pytest.raises(Unreachable):
-            desk.collect()
-        assert job.progress._title == f"agency 3: no connection to {job.settings.server}, trying again"
+            collector.collect()
+        assert context.progress._title == f"agency 3: no connection to {context.settings.server}, trying again"
 
 
 def test_what_is_known_at_the_deadline_is_kept() -> None:
@@ -128,14 +131,14 @@ def test_what_is_known_at_the_deadline_is_kept() -> None:
 
     with (
         ScriptedServer(answers, waits) as server,
-        working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as job,
+        working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as context,
     ):
-        desk = WinnersDesk(job)
-        desk.ask(1, None)
-        desk.ask(2, None)
+        collector = WinnersCollector(context)
+        collector.ask(1, None)
+        collector.ask(2, None)
         with pytest.raises(NotDrawn, match="agency 2 has waited"):
-            desk.collect()
-    assert desk.found == {1: ("30904465",)}
+            collector.collect()
+    assert collector.found == {1: ("30904465",)}
 
 
 def test_the_time_before_the_wait_does_not_count() -> None:
@@ -148,13 +151,13 @@ def test_the_time_before_the_wait_does_not_count() -> None:
 
     with (
         ScriptedServer(answers_late) as server,
-        working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as job,
+        working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as context,
     ):
-        desk = WinnersDesk(job)
+        collector = WinnersCollector(context)
         time.sleep(0.6)
-        desk.ask(1, None)
-        desk.collect()
-    assert desk.found == {1: ()}
+        collector.ask(1, None)
+        collector.collect()
+    assert collector.found == {1: ()}
 
 
 def test_nobody_there_is_unreachable() -> None:

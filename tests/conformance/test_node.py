@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.input.csv_file import Source
+from bets_client.input.csv_file import CsvFile
 from bets_client.input.sample import write_samples
 from bets_protocol.cli.rulebook import Result
 from bets_protocol.transports import listen
@@ -41,7 +41,7 @@ def test_it_hands_a_file_in_and_gets_its_winners(serve: Servers, tmp_path: Path)
     files = {agency: tmp_path / f"agency-{agency}.csv" for agency in (1, 2)}
     bets = {}
     for agency, file in files.items():
-        source = Source(str(file), agency)
+        source = CsvFile(str(file), agency)
         bets[agency] = list(source.bets())
         source.close()
     number = bets[1][3].number

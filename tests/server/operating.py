@@ -1,4 +1,4 @@
-"""Operators for tests: a desk over a real store, a real control socket, and a raw client of it."""
+"""Operators for tests: a backend over a real store, a real control socket, and a raw client of it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def a_bet(row: int, agency: int, number: int = 1, first_name: str = "Ana", last_
     )
 
 
-class LiveDesk:
-    """The desk of a server for so many agencies, without the server.
+class LiveBackend:
+    """The backend of a server for so many agencies, without the server.
 
     Attributes:
         failure: raised by the next change, instead of making it.
@@ -113,13 +113,13 @@ class Operator:
 
 
 class Control:
-    """A control server, its desk, its log, and operators that come to it."""
+    """A control server, its backend, its log, and operators that come to it."""
 
-    def __init__(self, path: Path, desk: LiveDesk, **options: Any) -> None:
+    def __init__(self, path: Path, backend: LiveBackend, **options: Any) -> None:
         self.path = path
-        self.desk = desk
+        self.backend = backend
         log, self._output = captured_log()
-        self.server = ControlServer(path, desk, ServerLog(log), **options)
+        self.server = ControlServer(path, backend, ServerLog(log), **options)
         self._operators: list[Operator] = []
 
     def operator(self) -> Operator:
@@ -144,9 +144,9 @@ class Control:
 
 
 @contextlib.contextmanager
-def controlled(path: Path, desk: LiveDesk, **options: Any) -> Iterator[Control]:
+def controlled(path: Path, backend: LiveBackend, **options: Any) -> Iterator[Control]:
     """A control server that runs for as long as the block."""
-    control = Control(path, desk, **options)
+    control = Control(path, backend, **options)
     try:
         with control.server:
             yield control

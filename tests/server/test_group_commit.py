@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bets_protocol import BetRun, EncodedBatch, StorageError, WinnersRequest
-from bets_server.intake.group_commit import FLUSHES_A_JOB, StoreJobs
+from bets_server.intake.group_commit import FLUSHES_A_JOB, GroupCommit
 from bets_server.intake.handlers import GroupOutcome, Handlers, Work
 from bets_server.store import open_store
 from tests.server.raw_bytes import WINNING, bet
@@ -40,7 +40,7 @@ class Jobs:
     def __init__(self, folder: Path) -> None:
         self.handlers = WatchedHandlers(folder)
         self._woken = threading.Event()
-        self.jobs = StoreJobs(self.handlers, workers=1, wake=self._woken.set)
+        self.jobs = GroupCommit(self.handlers, workers=1, wake=self._woken.set)
         self.answered: list[int] = []
 
     def work_off(self) -> None:

@@ -15,14 +15,14 @@ import attrs
 import pytest
 
 from bets_protocol import TransportTimeout
-from bets_server.operator.commands import NeedsServer, StoreDesk, answer
+from bets_server.operator.commands import NeedsServer, StoreBackend, answer
 from bets_server.operator.export import export_rows
-from bets_server.operator.live import LiveDesk as ServingDesk
+from bets_server.operator.live import LiveBackend as ServingDesk
 from bets_server.operator.reports import audit_text
 from bets_server.store import BetStore, Parcel, open_store
 from bets_server.store.conformance import batch_of
 from tests.server.command_line import Result, Run
-from tests.server.operating import Control, LiveDesk, a_bet, controlled
+from tests.server.operating import Control, LiveBackend, a_bet, controlled
 from tests.server.raw_bytes import WINNING, batch, bet
 from tests.server.serving import Servers, wait_until
 
@@ -74,7 +74,7 @@ class Office:
     def store(self) -> Iterator[BetStore]:
         """The store itself."""
         if self.control is not None:
-            yield self.control.desk.store
+            yield self.control.backend.store
             return
         with open_store(self._url) as store:
             yield store
@@ -94,7 +94,7 @@ def _office(url: str, path: Path, run: Run, *, live: bool) -> Iterator[Office]:
     with open_store(url) as store:
         _fill(store)
         if live:
-            with controlled(path, LiveDesk(store)) as control:
+            with controlled(path, LiveBackend(store)) as control:
                 yield Office(url, run, control)
             return
     yield Office(url, run, None)
@@ -151,14 +151,14 @@ def test_uploads(office: Office) -> None:
 def test_status_of_a_server(live: Office) -> None:
     """How the draw stands, and each agency: those that are expected, those that have sent, those that were seen."""
     assert live.control is not None
-    live.control.desk.agencies = 4
-    live.control.desk.seen = {
+    live.control.backend.agencies = 4
+    live.control.backend.seen = {
         1: {"connections": 0, "silent_s": 7203.0},
         2: {"connections": 2, "silent_s": 0.25},
         4: {"connections": 1, "silent_s": None},
         9: {"connections": 1, "silent_s": 130.0},
     }
-    live.control.desk.store.seal_and_draw(1, expected=4, pick=lambda: WINNING)
+    live.control.backend.store.seal_and_draw(1, expected=4, pick=lambda: WINNING)
     assert live.run("status").out == (
         "server: running\n"
         "draw 1: not drawn; waits for agencies 1 to 4\n"
@@ -202,13 +202,13 @@ def test_status_of_a_server(live: Office) -> None:
 def test_status_counts_connections_as_soon_as_it_can(serve: Servers) -> None:
     """With their agency from the first message on, answered or not; those that are silent, or only probe, apart."""
     server = serve(agencies=3)
-    desk = ServingDesk(server.handlers, server.reactor)
+    backend = ServingDesk(server.handlers, server.reactor)
     silent, probing, agency = (server.client() for _ in range(3))
     assert probing.exchange(b"ping\n", size=5) == b"ping\n"
     server.store.gate.clear()
     agency.send(batch(bet(1, agency=2)))
     wait_until(server.store.inside.is_set, "the store is at work")
-    assert desk.status() == {
+    assert backend.status() == {
         "agencies": 3,
         "connections": 3,
         "unknown_connections": 2,
@@ -219,7 +219,7 @@ def test_status_counts_connections_as_soon_as_it_can(serve: Servers) -> None:
     silent.close()
     agency.close()
     wait_until(lambda: len(server.reactor.connections()) == 1, "two have left")
-    after = desk.status()
+    after = backend.status()
     assert (after["connections"], after["unknown_connections"]) == (1, 1)
     assert after["seen"][2]["connections"] == 0
     assert (after["seen"][2]["silent_s"] or -1) >= 0
@@ -359,7 +359,7 @@ def test_close(live: Office) -> None:
     )
     assert live.run("close", "--without", "2").out == "agency 2: nothing to do; the draw has taken place before\n"
     assert live.run("winners").out == "1,00000002\n2,00000003\n"
-    assert live.control.desk.store.state().bets_by_agency == {1: 2, 2: 1, 3: 1}
+    assert live.control.backend.store.state().bets_by_agency == {1: 2, 2: 1, 3: 1}
     assert [entry["agency"] for entry in live.rows("audit") if entry["event"] == "forced_close"] == [3, 1, 2]
     assert live.run("close", "--without", "4") == Result(
         6, "", "bets-server: close: agency 4: the draw waits for agencies 1 to 3\n"
@@ -369,7 +369,7 @@ def test_close(live: Office) -> None:
 def test_desk_of_a_store(tmp_path: Path) -> None:
     """Seals nobody by force: it does not know how many agencies take part."""
     with open_store(f"csv:///{tmp_path}/bets") as store, pytest.raises(NeedsServer):
-        list(answer(StoreDesk(store), "close", {"without": 1}))
+        list(answer(StoreBackend(store), "close", {"without": 1}))
 
 
 @pytest.mark.parametrize("options", [[], ["--control", "none"]])

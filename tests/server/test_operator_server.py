@@ -24,24 +24,24 @@ from bets_server.operator.protocol import MAX_REQUEST_BYTES, connected, control_
 from bets_server.operator.server import ControlServer
 from bets_server.store import StoreFull, open_store
 from bets_server.store.conformance import batch_of
-from tests.server.operating import Control, LiveDesk, Operator, a_bet, controlled
+from tests.server.operating import Control, LiveBackend, Operator, a_bet, controlled
 from tests.server.serving import DEADLINE_S, captured_log, wait_until, without_threads
 
 BETS = [a_bet(1, 1), a_bet(2, 2, 7574), a_bet(3, 1, 7574)]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[LiveDesk]:
-    """A desk over a store with three bets of the agencies 1 and 2."""
+def backend(tmp_path: Path) -> Iterator[LiveBackend]:
+    """A backend over a store with three bets of the agencies 1 and 2."""
     with open_store(f"csv:///{tmp_path}/bets.csv") as store:
         store.append([batch_of(BETS)])
-        yield LiveDesk(store)
+        yield LiveBackend(store)
 
 
 @pytest.fixture
-def control(tmp_path: Path, desk: LiveDesk) -> Iterator[Control]:
+def control(tmp_path: Path, backend: LiveBackend) -> Iterator[Control]:
     """A control socket that is served."""
-    with controlled(tmp_path / "control", desk) as control:
+    with controlled(tmp_path / "control", backend) as control:
         yield control
 
 
@@ -76,18 +76,18 @@ def test_only_its_owner_gets_at_it(control: Control) -> None:
     assert stat.S_IMODE(found) == 0o600
 
 
-def test_mode_does_not_hang_on_the_umask(tmp_path: Path, desk: LiveDesk) -> None:
+def test_mode_does_not_hang_on_the_umask(tmp_path: Path, backend: LiveBackend) -> None:
     """Even a umask of 0 opens it to nobody."""
     before = os.umask(0)
     try:
-        with controlled(tmp_path / "control", desk) as control:
+        with controlled(tmp_path / "control", backend) as control:
             assert stat.S_IMODE(os.lstat(control.path).st_mode) == 0o600
     finally:
         os.umask(before)
 
 
 @pytest.mark.parametrize("folder_bytes", [20, 107, 150, 3000])
-def test_path_of_any_length(tmp_path: Path, desk: LiveDesk, folder_bytes: int) -> None:
+def test_path_of_any_length(tmp_path: Path, backend: LiveBackend, folder_bytes: int) -> None:
     """A path longer than the address of a Unix socket serves as well, on both ends."""
     folder = tmp_path
     while len(str(folder)) < folder_bytes:
@@ -95,7 +95,7 @@ def test_path_of_any_length(tmp_path: Path, desk: LiveDesk, folder_bytes: int) -
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "bets.db.control"
     log, _ = captured_log()
-    with ControlServer(path, desk, ServerLog(log)), connected(path, DEADLINE_S) as stream:
+    with ControlServer(path, backend, ServerLog(log)), connected(path, DEADLINE_S) as stream:
         stream.set_timeout(DEADLINE_S)
         stream.send_all(b'{"command": "status"}\n')
         assert json.loads((stream.receive() or b"").splitlines()[0])["rows"][0]["bets"] == 3
@@ -125,33 +125,33 @@ def test_errors_name_the_path_as_it_was_given(tmp_path: Path) -> None:
         connected(long, 1)
 
 
-def test_file_of_a_killed_server_is_replaced(tmp_path: Path, desk: LiveDesk) -> None:
+def test_file_of_a_killed_server_is_replaced(tmp_path: Path, backend: LiveBackend) -> None:
     """Nobody serves it, so it is in nobody's way."""
     path = tmp_path / "control"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with controlled(path, desk) as control:
+    with controlled(path, backend) as control:
         assert control.ask(command="status")[-1] == {"ok": True}
     assert not path.exists()
 
 
-def test_file_of_a_live_server_is_not(control: Control, desk: LiveDesk) -> None:
+def test_file_of_a_live_server_is_not(control: Control, backend: LiveBackend) -> None:
     """A second server does not come about, and the first goes on."""
     log, _ = captured_log()
     with (
         pytest.raises(ConfigError, match=r"--control: .*: address already in use"),
-        ControlServer(control.path, desk, ServerLog(log)),
+        ControlServer(control.path, backend, ServerLog(log)),
     ):
         pass
     assert control.ask(command="status")[-1] == {"ok": True}
 
 
 @pytest.mark.parametrize("folder_bytes", [10, 200])
-def test_file_that_was_removed_is_made_anew(tmp_path: Path, desk: LiveDesk, folder_bytes: int) -> None:
+def test_file_that_was_removed_is_made_anew(tmp_path: Path, backend: LiveBackend, folder_bytes: int) -> None:
     """Operators find the server again, and find the same as before; at the end the file is gone."""
     folder = tmp_path / ("f" * folder_bytes)
     folder.mkdir()
-    with controlled(folder / "control", desk) as control:
+    with controlled(folder / "control", backend) as control:
         for count in (1, 2):
             control.path.unlink()
             wait_until(control.path.exists, "the file is there again")
@@ -164,7 +164,7 @@ def test_file_that_was_removed_is_made_anew(tmp_path: Path, desk: LiveDesk, fold
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "server"])
 def test_what_is_there_instead_is_left_alone(
-    tmp_path: Path, desk: LiveDesk, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """It is not ours: the server says so once, and makes its file anew when the place is free; else nothing happens."""
     monkeypatch.setattr(control_module, "LOOK_S", 0.02)
@@ -175,7 +175,7 @@ def test_what_is_there_instead_is_left_alone(
             asked.append(time.monotonic())
             return asked[-1]
 
-        control = parts.enter_context(controlled(tmp_path / "control", desk, clock=clock))
+        control = parts.enter_context(controlled(tmp_path / "control", backend, clock=clock))
         path, aside = control.path, tmp_path / "aside"
         if kind == "server":
             other = parts.enter_context(listening(tmp_path / "other"))
@@ -223,11 +223,11 @@ def test_a_server_that_takes_no_connections_is_one_all_the_same(tmp_path: Path) 
     assert not is_answered(path, 0.1)
 
 
-def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, desk: LiveDesk) -> None:
+def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, backend: LiveBackend) -> None:
     """Where it lies by default and cannot, the server says so and goes on without."""
     path = tmp_path / "control"
     path.write_text("a file")
-    with controlled(path, desk, required=False) as control:
+    with controlled(path, backend, required=False) as control:
         pass
     assert control.lines == [
         f"open_control | result: fail | error: cannot listen on {path}: the path exists and is not a socket"
@@ -235,25 +235,25 @@ def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, desk: L
     assert path.read_text() == "a file"
 
 
-def test_no_thread(tmp_path: Path, desk: LiveDesk) -> None:
+def test_no_thread(tmp_path: Path, backend: LiveBackend) -> None:
     """Without one that would answer there is no socket either."""
     path = tmp_path / "control"
     log, output = captured_log()
     with (
         without_threads(),
         pytest.raises(ConfigError, match=r"--control: cannot listen at .*/control: can't start new thread"),
-        ControlServer(path, desk, ServerLog(log)),
+        ControlServer(path, backend, ServerLog(log)),
     ):
         pass
-    with without_threads(), ControlServer(path, desk, ServerLog(log), required=False):
+    with without_threads(), ControlServer(path, backend, ServerLog(log), required=False):
         assert not path.exists()
     assert output.getvalue().count("open_control | result: fail") == 1
 
 
-def test_no_socket(desk: LiveDesk) -> None:
+def test_no_socket(backend: LiveBackend) -> None:
     """Without a path there is nothing to open and nothing to close."""
     log, output = captured_log()
-    with ControlServer(None, desk, ServerLog(log)) as server:
+    with ControlServer(None, backend, ServerLog(log)) as server:
         assert not server.store_in_use
     assert output.getvalue() == ""
 
@@ -358,29 +358,29 @@ def test_change_is_logged_though_nobody_waits(control: Control) -> None:
     operator.close()
     line = 'operator | result: success | command: close | arguments: {"without": 3}'
     wait_until(lambda: line in control.lines, "the change is logged")
-    assert control.desk.store.state().sealed == {3}
+    assert control.backend.store.state().sealed == {3}
 
 
 # -- what it does not let happen
 
 
 def test_failure_of_the_store_ends_the_server(control: Control) -> None:
-    """The desk is told before the operator is, and the exit code says it."""
-    control.desk.failure = StorageError("the disk is gone")
+    """The backend is told before the operator is, and the exit code says it."""
+    control.backend.failure = StorageError("the disk is gone")
     assert control.ask(command="close", without=3) == [{"error": "the disk is gone", "exit_code": 8}]
-    assert str(control.desk.failed_with) == "the disk is gone"
+    assert str(control.backend.failed_with) == "the disk is gone"
 
 
 def test_full_store_is_a_refusal(control: Control) -> None:
     """Nothing was changed, so the server goes on."""
-    control.desk.failure = StoreFull("no room")
+    control.backend.failure = StoreFull("no room")
     assert control.ask(command="close", without=3) == [{"error": "nothing was changed: no room", "exit_code": 6}]
-    assert control.desk.failed_with is None
+    assert control.backend.failed_with is None
 
 
 def test_bug_in_a_command(control: Control) -> None:
     """Is told as one, and harms no other command."""
-    control.desk.failure = KeyError("x")
+    control.backend.failure = KeyError("x")
     (answer,) = control.ask(command="close", without=3)
     assert answer == {"error": "this is a bug of the server: KeyError: 'x'", "exit_code": 1}
     assert control.ask(command="status")[-1] == {"ok": True}
@@ -392,7 +392,7 @@ def test_slow_reader_holds_up_nobody(tmp_path: Path) -> None:
     bets = [a_bet(row, 1, first_name=long, last_name=long) for row in range(150)]
     with open_store(f"sqlite:///{tmp_path}/bets.db") as store:
         store.append([batch_of(bets)] * 20)
-        with controlled(tmp_path / "control", LiveDesk(store)) as control:
+        with controlled(tmp_path / "control", LiveBackend(store)) as control:
             slow = control.operator()
             slow.send(command="export")
             slow.socket.recv(1)  # it has begun
@@ -427,12 +427,12 @@ def test_more_connections_than_are_served(control: Control) -> None:
     assert late.answer[-1] == {"ok": True}
 
 
-def test_deadlines(tmp_path: Path, desk: LiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deadlines(tmp_path: Path, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not ask, or does not take the answer, is cut off."""
     monkeypatch.setattr(control_module, "REQUEST_S", 0.05)
     monkeypatch.setattr(control_module, "ANSWER_S", 0.05)
-    desk.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
-    with controlled(tmp_path / "control", desk) as control:
+    backend.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
+    with controlled(tmp_path / "control", backend) as control:
         silent, greedy = control.operator(), control.operator()
         greedy.send(command="export")
         assert silent.read_to_end() == b""
@@ -447,10 +447,10 @@ def _wait_for_the_end(operator: Operator) -> None:
     assert poll.poll(DEADLINE_S * 1000), "the server did not close"
 
 
-def test_stop_in_the_middle_of_an_answer(tmp_path: Path, desk: LiveDesk) -> None:
+def test_stop_in_the_middle_of_an_answer(tmp_path: Path, backend: LiveBackend) -> None:
     """The server does not wait for who reads; the answer has no last line, so nobody takes it for whole."""
-    desk.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
-    with controlled(tmp_path / "control", desk) as control:
+    backend.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
+    with controlled(tmp_path / "control", backend) as control:
         operator = control.operator()
         operator.send(command="export")
         operator.socket.recv(1)
@@ -459,16 +459,16 @@ def test_stop_in_the_middle_of_an_answer(tmp_path: Path, desk: LiveDesk) -> None
     assert control.lines[-1] == "close_control | result: success"
 
 
-def test_stop_while_a_command_runs(tmp_path: Path, desk: LiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_while_a_command_runs(tmp_path: Path, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server does not wait for ever, and says that the store is in use."""
     monkeypatch.setattr(control_module, "CLOSE_S", 0.05)
-    desk.gate.clear()
-    with controlled(tmp_path / "control", desk) as control:
+    backend.gate.clear()
+    with controlled(tmp_path / "control", backend) as control:
         control.operator().send(command="status")
-        assert desk.asked.wait(DEADLINE_S)
+        assert backend.asked.wait(DEADLINE_S)
         control.server.__exit__(None, None, None)
         assert control.server.store_in_use
-        desk.gate.set()
+        backend.gate.set()
         wait_until(lambda: not control.server.store_in_use, "the command has ended")
     assert [line for line in control.lines if line.startswith("close")] == [
         "close_control | result: fail | error: a command still runs",

@@ -16,7 +16,7 @@ from bets_client.input.csv_file import not_utf_8, parse_number, with_found
 from bets_client.input.names import odd_names
 from bets_client.input.numbered_batch import single
 from bets_client.report import Report
-from bets_client.run_context import Job, working
+from bets_client.run_context import RunContext, working
 from bets_client.upload.at_least_once import Upload
 from bets_client.upload.batch_source import upload_of_bet
 from bets_client.upload.exactly_once import ExactUpload
@@ -31,18 +31,18 @@ def run(options: Mapping[str, Any]) -> None:
     """Send the bet that `options` and the environment give."""
     work_begins()
     settings = load_settings(options, os.environ)
-    with working(settings) as job:
-        job.log_config([require_agency(settings)])
-        job.look_at_unused("draw", "label")
-        place(job)
+    with working(settings) as context:
+        context.log_config([require_agency(settings)])
+        context.look_at_unused("draw", "label")
+        place(context)
 
 
-def missing_fields(job: Job) -> list[str]:
+def missing_fields(context: RunContext) -> list[str]:
     """What a bet still lacks, by the names of the environment."""
-    return [_variable(name) for name in BET_FIELDS if job.settings.bet[name] is None]
+    return [_variable(name) for name in BET_FIELDS if context.settings.bet[name] is None]
 
 
-def place(job: Job) -> None:
+def place(context: RunContext) -> None:
     """Send the one bet.
 
     Raises:
@@ -50,43 +50,49 @@ def place(job: Job) -> None:
         BadInput: a part of it breaks its rule.
         BetsError: as `Delivery.run`.
     """
-    report = Report(job, "bet")
+    report = Report(context, "bet")
     with report.written():
-        bet = _bet(job)
-        if not job.settings.quiet:
-            _warn_of_names(job, bet)
+        bet = _bet(context)
+        if not context.settings.quiet:
+            _warn_of_names(context, bet)
         report.extra.update(agency=bet.agency, document=bet.document, number=bet.number)
-        upload = ExactUpload(job, upload_of_bet(bet, job.settings), THE_BET) if job.settings.exactly_once else None
-        delivery = upload or Upload(job, bet.agency, iter([single(bet, THE_BET, job.settings)]), 1)
+        upload = (
+            ExactUpload(context, upload_of_bet(bet, context.settings), THE_BET)
+            if context.settings.exactly_once
+            else None
+        )
+        delivery = upload or Upload(context, bet.agency, iter([single(bet, THE_BET, context.settings)]), 1)
         try:
             delivery.run()
         except BetsError as error:
-            job.log.fail("apuesta_enviada", dni=bet.document, numero=bet.number, error=str(error).partition("\n")[0])
+            context.log.fail(
+                "apuesta_enviada", dni=bet.document, numero=bet.number, error=str(error).partition("\n")[0]
+            )
             raise
         link = delivery.take_link()
         if link is not None:
-            job.opened.close(link)
-        _tell(job, bet, None if upload is None else upload.machine.already_stored, report)
+            context.opened.close(link)
+        _tell(context, bet, None if upload is None else upload.machine.already_stored, report)
 
 
-def _tell(job: Job, bet: Bet, already_stored: int | None, report: Report) -> None:
+def _tell(context: RunContext, bet: Bet, already_stored: int | None, report: Report) -> None:
     """Log and report what was done; `already_stored` is None where the revision does not tell."""
     if already_stored is not None:
         report.extra.update(already_stored=already_stored, sent_now=1 - already_stored)
     more = {"already_stored": already_stored} if already_stored else {}
-    job.log.success("apuesta_enviada", dni=bet.document, numero=bet.number, **more)
-    if already_stored and not job.settings.quiet:
+    context.log.success("apuesta_enviada", dni=bet.document, numero=bet.number, **more)
+    if already_stored and not context.settings.quiet:
         say_error("bets-client", "this bet was stored already, nothing was sent; --label TEXT makes it another bet")
 
 
-def _bet(job: Job) -> Bet:
-    agency = require_agency(job.settings)
-    values = job.settings.bet
+def _bet(context: RunContext) -> Bet:
+    agency = require_agency(context.settings)
+    values = context.settings.bet
     missing = [f"--{name.replace('_', '-')} ({_variable(name)})" for name in BET_FIELDS if values[name] is None]
     if missing:
         raise ConfigError(f"a bet needs {', '.join(missing)}")
     for name in BET_FIELDS:
-        _check_utf_8(values[name] or "", job.settings.bet_origins[name] or name)
+        _check_utf_8(values[name] or "", context.settings.bet_origins[name] or name)
     first_name, last_name, document, birthdate, number = (values[name] or "" for name in BET_FIELDS)
     try:
         return Bet(
@@ -98,14 +104,14 @@ def _bet(job: Job) -> Bet:
             number=parse_number(number),
         )
     except InvalidMessage as error:
-        origin = job.settings.bet_origins.get(error.path)
+        origin = context.settings.bet_origins.get(error.path)
         raise BadInput(f"{origin or error.path}: {with_found(error)}") from error
 
 
-def _warn_of_names(job: Job, bet: Bet) -> None:
+def _warn_of_names(context: RunContext, bet: Bet) -> None:
     for field, what in odd_names(bet):
         say_error(
-            "bets-client", f"warning: {job.settings.bet_origins[field] or field}: {what}; it is sent as it stands"
+            "bets-client", f"warning: {context.settings.bet_origins[field] or field}: {what}; it is sent as it stands"
         )
 
 

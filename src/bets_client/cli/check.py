@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow
 from bets_client.input.check import NameWarnings, check
-from bets_client.input.csv_file import Source
+from bets_client.input.csv_file import CsvFile
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import one_line
@@ -31,7 +31,7 @@ def run(files: Sequence[str], *, form: str, quiet: bool) -> ExitCode:
     code = ExitCode.DONE
     for file in files:
         try:
-            source = Source(file, _ANY_AGENCY)
+            source = CsvFile(file, _ANY_AGENCY)
             try:
                 is_good = _check_as_json(source, quiet=quiet) if form == "json" else _check(source, quiet=quiet)
             finally:
@@ -47,7 +47,7 @@ def run(files: Sequence[str], *, form: str, quiet: bool) -> ExitCode:
     return code
 
 
-def _check(source: Source, *, quiet: bool) -> bool:
+def _check(source: CsvFile, *, quiet: bool) -> bool:
     warnings = NameWarnings(source.name, 0 if quiet else SHOWN_NAMES)
     found = check(source, _show, on_odd=warnings)
     if not quiet:
@@ -60,7 +60,7 @@ def _show(row: BadRow) -> None:
     write_result(f"{one_line(str(row))}\n")
 
 
-def _check_as_json(source: Source, *, quiet: bool) -> bool:
+def _check_as_json(source: CsvFile, *, quiet: bool) -> bool:
     def show(row: BadRow) -> None:
         _write_json(file=row.file, line=row.line, field=row.field, severity="error", reason=row.reason)
 

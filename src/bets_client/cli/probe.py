@@ -9,10 +9,10 @@ from typing import Any
 from bets_client.config import load_settings
 from bets_client.errors import Unreachable, WrongPeer
 from bets_client.report import Report
-from bets_client.retry import Patience
-from bets_client.run_context import Job, working
-from bets_client.upload.channel import wait_ready
+from bets_client.retry import RetryDeadline
+from bets_client.run_context import RunContext, working
 from bets_client.upload.dialer import PROBE_REVISION, Dialer, breach, echo_of, raise_if_final
+from bets_client.upload.link import wait_ready
 from bets_protocol import BetsError, Probe, RemoteProtocolError, TransportError
 
 PROBE_RETRY_FOR_S = 10.0
@@ -25,22 +25,22 @@ ECHO_S = 10.0
 def run(options: Mapping[str, Any]) -> None:
     """Probe as often as `options` say, once unless they do."""
     settings = load_settings(options, os.environ, retry_for_s=PROBE_RETRY_FOR_S)
-    with working(settings) as job:
+    with working(settings) as context:
         amount = 1 if settings.amount is None else settings.amount
-        job.log_config([client_id(job)], amount=amount)
-        report = Report(job, "probe")
+        context.log_config([client_id(context)], amount=amount)
+        report = Report(context, "probe")
         with report.written():
             report.extra["echoed"] = 0
-            for _ in probes(job, amount):
+            for _ in probes(context, amount):
                 report.extra["echoed"] += 1
 
 
-def client_id(job: Job) -> int:
+def client_id(context: RunContext) -> int:
     """Who the lines say that they are of; 0 where nothing says which agency."""
-    return 0 if job.settings.agency is None else job.settings.agency
+    return 0 if context.settings.agency is None else context.settings.agency
 
 
-def probes(job: Job, amount: int) -> Iterator[int]:
+def probes(context: RunContext, amount: int) -> Iterator[int]:
     """Probe `amount` times, with a period between; gives the number of each line that came back.
 
     Raises:
@@ -48,31 +48,31 @@ def probes(job: Job, amount: int) -> Iterator[int]:
         WrongPeer: what came back is not what was sent.
         Refused: the server lets this client not in.
     """
-    own_id = client_id(job)
+    own_id = client_id(context)
     for number in range(1, amount + 1):
         text = f"[CLIENT {own_id}] Message N°{number}"
         try:
-            _probe(job, Probe(line=f"{text}\n".encode()))
+            _probe(context, Probe(line=f"{text}\n".encode()))
         except BetsError as error:
-            job.log.fail("receive_message", client_id=own_id, error=error)
+            context.log.fail("receive_message", client_id=own_id, error=error)
             raise
-        job.log.success("receive_message", client_id=own_id, msg=text)
+        context.log.success("receive_message", client_id=own_id, msg=text)
         yield number
         if number < amount:
-            wait_ready((), job.settings.period_s)
-    job.log.success("loop_finished", client_id=own_id)
+            wait_ready((), context.settings.period_s)
+    context.log.success("loop_finished", client_id=own_id)
 
 
-def _probe(job: Job, probe: Probe) -> None:
-    patience = Patience(job.settings.retry_for_s)
-    link = Dialer(job, job.settings.agency, patience, revision=PROBE_REVISION).dial()
+def _probe(context: RunContext, probe: Probe) -> None:
+    patience = RetryDeadline(context.settings.retry_for_s)
+    link = Dialer(context, context.settings.agency, patience, revision=PROBE_REVISION).dial()
     try:
         echo_of(link, probe, ECHO_S)
     except RemoteProtocolError as error:
-        text = breach(job.settings.server, error, f"the server sent back something else: {error}")
+        text = breach(context.settings.server, error, f"the server sent back something else: {error}")
         raise WrongPeer(text) from error
     except TransportError as error:
-        raise_if_final(job.settings.server, error)
-        raise Unreachable(f"{job.settings.server}: no echo: {error}") from error
+        raise_if_final(context.settings.server, error)
+        raise Unreachable(f"{context.settings.server}: no echo: {error}") from error
     finally:
-        job.opened.close(link)
+        context.opened.close(link)

@@ -10,40 +10,42 @@ from typing import Any
 
 from bets_client.cli import bet, probe, send
 from bets_client.config import DEFAULT_DATA_FILE, FIRST_REVISIONS, load_settings
-from bets_client.run_context import Job, working
+from bets_client.run_context import RunContext, working
 
 
 def run(options: Mapping[str, Any]) -> None:
     """Probe `loop.amount` times; then place the bet of the environment if there is one, else send the data file."""
     settings = load_settings(options, os.environ)
-    with working(settings) as job:
+    with working(settings) as context:
         amount = settings.amount or 0
         if amount:
-            job.log_config([probe.client_id(job)])
+            context.log_config([probe.client_id(context)])
         else:
-            job.log_config([] if settings.agency is None else [settings.agency])
-        job.look_at_unused(*FIRST_REVISIONS)
+            context.log_config([] if settings.agency is None else [settings.agency])
+        context.look_at_unused(*FIRST_REVISIONS)
         if amount:
-            for _ in probe.probes(job, amount):
+            for _ in probe.probes(context, amount):
                 pass
-        _work(job, probed=amount > 0)
+        _work(context, probed=amount > 0)
 
 
-def _work(job: Job, *, probed: bool) -> None:
-    missing = bet.missing_fields(job)
+def _work(context: RunContext, *, probed: bool) -> None:
+    missing = bet.missing_fields(context)
     if not missing:
-        bet.place(job)
+        bet.place(context)
         return
-    if len(missing) < len(job.settings.bet):
-        job.log.fail("apuesta_enviada", level=logging.WARNING, error=f"not set: {', '.join(missing)}; sending the file")
-    file = job.settings.file
+    if len(missing) < len(context.settings.bet):
+        context.log.fail(
+            "apuesta_enviada", level=logging.WARNING, error=f"not set: {', '.join(missing)}; sending the file"
+        )
+    file = context.settings.file
     if file is None:
         file = DEFAULT_DATA_FILE
         nothing = _why_nothing(file) if probed else None
         if nothing is not None:  # a client that only probes, as the oldest ones did
-            job.log.success("data_file_skipped", level=logging.WARNING, file=file, reason=nothing)
+            context.log.success("data_file_skipped", level=logging.WARNING, file=file, reason=nothing)
             return
-    send.send(job, send.files_by_agency(job, [file]))
+    send.send(context, send.files_by_agency(context, [file]))
 
 
 def _why_nothing(file: str) -> str | None:

@@ -15,17 +15,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bets_client.config import FIRST_REVISIONS, load_settings
-from bets_client.input.bet_cache import Keeper
+from bets_client.input.bet_cache import CacheBudget
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import STDIN, Source, resolve_agency
-from bets_client.input.numbered_batch import shipments
+from bets_client.input.csv_file import STDIN, CsvFile, resolve_agency
+from bets_client.input.numbered_batch import numbered_batches
 from bets_client.report import AgencyReport, Report
-from bets_client.run_context import Job, working
+from bets_client.run_context import RunContext, working
 from bets_client.upload.at_least_once import Upload
 from bets_client.upload.batch_source import upload_of_file
-from bets_client.upload.channel import Link
 from bets_client.upload.exactly_once import ExactUpload
-from bets_client.upload.winners import WinnersDesk
+from bets_client.upload.link import Link
+from bets_client.upload.winners import WinnersCollector
 from bets_protocol import BetsError, ConfigError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import Stopped, work_begins
@@ -35,14 +35,14 @@ def run(options: Mapping[str, Any], files: Sequence[str]) -> None:
     """Send `files`, as `options` say."""
     work_begins()
     settings = load_settings(options, os.environ)
-    with working(settings) as job:
-        by_agency = files_by_agency(job, files)
-        job.log_config(list(by_agency))
-        job.look_at_unused(*FIRST_REVISIONS)
-        send(job, by_agency)
+    with working(settings) as context:
+        by_agency = files_by_agency(context, files)
+        context.log_config(list(by_agency))
+        context.look_at_unused(*FIRST_REVISIONS)
+        send(context, by_agency)
 
 
-def files_by_agency(job: Job, files: Sequence[str]) -> dict[int, list[str]]:
+def files_by_agency(context: RunContext, files: Sequence[str]) -> dict[int, list[str]]:
     """The files of each agency, agencies and files in the order given.
 
     Raises:
@@ -52,107 +52,118 @@ def files_by_agency(job: Job, files: Sequence[str]) -> dict[int, list[str]]:
         raise ConfigError("standard input (-) can be sent only once")
     found: dict[int, list[str]] = {}
     for file in files:
-        agency = resolve_agency(file, job.settings.agency, job.settings.agency_origin)
+        agency = resolve_agency(file, context.settings.agency, context.settings.agency_origin)
         found.setdefault(agency, []).append(file)
     return found
 
 
-def send(job: Job, by_agency: Mapping[int, Sequence[str]]) -> None:
+def send(context: RunContext, by_agency: Mapping[int, Sequence[str]]) -> None:
     """Send every agency's files and, unless told otherwise, get every agency's winners.
 
     Raises:
-        BetsError: as `Delivery.run` and `WinnersDesk.collect`.
+        BetsError: as `Delivery.run` and `WinnersCollector.collect`.
     """
-    settings = job.settings
-    report = Report(job, "send")
+    settings = context.settings
+    report = Report(context, "send")
     ask = settings.knows_winners and not settings.no_winners
     if not settings.knows_winners and not settings.no_winners:
-        job.log.success("winners_skipped", level=logging.WARNING, revision=settings.revision)
+        context.log.success("winners_skipped", level=logging.WARNING, revision=settings.revision)
     with report.written():
-        sources = {agency: _opened(job, agency, files) for agency, files in by_agency.items()}
+        sources = {agency: _opened(context, agency, files) for agency, files in by_agency.items()}
         totals: dict[int, list[int]] = {}
-        keeper = Keeper() if settings.exactly_once else None
+        budget = CacheBudget() if settings.exactly_once else None
         for agency, files in by_agency.items():
             part = AgencyReport(agency=agency, files=list(files), already_stored=0 if settings.exactly_once else None)
             report.agencies.append(part)
-            totals[agency] = [require_good(source, keeper, warn=not settings.quiet) for source in sources[agency]]
+            totals[agency] = [require_good(source, budget, warn=not settings.quiet) for source in sources[agency]]
             part.bets = sum(totals[agency])
-        desk = WinnersDesk(job)
-        job.progress.start("sending", sum(part.bets for part in report.agencies))
+        collector = WinnersCollector(context)
+        context.progress.start("sending", sum(part.bets for part in report.agencies))
         try:
             for part in report.agencies:
                 inputs = sources[part.agency]
                 if settings.exactly_once:
-                    _upload_exactly(job, desk, part, list(zip(inputs, totals[part.agency], strict=True)), ask=ask)
+                    _upload_exactly(
+                        context, collector, part, list(zip(inputs, totals[part.agency], strict=True)), ask=ask
+                    )
                 else:
-                    _upload(job, desk, part, inputs, ask=ask)
+                    _upload(context, collector, part, inputs, ask=ask)
         except Stopped:
-            _say_summary(job, report)
+            _say_summary(context, report)
             raise
-        _say_summary(job, report)
+        _say_summary(context, report)
         if ask:
             try:
-                desk.collect()
+                collector.collect()
             finally:
                 for part in report.agencies:
-                    part.winners = desk.found.get(part.agency)
+                    part.winners = collector.found.get(part.agency)
             for source in itertools.chain.from_iterable(sources.values()):
-                job.opened.close(source)
+                context.opened.close(source)
             report.log_winners()
 
 
-def _opened(job: Job, agency: int, files: Sequence[str]) -> list[Source]:
+def _opened(context: RunContext, agency: int, files: Sequence[str]) -> list[CsvFile]:
     sources = []
     for file in files:
-        source = Source(file, agency)
-        job.opened.add("file", source, file=source.name)
+        source = CsvFile(file, agency)
+        context.opened.add("file", source, file=source.name)
         sources.append(source)
     return sources
 
 
-def _upload(job: Job, desk: WinnersDesk, part: AgencyReport, sources: list[Source], *, ask: bool) -> None:
-    upload = Upload(job, part.agency, shipments(sources, job.settings), part.bets)
+def _upload(
+    context: RunContext, collector: WinnersCollector, part: AgencyReport, sources: list[CsvFile], *, ask: bool
+) -> None:
+    upload = Upload(context, part.agency, numbered_batches(sources, context.settings), part.bets)
     try:
         upload.run()
     except BetsError as error:
         text = str(error).partition("\n")[0]
-        job.log.fail("archivo_enviado", client_id=part.agency, cantidad=upload.stored, error=text)
+        context.log.fail("archivo_enviado", client_id=part.agency, cantidad=upload.stored, error=text)
         raise
     except Stopped:
-        job.log.progress("archivo_enviado", client_id=part.agency, cantidad=upload.stored)
+        context.log.progress("archivo_enviado", client_id=part.agency, cantidad=upload.stored)
         raise
     finally:
         part.stored, part.sent_twice = upload.stored, upload.sent_twice
-    job.log.success("archivo_enviado", client_id=part.agency, cantidad=upload.stored)
+    context.log.success("archivo_enviado", client_id=part.agency, cantidad=upload.stored)
     for source in sources:
-        job.opened.close(source)
+        context.opened.close(source)
     link = upload.take_link()
     if ask:
-        desk.ask(part.agency, link)
+        collector.ask(part.agency, link)
     else:
-        _close(job, link)
+        _close(context, link)
 
 
 def _upload_exactly(
-    job: Job, desk: WinnersDesk, part: AgencyReport, inputs: list[tuple[Source, int]], *, ask: bool
+    context: RunContext,
+    collector: WinnersCollector,
+    part: AgencyReport,
+    inputs: list[tuple[CsvFile, int]],
+    *,
+    ask: bool,
 ) -> None:
     for number, (source, total) in enumerate(inputs, 1):
         ask_now = ask and number == len(inputs)
-        upload = ExactUpload(job, upload_of_file(source, total, job.settings, ask=ask_now), source.name)
+        upload = ExactUpload(context, upload_of_file(source, total, context.settings, ask=ask_now), source.name)
         which: dict[str, Any] = {"file": source.name} if len(inputs) > 1 else {}
         try:
             upload.run()
         except BetsError as error:
             text = str(error).partition("\n")[0]
-            job.log.fail("archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, error=text, **which)
+            context.log.fail(
+                "archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, error=text, **which
+            )
             raise
         except Stopped:
-            job.log.progress("archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, **which)
+            context.log.progress("archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, **which)
             raise
         finally:
             part.stored += upload.machine.stored
             part.already_stored = (part.already_stored or 0) + upload.machine.already_stored
-        job.log.success(
+        context.log.success(
             "archivo_enviado",
             client_id=part.agency,
             cantidad=upload.machine.stored,
@@ -162,21 +173,21 @@ def _upload_exactly(
         )
         link = upload.take_link()
         if ask_now:
-            desk.ask(part.agency, link, upload.machine)
+            collector.ask(part.agency, link, upload.machine)
             continue
-        job.opened.close(source)
-        _close(job, link)
+        context.opened.close(source)
+        _close(context, link)
 
 
-def _close(job: Job, link: Link | None) -> None:
+def _close(context: RunContext, link: Link | None) -> None:
     if link is not None:
-        job.opened.close(link)
+        context.opened.close(link)
 
 
-def _say_summary(job: Job, report: Report) -> None:
+def _say_summary(context: RunContext, report: Report) -> None:
     """Say on standard error what this run has added to each agency that is done, where the revision tells."""
-    job.progress.finish()
+    context.progress.finish()
     for part in report.agencies:
-        if part.already_stored is not None and part.stored == part.bets and not job.settings.quiet:
+        if part.already_stored is not None and part.stored == part.bets and not context.settings.quiet:
             sent_now = part.stored - part.already_stored
             say_error(f"agency {part.agency}", f"already stored: {part.already_stored:,}, sent now: {sent_now:,}")

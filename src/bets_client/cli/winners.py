@@ -20,9 +20,9 @@ import attrs
 from bets_client.config import load_settings, require_agency, require_winners
 from bets_client.errors import Refused
 from bets_client.report import AgencyReport, Report
-from bets_client.run_context import Job, working
+from bets_client.run_context import RunContext, working
 from bets_client.upload.own_certificate import require_own_agency
-from bets_client.upload.winners import WinnersDesk
+from bets_client.upload.winners import WinnersCollector
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import Stopped, interruptible, work_begins
 
@@ -37,36 +37,36 @@ def run(options: Mapping[str, Any]) -> None:
     if settings.exactly_once:
         settings = attrs.evolve(settings, revision=_REVISION)
     agency = require_agency(settings)
-    with working(settings) as job:
-        job.log_config([agency])
-        report = Report(job, "winners")
+    with working(settings) as context:
+        context.log_config([agency])
+        report = Report(context, "winners")
         with report.written():
             part = AgencyReport(agency=agency)
             report.agencies.append(part)
-            _require_own_agency(job, agency)
-            _require_consent(job, agency)
-            desk = WinnersDesk(job)
-            desk.ask(agency, None)
-            desk.collect()
-            part.winners = desk.found[agency]
+            _require_own_agency(context, agency)
+            _require_consent(context, agency)
+            collector = WinnersCollector(context)
+            collector.ask(agency, None)
+            collector.collect()
+            part.winners = collector.found[agency]
             report.log_winners()
 
 
-def _require_own_agency(job: Job, agency: int) -> None:
+def _require_own_agency(context: RunContext, agency: int) -> None:
     try:
-        require_own_agency(job, agency)
+        require_own_agency(context, agency)
     except Refused as error:
-        job.log.fail("consulta_ganadores", error=error)
+        context.log.fail("consulta_ganadores", error=error)
         raise
 
 
-def _require_consent(job: Job, agency: int) -> None:
+def _require_consent(context: RunContext, agency: int) -> None:
     """Have whoever sits at a terminal say that the agency may be sealed, unless --yes has said so.
 
     Raises:
         Stopped: they say anything else.
     """
-    if job.settings.yes or not _is_attended():
+    if context.settings.yes or not _is_attended():
         return
     say_error(
         "bets-client",

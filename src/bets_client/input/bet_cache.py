@@ -16,26 +16,26 @@ KEPT_BYTES = 16 << 20
 _CHUNK_BETS = 500
 
 
-class Keeper:
+class CacheBudget:
     """The room that the files of one run share."""
 
     def __init__(self, room: int = KEPT_BYTES) -> None:
         self.room = room
 
 
-class KeptBets:
+class CachedBets:
     """The bets of one file.
 
     Args:
-        keeper: whose room it takes.
+        budget: whose room it takes.
 
     Attributes:
         complete: every bet that was added is there.
     """
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, budget: CacheBudget) -> None:
         self.complete = True
-        self._keeper = keeper
+        self._keeper = budget
         self._waiting: list[Bet] = []
         self._chunks: list[bytes] = []
 

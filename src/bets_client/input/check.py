@@ -12,8 +12,8 @@ from typing import Protocol
 import attrs
 
 from bets_client.errors import BadInput, BadRow
-from bets_client.input.bet_cache import Keeper, KeptBets
-from bets_client.input.csv_file import Source
+from bets_client.input.bet_cache import CacheBudget, CachedBets
+from bets_client.input.csv_file import CsvFile
 from bets_client.input.names import odd_names
 from bets_protocol import Bet
 from bets_protocol.cli.log_format import one_line
@@ -50,7 +50,7 @@ def _not_told(line: int, field: str, what: str) -> None:
 
 
 def check(
-    source: Source,
+    source: CsvFile,
     on_bad: Callable[[BadRow], None],
     on_good: Callable[[Bet], None] = lambda _: None,
     on_odd: OnOdd = _not_told,
@@ -103,11 +103,11 @@ class NameWarnings:
             write_remark(one_line(f"{self._name}: warning: {names} wrong{more}; {what_to_do}") + "\n")
 
 
-def require_good(source: Source, keeper: Keeper | None = None, *, warn: bool = False) -> int:
+def require_good(source: CsvFile, budget: CacheBudget | None = None, *, warn: bool = False) -> int:
     """How many bets `source` holds, all of its rows being good.
 
     Args:
-        keeper: where the source may keep its bets for `Source.checked_bets`; None: it reads its file again.
+        budget: where the source may keep its bets for `CsvFile.checked_bets`; None: it reads its file again.
         warn: whether to warn of names that look wrong.
 
     Raises:
@@ -119,7 +119,7 @@ def require_good(source: Source, keeper: Keeper | None = None, *, warn: bool = F
         if len(first) < SHOWN_ROWS:
             first.append(row)
 
-    kept = KeptBets(keeper or Keeper(room=0))
+    kept = CachedBets(budget or CacheBudget(room=0))
     warnings = NameWarnings(source.name, SHOWN_ROWS if warn else 0)
     found = check(source, keep, kept.add, warnings)
     if found.bad:
@@ -129,7 +129,7 @@ def require_good(source: Source, keeper: Keeper | None = None, *, warn: bool = F
         raise BadInput(f"{text}\n{source.name}: nothing was sent")
     if warn:
         warnings.summarize(found.odd, "they are sent as they stand; bets-client check shows them before")
-    if keeper is not None:
+    if budget is not None:
         kept.pack()
         source.kept = kept
     return found.good

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO
 
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
-from bets_client.input.bet_cache import KeptBets
+from bets_client.input.bet_cache import CachedBets
 from bets_client.input.names import may_be_odd
 from bets_protocol import Bet, ConfigError, InvalidMessage, limits
 from bets_protocol.cli.config_files import why_unreadable
@@ -48,7 +48,7 @@ _AGENCY_FILE = re.compile(r"agency-([0-9]+)\.csv")
 _SHOWN_CHARACTERS = 40
 
 
-class Source:
+class CsvFile:
     """One input file, which may be read several times from its start.
 
     Standard input, a pipe and the like can be read only once, so those are copied to a temporary file first.
@@ -76,7 +76,7 @@ class Source:
         self.name = "<stdin>" if path == STDIN else path
         self.agency = agency
         self.digest = b""
-        self.kept: KeptBets | None = None
+        self.kept: CachedBets | None = None
         self.may_be_odd = self._last_may_be_odd = False
         self._last_digest = b""  # of the last reading that came to the end
         self._file = _open_seekable(path, self.name)

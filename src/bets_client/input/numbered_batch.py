@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from bets_client.config import ClientSettings
-from bets_client.input.csv_file import Source
+from bets_client.input.csv_file import CsvFile
 from bets_protocol import Bet, BetBatch, batches
 
 
 @attrs.frozen(kw_only=True)
-class Shipment:
+class NumberedBatch:
     """One message with bets.
 
     Attributes:
@@ -33,34 +33,34 @@ class Shipment:
         return self.first_row + self.count - 1 if self.first_row else 0
 
 
-def single(bet: Bet, name: str, settings: ClientSettings) -> Shipment:
+def single(bet: Bet, name: str, settings: ClientSettings) -> NumberedBatch:
     """One bet that came from no file."""
     message = bet if settings.revision == 5 else BetBatch(bets=(bet,))
-    return Shipment(message=message, count=1, name=name, first_row=0)
+    return NumberedBatch(message=message, count=1, name=name, first_row=0)
 
 
-def shipments(sources: Iterable[Source], settings: ClientSettings) -> Iterator[Shipment]:
+def numbered_batches(sources: Iterable[CsvFile], settings: ClientSettings) -> Iterator[NumberedBatch]:
     """All bets of `sources` in order, as the revision sends them; a batch never spans two files.
 
     Raises:
-        BadInput: as `Source.bets`, where the row's turn comes.
+        BadInput: as `CsvFile.bets`, where the row's turn comes.
     """
     for source in sources:
         row = 1
         for message in _messages(source.bets(), settings):
             count = len(message.bets) if isinstance(message, BetBatch) else 1
-            yield Shipment(message=message, count=count, name=source.name, first_row=row)
+            yield NumberedBatch(message=message, count=count, name=source.name, first_row=row)
             row += count
 
 
-def describe_rows(those: Sequence[Shipment]) -> str:
+def describe_rows(those: Sequence[NumberedBatch]) -> str:
     """The rows of `those` as `file:first-last`, neighbours joined: `a.csv:1-260, a.csv:391-520`."""
     ranges: list[tuple[str, int, int]] = []
-    for shipment in those:
-        if ranges and shipment.first_row and ranges[-1][0] == shipment.name and ranges[-1][2] + 1 == shipment.first_row:
-            ranges[-1] = (shipment.name, ranges[-1][1], shipment.last_row)
+    for batch in those:
+        if ranges and batch.first_row and ranges[-1][0] == batch.name and ranges[-1][2] + 1 == batch.first_row:
+            ranges[-1] = (batch.name, ranges[-1][1], batch.last_row)
         else:
-            ranges.append((shipment.name, shipment.first_row, shipment.last_row))
+            ranges.append((batch.name, batch.first_row, batch.last_row))
     return ", ".join(
         name if not first else f"{name}:{first}" if first == last else f"{name}:{first}-{last}"
         for name, first, last in ranges

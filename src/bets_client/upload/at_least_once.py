@@ -1,6 +1,6 @@
 """The upload of one agency's bets over one connection after the other, on revisions 5 to 8.
 
-Strategy: a queue of shipments that the server has not answered yet (`_in_flight`), refilled from the files up to the
+Strategy: a queue of batches that the server has not answered yet (`_in_flight`), refilled from the files up to the
 window: 16 batches on revision 8, one message before that, where each has a connection of its own. When a connection
 is lost, nobody knows what became of those in flight, so they are sent again, in order, on the next one: these
 revisions are *at least once*, and how many bets were sent twice is counted and told.
@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import Iterator
 
 from bets_client.errors import BadInput, Refused
-from bets_client.input.numbered_batch import Shipment, describe_rows
-from bets_client.run_context import Job
-from bets_client.upload.channel import Answer, Link
+from bets_client.input.numbered_batch import NumberedBatch, describe_rows
+from bets_client.run_context import RunContext
 from bets_client.upload.delivery import Delivery
+from bets_client.upload.link import Answer, Link
 from bets_protocol import Ack, TransportError
 
 DRAIN_S = 10.0
@@ -41,16 +41,16 @@ class Upload(Delivery):
     Thread: one.
     """
 
-    def __init__(self, job: Job, agency: int, queue: Iterator[Shipment], total: int) -> None:
-        super().__init__(job, agency)
+    def __init__(self, context: RunContext, agency: int, queue: Iterator[NumberedBatch], total: int) -> None:
+        super().__init__(context, agency)
         self.total = total
         self.stored = 0
         self.sent_twice = 0
         self._queue = queue
-        self._next: Shipment | None = None  # read from the queue and not yet sent
-        self._again: deque[Shipment] = deque()  # sent on a connection that was lost
-        self._in_flight: deque[Shipment] = deque()
-        self._refused: list[Shipment] = []
+        self._next: NumberedBatch | None = None  # read from the queue and not yet sent
+        self._again: deque[NumberedBatch] = deque()  # sent on a connection that was lost
+        self._in_flight: deque[NumberedBatch] = deque()
+        self._refused: list[NumberedBatch] = []
         self._bad_input: BadInput | None = None
 
     def run(self) -> None:
@@ -64,7 +64,7 @@ class Upload(Delivery):
         """
         super().run()
         if self._refused:
-            raise self._failed(Refused, f"{self._job.settings.server}: the server refuses bets")
+            raise self._failed(Refused, f"{self._context.settings.server}: the server refuses bets")
         if self._bad_input is not None:
             raise self._failed(BadInput, str(self._bad_input)) from self._bad_input
 
@@ -82,22 +82,22 @@ class Upload(Delivery):
                 self._bad_input = error
         return bool(self._again) or self._next is not None
 
-    def _take_next(self) -> Shipment | None:
+    def _take_next(self) -> NumberedBatch | None:
         if not self._more():
             return None
         if self._again:
             return self._again.popleft()
-        shipment, self._next = self._next, None
-        return shipment
+        batch, self._next = self._next, None
+        return batch
 
     def _send_next(self, link: Link) -> bool:
-        if self._refused or len(self._in_flight) >= (self._job.settings.window if self._persistent else 1):
+        if self._refused or len(self._in_flight) >= (self._context.settings.window if self._persistent else 1):
             return False
-        shipment = self._take_next()
-        if shipment is None:
+        batch = self._take_next()
+        if batch is None:
             return False
-        self._in_flight.append(shipment)
-        link.queue(shipment.message)
+        self._in_flight.append(batch)
+        link.queue(batch.message)
         return True
 
     def _heard(self, link: Link, answers: list[Answer]) -> None:
@@ -108,27 +108,27 @@ class Upload(Delivery):
         return bool(self._in_flight)
 
     def _answered(self, link: Link, count: int) -> None:
-        """The oldest shipment in flight was stored (its `count`) or refused (0)."""
-        shipment = self._in_flight.popleft()
+        """The oldest batch in flight was stored (its `count`) or refused (0)."""
+        batch = self._in_flight.popleft()
         if count:
-            self.stored += shipment.count
+            self.stored += batch.count
             self._patience.renew()
             self._dialer.progressed()
-            self._job.progress.acknowledged(shipment.count)
-            self._job.log.success("batch_enviado", level=logging.DEBUG, client_id=self.agency, cantidad=shipment.count)
+            self._context.progress.acknowledged(batch.count)
+            self._context.log.success("batch_enviado", level=logging.DEBUG, client_id=self.agency, cantidad=batch.count)
         else:
-            self._refused.append(shipment)
-            self._job.log.fail(
+            self._refused.append(batch)
+            self._context.log.fail(
                 "batch_enviado",
                 client_id=self.agency,
-                cantidad=shipment.count,
-                rows=describe_rows([shipment]),
+                cantidad=batch.count,
+                rows=describe_rows([batch]),
                 error="the server refused it",
             )
             for _ in range(link.drop_unsent()):
                 self._in_flight.pop()
         if not self._persistent:
-            self._job.opened.close(link)
+            self._context.opened.close(link)
             self._link = None
 
     def _lost(self, link: Link, error: TransportError) -> None:
@@ -140,7 +140,7 @@ class Upload(Delivery):
         self._link = None
         unsent = link.drop_unsent()
         left = list(self._in_flight)[: len(self._in_flight) - unsent]
-        bets = sum(shipment.count for shipment in left)
+        bets = sum(batch.count for batch in left)
         self._dialer.lost(link, error, unanswered=bets)
         self._again.extendleft(reversed(self._in_flight))
         self._in_flight.clear()
@@ -149,11 +149,11 @@ class Upload(Delivery):
         self._dialer.rest()
         self.sent_twice += bets
         level = logging.WARNING if bets else logging.DEBUG
-        self._job.log.progress("resend", level=level, client_id=self.agency, cantidad=bets)
+        self._context.log.progress("resend", level=level, client_id=self.agency, cantidad=bets)
 
     @property
     def _persistent(self) -> bool:
-        return self._job.settings.persistent
+        return self._context.settings.persistent
 
     @property
     def _silence_limit_s(self) -> float:
@@ -162,7 +162,7 @@ class Upload(Delivery):
 
     def state(self) -> str:
         unknown = [*self._in_flight, *self._again]
-        refused_bets, unknown_bets = (sum(shipment.count for shipment in some) for some in (self._refused, unknown))
+        refused_bets, unknown_bets = (sum(batch.count for batch in some) for some in (self._refused, unknown))
         parts = [f"agency {self.agency}: {self.stored:,} of {self.total:,} bets are stored"]
         if self._refused:
             parts.append(f"{refused_bets:,} refused ({describe_rows(self._refused)})")

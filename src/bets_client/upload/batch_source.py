@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from bets_client.config import ClientSettings
 from bets_client.errors import FileChanged
-from bets_client.input.csv_file import Source
+from bets_client.input.csv_file import CsvFile
 from bets_client.upload.machine import UploadMachine
 from bets_protocol import Bet, BetBatch, batches, encode_bets
 
@@ -37,7 +37,7 @@ def upload_id(agency: int, draw: int, label: str, digest: bytes) -> bytes:
     return hashlib.sha256(named).digest()[:16]
 
 
-class FileCargo:
+class FileBatchSource:
     """The rows of a file that was checked, as the source of an upload.
 
     Args:
@@ -45,7 +45,7 @@ class FileCargo:
         batch_max: bets in a batch at most.
     """
 
-    def __init__(self, source: Source, batch_max: int) -> None:
+    def __init__(self, source: CsvFile, batch_max: int) -> None:
         self._source = source
         self._batch_max = batch_max
 
@@ -72,7 +72,7 @@ class FileCargo:
             yield batch
 
 
-class BetCargo:
+class BetBatchSource:
     """One bet as the source of an upload."""
 
     def __init__(self, bet: Bet) -> None:
@@ -80,11 +80,11 @@ class BetCargo:
         self._batch = BetBatch(bets=(bet,))
 
     def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
-        """As `FileCargo.resume`."""
+        """As `FileBatchSource.resume`."""
         return (zlib.crc32(self.encoded), iter(())) if row else (0, iter((self._batch,)))
 
 
-def upload_of_file(source: Source, total: int, settings: ClientSettings, *, ask: bool) -> UploadMachine:
+def upload_of_file(source: CsvFile, total: int, settings: ClientSettings, *, ask: bool) -> UploadMachine:
     """The upload of a file.
 
     Args:
@@ -97,7 +97,7 @@ def upload_of_file(source: Source, total: int, settings: ClientSettings, *, ask:
         draw=settings.draw,
         total=total,
         upload_id=upload_id(source.agency, settings.draw, settings.label, source.digest),
-        source=FileCargo(source, settings.batch_max),
+        source=FileBatchSource(source, settings.batch_max),
         window=settings.window,
         ask=ask,
     )
@@ -105,13 +105,13 @@ def upload_of_file(source: Source, total: int, settings: ClientSettings, *, ask:
 
 def upload_of_bet(bet: Bet, settings: ClientSettings) -> UploadMachine:
     """The upload of one bet: the bet as it is encoded stands for the file."""
-    cargo = BetCargo(bet)
-    digest = hashlib.sha256(cargo.encoded).digest()
+    batch_source = BetBatchSource(bet)
+    digest = hashlib.sha256(batch_source.encoded).digest()
     return UploadMachine(
         agency=bet.agency,
         draw=settings.draw,
         total=1,
         upload_id=upload_id(bet.agency, settings.draw, settings.label, digest),
-        source=cargo,
+        source=batch_source,
         ask=False,
     )

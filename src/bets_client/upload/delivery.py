@@ -17,10 +17,10 @@ import abc
 from typing import TypeVar
 
 from bets_client.errors import BadInput, FileChanged, Refused, Unreachable, WrongPeer
-from bets_client.retry import Patience, now
-from bets_client.run_context import Job
-from bets_client.upload.channel import TICK_S, Answer, Link, wait_ready
+from bets_client.retry import RetryDeadline, now
+from bets_client.run_context import RunContext
 from bets_client.upload.dialer import Dialer, breach
+from bets_client.upload.link import TICK_S, Answer, Link, wait_ready
 from bets_protocol import RemoteProtocolError, TransportError, TransportTimeout
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ProgramError
@@ -37,12 +37,12 @@ class Delivery(abc.ABC):
     Thread: one.
     """
 
-    def __init__(self, job: Job, agency: int) -> None:
+    def __init__(self, context: RunContext, agency: int) -> None:
         self.agency = agency
-        self._job = job
+        self._context = context
         self._link: Link | None = None
-        self._patience = Patience(job.settings.retry_for_s)
-        self._dialer = Dialer(job, agency, self._patience)
+        self._patience = RetryDeadline(context.settings.retry_for_s)
+        self._dialer = Dialer(context, agency, self._patience)
         self._traffic = 0
         self._moved_at = 0.0
         self._answered_at = 0.0
@@ -61,7 +61,7 @@ class Delivery(abc.ABC):
             while not self._finished():
                 self._step(self._link or self._connected())
         except RemoteProtocolError as error:
-            text = breach(self._job.settings.server, error, self._breach(error))
+            text = breach(self._context.settings.server, error, self._breach(error))
             raise self._failed(WrongPeer, text) from error
         except _ENDS as error:
             kind = next(kind for kind in _ENDS if isinstance(error, kind))
@@ -109,7 +109,7 @@ class Delivery(abc.ABC):
 
     @property
     def _silence_limit_s(self) -> float:
-        return min(self._job.settings.idle_timeout_s, self._patience.limit_s)
+        return min(self._context.settings.idle_timeout_s, self._patience.limit_s)
 
     def _connected(self) -> Link:
         self._link = self._dialer.dial()
@@ -128,7 +128,7 @@ class Delivery(abc.ABC):
             self._check_silence(link)
         except TransportError as error:
             self._lost(link, error)
-        self._job.progress.tick()
+        self._context.progress.tick()
 
     def _check_silence(self, link: Link) -> None:
         """Raise TransportTimeout when the server has been silent for too long while an answer is due."""
@@ -146,11 +146,12 @@ class Delivery(abc.ABC):
         return ""
 
     def _breach(self, error: RemoteProtocolError) -> str:
-        return f"the server breaks the protocol, or speaks another revision than {self._job.settings.revision}: {error}"
+        revision = self._context.settings.revision
+        return f"the server breaks the protocol, or speaks another revision than {revision}: {error}"
 
     def _say_stopped(self) -> None:
-        settings = self._job.settings
-        self._job.progress.finish()
+        settings = self._context.settings
+        self._context.progress.finish()
         if not settings.quiet:
             advice = "; the same command goes on from there" if settings.exactly_once else ""
             say_error("bets-client", f"stopped: {self.state()}{advice}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from bets_client.errors import Refused, Unreachable, WrongPeer
-from bets_client.retry import Backoff, Patience, now
-from bets_client.run_context import Job
-from bets_client.upload.channel import Answer, ForeignPeer, Link, wait_ready
+from bets_client.retry import Backoff, RetryDeadline, now
+from bets_client.run_context import RunContext
+from bets_client.upload.link import Answer, ForeignPeer, Link, wait_ready
 from bets_protocol import ConnectError, Probe, RemoteProtocolError, TransportError, TransportTimeout
 from bets_protocol.transports import AuthenticationError, HandshakeError
 
@@ -63,12 +63,14 @@ class Dialer:
         last_error: why there was no link, or why the last one broke; None as long as all went well.
     """
 
-    def __init__(self, job: Job, agency: int | None, patience: Patience, *, revision: int | None = None) -> None:
+    def __init__(
+        self, context: RunContext, agency: int | None, patience: RetryDeadline, *, revision: int | None = None
+    ) -> None:
         self.last_error: TransportError | None = None
-        self._job = job
+        self._context = context
         self._agency = agency
         self._patience = patience
-        self._revision = job.settings.revision if revision is None else revision
+        self._revision = context.settings.revision if revision is None else revision
         self._backoff = Backoff()
 
     def attempt(self) -> Link:
@@ -78,21 +80,21 @@ class Dialer:
             ConnectError: it did not work; logged. `rest_s` says when to try again.
             Refused, WrongPeer: as `raise_if_final`; logged.
         """
-        settings = self._job.settings
+        settings = self._context.settings
         try:
             link = Link.open(
                 settings.server,
                 self._revision,
                 timeout_s=self._patience.connect_timeout_s,
-                transports=self._job.transports,
+                transports=self._context.transports,
             )
         except ConnectError as error:
             self.last_error = error
-            self._job.log.fail("connect", level=logging.WARNING, client_id=self._agency or 0, error=error)
+            self._context.log.fail("connect", level=logging.WARNING, client_id=self._agency or 0, error=error)
             raise_if_final(settings.server, error)
             raise
-        self._job.opened.add("connection", link, client_id=self._agency or 0)
-        self._job.log.success("connect", level=logging.DEBUG, client_id=self._agency or 0)
+        self._context.opened.add("connection", link, client_id=self._agency or 0)
+        self._context.log.success("connect", level=logging.DEBUG, client_id=self._agency or 0)
         return link
 
     def is_answered(self, wait_s: float) -> bool:
@@ -101,11 +103,11 @@ class Dialer:
         Raises:
             Refused, WrongPeer: as `raise_if_final`; the second also where what answers is no server of ours.
         """
-        settings = self._job.settings
+        settings = self._context.settings
         link: Link | None = None
         try:
-            link = Link.open(settings.server, PROBE_REVISION, timeout_s=wait_s, transports=self._job.transports)
-            self._job.opened.add("connection", link, client_id=self._agency)
+            link = Link.open(settings.server, PROBE_REVISION, timeout_s=wait_s, transports=self._context.transports)
+            self._context.opened.add("connection", link, client_id=self._agency)
             return bool(echo_of(link, _IS_ANYBODY_THERE, wait_s))
         except RemoteProtocolError as error:
             raise WrongPeer(breach(settings.server, error, f"the server sent back something else: {error}")) from error
@@ -114,7 +116,7 @@ class Dialer:
             return False
         finally:
             if link is not None:
-                self._job.opened.close(link)
+                self._context.opened.close(link)
 
     def dial(self) -> Link:
         """Connect, trying again until patience is over.
@@ -137,7 +139,7 @@ class Dialer:
         """
         rest_s = min(self.rest_s(), self._patience.left_s)
         wait_ready((), rest_s)
-        self._job.progress.tick()
+        self._context.progress.tick()
         if self._patience.over:
             raise self.gave_up()
 
@@ -152,11 +154,11 @@ class Dialer:
             Refused, WrongPeer: as `raise_if_final`.
         """
         self.last_error = error
-        self._job.opened.close(link)
-        self._job.log.fail(
+        self._context.opened.close(link)
+        self._context.log.fail(
             "connection", level=logging.WARNING, client_id=self._agency or 0, unanswered=unanswered, error=error
         )
-        raise_if_final(self._job.settings.server, error)
+        raise_if_final(self._context.settings.server, error)
 
     def progressed(self) -> None:
         """The server answered: rests begin short again."""
@@ -169,6 +171,6 @@ class Dialer:
             why: empty: as the last connection broke, or did not come about.
         """
         return Unreachable(
-            f"no answer from {self._job.settings.server} for {self._patience.said_s:g} s (--retry-for): "
+            f"no answer from {self._context.settings.server} for {self._patience.said_s:g} s (--retry-for): "
             f"{why or self.last_error or 'it is silent'}"
         )

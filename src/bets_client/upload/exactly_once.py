@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 
-from bets_client.run_context import Job
-from bets_client.upload.channel import Answer, Link
+from bets_client.run_context import RunContext
 from bets_client.upload.delivery import Delivery
+from bets_client.upload.link import Answer, Link
 from bets_client.upload.machine import FIRST_ANSWER_S, UploadMachine, in_words
 from bets_protocol import PeerClosed, RemoteProtocolError, TransportError, UploadStatus, Winners
 
@@ -26,8 +26,8 @@ class ExactUpload(Delivery):
         name: of the input, for messages.
     """
 
-    def __init__(self, job: Job, machine: UploadMachine, name: str) -> None:
-        super().__init__(job, machine.agency)
+    def __init__(self, context: RunContext, machine: UploadMachine, name: str) -> None:
+        super().__init__(context, machine.agency)
         self.machine = machine
         self.name = name
         self._most_stored = 0
@@ -56,11 +56,11 @@ class ExactUpload(Delivery):
         machine.answered(answer)
         if machine.reconnect_for is not None:
             raise PeerClosed(in_words(machine.reconnect_for))
-        self._job.progress.acknowledged(machine.stored - before)
+        self._context.progress.acknowledged(machine.stored - before)
         if opening:
             self._log_opened(before)
         else:
-            self._job.log.success(
+            self._context.log.success(
                 "batch_enviado", level=logging.DEBUG, client_id=self.agency, cantidad=machine.stored - before
             )
         if machine.stored > self._most_stored:
@@ -69,7 +69,7 @@ class ExactUpload(Delivery):
             self._dialer.progressed()
 
     def _log_opened(self, before: int) -> None:
-        log, machine = self._job.log, self.machine
+        log, machine = self._context.log, self.machine
         if machine.stored < before:
             log.fail(
                 "open_upload",

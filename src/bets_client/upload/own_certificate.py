@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from bets_client.errors import Refused
-from bets_client.run_context import Job
+from bets_client.run_context import RunContext
 from bets_protocol import ConfigError
 from bets_protocol.cli.agency_uri import agency_of
 from bets_protocol.transports import TlsTransport
@@ -21,13 +21,13 @@ _URI_HEAD = re.compile(rb"\x86(.)(?=urn:)", re.DOTALL)
 """What DER puts before a uniformResourceIdentifier (RFC 5280, section 4.2.1.6): tag 6 of its context, its length."""
 
 
-def require_own_agency(job: Job, agency: int) -> None:
+def require_own_agency(context: RunContext, agency: int) -> None:
     """Check that the certificate of the settings, if there is one, may speak for `agency`.
 
     Raises:
         Refused: it is of another agency, or of several.
     """
-    transport = job.transports.get("tls")
+    transport = context.transports.get("tls")
     try:
         own = transport.own_certificate() if isinstance(transport, TlsTransport) else None
     except ConfigError:  # to say that is for who connects with it
@@ -35,7 +35,7 @@ def require_own_agency(job: Job, agency: int) -> None:
     named = [] if own is None else named_agencies(own.encoded)
     if own is not None and named and named != [agency]:
         raise Refused(
-            f"{job.settings.server}: {own.path} is the certificate of agency {', '.join(map(str, named))}: it may "
+            f"{context.settings.server}: {own.path} is the certificate of agency {', '.join(map(str, named))}: it may "
             f"not ask for the winners of agency {agency}; check --agency and --tls-cert"
         )
 

@@ -6,7 +6,7 @@ the first agency's winners before it sends the second's bets, the draw would wai
 What is said is decided elsewhere: by `Question` on revisions 7 and 8, by the agency's `UploadMachine` on revision 9.
 An answer is held back for as long as the draw takes, so on 7 and 8 silence means nothing; on 9 the server gives a sign
 of life every 30 s, and silence is a lost connection. A lost connection is made again and asked again, which the server
-counts once. Patience counts from the beginning of `collect`, and signs of life do not renew it.
+counts once. RetryDeadline counts from the beginning of `collect`, and signs of life do not renew it.
 
 Rule: that the draw has not taken place is said only where the server waits for it. On revision 9 it has said so; on 7
 and 8 it has said anything on the connection that asks, or else it answers a probe when patience is over.
@@ -20,10 +20,10 @@ import logging
 import attrs
 
 from bets_client.errors import BadInput, NotDrawn, Refused, Unreachable, WrongPeer
-from bets_client.retry import Patience, now
-from bets_client.run_context import Job
-from bets_client.upload.channel import TICK_S, Link, wait_ready
+from bets_client.retry import RetryDeadline, now
+from bets_client.run_context import RunContext
 from bets_client.upload.dialer import Dialer, breach
+from bets_client.upload.link import TICK_S, Link, wait_ready
 from bets_client.upload.machine import ASK_AGAIN_S, CODES, FIRST_ANSWER_S, UploadMachine, in_words
 from bets_protocol import (
     ConnectError,
@@ -115,15 +115,15 @@ class _Asking:
         return self.link is not None and self.link.begun
 
 
-class WinnersDesk:
+class WinnersCollector:
     """Asks for several agencies and waits for all of them.
 
     Thread: one.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._patience = Patience(job.settings.retry_for_s)
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._patience = RetryDeadline(context.settings.retry_for_s)
         self._asking: list[_Asking] = []
 
     @property
@@ -144,7 +144,7 @@ class WinnersDesk:
             Refused, WrongPeer: the server says so at once.
         """
         talk = Question(agency) if upload is None else upload
-        asking = _Asking(agency=agency, dialer=Dialer(self._job, agency, self._patience), talk=talk)
+        asking = _Asking(agency=agency, dialer=Dialer(self._context, agency, self._patience), talk=talk)
         self._asking.append(asking)
         if link is None:
             self._connect(asking)
@@ -165,7 +165,7 @@ class WinnersDesk:
         self._patience.renew()
         waiting = self._waiting()
         if waiting:
-            self._job.progress.waiting(self._what_for(waiting))
+            self._context.progress.waiting(self._what_for(waiting))
         while waiting:
             for asking in waiting:
                 if asking.link is None and asking.retry_at <= now() and not self._patience.over:
@@ -173,12 +173,12 @@ class WinnersDesk:
             self._wait(waiting)
             for asking in waiting:
                 self._advance(asking)
-            self._job.progress.retitle(self._what_for(waiting))
-            self._job.progress.tick()
+            self._context.progress.retitle(self._what_for(waiting))
+            self._context.progress.tick()
             waiting = self._waiting()
             if waiting and self._patience.over:
                 raise self._gave_up(waiting)
-        self._job.progress.finish()
+        self._context.progress.finish()
 
     def _waiting(self) -> list[_Asking]:
         return [asking for asking in self._asking if asking.talk.winners is None]
@@ -186,7 +186,7 @@ class WinnersDesk:
     def _what_for(self, waiting: list[_Asking]) -> str:
         """What a user is told meanwhile: nobody waits for a draw without a connection to a server."""
         if all(asking.link is None for asking in waiting):
-            return f"{_named(waiting)}: no connection to {self._job.settings.server}, trying again"
+            return f"{_named(waiting)}: no connection to {self._context.settings.server}, trying again"
         return f"{_named(waiting)} {'wait' if len(waiting) > 1 else 'waits'} for the draw"
 
     def _connect(self, asking: _Asking) -> None:
@@ -228,17 +228,19 @@ class WinnersDesk:
             self._failed(error)
             otherwise = (
                 "the server breaks the protocol, or speaks another revision than "
-                f"{self._job.settings.revision}: agency {asking.agency} asked for its winners: {error}"
+                f"{self._context.settings.revision}: agency {asking.agency} asked for its winners: {error}"
             )
-            raise WrongPeer(breach(self._job.settings.server, error, otherwise)) from error
+            raise WrongPeer(breach(self._context.settings.server, error, otherwise)) from error
         except (Refused, WrongPeer, BadInput) as error:
             self._failed(error)
             kind = next(kind for kind in (Refused, WrongPeer, BadInput) if isinstance(error, kind))
-            raise kind(f"{self._job.settings.server}: agency {asking.agency} asked for its winners: {error}") from error
+            raise kind(
+                f"{self._context.settings.server}: agency {asking.agency} asked for its winners: {error}"
+            ) from error
         else:
             if asking.talk.winners is not None:
                 asking.link = None
-                self._job.opened.close(link)
+                self._context.opened.close(link)
 
     def _say(self, asking: _Asking, link: Link) -> None:
         if asking.ask_at is not None and asking.ask_at <= now():
@@ -247,7 +249,7 @@ class WinnersDesk:
         while (message := asking.talk.next_message()) is not None:
             link.queue(message)
             if isinstance(message, WinnersRequest):
-                self._job.log.progress("consulta_ganadores", level=logging.DEBUG, client_id=asking.agency)
+                self._context.log.progress("consulta_ganadores", level=logging.DEBUG, client_id=asking.agency)
 
     def _hear(self, asking: _Asking, answer: UploadStatus | Winners) -> None:
         talk = asking.talk
@@ -262,7 +264,9 @@ class WinnersDesk:
         if asking.moved_at is None or link.traffic != asking.traffic or not asking.talk.awaiting:
             asking.traffic, asking.moved_at = link.traffic, now()
             return
-        limit_s = min(FIRST_ANSWER_S, self._job.settings.idle_timeout_s) if asking.talk.opening else HEARTBEAT_LIMIT_S
+        limit_s = (
+            min(FIRST_ANSWER_S, self._context.settings.idle_timeout_s) if asking.talk.opening else HEARTBEAT_LIMIT_S
+        )
         if now() - asking.moved_at >= limit_s:
             raise TransportTimeout(f"the server has given no sign of life for {limit_s:g} s")
 
@@ -310,7 +314,7 @@ class WinnersDesk:
         return [asking for asking in silent if asking not in plain] if there else silent
 
     def _failed(self, error: Exception) -> None:
-        self._job.log.fail("consulta_ganadores", error=error)
+        self._context.log.fail("consulta_ganadores", error=error)
 
 
 def _why_silent(silent: list[_Asking]) -> str:

@@ -15,7 +15,7 @@ FLUSHES_A_JOB = 16
 """Openings and questions in one job: each may cost a flush to disk of its own, for which all batches would wait."""
 
 
-class StoreJobs:
+class GroupCommit:
     """Gathers work, and has it done.
 
     Args:

@@ -1,7 +1,7 @@
 """The command line's side of operators' commands: asks the server that runs, or opens the store where none does.
 
 Rules: a server that answers at the control socket is asked, whatever it answers. Where none does, the store is opened,
-which works only while no server has it. Either way the same code makes the answer (`desk`).
+which works only while no server has it. Either way the same code makes the answer (`backend`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bets_protocol.cli.settings import resolve
 from bets_protocol.cli.signals import interruptible, raise_if_stopped
 from bets_protocol.transports import Stream
 from bets_server.config import SETTINGS
-from bets_server.operator.commands import CHANGES, NeedsServer, Row, StoreDesk, answer
+from bets_server.operator.commands import CHANGES, NeedsServer, Row, StoreBackend, answer
 from bets_server.operator.protocol import MAX_ANSWER_BYTES, connected, control_path, line_of, message_of
 from bets_server.store import open_store, path_of
 
@@ -91,7 +91,7 @@ def asked(place: Place, command: str, **arguments: Any) -> Iterator[Iterator[Row
         ConfigError: the command cannot be asked like this, or the store cannot be opened.
         ServerError: the server's answer.
         TransportError: the connection to the server broke; what a command was to change may have changed.
-        BetsError: what else `desk.answer` raises.
+        BetsError: what else `backend.answer` raises.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     stream, why_not = _server(place)
@@ -109,7 +109,7 @@ def asked(place: Place, command: str, **arguments: Any) -> Iterator[Iterator[Row
     except StorageError as error:
         raise ConfigError(f"--store {place.store}: {error} ({why_not})") from error
     with store:
-        yield _one_by_one(answer(StoreDesk(store), command, given))
+        yield _one_by_one(answer(StoreBackend(store), command, given))
 
 
 def _server(place: Place) -> tuple[Stream | None, str]:

@@ -1,7 +1,8 @@
 """What an operator may ask, and what is answered: the same of a server that runs as of a store that none has open.
 
-A command goes to a `Desk`: the running server's, or a `StoreDesk` over a store. Its answer is a list of rows (plain
-data that JSON can carry), given a piece at a time, so that a book of any size is exported while the server goes on.
+A command goes to a `OperatorBackend`: the running server's, or a `StoreBackend` over a store. Its answer is a list of
+rows (plain data that JSON can carry), given a piece at a time, so that a book of any size is exported while the server
+goes on.
 
 Nothing in here knows a socket or how a row looks to people.
 """
@@ -72,7 +73,7 @@ class LiveStatus(TypedDict):
     seen: dict[int, AgencySeen]
 
 
-class Desk(Protocol):
+class OperatorBackend(Protocol):
     """Where operators' commands arrive.
 
     Thread: any; commands come one at a time, from a thread of their own.
@@ -106,8 +107,8 @@ class Desk(Protocol):
         ...
 
 
-class StoreDesk:
-    """The desk of a store that no server has open."""
+class StoreBackend:
+    """The backend of a store that no server has open."""
 
     def __init__(self, store: BetStore) -> None:
         self.store = store
@@ -128,7 +129,7 @@ class StoreDesk:
         """The command's own error says it all."""
 
 
-def answer(desk: Desk, command: str, arguments: Mapping[str, Any]) -> Iterator[list[Row]]:
+def answer(backend: OperatorBackend, command: str, arguments: Mapping[str, Any]) -> Iterator[list[Row]]:
     """Carry out a command; gives its rows in pieces. Nothing happens before the first one is asked for.
 
     Args:
@@ -151,9 +152,9 @@ def answer(desk: Desk, command: str, arguments: Mapping[str, Any]) -> Iterator[l
     values = {name: check(command, name, arguments.get(name)) for name, check in parameters.items()}
     try:
         draw = _optional(_whole_number(0, 2**32 - 1))(command, "draw", arguments.get("draw"))
-        if draw is not None and draw != desk.store.state().draw:
-            raise ConfigError(f"--draw {draw}: the server has draw {desk.store.state().draw} open")
-        rows = iter(run(desk, **values))
+        if draw is not None and draw != backend.store.state().draw:
+            raise ConfigError(f"--draw {draw}: the server has draw {backend.store.state().draw} open")
+        rows = iter(run(backend, **values))
         while piece := list(islice(rows, _ROWS_PER_PIECE)):
             yield piece
     except NotVoidable as error:
@@ -165,8 +166,8 @@ def answer(desk: Desk, command: str, arguments: Mapping[str, Any]) -> Iterator[l
 # -- the commands
 
 
-def _uploads(desk: Desk) -> Iterator[Row]:
-    for upload in desk.store.uploads():
+def _uploads(backend: OperatorBackend) -> Iterator[Row]:
+    for upload in backend.store.uploads():
         yield _upload_row(upload)
 
 
@@ -184,16 +185,16 @@ def _upload_row(upload: UploadState) -> Row:
     }
 
 
-def _audit(desk: Desk) -> Iterator[Row]:
-    for entry in desk.store.audit():
+def _audit(backend: OperatorBackend) -> Iterator[Row]:
+    for entry in backend.store.audit():
         yield attrs.asdict(entry)
 
 
-def _status(desk: Desk) -> Iterator[Row]:
-    live = desk.status()
-    state = desk.store.state()
+def _status(backend: OperatorBackend) -> Iterator[Row]:
+    live = backend.status()
+    state = backend.store.state()
     uploads: dict[int, list[UploadState]] = {}
-    for upload in desk.store.uploads():
+    for upload in backend.store.uploads():
         if not upload.voided:
             uploads.setdefault(upload.agency, []).append(upload)
     expected = set(range(1, live["agencies"] + 1)) if live is not None else set()
@@ -233,31 +234,31 @@ def _intake(uploads: list[UploadState]) -> dict[str, Any]:
     }
 
 
-def _winners(desk: Desk, agency: int | None) -> Iterator[Row]:
-    state = desk.store.state()
+def _winners(backend: OperatorBackend, agency: int | None) -> Iterator[Row]:
+    state = backend.store.state()
     if not state.drawn:
         raise NotDrawn("the draw has not taken place")
     for number in sorted(state.bets_by_agency) if agency is None else [agency]:
-        for document in desk.store.winners(number) or ():
+        for document in backend.store.winners(number) or ():
             yield {"agency": number, "document": document}
 
 
-def _export(desk: Desk, agency: int | None) -> Iterator[Row]:
-    return map(_fields_of, desk.store.bets(agency))
+def _export(backend: OperatorBackend, agency: int | None) -> Iterator[Row]:
+    return map(_fields_of, backend.store.bets(agency))
 
 
 _fields_of = attrgetter(*(field.name for field in attrs.fields(Bet)))
 
 
-def _void(desk: Desk, number: int, reason: str) -> Iterator[Row]:
-    yield _upload_row(desk.void(number, reason))
+def _void(backend: OperatorBackend, number: int, reason: str) -> Iterator[Row]:
+    yield _upload_row(backend.void(number, reason))
 
 
-def _close(desk: Desk, without: int, reason: str | None) -> Iterator[Row]:
-    live = desk.status()
+def _close(backend: OperatorBackend, without: int, reason: str | None) -> Iterator[Row]:
+    live = backend.status()
     if live is not None and without > live["agencies"]:
         raise Refused(f"close: agency {without}: the draw waits for agencies 1 to {live['agencies']}")
-    outcome = desk.close_without(without, reason or "")
+    outcome = backend.close_without(without, reason or "")
     yield {
         "agency": without,
         "newly_sealed": outcome.newly_sealed,

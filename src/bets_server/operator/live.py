@@ -1,4 +1,4 @@
-"""The desk of a server that runs: operators' commands reach its store, its handlers and its reactor.
+"""The backend of a server that runs: operators' commands reach its store, its handlers and its reactor.
 
 Commands come from the control socket's thread. Nothing in here touches a session: what a command changes for those who
 wait is told to the reactor, which acts on it in its own round.
@@ -13,8 +13,8 @@ from bets_server.reactor.loop import Reactor
 from bets_server.store import BetStore, SealOutcome, UploadState
 
 
-class LiveDesk:
-    """A `Desk` over a running server.
+class LiveBackend:
+    """A `OperatorBackend` over a running server.
 
     Thread: any, one command at a time.
     """

@@ -7,7 +7,8 @@ to the reactor. Rules:
    export holds a piece of the book in memory and nothing of the store between two pieces.
 2. Everything is bounded: connections, the request, how long it may take to come, how long an answer may wait.
 3. Somebody who tidies up may remove the socket's file: it is looked after, and made anew.
-4. Commands come one at a time. What they raise on purpose is their answer; a failure of the store is also the desk's.
+4. Commands come one at a time. What they raise on purpose is their answer; a failure of the store is also the
+   backend's.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
 from bets_protocol.transports import Listener, Stream
 from bets_server.limits import MAX_OPERATORS
 from bets_server.logs import ServerLog
-from bets_server.operator.commands import CHANGES, AgencySeen, Desk, LiveStatus, answer
+from bets_server.operator.commands import CHANGES, AgencySeen, LiveStatus, OperatorBackend, answer
 from bets_server.operator.protocol import MAX_REQUEST_BYTES, control_path, line_of, listening, message_of
 
-__all__ = ["AgencySeen", "ControlServer", "Desk", "LiveStatus", "control_server"]
+__all__ = ["AgencySeen", "ControlServer", "LiveStatus", "OperatorBackend", "control_server"]
 
 REQUEST_S: Final = 10.0
 """Seconds for a request to come, from the connection on."""
@@ -57,7 +58,7 @@ class ControlServer:
 
     Args:
         path: of the socket; None: there is none, and nothing is done.
-        desk: carries the commands out.
+        backend: carries the commands out.
         log: where commands are written down.
         required: whether a socket that cannot be opened is an error, or only worth a line of the log.
 
@@ -67,14 +68,14 @@ class ControlServer:
     def __init__(
         self,
         path: Path | None,
-        desk: Desk,
+        backend: OperatorBackend,
         log: ServerLog,
         *,
         required: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
-        self._desk = desk
+        self._backend = backend
         self._log = log
         self._required = required
         self._clock = clock
@@ -119,7 +120,7 @@ class ControlServer:
             selector = parts.enter_context(selectors.DefaultSelector())
         except OSError as error:
             raise ConnectError(f"cannot listen at {path}: {error.strerror}") from error
-        loop = _Loop(path, listener, stop, selector, self._desk, self._log, self._clock)
+        loop = _Loop(path, listener, stop, selector, self._backend, self._log, self._clock)
         thread = threading.Thread(target=loop.run, name="control", daemon=True)
         try:
             thread.start()
@@ -142,13 +143,13 @@ class ControlServer:
         self._log.closed("control")
 
 
-def control_server(control: str, store: str, desk: Desk, log: ServerLog) -> ControlServer:
+def control_server(control: str, store: str, backend: OperatorBackend, log: ServerLog) -> ControlServer:
     """The control server that the settings `control` and `store` ask for; one that is named must come about.
 
     Raises:
         ConfigError: the path cannot be one.
     """
-    return ControlServer(control_path(control, store), desk, log, required=bool(control))
+    return ControlServer(control_path(control, store), backend, log, required=bool(control))
 
 
 class _Call:
@@ -205,14 +206,14 @@ class _Loop:
         listener: Listener,
         stop: socket.socket,
         selector: selectors.BaseSelector,
-        desk: Desk,
+        backend: OperatorBackend,
         log: ServerLog,
         clock: Callable[[], float],
     ) -> None:
         self._path = path
         self._listener = listener
         self._stop = stop
-        self._desk = desk
+        self._backend = backend
         self._log = log
         self._clock = clock
         self._selector = selector
@@ -318,7 +319,7 @@ class _Loop:
         command, arguments = "", dict[str, Any]()
         try:
             command, arguments = _parsed(request)
-            pieces = answer(self._desk, command, arguments)
+            pieces = answer(self._backend, command, arguments)
             if command in CHANGES:  # made and written down, whether or not anybody waits to hear of it
                 pieces = iter(list(pieces))
                 self._commanded(command, arguments)
@@ -331,7 +332,7 @@ class _Loop:
             self._commanded(command, arguments, str(error))
             if isinstance(error, StorageError):
                 # Before anything else: whoever asked may not be there any more.
-                self._desk.failed(error)
+                self._backend.failed(error)
             yield line_of({"error": str(error), "exit_code": int(exit_code_of(error))})
         except Exception as error:  # noqa: BLE001 - the thread's top: a bug of one command must not end the others
             text = f"this is a bug of the server: {type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ from bets_server.reactor.session import Session
 _NEVER = float("inf")
 
 
-class AfterDraw:
+class ExitPolicy:
     """Says when to end.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bets_server.reactor.session import Session
 
 
-class Owners:
+class Fencing:
     """The sessions that have an upload open, by upload.
 
     Thread: reactor.

@@ -35,15 +35,15 @@ from bets_protocol.transports import Listener
 from bets_server.admission.handshakes import Handshakes
 from bets_server.admission.quotas import Admission, Complaints
 from bets_server.admission.reopenings import Reopenings
-from bets_server.intake.group_commit import StoreJobs
+from bets_server.intake.group_commit import GroupCommit
 from bets_server.intake.handlers import Answer, Handlers, Refusal, Work, answer_at_once
 from bets_server.intake.identity import change_of_holder, holder_of
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.reactor.answer_log import AnswerLog, ArrivalLog
 from bets_server.reactor.deadlines import Deadlines
-from bets_server.reactor.exit_policy import AfterDraw
-from bets_server.reactor.fencing import Owners
+from bets_server.reactor.exit_policy import ExitPolicy
+from bets_server.reactor.fencing import Fencing
 from bets_server.reactor.listeners import ACCEPTS_A_ROUND, Listeners
 from bets_server.reactor.outbox import SharedAnswers
 from bets_server.reactor.poller import Poller, Turns
@@ -96,13 +96,13 @@ class Reactor:
         self._revision = revision
         self._limits = limits = limits or Limits()
         self._grace_s = grace_s
-        self._after_draw = AfterDraw(handlers, limits.after_draw_timeout_s) if exit_after_draw else None
+        self._exit_policy = ExitPolicy(handlers, limits.after_draw_timeout_s) if exit_after_draw else None
         self._clock = clock
         with contextlib.ExitStack() as parts:
             self._poller = parts.enter_context(contextlib.closing(Poller()))
             self.wake = self._poller.wake
             self._listeners = Listeners(listeners, self._poller.selector, log)
-            self._jobs = StoreJobs(handlers, workers=workers, wake=self.wake)
+            self._jobs = GroupCommit(handlers, workers=workers, wake=self.wake)
             parts.pop_all()  # from here on they are closed by `close`
         self._sessions: dict[int, Session] = {}
         self._unfinished: dict[int, Session] = {}  # to be gone on with in the next round, whatever the poller says
@@ -114,7 +114,7 @@ class Reactor:
         self._arrivals = ArrivalLog(log)
         self._answer_log = AnswerLog(log, self._complaints, handlers, revision=revision)
         self._shared = SharedAnswers()
-        self._owners = Owners()
+        self._fencing = Fencing()
         self._seen: dict[int, float] = {}  # by agency: when a message of it was answered last
         self._next_number = 0
         self._turns = Turns()
@@ -183,7 +183,7 @@ class Reactor:
         now = self._clock()
         self._next_sweep, self._next_look = now + self._limits.heartbeat_s, now + LOOK_AT_STORE_S
         try:
-            if self._after_draw is not None and self._after_draw.begin(now):
+            if self._exit_policy is not None and self._exit_policy.begin(now):
                 self._log.serves_after_draw(self._limits.after_draw_timeout_s)
             self._listeners.resume()
             while not self._round():
@@ -234,7 +234,7 @@ class Reactor:
         times = [self._next_sweep, self._next_look, self._deadlines.next_at, self._complaints.next_at]
         times += [self._handshakes.next_at(now), self._arrivals.next_at]
         times += [at for at in (self._listeners.again_at, self._stop_deadline) if at is not None]
-        times += [self._after_draw.next_at] if self._after_draw is not None and self._stop_deadline is None else []
+        times += [self._exit_policy.next_at] if self._exit_policy is not None and self._stop_deadline is None else []
         return max(0.0, min(times) - now)
 
     def _tick(self, now: float) -> None:
@@ -255,7 +255,7 @@ class Reactor:
             self._next_sweep = now + self._limits.heartbeat_s
             self._listeners.look_after()
             self._sweep(now)
-        if self._after_draw is not None and self._after_draw.is_over(self._sessions.values(), now):
+        if self._exit_policy is not None and self._exit_policy.is_over(self._sessions.values(), now):
             self._stop_asked = True  # whoever has asked is answered first
         if self._stop_asked and self._stop_deadline is None:
             self._begin_stop(now)
@@ -528,7 +528,7 @@ class Reactor:
         self._arrivals.write(session)
         self._unfinished.pop(session.number, None)
         self._handshakes.leave(session)
-        self._owners.forget(session)
+        self._fencing.forget(session)
         self._poller.forget(session)
         if abort:
             session.stream.abort()
@@ -551,8 +551,8 @@ class Reactor:
                 self._answer_log.write(work, answers, now)  # what is stored is stored, whether or not the peer is there
             else:
                 self._take_answers(session, work, answers, now)
-                if self._after_draw is not None:
-                    self._after_draw.answered(session, answers, now)
+                if self._exit_policy is not None:
+                    self._exit_policy.answered(session, answers, now)
                 self._let_go_if_revoked(session, now)
                 answered.append(session)
         if drawn_now:
@@ -565,7 +565,7 @@ class Reactor:
 
     def _fence(self, session: Session, now: float) -> None:
         """Lets go of whoever `session` has overtaken on their upload."""
-        overtaken = self._owners.claim(session) if session.number in self._sessions else None
+        overtaken = self._fencing.claim(session) if session.number in self._sessions else None
         if overtaken is not None and not overtaken.busy:  # one with work gets its answer first, and then comes here
             overtaken.end_upload(RejectCode.FENCED)
             self._advance(overtaken, now)
@@ -573,8 +573,8 @@ class Reactor:
     def _begin_answering_the_draw(self) -> None:
         """The draw has taken place: everyone that waits for it asks again."""
         self._drawn_here = True
-        if self._after_draw is not None:
-            self._after_draw.draw_took_place()
+        if self._exit_policy is not None:
+            self._exit_policy.draw_took_place()
         self._log.drawn()
         # Who reads the logs of both ends must see the draw before the winners. What gathers logs takes its time, and a
         # draw comes once.

@@ -32,7 +32,7 @@ from bets_protocol import (
     encode_bets,
 )
 from bets_server.intake.handlers import Answer, Handlers, Work, answer_at_once
-from bets_server.reactor.fencing import Owners
+from bets_server.reactor.fencing import Fencing
 from bets_server.reactor.session import Session
 from tests.campaigns.faults.memory_store import Disk, MemoryStore
 from tests.campaigns.faults.simulated_net import Clock, Faults, SimulatedStream
@@ -79,7 +79,7 @@ class Center:
         self._numbers = 0
         self._group: list[Work] = []
         self._in_work = False
-        self._owners = Owners()
+        self._fencing = Fencing()
         self._handlers = Handlers(MemoryStore(world.disk), agencies=len(world.agencies), pick=lambda: WINNING, draw=1)
         self.up = True
 
@@ -130,7 +130,7 @@ class Center:
 
     def _drop(self, session: Session) -> None:
         if self._sessions.pop(session.number, None) is not None:
-            self._owners.forget(session)
+            self._fencing.forget(session)
             session.stream.close()
 
     def _start_commit(self) -> None:
@@ -174,7 +174,7 @@ class Center:
                 assert not newest, f"seed {self._world.seed}: the newest connection of an upload was fenced"
 
     def _fence(self, session: Session) -> None:
-        overtaken = self._owners.claim(session) if session.number in self._sessions else None
+        overtaken = self._fencing.claim(session) if session.number in self._sessions else None
         if overtaken is not None and not overtaken.busy:
             overtaken.end_upload(RejectCode.FENCED)
             self._advance(overtaken)

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from bets_client.upload import channel as link_module
-from bets_client.upload.channel import TURN_BYTES, Answer, Link, wait_ready
+from bets_client.upload import link as link_module
+from bets_client.upload.link import TURN_BYTES, Answer, Link, wait_ready
 from bets_protocol import (
     Ack,
     Bet,
