@@ -108,9 +108,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def generate(session: nox.Session) -> None:
-    """Write anew what is made from the declarations of the wire: the codec and the tables of the documentation."""
+    """Write what is generated: the codec, the tables of the documentation, the picture of the architecture."""
     _install(session)
     session.run("python", "scripts/generate.py", *session.posargs)
+    session.run("python", "scripts/architecture.py", *session.posargs)
     session.run("python", "scripts/conformance_kit.py", *session.posargs)
 
 

@@ -2,8 +2,8 @@
 
 The page lists, room by room, what each may import. A module belongs to the longest room name that it begins with. The
 standard library is free to all, but for the few modules that would bring a socket, a thread or a clock into the
-library's core. What must hold whatever the page says (server and client strangers, construct behind its door) is
-asserted here too, so that editing the page cannot open it.
+library's core. What must hold whatever the page says (server and client do not import each other, construct behind its
+door) is asserted here too, so that editing the page cannot open it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from scripts.architecture import PACKAGES as OURS
+from scripts.architecture import PAGE, arrows, with_picture
+
 PROJECT = Path(__file__).resolve().parent.parent
 SRC = PROJECT / "src"
-PAGE = PROJECT / "docs" / "architecture.md"
-OURS = ("bets_protocol", "bets_server", "bets_client")
 
 # Only the rooms that exist to deal with these may import them.
 OUTSIDE_WORLD = {
@@ -76,22 +78,7 @@ def _imports(module: str) -> list[tuple[str, int]]:
     return found
 
 
-def _drawn() -> dict[str, set[str]]:
-    """The list between the markers of the page: room -> what it may import; `.name` is of the room's own package."""
-    text = PAGE.read_text(encoding="utf-8")
-    block = text.split("<!-- arrows: begin -->")[1].split("<!-- arrows: end -->")[0]
-    drawn: dict[str, set[str]] = {}
-    for line in block.splitlines():
-        if "->" in line:
-            room, _, targets = line.partition("->")
-            assert room.strip() not in drawn, f"{room.strip()} is listed twice"
-            package = room.split(".")[0].strip()
-            named = [target.strip() for target in targets.split(",") if target.strip()]
-            drawn[room.strip()] = {package + target if target.startswith(".") else target for target in named}
-    return drawn
-
-
-DRAWN = _drawn()
+DRAWN = arrows(PAGE.read_text(encoding="utf-8"))
 
 
 def _inside(module: str, packages: tuple[str, ...]) -> bool:
@@ -111,7 +98,7 @@ def _room(module: str) -> str | None:
 def test_module_imports_only_what_the_page_draws(module: str) -> None:
     """No arrow in the code that the page does not draw."""
     room = _room(module)
-    assert room is not None, f"{module} stands in no room of {PAGE.name}"
+    assert room is not None, f"{module} is in no room of {PAGE.name}"
     undrawn: dict[str, None] = {}
     for target, line in _imports(module):
         top = target.split(".")[0]
@@ -135,6 +122,22 @@ def test_the_arrows_of_the_page_point_one_way() -> None:
         graphlib.TopologicalSorter(DRAWN).prepare()
     except graphlib.CycleError as error:
         pytest.fail("a ring of rooms: " + " -> ".join(reversed(error.args[1])), pytrace=False)
+
+
+def test_the_picture_shows_the_list() -> None:
+    """The picture is drawn from the list; `nox -s generate` draws it again."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert with_picture(text) == text
+
+
+@pytest.mark.parametrize("module", [name for name, path in FILES.items() if not path.stem.startswith("_")])
+def test_every_module_has_its_line(module: str) -> None:
+    """The tables of the page name each module or its folder. One with an underscore is a part of its neighbour."""
+    package, _, name = module.partition(".")
+    section = PAGE.read_text(encoding="utf-8").split(f"\n## {package}\n")[1].split("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    named = {text.removesuffix(".*") for cell in cells for text in re.findall(r"`([^`]+)`", cell)}
+    assert any(name == each or name.startswith(f"{each}.") for each in named)
 
 
 @pytest.mark.parametrize("module", FILES)
