@@ -89,7 +89,7 @@ def _received(stream: Stream, size: int) -> bytes:
 
 def _kept(stream: TlsStream) -> int:
     """Bytes that the stream holds for the network."""
-    return len(stream._encrypted) + stream._outgoing.pending
+    return len(stream._engine.output) + stream._engine._outgoing.pending
 
 
 def _says(forger: Forger, data: Iterable[bytes]) -> threading.Thread:
@@ -163,7 +163,7 @@ def test_a_handshake_in_small_records_is_no_matter(against_server: Pairs) -> Non
     forger, server = against_server(in_bytes=True)
     forger.sock.sendall(forger.key_update() + forger.record(b"and then"))
     assert _received(server, 8) == b"and then"
-    assert not server._records.idle
+    assert not server._engine._records.idle
 
 
 def test_new_keys_behind_our_end(against_server: Pairs) -> None:

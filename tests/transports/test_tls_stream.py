@@ -148,7 +148,7 @@ def test_who_leaves_our_part_unread_and_sends_on_is_refused(
                 assert server.receive() is None
                 assert server.send(b"x") == 0
                 sock.sendall(bytes(60_000))
-                assert "does not take our part of the handshake" in str(failure_of(server))
+                assert "does not read this side's part of the handshake" in str(failure_of(server))
 
 
 # -- bytes
@@ -302,8 +302,8 @@ def test_changed_bytes_break_the_stream(server_files: TlsFiles, agency_files: Tl
     """Nothing of a record that was tampered with is handed out."""
     with paired(server_files, agency_files) as (client, server):
         assert isinstance(client, TlsStream)
-        client._tls.write(b"pay 10")
-        record = bytearray(client._outgoing.read())
+        client._engine._tls.write(b"pay 10")
+        record = bytearray(client._engine._outgoing.read())
         record[-1] ^= 1
         client._plain.send(bytes(record))
         end = End(server)
