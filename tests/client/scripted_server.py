@@ -241,3 +241,19 @@ class Central:
                 if upload is not None:
                     peer.status(16, len(upload), zlib.crc32(b"".join(upload)))
                 peer.winners(*self._winners.get(agency, []))
+
+
+def silent(peer: Peer) -> None:
+    """Read and say nothing."""
+    while peer.exactly(1):
+        pass
+
+
+def waits(peer: Peer) -> None:
+    """Hold the answer back, as a server does before the draw; a probe is sent back."""
+    kind = peer.exactly(1)
+    if kind != b"\x02":
+        peer.send(kind + peer.stream.recv(1024))
+        return
+    peer.exactly(1)
+    assert peer.at_end()

@@ -19,26 +19,8 @@ from bets_client.run_context import RunContext, working
 from bets_client.upload import at_least_once as uploader_module
 from bets_client.upload.at_least_once import Upload
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
-
-DEFAULTS = {"batch_max": "2", "retry_for": "20", "log_level": "DEBUG", "revision": "8"}
-
-
-def row(number: int) -> str:
-    return f"Ana,Paz,{30_000_000 + number},1999-03-17,{number}\n"
-
-
-def wire(number: int) -> bytes:
-    """The bet of `row(number)` as the contract has it."""
-    body = b"\x01\x03Ana\x03Paz" + str(30_000_000 + number).encode() + b"1999-03-17" + number.to_bytes(2)
-    return len(body).to_bytes(2) + body
-
-
-class Sending:
-    """An upload of `bets` rows in batches of 2, with what it takes around it."""
-
-    def __init__(self, context: RunContext, path: Path, bets: int) -> None:
-        self.source = CsvFile(str(path), 1)
-        self.upload = Upload(context, 1, numbered_batches([self.source], context.settings), bets)
+from tests.client.uploading import send_at_least_once
+from tests.client.wire import row, wire
 
 
 @pytest.fixture
@@ -49,29 +31,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def send(server: ScriptedServer | str, file: Path, bets: int = 20, **options: str) -> Upload:
-    """Run an upload to its end, good or bad; what it raises comes out with the upload as `.upload`."""
-    url = server if isinstance(server, str) else server.url
-    settings = load_settings(DEFAULTS | {"server": url} | options, {})
-    with working(settings) as context:
-        sending = Sending(context, file, bets)
-        context.opened.add("file", sending.source)
-        try:
-            sending.upload.run()
-        except BaseException as error:
-            error.upload = sending.upload  # type: ignore[attr-defined]
-            raise
-        link = sending.upload.take_link()
-        if link is not None:
-            context.opened.close(link)
-        assert sending.upload.take_link() is None
-    return sending.upload
-
-
 def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
     central = Central()
     with ScriptedServer(central) as server:
-        upload = send(server, file)
+        upload = send_at_least_once(server, file)
         assert server.accepted == 1
     assert central.bets == [wire(number) for number in range(1, 21)]
     assert central.batch_sizes == [2] * 10
@@ -98,7 +61,7 @@ def test_so_many_batches_and_no_more_are_sent_ahead(file: Path, window: int) -> 
             peer.acknowledge(batch)
 
     with ScriptedServer(script) as server:
-        assert send(server, file, window=str(window)).stored == 20
+        assert send_at_least_once(server, file, window=str(window)).stored == 20
     assert (ahead, silent) == ([window], [True])
 
 
@@ -117,7 +80,7 @@ def test_a_lost_connection_is_made_again_and_goes_on_at_the_first_unanswered_bat
 
     central = Central()
     with ScriptedServer(dies, central) as server:
-        upload = send(server, file, window="4")
+        upload = send_at_least_once(server, file, window="4")
     assert first == [wire(number) for number in range(1, 9)]
     assert central.bets == [wire(number) for number in range(5, 21)]
     assert upload.stored == 20
@@ -136,7 +99,7 @@ def test_a_reset_connection_is_a_lost_one_too(file: Path) -> None:
 
     central = Central()
     with ScriptedServer(resets, resets, central) as server:
-        assert send(server, file, window="1").stored == 20
+        assert send_at_least_once(server, file, window="1").stored == 20
     assert central.bets == [wire(number) for number in range(5, 21)]
 
 
@@ -144,17 +107,17 @@ def test_a_server_that_comes_late_is_waited_for(file: Path) -> None:
     with unused_port() as port:
         url = f"tcp://127.0.0.1:{port}"
         with pytest.raises(Unreachable):
-            send(url, file, retry_for="0")
+            send_at_least_once(url, file, retry_for="0")
     central = Central()
     with ScriptedServer(lambda peer: peer.reset(), lambda peer: peer.reset(), central) as server:
-        assert send(server, file).stored == 20
+        assert send_at_least_once(server, file).stored == 20
 
 
 def test_nobody_there_until_the_deadline_is_said_with_what_is_stored(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with unused_port() as port, pytest.raises(Unreachable) as caught:
-        send(f"tcp://127.0.0.1:{port}", file, retry_for="0.5")
+        send_at_least_once(f"tcp://127.0.0.1:{port}", file, retry_for="0.5")
     first, second = str(caught.value).split("\n")
     assert first.startswith(f"no answer from tcp://127.0.0.1:{port} for 0.5 s (--retry-for): ")
     assert second == "agency 1: 0 of 20 bets are stored; 20 not sent"
@@ -171,7 +134,7 @@ def test_a_refused_batch_stops_the_upload_and_names_its_rows(file: Path, capsys:
             peer.send(b"\x00" if len(came) == 2 else bytes([len(batch)]))
 
     with ScriptedServer(refuses_the_second) as server, pytest.raises(Refused) as caught:
-        send(server, file, window="1")
+        send_at_least_once(server, file, window="1")
     assert len(came) == 2
     assert str(caught.value).split("\n") == [
         f"{server.url}: the server refuses bets",
@@ -191,7 +154,7 @@ def test_after_a_refusal_the_answers_to_what_has_left_are_heard(file: Path) -> N
         assert peer.batch() == []
 
     with ScriptedServer(refuses_some) as server, pytest.raises(Refused) as caught:
-        send(server, file, window="4")
+        send_at_least_once(server, file, window="4")
     assert f"4 of 20 bets are stored; 4 refused ({file}:1-2, {file}:5-6); 12 not sent" in str(caught.value)
 
 
@@ -205,7 +168,7 @@ def test_a_connection_that_ends_after_a_refusal_leaves_the_rest_unknown_and_is_n
 
     with ScriptedServer(refuses_and_closes) as server:
         with pytest.raises(Refused) as caught:
-            send(server, file, window="4")
+            send_at_least_once(server, file, window="4")
         assert server.accepted == 1
     assert (
         f"2 of 20 bets are stored; 2 refused ({file}:3-4); "
@@ -223,7 +186,7 @@ def test_silence_after_a_refusal_ends_too(file: Path, monkeypatch: pytest.Monkey
         peer.at_end()
 
     with ScriptedServer(refuses_and_is_silent) as server, pytest.raises(Refused, match="2 without an answer"):
-        send(server, file, window="2")
+        send_at_least_once(server, file, window="2")
 
 
 def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +235,7 @@ def test_an_answer_that_fits_nothing_ends_the_upload(file: Path, answer: bytes) 
 
     with ScriptedServer(babbles) as server:
         with pytest.raises(WrongPeer) as caught:
-            send(server, file, window="1")
+            send_at_least_once(server, file, window="1")
         assert server.accepted == 1
     assert f"{server.url}: the server breaks the protocol, or speaks another revision than 8" in str(caught.value)
 
@@ -284,7 +247,7 @@ def test_silence_counts_as_a_lost_connection(file: Path) -> None:
 
     central = Central()
     with ScriptedServer(is_silent, central) as server:
-        upload = send(server, file, idle_timeout="0.2")
+        upload = send_at_least_once(server, file, idle_timeout="0.2")
         assert server.accepted == 2
     assert (upload.stored, central.bets) == (20, [wire(number) for number in range(1, 21)])
 
@@ -296,7 +259,7 @@ def test_silence_until_the_deadline_is_unreachable(file: Path) -> None:
             pass
 
     with ScriptedServer(is_silent) as server, pytest.raises(Unreachable) as caught:
-        send(server, file, retry_for="0.5", window="1")
+        send_at_least_once(server, file, retry_for="0.5", window="1")
     assert "for 0.5 s (--retry-for): the server has been silent for 0.5 s" in str(caught.value)
     assert str(caught.value).endswith(
         f"2 of 20 bets are stored; 2 without an answer, so perhaps stored ({file}:3-4); 16 not sent"
@@ -312,7 +275,7 @@ def test_progress_renews_the_deadline(file: Path) -> None:
             peer.acknowledge(peer.batch())
 
     with ScriptedServer(is_slow, Central()) as server:
-        assert send(server, file, retry_for="0.6", window="1").stored == 20
+        assert send_at_least_once(server, file, retry_for="0.6", window="1").stored == 20
 
 
 def test_a_row_that_has_gone_bad_since_it_was_checked_ends_the_upload_with_what_is_stored(file: Path) -> None:
@@ -320,7 +283,7 @@ def test_a_row_that_has_gone_bad_since_it_was_checked_ends_the_upload_with_what_
     file.write_text("".join([*lines[:5], "bad\n", *lines[6:]]))
     central = Central()
     with ScriptedServer(central) as server, pytest.raises(BadInput) as caught:
-        send(server, file)
+        send_at_least_once(server, file)
     first, second = str(caught.value).split("\n")
     assert first.startswith(f"{file}:6: row: expected 5 fields")
     assert second == "agency 1: 4 of 20 bets are stored; 16 not sent"
@@ -336,7 +299,7 @@ def test_revision_7_uses_a_connection_for_each_batch(file: Path) -> None:
         assert peer.at_end()
 
     with ScriptedServer(one_message) as server:
-        assert send(server, file, revision="7").stored == 20
+        assert send_at_least_once(server, file, revision="7").stored == 20
         assert server.accepted == 10
     assert came == [wire(number) for number in range(1, 21)]
 
@@ -349,7 +312,7 @@ def test_revision_6_sends_batches_without_a_type(file: Path) -> None:
         peer.acknowledge(batch)
 
     with ScriptedServer(one_batch) as server:
-        assert send(server, file, revision="6", batch_max="20").stored == 20
+        assert send_at_least_once(server, file, revision="6", batch_max="20").stored == 20
         assert server.accepted == 1
     assert came == [wire(number) for number in range(1, 21)]
 
@@ -362,7 +325,7 @@ def test_revision_5_sends_bare_bets(file: Path) -> None:
         peer.send(b"\x01")
 
     with ScriptedServer(one_bet) as server:
-        assert send(server, file, revision="5").stored == 20
+        assert send_at_least_once(server, file, revision="5").stored == 20
         assert server.accepted == 20
     assert came == [wire(number) for number in range(1, 21)]
 
@@ -381,7 +344,7 @@ def test_a_lost_answer_is_asked_for_again_and_a_refusal_is_final_on_every_revisi
 
     with ScriptedServer(loses, refuses) as server:
         with pytest.raises(Refused) as caught:
-            send(server, file, revision=revision, batch_max="20")
+            send_at_least_once(server, file, revision=revision, batch_max="20")
         assert server.accepted == 2
     refused = "1 refused" if revision == "5" else "20 refused"
     assert f"0 of 20 bets are stored; {refused}" in str(caught.value)
@@ -391,4 +354,4 @@ def test_a_lost_answer_is_asked_for_again_and_a_refusal_is_final_on_every_revisi
 def test_rests_between_attempts_are_bounded_by_the_deadline(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backoff, "next_s", lambda _: 1000.0)
     with unused_port() as port, pytest.raises(Unreachable):
-        send(f"tcp://127.0.0.1:{port}", file, retry_for="0.2")
+        send_at_least_once(f"tcp://127.0.0.1:{port}", file, retry_for="0.2")

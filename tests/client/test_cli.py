@@ -11,41 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from bets_client.cli import probe as probe_module
-from bets_client.cli.commands import cli
 from bets_client.upload import link as link_module
-from tests.client.scripted_server import Central, Peer, ScriptedServer, unused_port
-
-STAMP = r"^[0-9-]{10} [0-9:]{8} (DEBUG|INFO|WARNING|ERROR) +"
-ROW = "Ana,Paz,30904465,1999-03-17,7574\n"
-BET_ON_THE_WIRE = bytes.fromhex("001d 01 03") + b"Ana" + b"\x03Paz" + b"30904465" + b"1999-03-17" + b"\x1d\x96"
-BET_VARIABLES = {
-    "NOMBRE": "Ana",
-    "APELLIDO": "Paz",
-    "DOCUMENTO": "30904465",
-    "NACIMIENTO": "1999-03-17",
-    "NUMERO": "7574",
-}
-
-
-def run(*arguments: str, **env: str) -> Result:
-    return CliRunner().invoke(cli, arguments, env=env, prog_name="bets-client")
-
-
-def run_with_input(stdin: str, *arguments: str, **env: str) -> Result:
-    return CliRunner().invoke(cli, arguments, input=stdin, env=env, prog_name="bets-client")
-
-
-def lines(text: str) -> list[str]:
-    """Log lines without their time and level; other lines as they are."""
-    return [re.sub(STAMP, "", line) for line in text.splitlines()]
-
-
-def says_nothing(peer: Peer) -> None:
-    while peer.exactly(1):
-        pass
+from tests.client.command_line import BET_VARIABLES, lines, run, run_with_input
+from tests.client.scripted_server import Central, Peer, ScriptedServer, silent, unused_port
+from tests.client.wire import BET_ON_THE_WIRE, ROW
 
 
 @pytest.fixture
@@ -586,7 +557,7 @@ def test_a_wrong_or_missing_echo_is_no_success(answer: bytes, code: int, error: 
 
 def test_a_silent_server_is_no_echo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_module, "ECHO_S", 0.2)
-    with ScriptedServer(says_nothing) as server:
+    with ScriptedServer(silent) as server:
         result = run("probe", "--server", server.url)
     assert result.exit_code == 4
     assert "no echo: nothing came back within 0.2 s" in result.stderr
@@ -782,7 +753,7 @@ def test_a_bug_is_one_line_and_exit_1(files: list[str], monkeypatch: pytest.Monk
         raise KeyError("oops")
 
     monkeypatch.setattr(link_module.Link, "queue", breaks)
-    with ScriptedServer(says_nothing) as server:
+    with ScriptedServer(silent) as server:
         result = run("send", files[0], "--server", server.url)
     assert result.exit_code == 1
     assert "this is a bug: KeyError: 'oops' at " in result.stderr

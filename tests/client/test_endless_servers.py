@@ -15,10 +15,8 @@ import pytest
 
 from bets_client.errors import Unreachable, WrongPeer
 from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer
-from tests.client.test_at_least_once import row, send
-from tests.client.test_exactly_once import failed
-from tests.client.test_exactly_once import send as send_exactly
-from tests.client.test_winners import ask
+from tests.client.uploading import ask, failed, send_at_least_once, send_exactly_once
+from tests.client.wire import row
 
 MOST_MB = 128
 """Far below the 256 MB that a client would hold if it took all that `Peer.flood` has for it."""
@@ -137,7 +135,7 @@ def test_sigterm_amid_signs_of_life_without_end(file: Path) -> None:
 def test_acknowledgements_without_end_are_a_breach(file: Path, revision: str) -> None:
     with ScriptedServer(lambda peer: peer.flood(b"\x07" * 1_000_000)) as server:
         with pytest.raises(WrongPeer, match=r"expected an Ack of [12] or 0, not 7"):
-            send(server, file, revision=revision)
+            send_at_least_once(server, file, revision=revision)
         assert server.accepted == 1
 
 
@@ -147,7 +145,7 @@ def test_openings_without_end_are_a_breach(file: Path) -> None:
         peer.flood((b"\x83\x00" + (1).to_bytes(4) + bytes(12)) * 1000)
 
     with ScriptedServer(floods) as server:
-        first, _ = failed(send_exactly(server, file), WrongPeer)
+        first, _ = failed(send_exactly_once(server, file), WrongPeer)
         assert server.accepted == 1
     assert "the server breaks the protocol" in first
 
@@ -167,7 +165,7 @@ def test_an_answer_that_drips_does_not_outlast_the_deadline(file: Path) -> None:
         peer.drip(b"\x83\x00" + (1).to_bytes(4) + bytes(12), 0.1)
 
     with ScriptedServer(drips) as server:
-        first, second = failed(send_exactly(server, file, retry_for="0.3"), Unreachable)
+        first, second = failed(send_exactly_once(server, file, retry_for="0.3"), Unreachable)
     assert first.startswith(f"no answer from {server.url} for 0.3 s (--retry-for): the server has completed no answer:")
     assert second == f"agency 1: {file}: the server has not said how many of the 20 bets are stored"
 

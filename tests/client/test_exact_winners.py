@@ -16,9 +16,9 @@ from bets_client.upload import winners as module
 from bets_client.upload.batch_source import upload_of_file
 from bets_client.upload.exactly_once import ExactUpload
 from bets_client.upload.winners import WinnersCollector
-from tests.client.scripted_server import Central, Peer, ScriptedServer
-from tests.client.test_at_least_once import row
-from tests.client.test_exactly_once import BETS, Stored, silent
+from tests.client.scripted_server import Central, Peer, ScriptedServer, silent
+from tests.client.uploading import Stored
+from tests.client.wire import BETS, row
 
 ALL = zlib.crc32(b"".join(BETS))
 

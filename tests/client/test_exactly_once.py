@@ -6,53 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.config import load_settings
 from bets_client.errors import FileChanged, Refused, Unreachable, WrongPeer
-from bets_client.input.check import require_good
-from bets_client.input.csv_file import CsvFile
-from bets_client.run_context import working
 from bets_client.upload import exactly_once as module
-from bets_client.upload.batch_source import upload_of_file
-from bets_client.upload.exactly_once import ExactUpload
 from bets_client.upload.machine import CODES, Meaning
 from bets_protocol import RejectCode
-from bets_protocol.cli.exit_codes import ProgramError
-from tests.client.scripted_server import Central, Peer, ScriptedServer, unused_port
-from tests.client.test_at_least_once import row, wire
+from tests.client.scripted_server import Central, Peer, ScriptedServer, silent, unused_port
+from tests.client.uploading import Stored, failed, send_exactly_once
+from tests.client.wire import BETS, row
 
-BETS = [wire(number) for number in range(1, 21)]
 STOPS = [code for code, rule in CODES.items() if rule.meaning is Meaning.STOP]
 RECONNECTS = [code for code, rule in CODES.items() if rule.meaning is Meaning.RECONNECT]
-
-
-class Stored:
-    """What a scripted server of revision 9 has of the one upload."""
-
-    def __init__(self, bets: int = 0) -> None:
-        self.bets = BETS[:bets]
-
-    def open(self, peer: Peer) -> None:
-        assert peer.open_upload()[:3] == (1, 1, 20)
-        peer.stored(self.bets)
-
-    def take(self, peer: Peer, batches: int, answers: int | None = None) -> None:
-        """Store so many batches, answer the first of them."""
-        for number in range(batches):
-            self.bets = self.bets + peer.batch()
-            if answers is None or number < answers:
-                peer.stored(self.bets)
-
-    def rest(self, peer: Peer) -> None:
-        """Serve a connection to its end."""
-        self.open(peer)
-        self.take(peer, (20 - len(self.bets) + 1) // 2)
-        assert peer.at_end()
-
-
-def silent(peer: Peer) -> None:
-    """Read and say nothing."""
-    while peer.exactly(1):
-        pass
 
 
 @pytest.fixture
@@ -63,43 +26,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-class Outcome:
-    """How an upload ended."""
-
-    def __init__(self, upload: ExactUpload, error: ProgramError | None) -> None:
-        self.machine = upload.machine
-        self.error = error
-
-
-def send(server: ScriptedServer | str, file: Path, **options: str) -> Outcome:
-    url = server if isinstance(server, str) else server.url
-    defaults = {"server": url, "batch_max": "2", "retry_for": "20", "log_level": "DEBUG"}
-    with working(load_settings(defaults | options, {})) as context:
-        source = CsvFile(str(file), 1)
-        context.opened.add("file", source)
-        upload = ExactUpload(
-            context, upload_of_file(source, require_good(source), context.settings, ask=False), str(file)
-        )
-        try:
-            upload.run()
-        except ProgramError as error:
-            return Outcome(upload, error)
-        link = upload.take_link()
-        assert link is not None
-        context.opened.close(link)
-    return Outcome(upload, None)
-
-
-def failed(outcome: Outcome, kind: type[ProgramError]) -> list[str]:
-    """The lines of the error."""
-    assert type(outcome.error) is kind, outcome.error
-    return str(outcome.error).split("\n")
-
-
 def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
     central = Central()
     with ScriptedServer(central) as server:
-        machine = send(server, file).machine
+        machine = send_exactly_once(server, file).machine
         assert server.accepted == 1
     assert [*central.uploads.values()] == [BETS]
     assert (machine.stored, machine.already_stored, machine.sent_now) == (20, 0, 20)
@@ -108,8 +38,8 @@ def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
 def test_a_finished_upload_sends_nothing(file: Path) -> None:
     central = Central()
     with ScriptedServer(central) as server:
-        send(server, file)
-        machine = send(server, file).machine
+        send_exactly_once(server, file)
+        machine = send_exactly_once(server, file).machine
     assert (machine.already_stored, machine.sent_now) == (20, 0)
     assert central.bets == BETS
 
@@ -117,8 +47,8 @@ def test_a_finished_upload_sends_nothing(file: Path) -> None:
 def test_another_label_is_another_upload(file: Path) -> None:
     central = Central()
     with ScriptedServer(central) as server:
-        send(server, file)
-        send(server, file, label="twice")
+        send_exactly_once(server, file)
+        send_exactly_once(server, file, label="twice")
     assert [*central.uploads.values()] == [BETS, BETS]
 
 
@@ -128,7 +58,7 @@ def test_an_upload_goes_on_at_the_row_that_the_server_names(
 ) -> None:
     has = Stored(stored)
     with ScriptedServer(has.rest) as server:
-        machine = send(server, file).machine
+        machine = send_exactly_once(server, file).machine
     assert has.bets == BETS
     assert (machine.already_stored, machine.sent_now) == (stored, 20 - stored)
     assert "action: open_upload | result: success | client_id: 1 | upload: " in capsys.readouterr().out
@@ -149,7 +79,7 @@ def test_lost_answers_are_no_bets_twice(file: Path, answers: int, capsys: pytest
         peer.reset()
 
     with ScriptedServer(dies, resets, has.rest) as server:
-        machine = send(server, file).machine
+        machine = send_exactly_once(server, file).machine
         assert server.accepted == 3
     assert has.bets == BETS
     assert (machine.stored, machine.already_stored, machine.sent_now) == (20, 0, 20)
@@ -163,7 +93,7 @@ def test_connections_that_end_before_any_answer_are_lost_ones(file: Path) -> Non
         peer.open_upload()
 
     with ScriptedServer(lambda peer: peer.reset(), reads_and_closes, lambda _: None, has.rest) as server:
-        assert send(server, file).machine.uploaded
+        assert send_exactly_once(server, file).machine.uploaded
         assert server.accepted == 4
 
 
@@ -184,7 +114,7 @@ def test_a_passing_trouble_is_waited_out(
         silent(peer)
 
     with ScriptedServer(is_in_trouble, has.rest) as server:
-        assert send(server, file).machine.uploaded
+        assert send_exactly_once(server, file).machine.uploaded
         assert server.accepted == 2
     assert has.bets == BETS
     assert f"error: {CODES[code].advice} (code {code.value}, {code.name})" in capsys.readouterr().out
@@ -197,7 +127,7 @@ def test_a_trouble_that_does_not_pass_ends_at_the_deadline(file: Path) -> None:
         silent(peer)
 
     with ScriptedServer(is_full) as server:
-        outcome = send(server, file, retry_for="0.4")
+        outcome = send_exactly_once(server, file, retry_for="0.4")
         assert server.accepted >= 2
         assert failed(outcome, Unreachable) == [
             f"no answer from {server.url} for 0.4 s (--retry-for): the server's disk is full (code 11, STORE_FULL)",
@@ -216,7 +146,7 @@ def test_a_refusal_is_final_and_nobody_connects_again(file: Path, code: RejectCo
         silent(peer)
 
     with ScriptedServer(refuses) as server:
-        first, second = failed(send(server, file, window="2"), Refused)
+        first, second = failed(send_exactly_once(server, file, window="2"), Refused)
         assert server.accepted == 1
     assert first == f"the server refuses: {CODES[code].advice} (code {code.value}, {code.name})"
     assert second == f"agency 1: {file}: 4 of 20 bets are stored; 16 are not"
@@ -231,7 +161,7 @@ def test_a_refusal_to_open_says_what_is_stored(file: Path, code: RejectCode) -> 
         peer.status(code, 6)
 
     with ScriptedServer(refuses) as server:
-        first, second = failed(send(server, file), Refused)
+        first, second = failed(send_exactly_once(server, file), Refused)
     assert first == f"the server refuses: {CODES[code].advice} (code {code.value}, {code.name})"
     assert second == f"agency 1: {file}: the server says that 6 of the 20 bets are stored"
 
@@ -248,7 +178,7 @@ def test_a_server_that_was_busy_at_first_is_none_of_another_revision(
 
     has = Stored()
     with ScriptedServer(is_busy, silent, has.rest) as server:
-        assert send(server, file, idle_timeout="0.4").machine.uploaded
+        assert send_exactly_once(server, file, idle_timeout="0.4").machine.uploaded
         assert server.accepted == 3
 
 
@@ -260,7 +190,7 @@ def test_rows_that_differ_from_those_of_before_stop_the_upload(file: Path, store
         assert peer.at_end()
 
     with ScriptedServer(has_others) as server:
-        first, _ = failed(send(server, file), FileChanged)
+        first, _ = failed(send_exactly_once(server, file), FileChanged)
         assert server.accepted == 1
     assert first.startswith(f"the input has changed since the upload began: its first {stored} bets are not those")
 
@@ -277,7 +207,7 @@ def test_a_file_that_changes_while_it_is_sent_stops_the_upload(file: Path) -> No
         assert peer.at_end()
 
     with ScriptedServer(changes_the_file) as server:
-        first, second = failed(send(server, file, window="1"), FileChanged)
+        first, second = failed(send_exactly_once(server, file, window="1"), FileChanged)
         assert server.accepted == 1
     assert first == f"{file}: the file has changed since it was checked: it was written to"
     assert second.startswith(f"agency 1: {file}: ")
@@ -300,7 +230,7 @@ def test_a_server_that_has_fewer_bets_than_before_gets_them_again(
         has.rest(peer)
 
     with ScriptedServer(takes_some, forgets) as server:
-        machine = send(server, file, window="1").machine
+        machine = send_exactly_once(server, file, window="1").machine
     assert has.bets == BETS
     assert (machine.already_stored, machine.sent_now, machine.receded) == (0, 20, True)
     warning = "WARNING  action: open_upload | result: fail | client_id: 1 | stored: 0 | error: the server had 6 bets"
@@ -317,7 +247,7 @@ def test_another_first_byte_is_a_server_of_another_revision(file: Path, answer: 
         peer.send(answer)
 
     with ScriptedServer(is_older, has.rest) as server:
-        outcome = send(server, file)
+        outcome = send_exactly_once(server, file)
         if answer.startswith(b"\x83"):
             assert outcome.machine.uploaded
             return
@@ -333,7 +263,7 @@ def test_silence_instead_of_the_first_answer_is_tried_again(file: Path, monkeypa
     monkeypatch.setattr(module, "FIRST_ANSWER_S", 0.3)
     has = Stored()
     with ScriptedServer(silent, silent, has.rest) as server:
-        assert send(server, file).machine.uploaded
+        assert send_exactly_once(server, file).machine.uploaded
         assert server.accepted == 3
 
 
@@ -344,7 +274,7 @@ def test_silence_until_the_deadline_is_no_server_and_says_what_it_may_mean(file:
         silent(peer)
 
     with ScriptedServer(stops) as server:
-        first, second = failed(send(server, file, idle_timeout="0.2", retry_for="1"), Unreachable)
+        first, second = failed(send_exactly_once(server, file, idle_timeout="0.2", retry_for="1"), Unreachable)
         assert server.accepted > 1
     assert first.startswith(f"no answer from {server.url} for 1 s (--retry-for): the server has ")
     assert "it is stopped or being replaced, or it does not know revision 9" in first
@@ -363,13 +293,13 @@ def test_silence_of_a_server_that_has_answered_before_is_a_lost_connection(
         silent(peer)
 
     with ScriptedServer(falls_silent, silent, has.rest) as server:
-        assert send(server, file, idle_timeout="0.4").machine.uploaded
+        assert send_exactly_once(server, file, idle_timeout="0.4").machine.uploaded
         assert server.accepted == 3
 
 
 def test_the_deadline_may_be_shorter_than_the_wait_for_the_first_answer(file: Path) -> None:
     with ScriptedServer(silent) as server:
-        first, _ = failed(send(server, file, retry_for="0.3"), Unreachable)
+        first, _ = failed(send_exactly_once(server, file, retry_for="0.3"), Unreachable)
     assert "(--retry-for): the server has been silent for 0.3 s" in first
 
 
@@ -383,13 +313,13 @@ def test_all_that_is_on_its_way_is_said(file: Path) -> None:
         silent(peer)
 
     with ScriptedServer(babbles_at_the_end) as server:
-        _, second = failed(send(server, file), WrongPeer)
+        _, second = failed(send_exactly_once(server, file), WrongPeer)
     assert second == f"agency 1: {file}: 2 of 20 bets are stored; 18 without an answer, so perhaps stored"
 
 
 def test_nobody_there_is_unreachable(file: Path) -> None:
     with unused_port() as port:
-        first, _ = failed(send(f"tcp://127.0.0.1:{port}", file, retry_for="0.3"), Unreachable)
+        first, _ = failed(send_exactly_once(f"tcp://127.0.0.1:{port}", file, retry_for="0.3"), Unreachable)
     assert first.startswith(f"no answer from tcp://127.0.0.1:{port} for 0.3 s")
 
 
@@ -412,7 +342,7 @@ def test_an_answer_that_cannot_be_is_a_breach(file: Path, breach: str) -> None:
         silent(peer)
 
     with ScriptedServer(breaks_the_protocol) as server:
-        first, second = failed(send(server, file), WrongPeer)
+        first, second = failed(send_exactly_once(server, file), WrongPeer)
         assert server.accepted == 1
     assert first.startswith(f"{server.url}: the server breaks the protocol, or speaks another revision than 9: ")
     assert second.startswith(f"agency 1: {file}: 2 of 20 bets are stored; ")

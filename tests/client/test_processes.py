@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
+from tests.client.wire import ROW
 from tests.e2e.processes import unmeasured_environment
 from tests.log_reader import read_answers
 
@@ -27,7 +28,6 @@ NOTHING_KNOWN = (
     "bets-client: stopped: agency 1: {}: the server has not said how many of the 2,000 bets are stored; "
     "the same command goes on from there\n"
 )
-ROW = "Ana,Paz,30904465,1999-03-17,7574\n"
 GRACE_S = 8.0
 """What a container gives a program between SIGTERM and SIGKILL; stopping takes far less, but machines are busy."""
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from tests.client.scripted_server import Central, Peer, ScriptedServer
-from tests.client.test_cli import BET_VARIABLES, ROW, run
-from tests.client.test_exactly_once import silent
-from tests.client.test_winners import waits
+from tests.client.command_line import BET_VARIABLES, run
+from tests.client.scripted_server import Central, Peer, ScriptedServer, silent, waits
+from tests.client.wire import ROW
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
 """What a TLS server says of bytes that are none."""

@@ -12,8 +12,9 @@ from click.testing import Result
 
 from bets_protocol.transports import TlsFiles
 from tests.certificates import DAY, LOOPBACK, Authority
+from tests.client.command_line import BET_VARIABLES, run
 from tests.client.scripted_server import Central, Peer, ScriptedServer
-from tests.client.test_cli import BET_VARIABLES, ROW, run
+from tests.client.wire import ROW
 
 
 @pytest.fixture

@@ -12,18 +12,8 @@ from bets_client.errors import NotDrawn, Unreachable, WrongPeer
 from bets_client.run_context import working
 from bets_client.upload.link import Link
 from bets_client.upload.winners import WinnersCollector
-from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
-
-
-def ask(url: str, *agencies: int, **options: str) -> dict[int, tuple[str, ...]]:
-    with working(
-        load_settings({"server": url, "retry_for": "20", "log_level": "DEBUG", "revision": "8"} | options, {})
-    ) as context:
-        collector = WinnersCollector(context)
-        for agency in agencies:
-            collector.ask(agency, None)
-        collector.collect()
-        return collector.found
+from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port, waits
+from tests.client.uploading import ask
 
 
 def test_each_agency_gets_its_own_when_the_last_has_asked() -> None:
@@ -64,16 +54,6 @@ def test_a_lost_connection_is_made_again_and_asked_again() -> None:
     with ScriptedServer(dies, dies_inside_the_answer, central) as server:
         assert ask(server.url, 1) == {1: ("30904465",)}
     assert asked + central.asked == [1, 1, 1]
-
-
-def waits(peer: Peer) -> None:
-    """Hold the answer back, as a server does before the draw; a probe is sent back."""
-    kind = peer.exactly(1)
-    if kind != b"\x02":
-        peer.send(kind + peer.stream.recv(1024))
-        return
-    peer.exactly(1)
-    assert peer.at_end()
 
 
 def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:

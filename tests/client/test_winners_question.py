@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.scripted_server import DEADLINE_S, Central, ScriptedServer
-from tests.client.test_cli import ROW
+from tests.client.wire import ROW
 from tests.e2e.processes import PROGRAMS, clean_environment
 
 QUESTION = "Ask for the winners of agency 1? [y/N] "

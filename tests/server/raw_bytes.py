@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterable
 
 WINNING = 7574
 """The number that servers draw in these tests."""
 
 ACK_0 = b"\x00"
+
+STATUS_BYTES = 18
+"""What an UploadStatus takes."""
 
 
 def document(row: int) -> str:
@@ -56,3 +60,13 @@ def ask(agency: int) -> bytes:
 def winners(*documents: str) -> bytes:
     """The answer to `ask`."""
     return struct.pack(">H", len(documents)) + "".join(documents).encode()
+
+
+def opening(total: int, *, agency: int = 1, draw: int = 1, name: bytes = b"a") -> bytes:
+    """An OpenUpload; the upload id is `name`, a byte, 16 times."""
+    return struct.pack(">BBBIQ16s", 3, 1, agency, draw, total, name * 16)
+
+
+def status(code: int, *stored: bytes, draw: int = 1) -> bytes:
+    """The UploadStatus once the bets `stored` are on disk."""
+    return struct.pack(">BBIQI", 0x83, code, draw, len(stored), zlib.crc32(b"".join(stored)))

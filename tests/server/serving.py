@@ -38,7 +38,7 @@ from bets_server.store import (
     open_store,
 )
 from tests.log_reader import read_log
-from tests.server.raw_bytes import WINNING
+from tests.server.raw_bytes import STATUS_BYTES, WINNING, opening, status
 
 DEADLINE_S = 20.0
 
@@ -365,3 +365,10 @@ class Servers:
     def close(self) -> None:
         """Ends every server."""
         self._parts.close()
+
+
+def opened(server: Server, total: int, *, agency: int = 1, name: bytes = b"a") -> RawClient:
+    """A client whose new upload is open."""
+    client = server.client()
+    assert client.exchange(opening(total, agency=agency, name=name), size=STATUS_BYTES) == status(0)
+    return client

@@ -9,10 +9,9 @@ from __future__ import annotations
 import pytest
 
 from bets_protocol import RejectCode
-from tests.server.raw_bytes import ACK_0, batch, bet, document
+from tests.server.bad_frames import FRAMING, GOOD, VALUES
+from tests.server.raw_bytes import ACK_0, STATUS_BYTES, batch, bet, document, opening, status
 from tests.server.serving import RawClient, Server, Servers
-from tests.server.test_reactor_bad_input import FRAMING, GOOD, VALUES
-from tests.server.test_reactor_uploads import STATUS_BYTES, opening, status
 
 STORES = ["csv", "sqlite"]
 

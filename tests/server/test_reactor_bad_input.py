@@ -2,80 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 import pytest
 
 from tests.foreign import FOREIGN
+from tests.server.bad_frames import FRAMING, GOOD, SIXTEEN_LONG, VALUES, lied, with_length
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, document, untyped_batch
 from tests.server.serving import RawClient, Server, Servers, wait_until
-
-GOOD = bet(1)
-
-
-def _with_length(length: int, body: bytes) -> bytes:
-    return struct.pack(">H", length) + body
-
-
-def _lied(change: int) -> bytes:
-    """A sound bet whose length field says more or less."""
-    return _with_length(len(GOOD) - 2 + change, GOOD[2:])
-
-
-SIXTEEN_LONG = [bet(row, first_name=b"x" * 255, last_name=b"y" * 255) for row in range(16)]
-
-FRAMING = {
-    "type 0": b"\x00" + batch(GOOD),
-    "type 5": b"\x05" + batch(GOOD),
-    "type 4": b"\x04" + batch(GOOD),
-    "type 127": b"\x7f" + batch(GOOD),
-    "type 131": b"\x83" + batch(GOOD),
-    "type 255": b"\xff" + batch(GOOD),
-    "count 0": b"\x01\x00" + GOOD,
-    "bet of length 0": batch(GOOD, _with_length(0, b"")),
-    "bet of length 1": batch(GOOD, _with_length(1, b"\x01")),
-    "bet of length 22": batch(GOOD, _with_length(22, GOOD[2:24])),
-    "bet of length 24": batch(GOOD, _with_length(24, GOOD[2:26])),
-    "bet of length 534": batch(GOOD, _with_length(534, GOOD[2:] + b"x" * 600)),
-    "bet of length 65535": batch(GOOD, _with_length(65535, GOOD[2:] + b"x" * 9000)),
-    "length one short": batch(GOOD, _lied(-1)),
-    "length one long": batch(GOOD, _lied(1) + b"x"),
-    "first name beyond its bet": batch(GOOD, _with_length(len(GOOD) - 2, GOOD[2:3] + b"\xff" + GOOD[4:])),
-    "last name beyond its bet": batch(GOOD, _with_length(34, b"\x01\x01A\xfa" + b"x" * 30)),
-    "sum over 8192": batch(*SIXTEEN_LONG),
-    "a batch cut short": batch(GOOD, bet(2))[:-1],
-    "a question cut short": b"\x02",
-    "a type and nothing else": b"\x01",
-}
-"""Bytes that break the layout on revisions 7 and 8."""
-
-VALUES = {
-    "agency 0": bet(agency=0),
-    "empty first name": bet(first_name=b""),
-    "empty last name": bet(last_name=b""),
-    "NUL in a name": bet(first_name=b"A\x00na"),
-    "LF in a name": bet(last_name=b"Paz\n"),
-    "ESC in a name": bet(first_name=b"\x1b[31m"),
-    "DEL in a name": bet(first_name=b"An\x7fa"),
-    "C1 in a name": bet(first_name="An\x85a".encode()),
-    "bad UTF-8": bet(first_name=b"An\xffa"),
-    "UTF-8 cut short": bet(last_name="Peña".encode()[:3]),
-    "overlong UTF-8": bet(last_name=b"\xc0\xaf"),
-    "a surrogate": bet(last_name=b"\xed\xa0\x80"),
-    "document with a letter": bet(document_bytes=b"3090446x"),
-    "document with a blank": bet(document_bytes=b" 0904465"),
-    "document of Arabic digits": bet(document_bytes="٣٣٣٣".encode()),
-    "30 February": bet(birthdate=b"2000-02-30"),
-    "29 February of no leap year": bet(birthdate=b"1900-02-29"),
-    "a date by weeks": bet(birthdate=b"2020-W01-1"),
-    "month 13": bet(birthdate=b"2000-13-01"),
-    "year 0": bet(birthdate=b"0000-01-01"),
-    "a date with slashes": bet(birthdate=b"2000/01/01"),
-    "number 10000": bet(number=10_000),
-    "number 65535": bet(number=65_535),
-}
-"""Sound bets that break the rule of a value."""
 
 
 @pytest.fixture
@@ -131,19 +65,19 @@ def test_question_for_agency_0_is_refused(serve: Servers) -> None:
 
 UNTYPED = {
     "count 0": (6, untyped_batch()),
-    "bet of length 0": (6, untyped_batch(_with_length(0, b""))),
-    "bet of length 65535": (6, untyped_batch(_with_length(65535, GOOD[2:]))),
-    "length one short": (6, untyped_batch(_lied(-1))),
-    "length one long": (6, untyped_batch(_lied(1) + b"x")),
+    "bet of length 0": (6, untyped_batch(with_length(0, b""))),
+    "bet of length 65535": (6, untyped_batch(with_length(65535, GOOD[2:]))),
+    "length one short": (6, untyped_batch(lied(-1))),
+    "length one long": (6, untyped_batch(lied(1) + b"x")),
     "cut short": (6, untyped_batch(GOOD, GOOD)[:-1]),
     "sum over 8192": (6, untyped_batch(*SIXTEEN_LONG)),
     "bad date": (6, untyped_batch(GOOD, bet(birthdate=b"2000-02-30"))),
     "a typed batch": (6, batch(GOOD)),
-    "bare: length 0": (5, _with_length(0, b"")),
-    "bare: length 24": (5, _with_length(24, GOOD[2:26])),
-    "bare: length 534": (5, _with_length(534, GOOD[2:])),
-    "bare: length one short": (5, _lied(-1)),
-    "bare: length one long": (5, _lied(1) + b"x"),
+    "bare: length 0": (5, with_length(0, b"")),
+    "bare: length 24": (5, with_length(24, GOOD[2:26])),
+    "bare: length 534": (5, with_length(534, GOOD[2:])),
+    "bare: length one short": (5, lied(-1)),
+    "bare: length one long": (5, lied(1) + b"x"),
     "bare: cut short": (5, GOOD[:-1]),
     "bare: number 10000": (5, bet(number=10_000)),
     "bare: a typed batch": (5, batch(GOOD)),

@@ -16,9 +16,20 @@ from bets_protocol import RejectCode
 from bets_protocol.transports import TlsFiles, parse_url
 from bets_server.limits import Limits
 from tests.certificates import Authority
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
+from tests.server.raw_bytes import (
+    ACK_0,
+    STATUS_BYTES,
+    WINNING,
+    ask,
+    batch,
+    bet,
+    bets,
+    document,
+    opening,
+    status,
+    winners,
+)
 from tests.server.serving import Clock, RawClient, Server, Servers, wait_until
-from tests.server.test_reactor_uploads import STATUS_BYTES, opening, status
 
 ROOMY = {"max_per_agency": 1000, "max_per_address": 1000}
 

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import pytest
 
-from bets_protocol import OpenUpload, RejectCode, UploadStatus, encode
+from bets_protocol import RejectCode
 from bets_server.store import SealOutcome, StoreFull
-from tests.server.raw_bytes import WINNING, ask, batch, bet, document, winners
-from tests.server.serving import RawClient, Server, Servers, wait_until
-
-STATUS_BYTES = 18
-
-
-def opening(total: int, *, agency: int = 1, draw: int = 1, name: bytes = b"a") -> bytes:
-    """An OpenUpload."""
-    return encode(OpenUpload(agency=agency, draw=draw, total=total, upload_id=name * 16), revision=9)
-
-
-def status(code: int, *stored: bytes, draw: int = 1) -> bytes:
-    """The UploadStatus once the bets `stored` are on disk."""
-    crc32 = zlib.crc32(b"".join(stored))
-    return encode(UploadStatus(code=code, draw=draw, stored=len(stored), crc32=crc32), revision=9)
-
-
-def opened(server: Server, total: int, *, agency: int = 1, name: bytes = b"a") -> RawClient:
-    """A client whose new upload is open."""
-    client = server.client()
-    assert client.exchange(opening(total, agency=agency, name=name), size=STATUS_BYTES) == status(0)
-    return client
+from tests.server.raw_bytes import STATUS_BYTES, WINNING, ask, batch, bet, document, opening, status, winners
+from tests.server.serving import Servers, opened, wait_until
 
 
 def test_from_the_first_bet_to_the_winners(serve: Servers) -> None:

@@ -9,9 +9,8 @@ from bets_server.admission.reopenings import MAX_UPLOADS, WINDOW_S, Reopenings
 from bets_server.intake.handlers import Answer, Binding, Request, Work
 from bets_server.limits import Limits
 from bets_server.store import Ticket
-from tests.server.raw_bytes import batch, bet
+from tests.server.raw_bytes import STATUS_BYTES, batch, bet, opening, status
 from tests.server.serving import Servers
-from tests.server.test_reactor_uploads import STATUS_BYTES, opening, status
 
 FEW = Limits(reopenings_per_minute=3)
 

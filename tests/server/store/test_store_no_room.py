@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from bets_server.store import open_store
 from bets_server.store.conformance import documents, sample_batch
 from tests.e2e.processes import unmeasured_environment
 from tests.server.store.appender import group_bets
+from tests.server.store.mounts import may_mount
 
 PROJECT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 60.0
@@ -30,13 +30,6 @@ next=$(grep -c '^[0-9]' "$folder/first" || true)
 "$python" -m tests.server.store.appender append "$url" "$next" > "$folder/second"
 cp -r "$folder/disk/." "$folder/copy"
 """
-
-
-def may_mount() -> bool:
-    """Whether this process may have a mount of its own."""
-    unshare = shutil.which("unshare")
-    probe = ["unshare", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return unshare is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(("scheme", "disk_bytes"), [("sqlite", 8 << 20), ("csv", 2 << 20)])

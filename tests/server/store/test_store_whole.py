@@ -23,7 +23,7 @@ from bets_server.store import BetStore, Verdict, open_store
 from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch, winning
 from bets_server.store.sqlite import log as sqlite_log
 from tests.e2e.processes import unmeasured_environment
-from tests.server.store.test_store_no_room import may_mount
+from tests.server.store.mounts import may_mount
 
 PROJECT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 60.0
