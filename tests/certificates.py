@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -122,3 +123,15 @@ def _identity(text: str) -> x509.GeneralName:
 def _path(path: Path | None) -> Path:
     assert path is not None
     return path
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the certificates of a module's tests."""
+    return Authority(tmp_path_factory.mktemp("ours"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs too, and nobody believes it."""
+    return Authority(tmp_path_factory.mktemp("theirs"))

@@ -3,6 +3,9 @@
 The leak check compares this process before and after each test: threads, child processes (finished ones that nobody
 waited for included) and open file descriptors. What a test has just closed may take a moment to go, so a difference
 is a leak only when it outlasts a garbage collection and a short deadline.
+
+What starts servers, programs and authorities is not here but in the folders that use it, so that the tests of a package
+run where the other packages, or cryptography, are missing.
 """
 
 from __future__ import annotations
@@ -19,9 +22,6 @@ import pytest
 
 from bets_protocol.transports import registry as _registry
 from tests import effort
-from tests.certificates import Authority
-from tests.e2e.processes import Programs
-from tests.server.serving import Servers
 
 PROJECT = Path(__file__).resolve().parent.parent
 LEAK_DEADLINE_S = 2.0
@@ -108,38 +108,3 @@ def real_data() -> Path:
     if missing:
         pytest.skip(f"no real data: {', '.join(missing)} not in {folder} (set BETS_DATA to the folder that has them)")
     return folder
-
-
-# What tests of several folders start and use.
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Servers]:
-    """Starts servers: `serve(agencies=2)` gives one that runs in a thread."""
-    servers = Servers(tmp_path)
-    try:
-        yield servers
-    finally:
-        servers.close()
-
-
-@pytest.fixture
-def programs(tmp_path: Path) -> Iterator[Programs]:
-    """Starts programs, and kills what a test leaves running."""
-    programs = Programs(tmp_path)
-    try:
-        yield programs
-    finally:
-        programs.close()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs the certificates of a module's tests."""
-    return Authority(tmp_path_factory.mktemp("ours"))
-
-
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs too, and nobody believes it."""
-    return Authority(tmp_path_factory.mktemp("theirs"))

@@ -1,8 +1,14 @@
-"""How the tests are laid out: what several test modules need is in helper modules, named for what they hold."""
+"""How the tests are laid out.
+
+What several test modules need is in helper modules, named for what they hold. The tests of a package need no package
+that it does not need itself.
+"""
 
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +39,28 @@ def test_no_file_imports_a_test_module(file: str) -> None:
         if name.startswith("tests.") and name.rsplit(".", 1)[-1].startswith("test_")
     ]
     assert bad == []
+
+
+COLLECT_WITHOUT = """
+import sys
+folder, *blocked = sys.argv[1:]
+sys.modules.update(dict.fromkeys(blocked))  # importing one of them is a ModuleNotFoundError
+import pytest
+sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", "-n0", folder]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "blocked"),
+    [
+        ("tests/protocol", ["bets_server", "bets_client", "cryptography"]),
+        ("tests/cli", ["bets_server", "bets_client", "cryptography"]),
+        ("tests/transports", ["bets_server", "bets_client"]),
+        ("tests/client", ["bets_server"]),
+    ],
+)
+def test_a_folder_needs_only_what_its_package_needs(folder: str, blocked: list[str]) -> None:
+    """Its tests are collected where the other packages cannot be imported."""
+    command = [sys.executable, "-c", COLLECT_WITHOUT, folder, *blocked]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -8,6 +8,9 @@ import pytest
 
 from bets_client.config import SETTINGS
 from bets_protocol.cli.log_format import line_handler, setup_logging
+from tests.certificates import authority, stranger
+
+__all__ = ["authority", "stranger"]
 
 
 @pytest.fixture(autouse=True)

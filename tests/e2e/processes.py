@@ -12,8 +12,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+import pytest
 
 from bets_protocol.cli.exit_codes import ExitCode
 from tests.log_reader import read_answers, read_log, read_output
@@ -249,3 +251,13 @@ class Programs:
             else:
                 read_output(program.out)
             read_output(program.err)  # where the log goes beside results in JSON
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    """Starts programs, and kills what a test leaves running."""
+    programs = Programs(tmp_path)
+    try:
+        yield programs
+    finally:
+        programs.close()

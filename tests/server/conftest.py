@@ -11,8 +11,12 @@ from typing import Final
 import pytest
 
 from bets_protocol.transports import TlsFiles
-from tests.certificates import Authority
+from tests.certificates import Authority, authority, stranger
+from tests.e2e.processes import programs
 from tests.server.command_line import Run, command_line
+from tests.server.serving import serve
+
+__all__ = ["authority", "programs", "serve", "stranger"]
 
 _MEMORY: Final = Path("/dev/shm")
 _ROOM_IN_MEMORY: Final = 1 << 30

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bets_protocol import Bet, ReadError
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import EventLog, LineHandler
@@ -365,6 +367,16 @@ class Servers:
     def close(self) -> None:
         """Ends every server."""
         self._parts.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Servers]:
+    """Starts servers: `serve(agencies=2)` gives one that runs in a thread."""
+    servers = Servers(tmp_path)
+    try:
+        yield servers
+    finally:
+        servers.close()
 
 
 def opened(server: Server, total: int, *, agency: int = 1, name: bytes = b"a") -> RawClient:

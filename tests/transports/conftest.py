@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bets_protocol.transports import TlsFiles
-from tests.certificates import Authority
+from tests.certificates import Authority, authority, stranger
+
+__all__ = ["authority", "stranger"]
 
 
 @pytest.fixture(scope="module")
