@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import enum
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from bets_protocol import DecodeError, FrameTooLarge, InvalidMessage, InvalidValue, LocalProtocolError
 from bets_protocol.compiler import UnsupportedConstruct
-from bets_protocol.compiler.modules import emit_codec_module, emit_layouts_module, emit_values_module
+from bets_protocol.compiler.bets import emit_codec_module, emit_layouts_module, emit_values_module
 from bets_protocol.compiler.python.codec import emit_codec, emit_values
 from bets_protocol.compiler.python.writing import emit_put
 from bets_protocol.layout import nodes as ir
@@ -421,6 +422,21 @@ def test_modules_import_what_they_use_and_nothing_else() -> None:
             used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
             assert [name for name in imported if name not in used] == []
             assert max(len(line) for line in source.splitlines() if "import" in line) <= 120
+
+
+def test_the_compiler_names_no_bet() -> None:
+    """All that it knows of this protocol is in two modules; the others would compile any other protocol."""
+    package = PROJECT / "src" / "bets_protocol" / "compiler"
+    ours = {package / "bets.py", package / "docs" / "turns_page.py"}
+    named = {
+        (str(path.relative_to(package)), word)
+        for path in package.rglob("*.*")
+        if path.suffix in {".py", ".h"} and path not in ours
+        for word in re.findall(
+            r"(?i)(?<![a-z])(?:bets?|agency|agencies|winners?|upload_\w+)(?!\w)", path.read_text("utf-8")
+        )
+    }
+    assert named == set()
 
 
 # What is committed

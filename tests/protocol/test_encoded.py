@@ -32,8 +32,8 @@ from bets_protocol import (
 )
 from bets_protocol import encoded as runs
 from bets_protocol.codec.backend import native_module
+from bets_protocol.compiler.bets import emit_native_module
 from bets_protocol.compiler.c.runs import RunsOf, emit_runs
-from bets_protocol.compiler.modules import emit_native_module
 from bets_protocol.encoded import bet_count, header_size, split_runs
 from bets_protocol.generated import layouts
 from bets_protocol.layout import nodes as ir

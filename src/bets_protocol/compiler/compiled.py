@@ -1,8 +1,8 @@
 """Compiles any declaration of the supported kinds into a codec of its own, at run time.
 
-For protocols that have nothing to do with bets: declare a frame in construct, get frozen classes and the functions
-that check, decode, encode and scan it. `CompiledSchema.python_source` and `c_source` give the code itself, for those
-who would rather commit it, as this project does with its own.
+For any protocol: declare a frame in construct, get frozen classes and the functions that check, decode, encode and scan
+it. `CompiledSchema.python_source` and `c_source` give the code itself, to be committed, as this project does with its
+own.
 """
 
 from __future__ import annotations

@@ -1,36 +1,22 @@
-"""Writes the generated modules: the layouts as data, the checks of messages, and the codec.
+"""Writes Python modules: the layouts of frames as source, and a whole module for a frame that stands alone.
 
-Three modules of Python, since the message classes need the layouts and the checks, and the codec needs the message
-classes; and one of C.
 The output is deterministic: the same declarations give the same bytes, so that a test can tell when it is stale.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
+from typing import Final
 
-from bets_protocol.compiler.c.module import emit_c_module
-from bets_protocol.compiler.c.runs import RunsOf
-from bets_protocol.compiler.docs.tables import fill_tables
 from bets_protocol.compiler.python.codec import classes, emit_codec, emit_values
 from bets_protocol.compiler.python.source import RUNTIME_NAMES, python_type, region_name, rule_name
 from bets_protocol.compiler.read import UnsupportedConstruct, read_construct
 from bets_protocol.compiler.walk import walk
 from bets_protocol.layout import nodes as ir
-from bets_protocol.schema import FRAMES, FrameSchema
+from bets_protocol.schema import FrameSchema
 from bets_protocol.version import __version__
-
-_HEADER = '''"""{title}
-
-Generated from bets_protocol.schema by `nox -s generate`: do not edit.
-"""
-
-from __future__ import annotations
-
-'''
 
 
 def read_frames(frames: Iterable[FrameSchema]) -> dict[str, ir.Node]:
@@ -51,28 +37,6 @@ def read_frames(frames: Iterable[FrameSchema]) -> dict[str, ir.Node]:
             if record.attributes != by_class.setdefault(record.name, record).attributes:
                 raise UnsupportedConstruct(frame.layout, frame.name, f"another {record.name} has other fields")
     return nodes
-
-
-def emit_layouts_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """The source of `generated.layouts`: one constant a frame, a table of them, and the rules, each once."""
-    frames = tuple(frames)
-    nodes = read_frames(frames)
-    body = emit_layouts(nodes)
-    table = "".join(
-        f"    Frame({frame.name!r}, {frame.name.upper()}, {frame.sender!r}, {frame.revisions!r}, {frame.title!r}),\n"
-        for frame in frames
-    )
-    body += f"\nFRAMES: Final[tuple[Frame, ...]] = (\n{table})\n"
-    return "".join(
-        [
-            _HEADER.format(title="The layouts of every frame, as data."),
-            "from typing import Final\n\n",
-            _import("bets_protocol.layout.nodes", _IR_NAMES, body),
-            _import("bets_protocol.layout.rules", ("CalendarDate", "Characters", "IntRange"), body),
-            "\n",
-            body,
-        ]
-    )
 
 
 def emit_layouts(nodes: Mapping[str, ir.Node]) -> str:
@@ -105,9 +69,8 @@ def emit_schema_module(name: str, layout: ir.Node) -> str:
     layouts = emit_layouts(nodes)
     body = "\n\n".join([emit_values(nodes), *(_emit_class(record, name) for record in classes(nodes.values()))])
     body += "\n\n" + emit_codec(nodes)
-    constants = "".join(f"{constant} = layouts.{constant}\n" for constant in _constants(body))
-    inner = _import("bets_protocol.layout.nodes", _IR_NAMES, layouts)
-    inner += _import("bets_protocol.layout.rules", ("CalendarDate", "Characters", "IntRange"), layouts)
+    constants = "".join(f"{constant} = layouts.{constant}\n" for constant in constants_in(body))
+    inner = import_of_layouts(layouts)
     return "".join(
         [
             f'"""The frame {name}: its message classes and its codec.\n\n',
@@ -117,7 +80,7 @@ def emit_schema_module(name: str, layout: ir.Node) -> str:
             "from typing import Any, Final\n\n",
             "import attrs\n\n",
             "from bets_protocol.errors import DecodeError, FrameTooLarge\n",
-            _import("bets_protocol.generated.support", (*RUNTIME_NAMES,), f"keeps_rules {body}"),
+            import_of("bets_protocol.generated.support", (*RUNTIME_NAMES,), f"keeps_rules {body}"),
             # The names of the layout's parts stay inside, since a message class may have the same.
             f"\n\nclass layouts:\n{textwrap.indent(inner + chr(10) + layouts, '    ')}\n\n",
             constants,
@@ -139,90 +102,18 @@ def _emit_class(record: ir.Record, frame: str) -> str:
     )
 
 
-def emit_values_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """The source of `generated.values`: whether the fields of a message hold what its layout allows."""
-    body = emit_values(read_frames(frames))
-    return "".join(
-        [
-            _HEADER.format(title="Whether the fields of a message hold what its layout allows."),
-            "from collections.abc import Callable, Mapping\n",
-            "from typing import Any, Final\n\n",
-            _import("bets_protocol.generated.layouts", _constants(body), body),
-            _import("bets_protocol.generated.support", RUNTIME_NAMES, body),
-            "\n\n",
-            body,
-        ]
-    )
-
-
-def emit_codec_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """The source of `generated.codec`: check, decode, encode and scan for every frame."""
-    nodes = read_frames(frames)
-    body = emit_codec(nodes)
-    return "".join(
-        [
-            _HEADER.format(title="The codec of every frame in plain Python."),
-            "from collections.abc import Generator\n",
-            "from typing import Any, Final\n\n",
-            _import("bets_protocol.errors", ("DecodeError", "FrameTooLarge"), body),
-            "from bets_protocol.generated import layouts\n",
-            _import("bets_protocol.generated.layouts", _constants(body), body),
-            _import("bets_protocol.generated.support", RUNTIME_NAMES, body),
-            _import("bets_protocol.messages", sorted(record.name for record in classes(nodes.values())), body),
-            f'\nNATIVE_DIGEST: Final = "{native_digest(nodes)}"\n',
-            '"""Names the layouts and the emitter that the native codec must have been made from."""\n',
-            "\n\n",
-            body,
-        ]
-    )
-
-
-def emit_native_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """The source of `_native.c`: the same functions as in `generated.codec`."""
-    nodes = read_frames(frames)
-    heading = "The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit."
-    return emit_c_module(
-        "bets_protocol.generated._native", nodes, runs=_runs(nodes), digest=native_digest(nodes), heading=heading
-    )
-
-
-def native_digest(nodes: Mapping[str, ir.Node]) -> str:
-    """What tells one native codec from another: a digest of its source."""
-    return hashlib.sha256(
-        emit_c_module("bets_protocol.generated._native", nodes, runs=_runs(nodes)).encode()
-    ).hexdigest()[:16]
-
-
-def _runs(nodes: Mapping[str, ir.Node]) -> list[RunsOf]:
-    """What is cut and searched as bytes: bets, where there are any."""
-    frame = nodes.get("bet_frame")
-    if not isinstance(frame, ir.Region):
-        return []
-    return [RunsOf(name="bets", frame=frame, owner="agency", key="number", value="document")]
-
-
-def fill_protocol_page(page: str, frames: Iterable[FrameSchema] = FRAMES) -> str:
-    """docs/protocol.md with the tables of all frames."""
-    frames = tuple(frames)
-    nodes = read_frames(frames)
-    return fill_tables(page, [_frame(frame, nodes[frame.name]) for frame in frames])
-
-
-def _frame(frame: FrameSchema, node: ir.Node) -> ir.Frame:
-    return ir.Frame(frame.name, node, frame.sender, frame.revisions, frame.title)
-
-
-_IR_NAMES = (
+_NODE_NAMES: Final = (
     *("Array", "Bounded", "Bytes", "Const", "Enum", "Field", "Float", "Frame", "Int", "Line", "Record", "Region"),
     *("Switch", "Text"),
 )
 
 
-def _constants(code: str) -> list[str]:
+def constants_in(code: str) -> list[str]:
+    """The rules and regions that `code` names."""
     return sorted(set(re.findall(r"\b(?:RULE|REGION)_[0-9A-F]{8}\b", code)))
 
 
-def _import(module: str, names: Iterable[str], code: str) -> str:
+def import_of(module: str, names: Iterable[str], code: str) -> str:
     """The import of those of `names` that `code` uses."""
     used = [name for name in names if re.search(rf"\b{name}\b", code)]
     if not used:
@@ -231,6 +122,13 @@ def _import(module: str, names: Iterable[str], code: str) -> str:
     if len(line) <= 120:
         return line
     return f"from {module} import (\n" + "".join(f"    {name},\n" for name in used) + ")\n"
+
+
+def import_of_layouts(code: str) -> str:
+    """The imports of what layouts are made of, as far as `code` uses it."""
+    return import_of("bets_protocol.layout.nodes", _NODE_NAMES, code) + import_of(
+        "bets_protocol.layout.rules", ("CalendarDate", "Characters", "IntRange"), code
+    )
 
 
 class _Literal:

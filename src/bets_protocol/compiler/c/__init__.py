@@ -1,4 +1,4 @@
-"""Emits C: the same functions as `compiler.python`, and those that search many bets at once."""
+"""Emits C: the same functions as `compiler.python`, and those that search many records at once."""
 
 from __future__ import annotations
 

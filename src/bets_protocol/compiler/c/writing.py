@@ -10,7 +10,7 @@ from bets_protocol.compiler.walk import walk
 from bets_protocol.layout import nodes as ir
 
 _RESERVED_AT_ONCE: Final = 4096
-"""Bytes of a part that is reserved whole: a bet is far below, a batch above."""
+"""Bytes of a part that is reserved whole: a short record is far below, a long array of them above."""
 
 
 def _largest_written(node: ir.Node) -> int | None:

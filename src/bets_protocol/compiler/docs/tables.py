@@ -1,4 +1,4 @@
-"""Writes the tables of docs/protocol.md from the layouts: Markdown, one table a frame.
+"""Writes the tables of a protocol's page from the layouts: Markdown, one table a frame.
 
 A table goes between the lines ``<!-- generated: begin NAME -->`` and ``<!-- generated: end NAME -->`` of the page, so
 that the text around it stays a person's.
@@ -7,9 +7,8 @@ that the text around it stays a person's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
-from bets_protocol.compiler.docs import turns_page
 from bets_protocol.layout import nodes as ir
 
 _MARKER = re.compile(r"(<!-- generated: begin (\w+) -->\n).*?(<!-- generated: end \2 -->)", re.DOTALL)
@@ -20,13 +19,12 @@ _LISTED = 8
 _HEAD = "| field | bytes | type | rule |\n|---|---|---|---|\n"
 
 
-def fill_tables(page: str, frames: Iterable[ir.Frame]) -> str:
-    """`page` with every marked place filled anew.
+def fill_tables(page: str, tables: Mapping[str, str]) -> str:
+    """`page` with every marked place filled with the table of its name.
 
     Raises:
         LookupError: a marker that names no table.
     """
-    tables = _tables(tuple(frames))
 
     def fill(match: re.Match[str]) -> str:
         if match[2] not in tables:
@@ -45,22 +43,17 @@ def layout_table(layout: ir.Node) -> str:
     return _HEAD + "".join(f"| {name} | {size} | {kind} | {rule} |\n" for name, size, kind, rule in rows) + total
 
 
-def _tables(frames: tuple[ir.Frame, ...]) -> dict[str, str]:
+def frame_tables(frames: Sequence[ir.Frame]) -> dict[str, str]:
+    """The table of each frame by its name, and `frames`, the table of all of them."""
     tables = {frame.name: layout_table(frame.layout) for frame in frames}
     for frame in frames:
         # A record that travels behind its own length is shown with it, under the record's name.
         if isinstance(frame.layout, ir.Region):
             tables[frame.class_name.lower()] = layout_table(frame.layout)
-    return {
-        **tables,
-        "frames": _frames_table(frames),
-        "turns": turns_page.turns_table(),
-        "replies": turns_page.replies_table(),
-        "codes": turns_page.codes_table(),
-    }
+    return {**tables, "frames": _frames_table(frames)}
 
 
-def _frames_table(frames: tuple[ir.Frame, ...]) -> str:
+def _frames_table(frames: Sequence[ir.Frame]) -> str:
     rows = ["| frame | first byte | bytes | said by | revisions | what it is |\n|---|---|---|---|---|---|\n"]
     for frame in frames:
         first = frame.first_bytes

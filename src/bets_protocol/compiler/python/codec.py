@@ -16,7 +16,7 @@ from bets_protocol.layout import nodes as ir
 
 
 def emit_codec(nodes: Mapping[str, ir.Node]) -> str:
-    """The functions of every frame in `nodes`, by its name; the layout of `bet_batch` is called `layouts.BET_BATCH`."""
+    """The functions of every frame in `nodes`; the layout of the frame `name` is called `layouts.NAME`."""
     puts = _put_names(nodes.values())
     pieces = [emit_twin(record) for record in classes(nodes.values())]
     pieces += [emit_put(record, puts) for record in puts]
