@@ -40,6 +40,7 @@ from bets_server.store.contract import path_of
 from bets_server.store.csv.file import MAX_LINE_BYTES, Account, LegacyFile, advice, ledger_of, require_parts
 from bets_server.store.csv.rows import bet_of, difference, equal_fields, lines_of
 from bets_server.store.rules import GroupPlan
+from bets_server.store.sqlite import pages
 from bets_server.store.sqlite.store import SqliteStore
 from bets_server.store.values import Opening, Parcel, SealOutcome, StoreFull, UploadState
 
@@ -168,7 +169,7 @@ class CsvStore(SqliteStore):
                 if seq <= after:  # in a damaged file one may come again and again
                     raise StorageError(f"{self._file.path}: is damaged: batch {seq} follows batch {after}")
                 after = seq
-                yield seq, self._decoded(seq, encoded)
+                yield seq, pages.decoded(self._file, seq, encoded)
 
     def _compare(self, size: int) -> tuple[Account, bool]:
         """How far the file goes with the ledger, and whether lines of another program follow there.
@@ -209,7 +210,7 @@ class CsvStore(SqliteStore):
         query = f"{_BATCHES} WHERE place <= ? ORDER BY place, adopted, seq"
         with self._file.plain_errors():
             for seq, encoded, _, adopted in self._file.connection.execute(query, (self._account.batch,)):
-                yield self._decoded(seq, encoded), bool(adopted)
+                yield pages.decoded(self._file, seq, encoded), bool(adopted)
 
     def _difference(self, start: Account, batches: Iterable[tuple[list[Bet], bool]]) -> StorageError:
         """The first one between the file, from an account on, and the batches that should be there; for raising."""

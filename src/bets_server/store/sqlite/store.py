@@ -12,20 +12,19 @@ by, in the transaction that adds the bets. Should it not, this is no verdict but
 A commit that fails for another reason than lack of room is *not* "not stored": after an I/O error the rows were found
 again by the next process. So such an error ends the store, see `BetStore`.
 
-A group costs four statements however many parcels it has, see `_sqlite_file`; the draw is in `_sqlite_draw`, the tables
-and settings are in `_sqlite_schema`. Nothing in here knows the layout of a bet.
+A group costs four statements however many parcels it has, see `statements`; the draw is in `draw`, the tables and
+settings are in `schema`. Nothing in here knows the layout of a bet.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from bets_protocol import Bet, RejectCode, RemoteProtocolError, StorageError, decode_bets
+from bets_protocol import Bet, RejectCode, StorageError
 from bets_server.store.contract import BetStore, path_of
 from bets_server.store.draw import checked_agency, checked_number, missing_agencies
 from bets_server.store.rules import (
@@ -39,11 +38,13 @@ from bets_server.store.rules import (
     require_voidable,
     utc_now,
 )
+from bets_server.store.sqlite import pages
 from bets_server.store.sqlite.book import Book
 from bets_server.store.sqlite.draw import Digest, RunningDigest, draw_over
 from bets_server.store.sqlite.file import BookFile
 from bets_server.store.sqlite.reading import ReadOnlyBook
 from bets_server.store.sqlite.schema import SCHEMA_VERSION
+from bets_server.store.sqlite.statements import anonymous_statement, audit_statement, batch_statement, grow_statement
 from bets_server.store.values import (
     AuditEntry,
     DrawState,
@@ -53,12 +54,6 @@ from bets_server.store.values import (
     SealOutcome,
     UploadState,
 )
-
-_BATCHES_PER_PAGE: Final = 16
-"""Read at a time when bets are walked: at most 128 KB of them."""
-
-_ENTRIES_PER_PAGE: Final = 64
-"""Read at a time when the audit is walked."""
 
 _MAX_UPLOADS_IN_MEMORY: Final = 2048
 """Twice as many as a server has connections; each takes a few hundred bytes."""
@@ -152,11 +147,11 @@ class SqliteStore(BetStore):
         self._insert_draw()
         if new:
             write_new = self._file.write_rows
-            write_new(_anonymous_statement, [(upload.number, self._draw, upload.agency) for upload in new])
+            write_new(anonymous_statement, [(upload.number, self._draw, upload.agency) for upload in new])
             self._audit(*(("open", upload.agency, f"upload {upload.number}, anonymous") for upload in new))
-        if self._file.write_rows(_grow_statement, ends) != len(ends):
+        if self._file.write_rows(grow_statement, ends) != len(ends):
             raise StorageError(f"{self._file.path}: an upload does not stand where this program left it")
-        self._file.write_rows(_batch_statement, rows)
+        self._file.write_rows(batch_statement, rows)
 
     def _follow(self, plan: GroupPlan) -> None:
         """Follow a plan, which is written, in what is held in memory."""
@@ -307,61 +302,11 @@ class SqliteStore(BetStore):
 
     def audit(self) -> Iterator[AuditEntry]:
         """What was done; see `BetStore.audit`."""
-        with self._file.lock:
-            self._file.require_usable()
-            ((last,),) = self._file.read("SELECT coalesce(max(seq), 0) FROM audit")
-        before = 0
-        while page := self._audit_page(before, last):
-            for seq, at, draw, event, agency, detail in page:
-                if seq <= before:  # see `bets`
-                    raise StorageError(f"{self._file.path}: is damaged: audit entry {seq} follows entry {before}")
-                before = seq
-                yield AuditEntry(seq=seq, at=at, draw=draw, event=event, agency=agency, detail=detail)
-
-    def _audit_page(self, after: int, last: int) -> list[tuple[int, str, int, str, int | None, str]]:
-        with self._file.lock:
-            self._file.require_usable()
-            return self._file.read(
-                "SELECT seq, at, draw, event, agency, detail FROM audit"
-                " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
-                (after, last, _ENTRIES_PER_PAGE),
-            )
+        return pages.audit(self._file)
 
     def bets(self, agency: int | None = None) -> Iterator[Bet]:
         """The stored bets; see `BetStore.bets`."""
-        with self._file.lock:
-            self._file.require_usable()
-            ((last,),) = self._file.read("SELECT coalesce(max(seq), 0) FROM batch")
-        before = 0
-        while page := self._page(agency, before, last):
-            for sequence, encoded in page:
-                if sequence <= before:  # in a damaged file one may come again and again
-                    raise StorageError(f"{self._file.path}: is damaged: batch {sequence} follows batch {before}")
-                before = sequence
-                yield from self._decoded(sequence, encoded)
-
-    def _decoded(self, sequence: int, encoded: object) -> list[Bet]:
-        """The bets of a batch, as a row of the book has them.
-
-        Raises:
-            StorageError: they are none.
-        """
-        if not isinstance(encoded, bytes):  # the table allows nothing else, but a damaged file is no table
-            raise StorageError(f"{self._file.path}: batch {sequence} is damaged: it holds no bytes")
-        try:
-            return decode_bets(encoded)
-        except RemoteProtocolError as error:
-            raise StorageError(f"{self._file.path}: batch {sequence} is damaged: {error}") from error
-
-    def _page(self, agency: int | None, after: int, last: int) -> list[tuple[int, bytes]]:
-        with self._file.lock:
-            self._file.require_usable()
-            return self._file.read(
-                "SELECT batch.seq, batch.bets FROM batch CROSS JOIN upload ON upload.id = batch.upload"
-                " WHERE batch.seq > ? AND batch.seq <= ? AND upload.draw = ? AND NOT upload.voided"
-                " AND upload.agency = coalesce(?, agency) ORDER BY batch.seq LIMIT ?",
-                (after, last, self._draw, agency, _BATCHES_PER_PAGE),
-            )
+        return pages.bets(self._file, self._draw, agency)
 
     def require_in_place(self) -> None:
         """Make sure that the book is where it was opened; see `BetStore.require_in_place`."""
@@ -407,41 +352,9 @@ class SqliteStore(BetStore):
     def _audit(self, *entries: tuple[str, int | None, str]) -> None:
         """Write entries of (event, agency, detail), inside the transaction that does what they tell."""
         now = utc_now()
-        self._file.write_rows(_audit_statement, [(now, self._draw, *entry) for entry in entries])
+        self._file.write_rows(audit_statement, [(now, self._draw, *entry) for entry in entries])
 
 
 def _upload_of(row: Sequence[object]) -> UploadState:
     names = ("number", "agency", "upload_id", "total", "stored", "crc32", "epoch")
     return UploadState(**dict(zip(names, row, strict=False)), voided=bool(row[-1]))  # type: ignore[arg-type]
-
-
-def _rows(of: str, rows: int) -> str:
-    return ", ".join([of] * rows)
-
-
-@functools.cache
-def _anonymous_statement(rows: int) -> str:
-    return f"INSERT INTO upload (id, draw, agency) VALUES {_rows('(?, ?, ?)', rows)}"
-
-
-@functools.cache
-def _grow_statement(rows: int) -> str:
-    """Uploads move on: number, epoch, from where, to where, with which CRC-32."""
-    values = _rows("(?, ?, ?, ?, ?)", rows)
-    return (
-        # Not WITH: Python counts the changed rows only of what begins with UPDATE.
-        "UPDATE upload SET stored = growth.stop, crc32 = growth.crc32 FROM (SELECT column1 AS id, column2 AS epoch,"
-        f" column3 AS start, column4 AS stop, column5 AS crc32 FROM (VALUES {values})) AS growth"
-        " WHERE upload.id = growth.id AND upload.epoch = growth.epoch AND upload.stored = growth.start"
-        " AND NOT upload.voided AND growth.stop <= coalesce(upload.total, growth.stop)"
-    )
-
-
-@functools.cache
-def _batch_statement(rows: int) -> str:
-    return f"INSERT INTO batch (upload, first_row, count, bets) VALUES {_rows('(?, ?, ?, ?)', rows)}"
-
-
-@functools.cache
-def _audit_statement(rows: int) -> str:
-    return f"INSERT INTO audit (at, draw, event, agency, detail) VALUES {_rows('(?, ?, ?, ?, ?)', rows)}"
