@@ -89,9 +89,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types, strictly, of the sources, the tests and this file."""
+    """Check the types: of everything with mypy, strictly, and of `src` with basedpyright as well."""
     _install(session, "types")
     session.run("mypy", *session.posargs)
+    session.run("basedpyright")
 
 
 @nox.session

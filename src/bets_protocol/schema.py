@@ -35,12 +35,12 @@ class Ruled(c.Validator):  # type: ignore[misc]  # construct has no types
 class StrictEnum(c.Enum):  # type: ignore[misc]  # construct has no types
     """An Enum that refuses the numbers that it does not name, where construct hands them through."""
 
-    def _decode(self, obj: int, context: object, path: str) -> int:  # noqa: ARG002  # construct's signature
+    def _decode(self, obj: int, context: object, path: str) -> Any:  # noqa: ARG002  # construct's signature
         if obj not in self.decmapping:
             raise c.MappingError(f"no member has the number {obj}", path=path)
         return obj
 
-    def _encode(self, obj: int, context: object, path: str) -> int:
+    def _encode(self, obj: int, context: object, path: str) -> Any:
         return self._decode(int(obj), context, path)
 
 
@@ -95,10 +95,10 @@ class Line(c.Construct):  # type: ignore[misc]  # construct has no types
         return line
 
 
-U8: Final = c.Int8ub
-U16: Final = c.Int16ub
-U32: Final = c.Int32ub
-U64: Final = c.Int64ub
+U8: Final[Any] = c.Int8ub
+U16: Final[Any] = c.Int16ub
+U32: Final[Any] = c.Int32ub
+U64: Final[Any] = c.Int64ub
 
 AGENCY: Final = Ruled(U8, IntRange(1, limits.MAX_AGENCY))
 NAME: Final = Ruled(c.PascalString(U8, "utf8"), printable_name())

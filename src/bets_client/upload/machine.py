@@ -58,6 +58,7 @@ class BatchSource(Protocol):
         Raises:
             BadInput: there are not so many rows, or they cannot be read; so may the iterator, at any batch.
         """
+        ...
 
 
 class Meaning(enum.Enum):

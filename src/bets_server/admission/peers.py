@@ -25,6 +25,7 @@ class Peer(Protocol):
     @property
     def stream(self) -> Stream:
         """The bytes to and from it."""
+        ...
 
     @property
     def agency(self) -> int | None:
@@ -37,6 +38,7 @@ class Peer(Protocol):
     @property
     def ended(self) -> bool:
         """Whether it has ended its side."""
+        ...
 
     def wait_for_handshake(self) -> None:
         """Is left unread until there is a place for its handshake."""

@@ -48,6 +48,7 @@ class Client(Protocol):
 
     def wait(self) -> int:
         """Waits for its end."""
+        ...
 
 
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_]\w*)\}")

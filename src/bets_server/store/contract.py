@@ -259,6 +259,7 @@ class StoreOpener(Protocol):
 
     def __call__(self, url: str, *, draw: int, create: bool, readonly: bool) -> BetStore:
         """Open the store; see `open_store`, which has checked the scheme and the draw's id."""
+        ...
 
 
 _openers: dict[str, StoreOpener] = {}
