@@ -89,7 +89,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types: of everything with mypy, strictly, and of `src` with basedpyright as well."""
+    """Check the types: of everything with mypy, strictly; of `src` and of programs of others with basedpyright too."""
     _install(session, "types")
     session.run("mypy", *session.posargs)
     session.run("basedpyright")
