@@ -46,11 +46,11 @@ class Trio:
 
     @classmethod
     def of(cls, schema: FrameSchema) -> Trio:
-        """The codecs of `schema`: the native one only where it was built."""
+        """The codecs of `schema`: the native one only where it was built and has the frame."""
         # What is behind the frame counts too, which construct by itself would not look at.
         reference = c.Sequence(schema.layout, c.Terminated)
         native = native_module()
-        return cls(schema, reference, (pure,) if native is None else (pure, native))
+        return cls(schema, reference, (pure, native) if hasattr(native, f"decode_{schema.name}") else (pure,))
 
     def compare(self, data: bytes) -> str:
         """The verdict on `data` that all agree on.

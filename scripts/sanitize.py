@@ -42,14 +42,15 @@ def build(folder: Path, *flags: str) -> Path:
 def write_frames(path: Path, count: int) -> None:
     """Sound and mutated frames of every kind and the corpus, a line each: the frame's name and its bytes."""
     sys.path.insert(0, str(ROOT))
+    from bets_protocol.compiler.bets import NATIVE_FRAMES
     from fuzz import differential
 
     rng = random.Random(1)
     corpus = [file.read_bytes() for file in sorted(CORPUS.rglob("*")) if file.is_file()]
     with path.open("w", encoding="ascii") as lines:
-        for schema in differential.FRAMES:
+        for schema in (frame for frame in differential.FRAMES if frame.name in NATIVE_FRAMES):
             sound = differential.samples(schema)
-            mutants = [differential.mutant(rng.choice(sound), rng) for _ in range(count // len(differential.FRAMES))]
+            mutants = [differential.mutant(rng.choice(sound), rng) for _ in range(count // len(NATIVE_FRAMES))]
             for data in (*sound, *mutants, *corpus):
                 lines.write(f"{schema.name} {data.hex()}\n")
 

@@ -13,7 +13,11 @@ import pytest
 from bets_protocol import DecodeError, codec_info
 from bets_protocol.codec.backend import native_module
 from bets_protocol.compiler import CompiledSchema, UnsupportedConstruct, compile_schema
+from bets_protocol.compiler.bets import NATIVE_FRAMES
 from fuzz import declared, differential
+from tests.protocol.codecs import NATIVE
+
+FRAMES = {frame.name: frame for frame in differential.FRAMES}
 
 FOREIGN = """
 import sys, types
@@ -61,7 +65,7 @@ import gc, sys
 
 def imported():
     import bets_protocol
-    frame = bets_protocol.encode(bets_protocol.WinnersRequest(agency=7))
+    frame = bets_protocol.encode(bets_protocol.Winners(documents=["12345678"]))
     return bets_protocol, frame
 
 def dropped():
@@ -69,18 +73,20 @@ def dropped():
         del sys.modules[name]
 
 def works(library, frame):
-    message = library.decode(library.WinnersRequest, frame)
-    assert type(message) is library.WinnersRequest, "a class of another import"
+    message = library.decode(library.Winners, frame)
+    assert type(message) is library.Winners, "a class of another import"
     assert library.encode(message) == frame
-    server = library.ServerConnection()
-    server.receive_data(frame)
-    assert server.next_event() == message
-    for wrong, error in ((frame[:1], library.DecodeError), (b"\\2\\0", library.InvalidValue)):
+    client = library.ClientConnection()
+    client.send(library.WinnersRequest(agency=7))
+    client.receive_data(frame)
+    assert client.next_event() == message
+    for wrong, error in ((frame[:1], library.DecodeError), (frame[:-1] + b"x", library.InvalidValue)):
         try:
-            library.decode(library.WinnersRequest, wrong)
+            library.decode(library.Winners, wrong)
         except error:
             continue
         raise AssertionError("nothing was refused")
+    server = library.ServerConnection()
     server.receive_data(b"\\xff")
     try:
         server.next_event()
@@ -131,6 +137,17 @@ def test_the_codec_that_runs_is_named() -> None:
     assert bool(info.reason) == (info.kind == "pure")
 
 
+@pytest.mark.skipif(native_module() is None, reason="the pure codec runs")
+def test_the_frames_of_the_hot_path_run_in_c() -> None:
+    """And no others: a control message of some bytes is as quick in plain Python."""
+    assert sorted(NATIVE) == sorted(NATIVE_FRAMES)
+    module = native_module()
+    functions = {f"{verb}_{name}" for verb in ("check", "decode", "encode", "scan") for name in NATIVE_FRAMES}
+    assert {name for name in dir(module) if name.startswith(("check_", "decode_", "encode_", "scan_"))} == functions
+    for name in NATIVE:
+        assert len(differential.Trio.of(FRAMES[name]).codecs) == 2
+
+
 def test_all_codecs_agree_with_construct() -> None:
     """Verdict, reason, value and bytes are the same for sound, mutated and random frames of every kind."""
     verdicts = differential.run(2_700, start=5, number=30)
@@ -149,7 +166,7 @@ def test_made_up_declarations_agree_in_python_and_c() -> None:
 
 def test_a_disagreement_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison can fail: a decoder that takes what construct refuses is noticed at once."""
-    trio = differential.Trio.of(next(frame for frame in differential.FRAMES if frame.name == "ack"))
+    trio = differential.Trio.of(FRAMES["ack"])
     assert trio.compare(b"\x05") == "sound"
     monkeypatch.setattr(trio.codecs[0], "decode_ack", lambda _data: trio.codecs[0].Ack(count=5))
     with pytest.raises(differential.Disagreement):

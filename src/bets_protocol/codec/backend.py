@@ -1,6 +1,7 @@
 """Which codec runs: the native one where it was built, and from the same layouts; else the pure one.
 
-Both are made from the same declarations and give the same answers, so nobody but `_codec` has to know which it is.
+The native one has the frames of the hot path; small control messages are read and written by the pure one. Both are
+made from the same declarations and give the same answers, so only `bets_protocol.codec` has to know which it is.
 `BETS_PURE=1` in the environment forces the pure one.
 """
 
@@ -69,5 +70,5 @@ def native_module() -> ModuleType | None:
 
 def codec_function(name: str) -> Callable[..., Any]:
     """The function `name`, as ``decode_bet_batch``, of the codec that runs."""
-    found: Callable[..., Any] = getattr(_NATIVE or pure, name)
+    found: Callable[..., Any] = getattr(_NATIVE, name, None) or getattr(pure, name)
     return found

@@ -1,4 +1,4 @@
-/* The codec of every frame in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit. */
+/* The hot path in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit. */
 
 #define MODULE_NAME "bets_protocol.generated._native"
 #define SCAN_VARIABLES 3
@@ -460,18 +460,8 @@ typedef struct {
     Py_ssize_t slots_Bet[6];
     PyTypeObject *type_BetBatch;
     Py_ssize_t slots_BetBatch[1];
-    PyTypeObject *type_WinnersRequest;
-    Py_ssize_t slots_WinnersRequest[1];
-    PyTypeObject *type_Probe;
-    Py_ssize_t slots_Probe[1];
-    PyTypeObject *type_Ack;
-    Py_ssize_t slots_Ack[1];
     PyTypeObject *type_Winners;
     Py_ssize_t slots_Winners[1];
-    PyTypeObject *type_OpenUpload;
-    Py_ssize_t slots_OpenUpload[4];
-    PyTypeObject *type_UploadStatus;
-    Py_ssize_t slots_UploadStatus[4];
     PyObject *pure_check_bet_frame;
     PyObject *pure_decode_bet_frame;
     PyObject *pure_encode_bet_frame;
@@ -484,40 +474,15 @@ typedef struct {
     PyObject *pure_decode_bet_batch;
     PyObject *pure_encode_bet_batch;
     PyObject *pure_scan_bet_batch;
-    PyObject *pure_check_winners_request;
-    PyObject *pure_decode_winners_request;
-    PyObject *pure_encode_winners_request;
-    PyObject *pure_scan_winners_request;
-    PyObject *pure_check_probe;
-    PyObject *pure_decode_probe;
-    PyObject *pure_encode_probe;
-    PyObject *pure_scan_probe;
-    PyObject *pure_check_ack;
-    PyObject *pure_decode_ack;
-    PyObject *pure_encode_ack;
-    PyObject *pure_scan_ack;
     PyObject *pure_check_winners;
     PyObject *pure_decode_winners;
     PyObject *pure_encode_winners;
     PyObject *pure_scan_winners;
-    PyObject *pure_check_open_upload;
-    PyObject *pure_decode_open_upload;
-    PyObject *pure_encode_open_upload;
-    PyObject *pure_scan_open_upload;
-    PyObject *pure_check_upload_status;
-    PyObject *pure_decode_upload_status;
-    PyObject *pure_encode_upload_status;
-    PyObject *pure_scan_upload_status;
 } State;
 
 static const char *const names_Bet[] = {"\141\147\145\156\143\171", "\146\151\162\163\164\137\156\141\155\145", "\154\141\163\164\137\156\141\155\145", "\144\157\143\165\155\145\156\164", "\142\151\162\164\150\144\141\164\145", "\156\165\155\142\145\162", NULL};
 static const char *const names_BetBatch[] = {"\142\145\164\163", NULL};
-static const char *const names_WinnersRequest[] = {"\141\147\145\156\143\171", NULL};
-static const char *const names_Probe[] = {"\154\151\156\145", NULL};
-static const char *const names_Ack[] = {"\143\157\165\156\164", NULL};
 static const char *const names_Winners[] = {"\144\157\143\165\155\145\156\164\163", NULL};
-static const char *const names_OpenUpload[] = {"\141\147\145\156\143\171", "\144\162\141\167", "\164\157\164\141\154", "\165\160\154\157\141\144\137\151\144", NULL};
-static const char *const names_UploadStatus[] = {"\143\157\144\145", "\144\162\141\167", "\163\164\157\162\145\144", "\143\162\143\063\062", NULL};
 
 static inline int is_text_0(const u8 *s, Py_ssize_t n)
 {
@@ -1357,342 +1322,6 @@ static PyObject *py_scan_bet_batch(PyObject *module, PyObject *data)
 }
 
 
-static int check_winners_request(const u8 *p, Py_ssize_t n)
-{
-    const u8 *e = p + n;
-    if ((size_t)(e - p) < (size_t)(2)) return 0;
-    if (!(p[0] == 2U)) return 0;
-    p += 1;
-    uint32_t v1 = p[0];
-    (void)v1;
-    if (!(v1 >= 1U)) return 0;
-    p += 1;
-    return p == e;
-}
-
-static PyObject *py_check_winners_request(PyObject *module, PyObject *data)
-{
-    int ok;
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_winners_request, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
-    Py_ssize_t n = PyBytes_GET_SIZE(data);
-    if (n >= RELEASE_BYTES) {
-        Py_BEGIN_ALLOW_THREADS
-        ok = check_winners_request(p, n);
-        Py_END_ALLOW_THREADS
-    } else
-        ok = check_winners_request(p, n);
-    if (!ok) return ask_pure(state->pure_check_winners_request, data, 0);
-    Py_RETURN_NONE;
-}
-
-
-static PyObject *py_decode_winners_request(PyObject *module, PyObject *data)
-{
-    PyObject *o[2] = {NULL};
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_winners_request, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
-    if ((size_t)(e - p) < (size_t)(2)) goto bad;
-    if (!(p[0] == 2U)) goto bad;
-    p += 1;
-    uint32_t v1 = p[0];
-    (void)v1;
-    if (!(v1 >= 1U)) goto bad;
-    if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
-    p += 1;
-    if (!(o[1] = new_object(state->type_WinnersRequest))) goto bad;
-    set_slot(o[1], state->slots_WinnersRequest[0], o[0]); o[0] = NULL;
-    if (p == e) return o[1];
-bad:
-    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(state->pure_decode_winners_request, data, 0);
-}
-
-
-static int put_frame_winners_request(const State *state, Output *out, PyObject *message)
-{
-    (void)state;
-    if (!(reserve(out, 2))) return 0;
-     {
-        u8 *w1 = out->base + out->size;
-        PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, state->type_WinnersRequest))) return 0;
-        memcpy(w1, "\002", (size_t)1);
-        w1 += 1;
-        PyObject *f3 = get_slot(r2, state->slots_WinnersRequest[0]);
-        int64_t v4 = 0;
-        if (!(get_int(f3, 1U, 255U, &v4))) return 0;
-        put_be(w1, 1, (uint64_t)v4);
-        w1 += 1;
-        out->size = w1 - out->base;
-    }
-    return 1;
-}
-
-static PyObject *py_encode_winners_request(PyObject *module, PyObject *message)
-{
-    Output out;
-    PyObject *result = NULL;
-    const State *state = PyModule_GetState(module);
-    output_begin(&out);
-    int ok = put_frame_winners_request(state, &out, message);
-    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
-    output_end(&out);
-    return ok ? result : ask_pure(state->pure_encode_winners_request, message, 1);
-}
-
-
-static int scan_winners_request(const u8 *d, Py_ssize_t n, Scan *s)
-{
-    switch (s->at) {
-    case 0:
-    s->need = (Py_ssize_t)s->v[0] + 1;
-    /* fall through */ case 1:
-    if (n < s->need) { s->at = 1; return SCAN_MORE; }
-    if (memcmp(d + s->v[0] + 0, "\002", 1)) return SCAN_BAD;
-    s->need = (Py_ssize_t)s->v[0] + 2;
-    /* fall through */ case 2:
-    if (n < s->need) { s->at = 2; return SCAN_MORE; }
-    s->need = (Py_ssize_t)s->v[0] + 2;
-    return SCAN_DONE;
-    }
-    return SCAN_BAD;
-}
-
-static PyObject *py_scan_winners_request(PyObject *module, PyObject *data)
-{
-    const State *state = PyModule_GetState(module);
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_winners_request, data, 1);
-    return new_scanner(&state->shared, data, scan_winners_request, offsetof(State, pure_scan_winners_request));
-}
-
-
-static int check_probe(const u8 *p, Py_ssize_t n)
-{
-    const u8 *e = p + n;
-    if ((size_t)(e - p) < (size_t)(1)) return 0;
-    Py_ssize_t n1 = e - p - (e[-1] == '\n');
-    if (!(n1 >= 1 && *p >= 32 && *p <= 126 && n1 <= 1024)) return 0;
-    if (!(!memchr(p, '\n', (size_t)n1))) return 0;
-    p = e;
-    return p == e;
-}
-
-static PyObject *py_check_probe(PyObject *module, PyObject *data)
-{
-    int ok;
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_probe, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
-    Py_ssize_t n = PyBytes_GET_SIZE(data);
-    if (n >= RELEASE_BYTES) {
-        Py_BEGIN_ALLOW_THREADS
-        ok = check_probe(p, n);
-        Py_END_ALLOW_THREADS
-    } else
-        ok = check_probe(p, n);
-    if (!ok) return ask_pure(state->pure_check_probe, data, 0);
-    Py_RETURN_NONE;
-}
-
-
-static PyObject *py_decode_probe(PyObject *module, PyObject *data)
-{
-    PyObject *o[2] = {NULL};
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_probe, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
-    if ((size_t)(e - p) < (size_t)(1)) goto bad;
-    Py_ssize_t n1 = e - p - (e[-1] == '\n');
-    if (!(n1 >= 1 && *p >= 32 && *p <= 126 && n1 <= 1024)) goto bad;
-    if (!(!memchr(p, '\n', (size_t)n1))) goto bad;
-    if (!(o[0] = PyBytes_FromStringAndSize((const char *)p, e - p))) goto bad;
-    p = e;
-    if (!(o[1] = new_object(state->type_Probe))) goto bad;
-    set_slot(o[1], state->slots_Probe[0], o[0]); o[0] = NULL;
-    if (p == e) return o[1];
-bad:
-    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(state->pure_decode_probe, data, 0);
-}
-
-
-static int put_frame_probe(const State *state, Output *out, PyObject *message)
-{
-    (void)state;
-    if (!(reserve(out, 1025))) return 0;
-     {
-        u8 *w1 = out->base + out->size;
-        PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, state->type_Probe))) return 0;
-        PyObject *f3 = get_slot(r2, state->slots_Probe[0]);
-        if (!(f3 && PyBytes_Check(f3))) return 0;
-         {
-            const u8 *p = (const u8 *)PyBytes_AS_STRING(f3), *e = p + PyBytes_GET_SIZE(f3);
-            if ((size_t)(e - p) < (size_t)(1)) return 0;
-            Py_ssize_t n1 = e - p - (e[-1] == '\n');
-            if (!(n1 >= 1 && *p >= 32 && *p <= 126 && n1 <= 1024)) return 0;
-            if (!(!memchr(p, '\n', (size_t)n1))) return 0;
-            p = e;
-        }
-        memcpy(w1, PyBytes_AS_STRING(f3), (size_t)PyBytes_GET_SIZE(f3));
-        w1 += PyBytes_GET_SIZE(f3);
-        out->size = w1 - out->base;
-    }
-    return 1;
-}
-
-static PyObject *py_encode_probe(PyObject *module, PyObject *message)
-{
-    Output out;
-    PyObject *result = NULL;
-    const State *state = PyModule_GetState(module);
-    output_begin(&out);
-    int ok = put_frame_probe(state, &out, message);
-    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
-    output_end(&out);
-    return ok ? result : ask_pure(state->pure_encode_probe, message, 1);
-}
-
-
-static int scan_probe(const u8 *d, Py_ssize_t n, Scan *s)
-{
-    switch (s->at) {
-    case 0:
-    s->need = (Py_ssize_t)s->v[0] + 1;
-    /* fall through */ case 1:
-    if (n < s->need) { s->at = 1; return SCAN_MORE; }
-    if (d[s->v[0] + 0] < 32 || d[s->v[0] + 0] > 126 || d[s->v[0] + 0] == '\n') return SCAN_BAD;
-    s->v[0] += 0; s->v[1] = s->v[0];
-    /* fall through */ case 2:;
-     {
-        const u8 *stop = memchr(d + s->v[1], '\n', (size_t)(n - s->v[1]));
-        if (!stop) {
-            if (n > s->v[0] + 1024) return SCAN_BAD;
-            s->v[1] = n; s->need = n + 1; s->at = 2; return SCAN_MORE;
-        }
-        if (stop - d > s->v[0] + 1024) return SCAN_BAD;
-        s->v[0] = stop - d + 1;
-    }
-    s->need = (Py_ssize_t)s->v[0] + 0;
-    /* fall through */ case 3:
-    if (n < s->need) { s->at = 3; return SCAN_MORE; }
-    s->need = (Py_ssize_t)s->v[0] + 0;
-    return SCAN_DONE;
-    }
-    return SCAN_BAD;
-}
-
-static PyObject *py_scan_probe(PyObject *module, PyObject *data)
-{
-    const State *state = PyModule_GetState(module);
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_probe, data, 1);
-    return new_scanner(&state->shared, data, scan_probe, offsetof(State, pure_scan_probe));
-}
-
-
-static int check_ack(const u8 *p, Py_ssize_t n)
-{
-    const u8 *e = p + n;
-    if ((size_t)(e - p) < (size_t)(1)) return 0;
-    uint32_t v1 = p[0];
-    (void)v1;
-    p += 1;
-    return p == e;
-}
-
-static PyObject *py_check_ack(PyObject *module, PyObject *data)
-{
-    int ok;
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_ack, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
-    Py_ssize_t n = PyBytes_GET_SIZE(data);
-    if (n >= RELEASE_BYTES) {
-        Py_BEGIN_ALLOW_THREADS
-        ok = check_ack(p, n);
-        Py_END_ALLOW_THREADS
-    } else
-        ok = check_ack(p, n);
-    if (!ok) return ask_pure(state->pure_check_ack, data, 0);
-    Py_RETURN_NONE;
-}
-
-
-static PyObject *py_decode_ack(PyObject *module, PyObject *data)
-{
-    PyObject *o[2] = {NULL};
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_ack, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
-    if ((size_t)(e - p) < (size_t)(1)) goto bad;
-    uint32_t v1 = p[0];
-    (void)v1;
-    if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
-    p += 1;
-    if (!(o[1] = new_object(state->type_Ack))) goto bad;
-    set_slot(o[1], state->slots_Ack[0], o[0]); o[0] = NULL;
-    if (p == e) return o[1];
-bad:
-    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(state->pure_decode_ack, data, 0);
-}
-
-
-static int put_frame_ack(const State *state, Output *out, PyObject *message)
-{
-    (void)state;
-    if (!(reserve(out, 1))) return 0;
-     {
-        u8 *w1 = out->base + out->size;
-        PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, state->type_Ack))) return 0;
-        PyObject *f3 = get_slot(r2, state->slots_Ack[0]);
-        int64_t v4 = 0;
-        if (!(get_int(f3, 0U, 255U, &v4))) return 0;
-        put_be(w1, 1, (uint64_t)v4);
-        w1 += 1;
-        out->size = w1 - out->base;
-    }
-    return 1;
-}
-
-static PyObject *py_encode_ack(PyObject *module, PyObject *message)
-{
-    Output out;
-    PyObject *result = NULL;
-    const State *state = PyModule_GetState(module);
-    output_begin(&out);
-    int ok = put_frame_ack(state, &out, message);
-    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
-    output_end(&out);
-    return ok ? result : ask_pure(state->pure_encode_ack, message, 1);
-}
-
-
-static int scan_ack(const u8 *d, Py_ssize_t n, Scan *s)
-{
-    switch (s->at) {
-    case 0:
-    s->need = (Py_ssize_t)s->v[0] + 1;
-    /* fall through */ case 1:
-    if (n < s->need) { s->at = 1; return SCAN_MORE; }
-    s->need = (Py_ssize_t)s->v[0] + 1;
-    return SCAN_DONE;
-    }
-    return SCAN_BAD;
-}
-
-static PyObject *py_scan_ack(PyObject *module, PyObject *data)
-{
-    const State *state = PyModule_GetState(module);
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_ack, data, 1);
-    return new_scanner(&state->shared, data, scan_ack, offsetof(State, pure_scan_ack));
-}
-
-
 static int check_winners(const u8 *p, Py_ssize_t n)
 {
     const u8 *e = p + n;
@@ -1826,324 +1455,6 @@ static PyObject *py_scan_winners(PyObject *module, PyObject *data)
     const State *state = PyModule_GetState(module);
     if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_winners, data, 1);
     return new_scanner(&state->shared, data, scan_winners, offsetof(State, pure_scan_winners));
-}
-
-
-static int check_open_upload(const u8 *p, Py_ssize_t n)
-{
-    const u8 *e = p + n;
-    if ((size_t)(e - p) < (size_t)(31)) return 0;
-    if (!(p[0] == 3U)) return 0;
-    p += 1;
-    if (!(p[0] == 1U)) return 0;
-    p += 1;
-    uint32_t v1 = p[0];
-    (void)v1;
-    if (!(v1 >= 1U)) return 0;
-    p += 1;
-    uint32_t v2 = (uint32_t)get_be(p, 4);
-    (void)v2;
-    p += 4;
-    uint64_t v3 = (uint64_t)get_be(p, 8);
-    (void)v3;
-    p += 8;
-    p += 16;
-    return p == e;
-}
-
-static PyObject *py_check_open_upload(PyObject *module, PyObject *data)
-{
-    int ok;
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_open_upload, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
-    Py_ssize_t n = PyBytes_GET_SIZE(data);
-    if (n >= RELEASE_BYTES) {
-        Py_BEGIN_ALLOW_THREADS
-        ok = check_open_upload(p, n);
-        Py_END_ALLOW_THREADS
-    } else
-        ok = check_open_upload(p, n);
-    if (!ok) return ask_pure(state->pure_check_open_upload, data, 0);
-    Py_RETURN_NONE;
-}
-
-
-static PyObject *py_decode_open_upload(PyObject *module, PyObject *data)
-{
-    PyObject *o[5] = {NULL};
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_open_upload, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
-    if ((size_t)(e - p) < (size_t)(31)) goto bad;
-    if (!(p[0] == 3U)) goto bad;
-    p += 1;
-    if (!(p[0] == 1U)) goto bad;
-    p += 1;
-    uint32_t v1 = p[0];
-    (void)v1;
-    if (!(v1 >= 1U)) goto bad;
-    if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
-    p += 1;
-    uint32_t v2 = (uint32_t)get_be(p, 4);
-    (void)v2;
-    if (!(o[1] = PyLong_FromUnsignedLongLong(v2))) goto bad;
-    p += 4;
-    uint64_t v3 = (uint64_t)get_be(p, 8);
-    (void)v3;
-    if (!(o[2] = PyLong_FromUnsignedLongLong(v3))) goto bad;
-    p += 8;
-    if (!(o[3] = PyBytes_FromStringAndSize((const char *)p, (Py_ssize_t)16))) goto bad;
-    p += 16;
-    if (!(o[4] = new_object(state->type_OpenUpload))) goto bad;
-    set_slot(o[4], state->slots_OpenUpload[0], o[0]); o[0] = NULL;
-    set_slot(o[4], state->slots_OpenUpload[1], o[1]); o[1] = NULL;
-    set_slot(o[4], state->slots_OpenUpload[2], o[2]); o[2] = NULL;
-    set_slot(o[4], state->slots_OpenUpload[3], o[3]); o[3] = NULL;
-    if (p == e) return o[4];
-bad:
-    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(state->pure_decode_open_upload, data, 0);
-}
-
-
-static int put_frame_open_upload(const State *state, Output *out, PyObject *message)
-{
-    (void)state;
-    if (!(reserve(out, 31))) return 0;
-     {
-        u8 *w1 = out->base + out->size;
-        PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, state->type_OpenUpload))) return 0;
-        memcpy(w1, "\003", (size_t)1);
-        w1 += 1;
-        memcpy(w1, "\001", (size_t)1);
-        w1 += 1;
-        PyObject *f3 = get_slot(r2, state->slots_OpenUpload[0]);
-        int64_t v4 = 0;
-        if (!(get_int(f3, 1U, 255U, &v4))) return 0;
-        put_be(w1, 1, (uint64_t)v4);
-        w1 += 1;
-        PyObject *f5 = get_slot(r2, state->slots_OpenUpload[1]);
-        int64_t v6 = 0;
-        if (!(get_int(f5, 0U, 4294967295U, &v6))) return 0;
-        put_be(w1, 4, (uint64_t)v6);
-        w1 += 4;
-        PyObject *f7 = get_slot(r2, state->slots_OpenUpload[2]);
-        uint64_t v8 = 0;
-        if (!(get_u64(f7, 0ULL, 18446744073709551615ULL, &v8))) return 0;
-        put_be(w1, 8, (uint64_t)v8);
-        w1 += 8;
-        PyObject *f9 = get_slot(r2, state->slots_OpenUpload[3]);
-        if (!(f9 && PyBytes_Check(f9))) return 0;
-        if (!(PyBytes_GET_SIZE(f9) == 16)) return 0;
-        memcpy(w1, PyBytes_AS_STRING(f9), (size_t)16);
-        w1 += 16;
-        out->size = w1 - out->base;
-    }
-    return 1;
-}
-
-static PyObject *py_encode_open_upload(PyObject *module, PyObject *message)
-{
-    Output out;
-    PyObject *result = NULL;
-    const State *state = PyModule_GetState(module);
-    output_begin(&out);
-    int ok = put_frame_open_upload(state, &out, message);
-    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
-    output_end(&out);
-    return ok ? result : ask_pure(state->pure_encode_open_upload, message, 1);
-}
-
-
-static int scan_open_upload(const u8 *d, Py_ssize_t n, Scan *s)
-{
-    switch (s->at) {
-    case 0:
-    s->need = (Py_ssize_t)s->v[0] + 1;
-    /* fall through */ case 1:
-    if (n < s->need) { s->at = 1; return SCAN_MORE; }
-    if (memcmp(d + s->v[0] + 0, "\003", 1)) return SCAN_BAD;
-    s->need = (Py_ssize_t)s->v[0] + 2;
-    /* fall through */ case 2:
-    if (n < s->need) { s->at = 2; return SCAN_MORE; }
-    if (memcmp(d + s->v[0] + 1, "\001", 1)) return SCAN_BAD;
-    s->need = (Py_ssize_t)s->v[0] + 31;
-    /* fall through */ case 3:
-    if (n < s->need) { s->at = 3; return SCAN_MORE; }
-    s->need = (Py_ssize_t)s->v[0] + 31;
-    return SCAN_DONE;
-    }
-    return SCAN_BAD;
-}
-
-static PyObject *py_scan_open_upload(PyObject *module, PyObject *data)
-{
-    const State *state = PyModule_GetState(module);
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_open_upload, data, 1);
-    return new_scanner(&state->shared, data, scan_open_upload, offsetof(State, pure_scan_open_upload));
-}
-
-
-static int check_upload_status(const u8 *p, Py_ssize_t n)
-{
-    const u8 *e = p + n;
-    if ((size_t)(e - p) < (size_t)(18)) return 0;
-    if (!(p[0] == 131U)) return 0;
-    p += 1;
-    uint32_t v1 = p[0];
-    (void)v1;
-    switch (v1) {
-        case 0: case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 9: case 10: case 11: case 12: case 13: case 14: case 15: case 16: break;
-        default: return 0;
-    }
-    p += 1;
-    uint32_t v2 = (uint32_t)get_be(p, 4);
-    (void)v2;
-    p += 4;
-    uint64_t v3 = (uint64_t)get_be(p, 8);
-    (void)v3;
-    p += 8;
-    uint32_t v4 = (uint32_t)get_be(p, 4);
-    (void)v4;
-    p += 4;
-    return p == e;
-}
-
-static PyObject *py_check_upload_status(PyObject *module, PyObject *data)
-{
-    int ok;
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_upload_status, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
-    Py_ssize_t n = PyBytes_GET_SIZE(data);
-    if (n >= RELEASE_BYTES) {
-        Py_BEGIN_ALLOW_THREADS
-        ok = check_upload_status(p, n);
-        Py_END_ALLOW_THREADS
-    } else
-        ok = check_upload_status(p, n);
-    if (!ok) return ask_pure(state->pure_check_upload_status, data, 0);
-    Py_RETURN_NONE;
-}
-
-
-static PyObject *py_decode_upload_status(PyObject *module, PyObject *data)
-{
-    PyObject *o[5] = {NULL};
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_upload_status, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
-    if ((size_t)(e - p) < (size_t)(18)) goto bad;
-    if (!(p[0] == 131U)) goto bad;
-    p += 1;
-    uint32_t v1 = p[0];
-    (void)v1;
-    switch (v1) {
-        case 0: case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 9: case 10: case 11: case 12: case 13: case 14: case 15: case 16: break;
-        default: goto bad;
-    }
-    if (!(o[0] = PyLong_FromLong((long)v1))) goto bad;
-    p += 1;
-    uint32_t v2 = (uint32_t)get_be(p, 4);
-    (void)v2;
-    if (!(o[1] = PyLong_FromUnsignedLongLong(v2))) goto bad;
-    p += 4;
-    uint64_t v3 = (uint64_t)get_be(p, 8);
-    (void)v3;
-    if (!(o[2] = PyLong_FromUnsignedLongLong(v3))) goto bad;
-    p += 8;
-    uint32_t v4 = (uint32_t)get_be(p, 4);
-    (void)v4;
-    if (!(o[3] = PyLong_FromUnsignedLongLong(v4))) goto bad;
-    p += 4;
-    if (!(o[4] = new_object(state->type_UploadStatus))) goto bad;
-    set_slot(o[4], state->slots_UploadStatus[0], o[0]); o[0] = NULL;
-    set_slot(o[4], state->slots_UploadStatus[1], o[1]); o[1] = NULL;
-    set_slot(o[4], state->slots_UploadStatus[2], o[2]); o[2] = NULL;
-    set_slot(o[4], state->slots_UploadStatus[3], o[3]); o[3] = NULL;
-    if (p == e) return o[4];
-bad:
-    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(state->pure_decode_upload_status, data, 0);
-}
-
-
-static int put_frame_upload_status(const State *state, Output *out, PyObject *message)
-{
-    (void)state;
-    if (!(reserve(out, 18))) return 0;
-     {
-        u8 *w1 = out->base + out->size;
-        PyObject *r2 = message;
-        if (!(r2 && Py_IS_TYPE(r2, state->type_UploadStatus))) return 0;
-        memcpy(w1, "\203", (size_t)1);
-        w1 += 1;
-        PyObject *f3 = get_slot(r2, state->slots_UploadStatus[0]);
-        int64_t v4 = 0;
-        if (!(get_int(f3, 0U, 255U, &v4))) return 0;
-        switch (v4) {
-            case 0: case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 9: case 10: case 11: case 12: case 13: case 14: case 15: case 16: break;
-            default: return 0;
-        }
-        put_be(w1, 1, (uint64_t)v4);
-        w1 += 1;
-        PyObject *f5 = get_slot(r2, state->slots_UploadStatus[1]);
-        int64_t v6 = 0;
-        if (!(get_int(f5, 0U, 4294967295U, &v6))) return 0;
-        put_be(w1, 4, (uint64_t)v6);
-        w1 += 4;
-        PyObject *f7 = get_slot(r2, state->slots_UploadStatus[2]);
-        uint64_t v8 = 0;
-        if (!(get_u64(f7, 0ULL, 18446744073709551615ULL, &v8))) return 0;
-        put_be(w1, 8, (uint64_t)v8);
-        w1 += 8;
-        PyObject *f9 = get_slot(r2, state->slots_UploadStatus[3]);
-        int64_t v10 = 0;
-        if (!(get_int(f9, 0U, 4294967295U, &v10))) return 0;
-        put_be(w1, 4, (uint64_t)v10);
-        w1 += 4;
-        out->size = w1 - out->base;
-    }
-    return 1;
-}
-
-static PyObject *py_encode_upload_status(PyObject *module, PyObject *message)
-{
-    Output out;
-    PyObject *result = NULL;
-    const State *state = PyModule_GetState(module);
-    output_begin(&out);
-    int ok = put_frame_upload_status(state, &out, message);
-    if (ok) result = PyBytes_FromStringAndSize((const char *)out.base, out.size);
-    output_end(&out);
-    return ok ? result : ask_pure(state->pure_encode_upload_status, message, 1);
-}
-
-
-static int scan_upload_status(const u8 *d, Py_ssize_t n, Scan *s)
-{
-    switch (s->at) {
-    case 0:
-    s->need = (Py_ssize_t)s->v[0] + 1;
-    /* fall through */ case 1:
-    if (n < s->need) { s->at = 1; return SCAN_MORE; }
-    if (memcmp(d + s->v[0] + 0, "\203", 1)) return SCAN_BAD;
-    s->need = (Py_ssize_t)s->v[0] + 18;
-    /* fall through */ case 2:
-    if (n < s->need) { s->at = 2; return SCAN_MORE; }
-    s->need = (Py_ssize_t)s->v[0] + 18;
-    return SCAN_DONE;
-    }
-    return SCAN_BAD;
-}
-
-static PyObject *py_scan_upload_status(PyObject *module, PyObject *data)
-{
-    const State *state = PyModule_GetState(module);
-    if (!PyByteArray_Check(data) && !PyBytes_Check(data)) return ask_pure(state->pure_scan_upload_status, data, 1);
-    return new_scanner(&state->shared, data, scan_upload_status, offsetof(State, pure_scan_upload_status));
 }
 
 static const uint32_t crc32_table[256] = {
@@ -2441,17 +1752,7 @@ static PyObject *py_bind(PyObject *module, PyObject *args)
         return NULL;
     if (bind_class(classes, "BetBatch", &state->type_BetBatch, names_BetBatch, state->slots_BetBatch) < 0)
         return NULL;
-    if (bind_class(classes, "WinnersRequest", &state->type_WinnersRequest, names_WinnersRequest, state->slots_WinnersRequest) < 0)
-        return NULL;
-    if (bind_class(classes, "Probe", &state->type_Probe, names_Probe, state->slots_Probe) < 0)
-        return NULL;
-    if (bind_class(classes, "Ack", &state->type_Ack, names_Ack, state->slots_Ack) < 0)
-        return NULL;
     if (bind_class(classes, "Winners", &state->type_Winners, names_Winners, state->slots_Winners) < 0)
-        return NULL;
-    if (bind_class(classes, "OpenUpload", &state->type_OpenUpload, names_OpenUpload, state->slots_OpenUpload) < 0)
-        return NULL;
-    if (bind_class(classes, "UploadStatus", &state->type_UploadStatus, names_UploadStatus, state->slots_UploadStatus) < 0)
         return NULL;
     Py_XSETREF(state->pure_check_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "check_bet_frame")));
     Py_XSETREF(state->pure_decode_bet_frame, Py_XNewRef(PyDict_GetItemString(pure, "decode_bet_frame")));
@@ -2465,30 +1766,10 @@ static PyObject *py_bind(PyObject *module, PyObject *args)
     Py_XSETREF(state->pure_decode_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "decode_bet_batch")));
     Py_XSETREF(state->pure_encode_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "encode_bet_batch")));
     Py_XSETREF(state->pure_scan_bet_batch, Py_XNewRef(PyDict_GetItemString(pure, "scan_bet_batch")));
-    Py_XSETREF(state->pure_check_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "check_winners_request")));
-    Py_XSETREF(state->pure_decode_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "decode_winners_request")));
-    Py_XSETREF(state->pure_encode_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "encode_winners_request")));
-    Py_XSETREF(state->pure_scan_winners_request, Py_XNewRef(PyDict_GetItemString(pure, "scan_winners_request")));
-    Py_XSETREF(state->pure_check_probe, Py_XNewRef(PyDict_GetItemString(pure, "check_probe")));
-    Py_XSETREF(state->pure_decode_probe, Py_XNewRef(PyDict_GetItemString(pure, "decode_probe")));
-    Py_XSETREF(state->pure_encode_probe, Py_XNewRef(PyDict_GetItemString(pure, "encode_probe")));
-    Py_XSETREF(state->pure_scan_probe, Py_XNewRef(PyDict_GetItemString(pure, "scan_probe")));
-    Py_XSETREF(state->pure_check_ack, Py_XNewRef(PyDict_GetItemString(pure, "check_ack")));
-    Py_XSETREF(state->pure_decode_ack, Py_XNewRef(PyDict_GetItemString(pure, "decode_ack")));
-    Py_XSETREF(state->pure_encode_ack, Py_XNewRef(PyDict_GetItemString(pure, "encode_ack")));
-    Py_XSETREF(state->pure_scan_ack, Py_XNewRef(PyDict_GetItemString(pure, "scan_ack")));
     Py_XSETREF(state->pure_check_winners, Py_XNewRef(PyDict_GetItemString(pure, "check_winners")));
     Py_XSETREF(state->pure_decode_winners, Py_XNewRef(PyDict_GetItemString(pure, "decode_winners")));
     Py_XSETREF(state->pure_encode_winners, Py_XNewRef(PyDict_GetItemString(pure, "encode_winners")));
     Py_XSETREF(state->pure_scan_winners, Py_XNewRef(PyDict_GetItemString(pure, "scan_winners")));
-    Py_XSETREF(state->pure_check_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "check_open_upload")));
-    Py_XSETREF(state->pure_decode_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "decode_open_upload")));
-    Py_XSETREF(state->pure_encode_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "encode_open_upload")));
-    Py_XSETREF(state->pure_scan_open_upload, Py_XNewRef(PyDict_GetItemString(pure, "scan_open_upload")));
-    Py_XSETREF(state->pure_check_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "check_upload_status")));
-    Py_XSETREF(state->pure_decode_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "decode_upload_status")));
-    Py_XSETREF(state->pure_encode_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "encode_upload_status")));
-    Py_XSETREF(state->pure_scan_upload_status, Py_XNewRef(PyDict_GetItemString(pure, "scan_upload_status")));
     Py_RETURN_NONE;
 }
 
@@ -2505,30 +1786,10 @@ static PyMethodDef methods[] = {
     {"decode_bet_batch", py_decode_bet_batch, METH_O, NULL},
     {"encode_bet_batch", py_encode_bet_batch, METH_O, NULL},
     {"scan_bet_batch", py_scan_bet_batch, METH_O, NULL},
-    {"check_winners_request", py_check_winners_request, METH_O, NULL},
-    {"decode_winners_request", py_decode_winners_request, METH_O, NULL},
-    {"encode_winners_request", py_encode_winners_request, METH_O, NULL},
-    {"scan_winners_request", py_scan_winners_request, METH_O, NULL},
-    {"check_probe", py_check_probe, METH_O, NULL},
-    {"decode_probe", py_decode_probe, METH_O, NULL},
-    {"encode_probe", py_encode_probe, METH_O, NULL},
-    {"scan_probe", py_scan_probe, METH_O, NULL},
-    {"check_ack", py_check_ack, METH_O, NULL},
-    {"decode_ack", py_decode_ack, METH_O, NULL},
-    {"encode_ack", py_encode_ack, METH_O, NULL},
-    {"scan_ack", py_scan_ack, METH_O, NULL},
     {"check_winners", py_check_winners, METH_O, NULL},
     {"decode_winners", py_decode_winners, METH_O, NULL},
     {"encode_winners", py_encode_winners, METH_O, NULL},
     {"scan_winners", py_scan_winners, METH_O, NULL},
-    {"check_open_upload", py_check_open_upload, METH_O, NULL},
-    {"decode_open_upload", py_decode_open_upload, METH_O, NULL},
-    {"encode_open_upload", py_encode_open_upload, METH_O, NULL},
-    {"scan_open_upload", py_scan_open_upload, METH_O, NULL},
-    {"check_upload_status", py_check_upload_status, METH_O, NULL},
-    {"decode_upload_status", py_decode_upload_status, METH_O, NULL},
-    {"encode_upload_status", py_encode_upload_status, METH_O, NULL},
-    {"scan_upload_status", py_scan_upload_status, METH_O, NULL},
     {"split_bets", (PyCFunction)(void (*)(void))py_split_bets, METH_FASTCALL, NULL},
     {"find_bets", (PyCFunction)(void (*)(void))py_find_bets, METH_FASTCALL, NULL},
     {"survey_bets", (PyCFunction)(void (*)(void))py_survey_bets, METH_FASTCALL, NULL},
@@ -2541,7 +1802,7 @@ static int execute(PyObject *module)
     State *state = PyModule_GetState(module);
     if (shared_begin(&state->shared, module) < 0) return -1;
     
-    return PyModule_AddStringConstant(module, "DIGEST", "f1b618a7c43229f2");
+    return PyModule_AddStringConstant(module, "DIGEST", "179f8aa66ab2f93f");
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)
@@ -2549,12 +1810,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     State *state = PyModule_GetState(module);
     Py_VISIT(state->type_Bet);
     Py_VISIT(state->type_BetBatch);
-    Py_VISIT(state->type_WinnersRequest);
-    Py_VISIT(state->type_Probe);
-    Py_VISIT(state->type_Ack);
     Py_VISIT(state->type_Winners);
-    Py_VISIT(state->type_OpenUpload);
-    Py_VISIT(state->type_UploadStatus);
     Py_VISIT(state->pure_check_bet_frame);
     Py_VISIT(state->pure_decode_bet_frame);
     Py_VISIT(state->pure_encode_bet_frame);
@@ -2567,30 +1823,10 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->pure_decode_bet_batch);
     Py_VISIT(state->pure_encode_bet_batch);
     Py_VISIT(state->pure_scan_bet_batch);
-    Py_VISIT(state->pure_check_winners_request);
-    Py_VISIT(state->pure_decode_winners_request);
-    Py_VISIT(state->pure_encode_winners_request);
-    Py_VISIT(state->pure_scan_winners_request);
-    Py_VISIT(state->pure_check_probe);
-    Py_VISIT(state->pure_decode_probe);
-    Py_VISIT(state->pure_encode_probe);
-    Py_VISIT(state->pure_scan_probe);
-    Py_VISIT(state->pure_check_ack);
-    Py_VISIT(state->pure_decode_ack);
-    Py_VISIT(state->pure_encode_ack);
-    Py_VISIT(state->pure_scan_ack);
     Py_VISIT(state->pure_check_winners);
     Py_VISIT(state->pure_decode_winners);
     Py_VISIT(state->pure_encode_winners);
     Py_VISIT(state->pure_scan_winners);
-    Py_VISIT(state->pure_check_open_upload);
-    Py_VISIT(state->pure_decode_open_upload);
-    Py_VISIT(state->pure_encode_open_upload);
-    Py_VISIT(state->pure_scan_open_upload);
-    Py_VISIT(state->pure_check_upload_status);
-    Py_VISIT(state->pure_decode_upload_status);
-    Py_VISIT(state->pure_encode_upload_status);
-    Py_VISIT(state->pure_scan_upload_status);
     return shared_traverse(&state->shared, visit, arg);
 }
 
@@ -2599,12 +1835,7 @@ static int clear(PyObject *module)
     State *state = PyModule_GetState(module);
     Py_CLEAR(state->type_Bet);
     Py_CLEAR(state->type_BetBatch);
-    Py_CLEAR(state->type_WinnersRequest);
-    Py_CLEAR(state->type_Probe);
-    Py_CLEAR(state->type_Ack);
     Py_CLEAR(state->type_Winners);
-    Py_CLEAR(state->type_OpenUpload);
-    Py_CLEAR(state->type_UploadStatus);
     Py_CLEAR(state->pure_check_bet_frame);
     Py_CLEAR(state->pure_decode_bet_frame);
     Py_CLEAR(state->pure_encode_bet_frame);
@@ -2617,30 +1848,10 @@ static int clear(PyObject *module)
     Py_CLEAR(state->pure_decode_bet_batch);
     Py_CLEAR(state->pure_encode_bet_batch);
     Py_CLEAR(state->pure_scan_bet_batch);
-    Py_CLEAR(state->pure_check_winners_request);
-    Py_CLEAR(state->pure_decode_winners_request);
-    Py_CLEAR(state->pure_encode_winners_request);
-    Py_CLEAR(state->pure_scan_winners_request);
-    Py_CLEAR(state->pure_check_probe);
-    Py_CLEAR(state->pure_decode_probe);
-    Py_CLEAR(state->pure_encode_probe);
-    Py_CLEAR(state->pure_scan_probe);
-    Py_CLEAR(state->pure_check_ack);
-    Py_CLEAR(state->pure_decode_ack);
-    Py_CLEAR(state->pure_encode_ack);
-    Py_CLEAR(state->pure_scan_ack);
     Py_CLEAR(state->pure_check_winners);
     Py_CLEAR(state->pure_decode_winners);
     Py_CLEAR(state->pure_encode_winners);
     Py_CLEAR(state->pure_scan_winners);
-    Py_CLEAR(state->pure_check_open_upload);
-    Py_CLEAR(state->pure_decode_open_upload);
-    Py_CLEAR(state->pure_encode_open_upload);
-    Py_CLEAR(state->pure_scan_open_upload);
-    Py_CLEAR(state->pure_check_upload_status);
-    Py_CLEAR(state->pure_decode_upload_status);
-    Py_CLEAR(state->pure_encode_upload_status);
-    Py_CLEAR(state->pure_scan_upload_status);
     shared_clear(&state->shared);
     return 0;
 }

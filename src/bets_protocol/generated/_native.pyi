@@ -1,4 +1,4 @@
-# Generated functions of the C extension; each has a pure twin in _generated_codec, whose types say more.
+# The functions of the C extension, for the frames of the hot path. Their pure twins in `codec` have full types.
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -6,7 +6,7 @@ DIGEST: str
 
 def bind(classes: dict[str, type], pure: dict[str, Callable[..., Any]], /) -> None: ...
 
-# These have their pure twins in _runs, which are asked where the answer is None.
+# These have their pure twins in bets_protocol.encoded, which are called where the answer is None.
 def split_bets(frame: bytes, start: int, /) -> list[tuple[int, int, bytes]] | None: ...
 def find_bets(encoded: bytes, number: int, /) -> list[str] | None: ...
 def survey_bets(runs: Sequence[tuple[Sequence[bytes], int]], number: int, /) -> list[tuple[int, list[str]]] | None: ...

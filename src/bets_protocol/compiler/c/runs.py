@@ -33,7 +33,7 @@ class RunsOf:
     """
 
     name: str
-    frame: ir.Region
+    frame: ir.Node
     owner: str
     key: str
     value: str
@@ -47,8 +47,8 @@ def emit_runs(runs: RunsOf) -> str:
         LookupError: no such field, or its place varies.
     """
     record = ir.unwrap(runs.frame)
-    if not isinstance(record, ir.Record):
-        raise TypeError(f"{runs.name}: a frame must be a record")
+    if not isinstance(runs.frame, ir.Region) or not isinstance(record, ir.Record):
+        raise TypeError(f"{runs.name}: a frame must be a record behind its length")
     owner_at, owner = ir.field_offset(record, runs.owner)
     key_back, key = ir.field_offset_from_end(record, runs.key)
     value_back, value = ir.field_offset_from_end(record, runs.value)
