@@ -40,7 +40,12 @@ OUTSIDE_WORLD = {
     "threading",
     "time",
 }
-MAY_TOUCH_IT = ("bets_protocol.transports", "bets_protocol.testing", "bets_protocol.cli")
+MAY_TOUCH_IT = (
+    "bets_protocol.transports",
+    "bets_protocol.conformance",
+    "bets_protocol.testing",
+    "bets_protocol.cli",
+)
 
 
 def _files() -> dict[str, Path]:

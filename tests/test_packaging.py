@@ -33,7 +33,7 @@ sys.stderr.write(" ".join(sorted(set(sys.modules) - before)))
 ALL_HELP = """
 import sys
 from bets_client.cli.commands import cli
-from bets_client.conformance import examination
+from bets_protocol.conformance.against_server.runner import RULES
 from bets_server.cli import main
 
 def show(group, command, *path):
@@ -47,7 +47,7 @@ def show(group, command, *path):
 
 show(cli, cli)
 show(main, main)
-for rule in examination.RULES:
+for rule in RULES:
     print(rule.name, rule.expected)
 """
 

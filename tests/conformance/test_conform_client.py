@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from bets_protocol.cli.rulebook import Finding, Result
+from bets_protocol.conformance.against_client.runner import Host, unknown_placeholders
+from bets_protocol.conformance.against_client.scenarios import Scenario, scenarios_of
+from bets_protocol.conformance.report import Finding, Result
 from bets_protocol.transports import Listener, connect, listen, parse_url
-from bets_server.conformance.host import Host, unknown_placeholders
-from bets_server.conformance.scenarios import Scenario, scenarios_of
 from tests.conformance.tiny_client import TinyClient
 from tests.conformance.wrong_clients import WRONG, TalksNonsense
 from tests.effort import PROFILE

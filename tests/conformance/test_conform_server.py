@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from bets_client.conformance.bench import Bench
-from bets_client.conformance.draw_story import collect
-from bets_client.conformance.examination import RULES, examine
-from bets_client.conformance.talk import Broken, Talk
 from bets_protocol import OpenUpload, Probe, RejectCode, UploadStatus, WinnersRequest, encode
-from bets_protocol.cli.rulebook import Result
+from bets_protocol.conformance.against_server.draw_scenario import collect
+from bets_protocol.conformance.against_server.runner import RULES, examine
+from bets_protocol.conformance.against_server.target import Bench
+from bets_protocol.conformance.against_server.wire_client import Broken, Talk
+from bets_protocol.conformance.report import Result
 from tests.conformance.tiny_server import TinyServer
 from tests.conformance.wrong_servers import WRONG
 from tests.effort import PROFILE

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bets_client.conformance.examination import RULES
 from bets_protocol import RejectCode
-from bets_server.conformance.rules import RULES as CLIENT_RULES
-from bets_server.conformance.rules import ClientRule
-from bets_server.conformance.scenarios import SCENARIO_NAMES, SCENARIOS
+from bets_protocol.conformance.against_client.rules import RULES as CLIENT_RULES
+from bets_protocol.conformance.against_client.rules import ClientRule
+from bets_protocol.conformance.against_client.scenarios import SCENARIO_NAMES, SCENARIOS
+from bets_protocol.conformance.against_server.runner import RULES
 
 PROJECT = Path(__file__).resolve().parents[2]
 

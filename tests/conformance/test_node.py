@@ -10,10 +10,10 @@ import pytest
 
 from bets_client.input.csv_file import CsvFile
 from bets_client.input.sample import write_samples
-from bets_protocol.cli.rulebook import Result
+from bets_protocol.conformance.against_client.runner import Host, program
+from bets_protocol.conformance.against_client.scenarios import scenarios_of
+from bets_protocol.conformance.report import Result
 from bets_protocol.transports import listen
-from bets_server.conformance.host import Host, program
-from bets_server.conformance.scenarios import scenarios_of
 from tests.server.raw_bytes import WINNING
 from tests.server.serving import Server, Servers
 

@@ -13,11 +13,11 @@ from bets_client.cli.commands import cli
 from bets_client.input.sample import write_samples
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import line_handler, setup_logging
-from bets_protocol.cli.rulebook import Result
+from bets_protocol.conformance.against_client.runner import Host
+from bets_protocol.conformance.against_client.scenarios import scenarios_of
+from bets_protocol.conformance.report import Result
 from bets_protocol.transports import listen
 from bets_server.cli import main as server_cli
-from bets_server.conformance.host import Host
-from bets_server.conformance.scenarios import scenarios_of
 from tests.conformance.threaded import ThreadedClient
 from tests.conformance.tiny_server import TinyServer
 from tests.conformance.wrong_servers import ClosesAfterAValueError, StaysOpen

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bets_client.cli.commands import cli
-from bets_client.conformance import rules_draw
-from bets_client.conformance.bench import Bench, NotTried, Rule
 from bets_client.input.sample import write_samples
 from bets_protocol.cli.exit_codes import ExitCode
+from bets_protocol.conformance.against_server import rules_draw
+from bets_protocol.conformance.against_server.target import Bench, NotTried, Rule
 from bets_protocol.transports import TlsFiles
 from bets_server.cli import main as server_cli
 from tests.certificates import Authority

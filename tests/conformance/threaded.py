@@ -10,7 +10,7 @@ DEADLINE_S = 40.0
 
 
 class ThreadedClient:
-    """`bets-client` with some arguments, as `bets_server.conformance.host` wants a client."""
+    """`bets-client` with some arguments, as `bets_protocol.conformance.against_client.runner` wants a client."""
 
     def __init__(self, *arguments: str) -> None:
         self.returncode: int | None = None

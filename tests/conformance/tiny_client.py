@@ -76,7 +76,7 @@ class Line:
 
 
 class TinyClient:
-    """A client that runs in a thread: what `bets_server.conformance.host.Client` wants.
+    """A client that runs in a thread: what `bets_protocol.conformance.against_client.runner.Client` wants.
 
     Args:
         url: of the server.

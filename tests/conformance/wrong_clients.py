@@ -17,7 +17,7 @@ from bets_protocol import (
     encode,
     encode_bets,
 )
-from bets_server.conformance.scenarios import SCENARIOS
+from bets_protocol.conformance.against_client.scenarios import SCENARIOS
 from tests.conformance.tiny_client import ROWS, Line, Refused, RetryableCode, TinyClient, with_value
 
 SHORT_S = 0.2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 
-from bets_client.conformance.damage import VALUES
 from bets_protocol import (
     Ack,
     Bet,
@@ -23,6 +22,7 @@ from bets_protocol import (
     encode,
     encode_bets,
 )
+from bets_protocol.conformance.against_server.mutations import VALUES
 from tests.conformance.tiny_server import Connection, TinyServer, Upload
 
 

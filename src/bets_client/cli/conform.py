@@ -104,15 +104,15 @@ def run(
 
     Raises:
         ConfigError: the certificates do not go with the url.
-        Unreachable: nobody is there.
+        ConnectError: no server is there.
     """
     # Only now: help and typing errors are answered without loading the protocol.
-    from bets_client.conformance.bench import Bench
-    from bets_client.conformance.examination import examine
-    from bets_protocol.cli.rulebook import exit_code_for, report
     from bets_protocol.cli.signals import deferred_stops, let_sigterm_kill
     from bets_protocol.cli.stdio import write_result
     from bets_protocol.cli.tls_options import client_transports
+    from bets_protocol.conformance.against_server.runner import examine
+    from bets_protocol.conformance.against_server.target import Bench
+    from bets_protocol.conformance.report import exit_code_for, report
 
     given = [f"--tls-{name}" for name, path in (("cert", tls_cert), ("key", tls_key), ("ca", tls_ca)) if path]
     let_sigterm_kill()  # 0 would say that the server keeps every rule

@@ -126,13 +126,13 @@ def run(
     """
     # Only now: help and typing errors are answered without loading the protocol.
     from bets_protocol.cli.command_group import say_error
-    from bets_protocol.cli.rulebook import exit_code_for, report
     from bets_protocol.cli.signals import Stopped, deferred_stops
     from bets_protocol.cli.stdio import write_result
     from bets_protocol.cli.tls_options import server_transports
+    from bets_protocol.conformance.against_client.runner import Host, placeholders, program, unknown_placeholders
+    from bets_protocol.conformance.against_client.scenarios import SCENARIO_NAMES, scenarios_of
+    from bets_protocol.conformance.report import exit_code_for, report
     from bets_protocol.transports import listen as listen_at
-    from bets_server.conformance.host import Host, placeholders, program, unknown_placeholders
-    from bets_server.conformance.scenarios import SCENARIO_NAMES, scenarios_of
 
     for name in names:
         if name not in SCENARIO_NAMES:

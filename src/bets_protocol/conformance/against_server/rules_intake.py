@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bets_client.conformance.bench import EVERY, LASTING, PLAIN, SINGLE, Bench, rule
-from bets_client.conformance.damage import encoded_bet
-from bets_client.conformance.talk import PAUSE_S
 from bets_protocol import Bet, encode, limits
+from bets_protocol.conformance.against_server.mutations import encoded_bet
+from bets_protocol.conformance.against_server.target import EVERY, LASTING, PLAIN, SINGLE, Bench, rule
+from bets_protocol.conformance.against_server.wire_client import PAUSE_S
 
 
 @rule("Ack", PLAIN)

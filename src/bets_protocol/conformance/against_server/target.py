@@ -14,10 +14,10 @@ from typing import Any
 
 import attrs
 
-from bets_client.conformance.talk import Answer, Broken, Talk
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, TransportError, UploadStatus, encode
 from bets_protocol.cli.docstrings import docstring_of
 from bets_protocol.cli.tls_options import SCHEME
+from bets_protocol.conformance.against_server.wire_client import Answer, Broken, Talk
 from bets_protocol.transports import Transport
 
 UNTYPED = (5,)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bets_client.conformance import draw_story as steps
-from bets_client.conformance.bench import Bench, NotTried, rule
-from bets_client.conformance.draw_story import DrawStory
-from bets_client.conformance.talk import Broken
+from bets_protocol.conformance.against_server import draw_scenario as steps
+from bets_protocol.conformance.against_server.draw_scenario import DrawStory
+from bets_protocol.conformance.against_server.target import Bench, NotTried, rule
+from bets_protocol.conformance.against_server.wire_client import Broken
 
 _SECTION = "WinnersRequest"
 _WITH_WINNERS = (7, 8, 9)

@@ -6,11 +6,18 @@ from collections.abc import Callable
 
 import attrs
 
-from bets_client.conformance.bench import EVERY, Bench, Rule, rule, said
-from bets_client.conformance.damage import LAYOUTS, VALUES, agency_0, encoded_bet, no_bets, unknown_types
-from bets_client.conformance.rules_intake import full_batch
-from bets_client.conformance.talk import Broken, Talk
 from bets_protocol import Ack, Bet, BetBatch, Probe, RejectCode, WinnersRequest, encode, limits
+from bets_protocol.conformance.against_server.mutations import (
+    LAYOUTS,
+    VALUES,
+    agency_0,
+    encoded_bet,
+    no_bets,
+    unknown_types,
+)
+from bets_protocol.conformance.against_server.rules_intake import full_batch
+from bets_protocol.conformance.against_server.target import EVERY, Bench, Rule, rule, said
+from bets_protocol.conformance.against_server.wire_client import Broken, Talk
 
 _BATCHES = (6, 7, 8, 9)
 _TYPED = (7, 8, 9)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from bets_server.conformance.faults import MAX_BUSY
-from bets_server.conformance.run import MAX_RETURNS, Run
+from bets_protocol.conformance.against_client.faults import MAX_BUSY
+from bets_protocol.conformance.against_client.run import MAX_RETURNS, Run
 
 LEAST_REST_S = 0.1
 """Seconds that `MAX_BUSY` rests take at least, with full jitter from 0.1 s on: all but once in 100,000 runs."""

@@ -29,9 +29,9 @@ from bets_protocol import (
     WinnersRequest,
     encode_bets,
 )
-from bets_server.conformance import partial, rules
-from bets_server.conformance.guest import MAX_BUFFERED_BYTES, Guest
-from bets_server.conformance.rules import Rulebook
+from bets_protocol.conformance.against_client import partial, rules
+from bets_protocol.conformance.against_client.peer import MAX_BUFFERED_BYTES, Guest
+from bets_protocol.conformance.against_client.rules import Rulebook
 
 _WINNERS = 2
 """How many of its first bets an agency is told to have won: what the numbers were does not matter here."""

@@ -16,13 +16,13 @@ from typing import Protocol
 import attrs
 
 from bets_protocol import ConfigError
-from bets_protocol.cli.rulebook import Finding
 from bets_protocol.cli.signals import interruptible, raise_if_stopped
+from bets_protocol.conformance.against_client.peer import Guest
+from bets_protocol.conformance.against_client.rules import RULES, Rulebook
+from bets_protocol.conformance.against_client.run import MAX_RETURNS, Run
+from bets_protocol.conformance.against_client.scenarios import Scenario
+from bets_protocol.conformance.report import Finding
 from bets_protocol.transports import Listener, parse_url
-from bets_server.conformance.guest import Guest
-from bets_server.conformance.rules import RULES, Rulebook
-from bets_server.conformance.run import MAX_RETURNS, Run
-from bets_server.conformance.scenarios import Scenario
 
 _TICK_S = 0.01
 """Seconds after which it is looked whether the program has ended."""

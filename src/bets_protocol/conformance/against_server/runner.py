@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bets_client.conformance import rules_draw, rules_intake, rules_refusals, rules_uploads
-from bets_client.conformance.bench import Bench, NotTried, Rule
-from bets_client.conformance.talk import Broken
-from bets_client.errors import Unreachable
 from bets_protocol import ConnectError, TransportError
-from bets_protocol.cli.rulebook import Finding, Result
 from bets_protocol.cli.signals import raise_if_stopped
+from bets_protocol.conformance.against_server import rules_draw, rules_intake, rules_refusals, rules_uploads
+from bets_protocol.conformance.against_server.target import Bench, NotTried, Rule
+from bets_protocol.conformance.against_server.wire_client import Broken
+from bets_protocol.conformance.report import Finding, Result
 
 RULES: tuple[Rule, ...] = (*rules_intake.RULES, *rules_uploads.RULES, *rules_refusals.RULES, *rules_draw.RULES)
 """In the order in which they are tried: what takes many connections before most of what is refused, since a server may
@@ -26,13 +25,13 @@ def examine(bench: Bench, *, draw_too: bool) -> Iterator[Finding]:
         draw_too: whether those may be tried that bring the draw about.
 
     Raises:
-        Unreachable: nobody is there.
+        ConnectError: no server is there.
         ConfigError: the URL makes no sense.
     """
     try:
         bench.talk().__exit__(None, None, None)
     except ConnectError as error:
-        raise Unreachable(f"{bench.url}: {error}") from error
+        raise ConnectError(f"{bench.url}: {error}") from error
     for rule in RULES:
         if bench.revision not in rule.revisions:
             continue

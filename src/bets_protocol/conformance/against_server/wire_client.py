@@ -7,11 +7,11 @@ refusal of it can be read.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from bets_client.retry import now
 from bets_protocol import (
     CLOSED,
     NEED_DATA,
@@ -133,7 +133,7 @@ class Talk:
         Raises:
             Broken: there is none, or it cannot be the answer to what was asked.
         """
-        until = now() + self._timeout_s
+        until = time.monotonic() + self._timeout_s
         while True:
             try:
                 event = self._connection.next_event()
@@ -144,7 +144,7 @@ class Talk:
             if event is not NEED_DATA:
                 self._surplus -= len(encode(event, revision=self._connection.revision))
                 return event
-            left_s = until - now()
+            left_s = until - time.monotonic()
             data = self._receive(left_s) if left_s > 0 else None  # some come all the time, and never a whole one
             if data is None:
                 raise Broken(f"no whole answer within {self._timeout_s:g} s{self._part_of_it()}")

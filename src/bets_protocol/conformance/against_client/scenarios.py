@@ -10,9 +10,10 @@ from collections.abc import Callable
 import attrs
 
 from bets_protocol import RejectCode, limits
-from bets_server.conformance import faults, judges
-from bets_server.conformance.rules import WITH_WINNERS, ClientRule, Rulebook
-from bets_server.conformance.run import Fault, Run
+from bets_protocol.conformance.against_client import faults
+from bets_protocol.conformance.against_client import verdicts as judges
+from bets_protocol.conformance.against_client.rules import WITH_WINNERS, ClientRule, Rulebook
+from bets_protocol.conformance.against_client.run import Fault, Run
 
 Judge = Callable[[Run, Run], str]
 """Compares a run with the first one, in which nothing went otherwise; what came instead, or nothing."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import attrs
 
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, Winners, WinnersRequest, encode, limits
-from bets_server.conformance.guest import Guest
-from bets_server.conformance.run import Fault, Run, bets_of
+from bets_protocol.conformance.against_client.peer import Guest
+from bets_protocol.conformance.against_client.run import Fault, Run, bets_of
 
 MAX_BUSY = 5
 """How often a server that is busy for long says so before it refuses for good, so that the run ends."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from bets_protocol.cli.rulebook import Finding, Result
+from bets_protocol.conformance.report import Finding, Result
 
 SINGLE = (5, 6, 7)
 """Revisions of which a connection carries one message."""

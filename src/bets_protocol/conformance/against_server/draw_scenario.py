@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from bets_client.conformance.bench import Bench, NotTried, expect_code, said
-from bets_client.conformance.talk import PAUSE_S, Answer, Broken, Talk
 from bets_protocol import (
     Ack,
     OpenUpload,
@@ -22,6 +20,8 @@ from bets_protocol import (
     encode,
     limits,
 )
+from bets_protocol.conformance.against_server.target import Bench, NotTried, expect_code, said
+from bets_protocol.conformance.against_server.wire_client import PAUSE_S, Answer, Broken, Talk
 
 SILENCE_S = 0.3
 """Seconds without an answer that count as being held back, and in which a server takes notice of a question."""

@@ -6,9 +6,6 @@ import zlib
 
 import attrs
 
-from bets_client.conformance.bench import Bench, NotTried, expect_code, rule, said
-from bets_client.conformance.damage import LAYOUTS, agency_0, encoded_bet, other_version
-from bets_client.conformance.talk import Answer, Broken, Talk
 from bets_protocol import (
     Ack,
     BetBatch,
@@ -20,6 +17,9 @@ from bets_protocol import (
     encode,
     encode_bets,
 )
+from bets_protocol.conformance.against_server.mutations import LAYOUTS, agency_0, encoded_bet, other_version
+from bets_protocol.conformance.against_server.target import Bench, NotTried, expect_code, rule, said
+from bets_protocol.conformance.against_server.wire_client import Answer, Broken, Talk
 
 _SECTION = "Exactly-once uploads"
 _ONLY_9 = (9,)
