@@ -1,0 +1,111 @@
+"""The work of the `conform` commands of both programs: the check, its report and the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from bets_protocol.cli.command_group import say_error
+from bets_protocol.cli.exit_codes import ExitCode
+from bets_protocol.cli.signals import Stopped, deferred_stops, let_sigterm_kill
+from bets_protocol.cli.stdio import write_result
+from bets_protocol.cli.tls_options import client_transports, server_transports
+from bets_protocol.conformance.against_client.runner import Host, placeholders, program, unknown_placeholders
+from bets_protocol.conformance.against_client.scenarios import SCENARIO_NAMES, scenarios_of
+from bets_protocol.conformance.against_server.runner import examine
+from bets_protocol.conformance.against_server.target import Bench
+from bets_protocol.conformance.report import Finding, exit_code_for, report
+from bets_protocol.transports import listen as listen_at
+
+
+def check_server(
+    url: str,
+    *,
+    revision: int,
+    agencies: int,
+    draw_too: bool,
+    draw: int,
+    winning_number: int,
+    timeout: float,
+    tls_cert: str,
+    tls_key: str,
+    tls_ca: str,
+    tls_min: str,
+    form: str,
+) -> ExitCode:
+    """Checks the server at `url` and prints the report.
+
+    Raises:
+        ConfigError: the certificates do not fit the URL.
+        ConnectError: no server is there.
+    """
+    given = [f"--tls-{name}" for name, path in (("cert", tls_cert), ("key", tls_key), ("ca", tls_ca)) if path]
+    let_sigterm_kill()  # exit code 0 would say that the server keeps every rule
+    bench = Bench(
+        url=url,
+        revision=revision,
+        agencies=agencies,
+        draw_id=draw,
+        winning_number=winning_number,
+        timeout_s=timeout,
+        transports=client_transports(
+            url, cert=tls_cert, key=tls_key, ca=tls_ca, minimum=tls_min, given_by=given[0] if given else None
+        ),
+    )
+    with deferred_stops():
+        findings = list(examine(bench, draw_too=draw_too))
+    return _print_report(findings, form, server=url, revision=revision)
+
+
+def check_client(
+    command: tuple[str, ...],
+    *,
+    listen: str,
+    revision: int,
+    names: tuple[str, ...],
+    clients: int | None,
+    quiet_for: float,
+    timeout: float,
+    tls_cert: str,
+    tls_key: str,
+    tls_ca: str,
+    tls_min: str,
+    form: str,
+) -> ExitCode:
+    """Checks the client that `command` starts, or that the user starts if there is none, and prints the report.
+
+    Raises:
+        click.BadParameter: there is no scenario of a name, or no value for a placeholder.
+        ConfigError: a file of TLS cannot be used, or the command cannot be started.
+        ConnectError: it is not possible to listen at that URL.
+    """
+    for name in names:
+        if name not in SCENARIO_NAMES:
+            raise click.BadParameter(f"{name!r}: expected one of {', '.join(SCENARIO_NAMES)}", param_hint="--scenario")
+    if unknown := unknown_placeholders(command, listen):
+        known = ", ".join(f"{{{place}}}" for place in placeholders(listen))
+        places = ", ".join(f"{{{place}}}" for place in dict.fromkeys(unknown))
+        raise click.BadParameter(f"{places}: expected one of {known}, which {listen} has", param_hint="COMMAND")
+    transports = server_transports([listen], cert=tls_cert, key=tls_key, ca=tls_ca, minimum=tls_min)
+    with deferred_stops(), listen_at(listen, transports=transports) as listener:
+        host = Host(
+            listener=listener,
+            revision=revision,
+            scenarios=scenarios_of(revision, names)[:clients],
+            start=(lambda: program(command, listener)) if command else None,
+            quiet_s=quiet_for,
+            limit_s=timeout,
+            say=lambda text: say_error("conform", text),
+        )
+        say_error("conform", f"a server of revision {revision} at {listener.url}")
+        with contextlib.suppress(Stopped):  # the report says what is known so far
+            host.play()
+    return _print_report(host.findings(), form, listen=listener.url, revision=revision)
+
+
+def _print_report(findings: Sequence[Finding], form: str, **about: Any) -> ExitCode:
+    write_result(report(findings, form, command="conform", **about))
+    return exit_code_for(findings)
