@@ -14,6 +14,8 @@ from typing import Any
 import attrs
 
 from bets_protocol import ConfigError, limits
+from bets_protocol.cli.config_files import read_yaml
+from bets_protocol.cli.durations import parse_duration
 from bets_protocol.cli.settings import (
     Resolved,
     Setting,
@@ -22,8 +24,6 @@ from bets_protocol.cli.settings import (
     decimal_number,
     log_level,
     one_of,
-    parse_duration,
-    read_yaml,
     resolve,
     whole_number,
 )

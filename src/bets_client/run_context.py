@@ -18,8 +18,8 @@ import attrs
 from bets_client.config import FIRST_REVISIONS, ClientSettings
 from bets_client.progress import Progress
 from bets_protocol import ConfigError
+from bets_protocol.cli.durations import format_duration
 from bets_protocol.cli.log_format import SILENT, EventLog, line_handler, setup_logging
-from bets_protocol.cli.settings import format_duration
 from bets_protocol.cli.signals import Stopped, deferred_stops, ignore_strays
 from bets_protocol.cli.tls_options import certificate_warning, client_transports
 from bets_protocol.transports import Transport

@@ -19,7 +19,8 @@ MAX_OPERATORS: Final = 8
 
 
 def _bound(default: float, low: float, high: float, text: str, *, option: bool = True) -> Any:
-    return attrs.field(default=default, metadata={"low": low, "high": high, "text": text, "option": option})
+    metadata = {"low": low, "high": high, "text": text} if option else {}
+    return attrs.field(default=default, metadata=metadata)
 
 
 def _seconds(default: float, text: str, *, option: bool = True) -> Any:
@@ -82,41 +83,3 @@ class Limits:
     penalty_s: float = _seconds(1.0, "that a peer beyond that waits for a refusal", option=False)
     penalties_per_second: int = _bound(16, 1, 1_000_000, "connections of one address that wait", option=False)
     reopenings_per_minute: int = _bound(120, 1, 1_000_000, "openings of one upload a minute", option=False)
-
-
-@attrs.frozen(kw_only=True)
-class LimitOption:
-    """One bound as a user sets it.
-
-    Attributes:
-        field: its name in `Limits`.
-        name: of the option, with underscores.
-        whole: it is a number of things, else of seconds.
-        low: the least that is taken.
-        high: the most.
-        text: what it bounds, in a few words.
-    """
-
-    field: str
-    name: str
-    default: float
-    whole: bool
-    low: float
-    high: float
-    text: str
-
-
-LIMIT_OPTIONS = tuple(
-    LimitOption(
-        field=field.name,
-        name=field.name.removesuffix("_s"),
-        default=getattr(Limits(), field.name),
-        whole=not field.name.endswith("_s"),
-        low=field.metadata["low"],
-        high=field.metadata["high"],
-        text=field.metadata["text"],
-    )
-    for field in attrs.fields(Limits)
-    if field.metadata["option"]
-)
-"""The bounds that have an option, in order."""

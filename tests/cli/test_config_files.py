@@ -105,7 +105,7 @@ def test_without_pyyaml_a_yaml_file_is_a_clear_error_and_everything_else_works()
     program = (
         "import sys; sys.modules['yaml'] = None\n"
         "from bets_protocol import ConfigError\n"
-        "from bets_protocol.cli.settings import read_yaml\n"
+        "from bets_protocol.cli.config_files import read_yaml\n"
         "try: read_yaml('x.yaml')\n"
         "except ConfigError as error: print(error)\n"
     )

@@ -9,8 +9,9 @@ import attrs
 import pytest
 
 from bets_protocol import ConfigError
-from bets_server.config import load_settings
-from bets_server.limits import LIMIT_OPTIONS, LimitOption, Limits
+from bets_protocol.cli.settings import Setting
+from bets_server.config import LIMIT_SETTINGS, load_settings
+from bets_server.limits import Limits
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -18,30 +19,37 @@ PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 def test_page_lists_the_limits() -> None:
     """The table of docs/operations.md is this one; when it is not, paste what is expected."""
     rows = ["| option | default | bounds |", "|---|---|---|"]
-    for option in LIMIT_OPTIONS:
-        unit = "N" if option.whole else "SECONDS"
-        name = option.name.replace("_", "-")
-        rows.append(f"| `--{name} {unit}` | {option.default:g} | {'' if option.whole else 'seconds '}{option.text} |")
+    for bound in LIMIT_SETTINGS:
+        text = (
+            bound.text.removeprefix("At most so many ").removeprefix("At least so many ").replace("Seconds", "seconds")
+        )
+        rows.append(f"| `{bound.option} {bound.metavar}` | {bound.default_text} | {text} |")
     shown = PAGE.read_text(encoding="utf-8").partition("<!-- limits: begin -->\n")[2]
     assert shown.partition("\n<!-- limits: end -->")[0] == "\n".join(rows)
 
 
-@pytest.mark.parametrize("option", LIMIT_OPTIONS, ids=lambda option: option.name)
-def test_each_limit_can_be_set(option: LimitOption, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bound", LIMIT_SETTINGS, ids=lambda bound: bound.name)
+def test_each_limit_can_be_set(bound: Setting, tmp_path: Path) -> None:
     """By its option, in the environment, in the file; what is no number is refused where it stands."""
-    text = f"{option.default + 1:g}"
-    changed: dict[str, Any] = {option.field: option.default + 1}
+    text = f"{bound.default + 1:g}"
+    whole = isinstance(bound.default, int)
+    changed: dict[str, Any] = {bound.name if whole else f"{bound.name}_s": bound.default + 1}
     expected = attrs.evolve(Limits(), **changed)
-    name = option.name.upper()
+    name = bound.name.upper()
     path = tmp_path / "config.ini"
     path.write_text(f"[DEFAULT]\n{name} = {text}\n")
-    assert load_settings({option.name: text}, {}).limits == expected
+    assert load_settings({bound.name: text}, {}).limits == expected
     assert load_settings({}, {f"BETS_{name}": text}).limits == expected
     assert load_settings({"config": str(path)}, {}).limits == expected
     with pytest.raises(ConfigError) as caught:
-        load_settings({option.name: "0"}, {})
-    what = "a whole number from 1 to" if option.whole else "a number from 0.1 to"
-    assert str(caught.value).startswith(f"--{option.name.replace('_', '-')}: '0': expected {what}")
+        load_settings({bound.name: "0"}, {})
+    what = "a whole number from 1 to" if whole else "a number from 0.1 to"
+    assert str(caught.value).startswith(f"--{bound.name.replace('_', '-')}: '0': expected {what}")
+
+
+def test_thirteen_limits_can_be_set() -> None:
+    """The other bounds of `Limits` have no option."""
+    assert len(LIMIT_SETTINGS) == 13
 
 
 def test_defaults() -> None:

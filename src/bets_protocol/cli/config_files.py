@@ -1,14 +1,12 @@
 """INI and YAML files as flat mappings from key to text.
 
 Strategy: every value stays the text that stands in the file, so that one parser per setting serves options,
-environment and files alike, and an error can show what was written. PyYAML is imported when a YAML file is read and
-only its *nodes* are used: they keep the text, where its values would already be numbers and dates.
+environment and files alike, and an error can show what was written. A parser is imported when a file is read. Of PyYAML
+only the *nodes* are used: they keep the text, where its values would already be numbers and dates.
 """
 
 from __future__ import annotations
 
-import configparser
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bets_protocol.cli.log_format import one_line
@@ -30,6 +28,8 @@ def read_ini(path: str) -> dict[str, str]:
     Raises:
         ConfigError: the file cannot be read, is no INI file, has another section, or a key twice.
     """
+    import configparser
+
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign] # keys are shown as they were written
     try:
@@ -99,8 +99,9 @@ def why_unreadable(error: OSError) -> str:
 
 def _text_of(path: str) -> str:
     try:
-        with interruptible():  # it may be a pipe that says nothing
-            return Path(path).read_text(encoding="utf-8-sig")
+        # It may be a pipe that says nothing.
+        with interruptible(), open(path, encoding="utf-8-sig") as file:
+            return file.read()
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration file: {why_unreadable(error)}") from error
     except UnicodeDecodeError as error:

@@ -1,41 +1,34 @@
-"""Settings from four places, the first that has one wins: option, environment, file, default.
+"""One table of settings a program: click's options, the tables of the docs and the values come from it.
 
-Strategy: a program lists its settings as data (`Setting`) and `resolve` does the rest, so that precedence and wording
-are the same for every setting of both programs. A value is text until its setting's `parse` has taken it; an error
-names the place, the key, the value and what was expected. Keys of a file are compared without regard to case, as the
-legacy programs did; a key that no setting has is an error, since a typing error there would go unnoticed.
-An environment variable that is set to the empty string counts as not set.
+Strategy: a program lists its settings as data (`Setting`). `click_options` declares them to click, and `resolve` finds
+each value in four places, of which the first that has one wins: option, environment, file, default. So precedence and
+wording are the same for every setting of both programs. A value is text until its setting's `parse` has taken it; an
+error names the place, the key, the value and what was expected. click itself converts no value and reads no variable:
+a command also checks settings that it has no option for, and an error names the variable or the key that is wrong.
+
+Keys of a file are compared without regard to case, as the legacy programs did; a key that no setting has is an error,
+since a typing error there would go unnoticed. An environment variable that is set to the empty string counts as not
+set. This module is loaded for `--help`, so it loads no socket.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
+import click
 
-from bets_protocol.cli.config_files import read_ini, read_yaml
-from bets_protocol.cli.durations import format_duration, parse_duration
 from bets_protocol.cli.log_format import LEVELS, one_line
 from bets_protocol.errors import ConfigError
-from bets_protocol.transports import UrlError, known_url
 
-__all__ = [
-    "Resolved",
-    "Setting",
-    "address",
-    "boolean",
-    "decimal_number",
-    "format_duration",
-    "log_level",
-    "one_of",
-    "parse_duration",
-    "read_ini",
-    "read_yaml",
-    "resolve",
-    "whole_number",
-]
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = click.Path()
+FOLDER = click.Path(file_okay=False)
+
+_IN_CLASS = "setting"
 
 
 @attrs.frozen(kw_only=True)
@@ -44,23 +37,101 @@ class Setting:
 
     Args:
         name: as in the mapping of options, with underscores.
-        parse: takes the text; raises ValueError saying what was expected.
+        text: what it is, for help and the docs; begins a sentence.
+        metavar: what help shows for the value.
+        shown: the default in words, where `default` does not say it.
+        parse: takes the text; raises ValueError saying what was expected. An option of a `boolean` is a flag.
+        complete: the type whose values a shell completes.
         default: the value where no place has one; not parsed.
+        option: as the user types it.
+        short: its short form.
         env: environment variables, the first that is set wins.
         key: in the configuration file; for YAML the path with dots; None: not there.
-        option: as the user types it; None: `--` and the name.
         repeated: the value is a tuple; in the environment and in a file several stand with blanks or commas between.
         unless: the name of another setting; where any place has that one, this one is not needed and not read.
     """
 
     name: str
+    text: str = ""
+    metavar: str = "TEXT"
+    shown: str = ""
     parse: Callable[[str], Any] = str
+    complete: click.Path | click.Choice[str] | None = None
     default: Any = None
-    env: Sequence[str] = ()
+    option: str = attrs.field()
+    short: str = ""
+    env: Sequence[str] = attrs.field()
     key: str | None = None
-    option: str | None = None
     repeated: bool = False
     unless: str | None = None
+
+    @option.default
+    def _typed_name(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @env.default
+    def _variable(self) -> Sequence[str]:
+        return ("BETS_" + self.option.partition("/")[0].lstrip("-").replace("-", "_").upper(),)
+
+    @property
+    def default_text(self) -> str:
+        """The default as help and the docs show it; empty where there is none."""
+        if self.shown or self.default in (None, False, "", ()):
+            return self.shown
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+
+def setting(text: str, default: Any = None, parse: Callable[[str], Any] = str, **more: Any) -> Any:
+    """A field of an attrs class whose value is a setting: of the field's name, without the unit `_s`.
+
+    Args:
+        more: as in `Setting`.
+    """
+    return attrs.field(default=default, metadata={_IN_CLASS: {"text": text, "parse": parse, **more}})
+
+
+def settings_of(cls: type[attrs.AttrsInstance]) -> tuple[Setting, ...]:
+    """The settings among the fields of `cls`, in their order."""
+    return tuple(
+        Setting(name=field.name.removesuffix("_s"), default=field.default, **field.metadata[_IN_CLASS])
+        for field in attrs.fields(cls)
+        if _IN_CLASS in field.metadata
+    )
+
+
+def fields_of(cls: type[attrs.AttrsInstance], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of those fields of `cls` that have the name of a setting."""
+    names = {field.name: field.name.removesuffix("_s") for field in attrs.fields(cls)}
+    return {field: values[name] for field, name in names.items() if name in values}
+
+
+def click_options(settings: Iterable[Setting]) -> Callable[[F], F]:
+    """A decorator that gives a click command the options of `settings`, in this order.
+
+    What the user types stays text, and None says that nothing was given: `resolve` does the rest.
+    """
+
+    def decorate(command: F) -> F:
+        for one in reversed(list(settings)):
+            names = [name for name in (one.short, one.option, one.name) if name]
+            default = f" (default {one.default_text})" if one.default_text else ""
+            text = f"{one.text}{default}. Environment: {', then '.join(one.env)}."
+            if one.parse is boolean:
+                command = click.option(*names, is_flag=True, default=None, help=text)(command)
+            else:
+                complete = one.complete.shell_complete if one.complete is not None else None
+                command = click.option(
+                    *names, metavar=one.metavar, multiple=one.repeated, shell_complete=complete, help=text
+                )(command)
+        return command
+
+    return decorate
+
+
+def choice(*choices: Any) -> Mapping[str, Any]:
+    """What `Setting` gets for a setting that takes one of `choices`."""
+    texts = [str(value) for value in choices]
+    return {"metavar": "|".join(texts), "parse": one_of(*choices), "complete": click.Choice(texts)}
 
 
 class Resolved(Mapping[str, Any]):
@@ -139,7 +210,7 @@ def _places(
     in_file: Mapping[str, tuple[str, str]],
     file_name: str,
 ) -> Iterator[tuple[str, Any]]:
-    yield setting.option or "--" + setting.name.replace("_", "-"), options.get(setting.name)
+    yield setting.option, options.get(setting.name)
     for variable in setting.env:
         yield f"environment {variable}", environ.get(variable) or None
     if setting.key is not None and setting.key.casefold() in in_file:
@@ -193,13 +264,14 @@ def decimal_number(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    """A parser that takes one of `choices`, as they are written."""
+def one_of(*choices: Any) -> Callable[[str], Any]:
+    """A parser that takes the text of one of `choices` and gives that one."""
+    known = {str(value): value for value in choices}
 
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}")
-        return text
+    def parse(text: str) -> Any:
+        if text not in known:
+            raise ValueError(f"expected one of {', '.join(known)}")
+        return known[text]
 
     return parse
 
@@ -216,6 +288,8 @@ def boolean(text: str) -> bool:
 
 def address(text: str) -> str:
     """Take the URL of a transport that is there."""
+    from bets_protocol.transports import UrlError, known_url  # loads sockets
+
     try:
         known_url(text)
     except UrlError as error:
@@ -229,3 +303,13 @@ def log_level(text: str) -> str:
     if name not in LEVELS:
         raise ValueError(f"expected one of {', '.join(LEVELS)}")
     return name
+
+
+LOG_LEVEL: Mapping[str, Any] = {
+    "text": "DEBUG, INFO, WARNING or ERROR",
+    "metavar": "LEVEL",
+    "default": "INFO",
+    "parse": log_level,
+    "complete": click.Choice(list(LEVELS)),
+}
+"""What `Setting` gets for the level of the log."""

@@ -1,24 +1,63 @@
-"""The files of TLS in the settings of a program that connects or listens: all that are needed, and none without TLS.
+"""The options of TLS, and the transports that are made of them: all files that are needed, and none without TLS.
 
 Who names a certificate means the connection to be encrypted. So certificates beside an url that is not encrypted are an
 error, and not left aside: they would be the only sign that the ``tls://`` was forgotten.
+
+The options are declared for `--help`, so sockets and files are loaded by the functions that need them.
 """
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
+import attrs
+
+from bets_protocol.cli.settings import FILE, Setting, choice
 from bets_protocol.errors import ConfigError
-from bets_protocol.transports import TlsFiles, TlsTransport, Transport
+
+if TYPE_CHECKING:
+    import datetime
+
+    from bets_protocol.transports import TlsTransport, Transport
 
 SCHEME = "tls://"
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
-EXPIRES_SOON = datetime.timedelta(days=30)
+_EXPIRES_SOON_DAYS = 30
 """How long before its end a certificate is worth a warning."""
+
+
+@attrs.frozen(kw_only=True)
+class TlsSettings:
+    """What both programs have of TLS among their settings; empty: not given."""
+
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    tls_min: str = "1.3"
+
+
+def tls_settings(cert: str, ca: str, key: Callable[[str], str] = str) -> tuple[Setting, ...]:
+    """The four options of TLS.
+
+    Args:
+        cert: whose certificate it is, in words.
+        ca: what the CA has signed, in words.
+        key: makes the key of the configuration file of a setting's name.
+    """
+
+    def of(name: str, text: str, default: str = "", **more: Any) -> Setting:
+        return Setting(name=name, text=text, default=default, key=key(name), **more)
+
+    file: Mapping[str, Any] = {"metavar": "FILE", "complete": FILE}
+    return (
+        of("tls_cert", f"{cert}, in PEM", **file),
+        of("tls_key", "The key of --tls-cert, in PEM", **file),
+        of("tls_ca", f"The CA that signed {ca}, in PEM", **file),
+        of("tls_min", "The oldest TLS that is spoken", "1.3", **choice("1.2", "1.3")),
+    )
 
 
 def certificate_warning(transport: object, now: datetime.datetime) -> tuple[str, str] | None:
@@ -31,6 +70,8 @@ def certificate_warning(transport: object, now: datetime.datetime) -> tuple[str,
     Raises:
         ConfigError: a file cannot be read.
     """
+    from bets_protocol.transports import TlsTransport
+
     own = transport.own_certificate() if isinstance(transport, TlsTransport) else None
     if own is None or own.not_before is None or own.not_after is None:
         return None
@@ -38,7 +79,7 @@ def certificate_warning(transport: object, now: datetime.datetime) -> tuple[str,
         words = f"the certificate has expired at {own.not_after:{_MOMENT}}, and the other end will refuse it"
     elif own.not_before > now:
         words = f"the certificate is not valid before {own.not_before:{_MOMENT}}, and the other end will refuse it"
-    elif own.not_after - now < EXPIRES_SOON:
+    elif (own.not_after - now).days < _EXPIRES_SOON_DAYS:
         words = f"the certificate expires at {own.not_after:{_MOMENT}}, in {(own.not_after - now).days} days"
     else:
         return None
@@ -73,7 +114,7 @@ def client_transports(
             f"{url}: TLS needs {' and '.join(missing)}: the certificate of this client, its key, and the authority "
             "that the server's certificate is of"
         )
-    return {"tls": TlsTransport(TlsFiles(cert=Path(cert), key=Path(key), ca=Path(ca)), minimum=minimum)}
+    return {"tls": _transport(cert, key, ca, minimum)}
 
 
 def server_transports(
@@ -98,4 +139,12 @@ def server_transports(
         return {}
     if missing := [f"--tls-{name}" for name, path in named.items() if not path]:
         raise ConfigError(f"a {SCHEME} listener needs {' and '.join(missing)}; see `bets-server certs`")
-    return {"tls": TlsTransport(TlsFiles(cert=Path(cert), key=Path(key), ca=Path(ca)), minimum=minimum)}
+    return {"tls": _transport(cert, key, ca, minimum)}
+
+
+def _transport(cert: str, key: str, ca: str, minimum: str) -> TlsTransport:
+    from pathlib import Path
+
+    from bets_protocol.transports import TlsFiles, TlsTransport
+
+    return TlsTransport(TlsFiles(cert=Path(cert), key=Path(key), ca=Path(ca)), minimum=minimum)

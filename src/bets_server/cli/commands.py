@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from bets_protocol.cli.command_group import ProgramGroup
+from bets_protocol.cli.settings import FILE, click_options
 from bets_protocol.cli.version_option import version_option
 from bets_server.cli.certs import certs
 from bets_server.cli.conform import conform
-from bets_server.limits import LIMIT_OPTIONS, LimitOption
+from bets_server.cli.options import command_options, command_settings
+from bets_server.config import CONFIG, OPTIONS, load_settings
 
-F = TypeVar("F", bound=Callable[..., Any])
+_PLACE = ("store", "draw", "control")
 
 
 @click.group(
@@ -33,119 +33,12 @@ def main() -> None:
     """The central of a lottery's bet intake."""
 
 
-def _store_options(command: F) -> F:
-    for option in (
-        click.option(
-            "--control",
-            metavar="PATH",
-            help="The socket at which operators ask a running server (default: beside the store, the name of its file "
-            "and .control), or 'none'. Environment: BETS_CONTROL.",
-        ),
-        click.option("--draw", metavar="ID", help="Which draw (default 1). Environment: BETS_DRAW."),
-        click.option(
-            "--store",
-            metavar="URL",
-            help="sqlite:///PATH or csv:///PATH (default sqlite:///bets.db). Environment: BETS_STORE.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-_format_option = click.option(
-    "--format",
-    "form",
-    metavar="{text,json}",
-    help="Text for people (the default), or one JSON object a line. Environment: BETS_FORMAT.",
-)
-
-_agency_option = click.option(
-    "--agency",
-    metavar="N",
-    help="Only this agency. Environment: BETS_AGENCY.",
-)
-
-
-def _limit_options(command: F) -> F:
-    for limit in reversed(LIMIT_OPTIONS):
-        flag = limit.name.replace("_", "-")
-        command = click.option(
-            f"--{flag}",
-            metavar="N" if limit.whole else "SECONDS",
-            help=f"{_bound_of(limit)} {limit.text} (default {limit.default:g}). "
-            f"Environment: BETS_{limit.name.upper()}.",
-        )(command)
-    return command
-
-
-def _bound_of(limit: LimitOption) -> str:
-    if not limit.whole:
-        return "Seconds"
-    return "At least so many" if limit.name == "min_rate" else "At most so many"
-
-
-def _tls_options(command: F) -> F:
-    return _with_tls_options(
-        command,
-        ("pins", "FILE", "The certificates that may speak for an agency (default: all that the CA has signed)"),
-        ("min", "{1.2,1.3}", "The oldest TLS that is spoken (default 1.3)"),
-        ("ca", "FILE", "The CA that signs the agencies' certificates, in PEM"),
-        ("key", "FILE", "The key of --tls-cert, in PEM"),
-        ("cert", "FILE", "The server's certificate for tls:// listeners, in PEM, with its chain"),
-    )
-
-
-def _with_tls_options(command: F, *options: tuple[str, str, str]) -> F:
-    for name, metavar, text in options:
-        command = click.option(f"--tls-{name}", metavar=metavar, help=f"{text}. Environment: BETS_TLS_{name.upper()}.")(
-            command
-        )
-    return command
-
-
 @main.command()
-@click.option(
-    "--listen",
-    metavar="URL",
-    multiple=True,
-    help="Where to listen: tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH; may be repeated "
-    "(default tcp://127.0.0.1:12345, the port from SERVER_PORT). Environment: BETS_LISTEN.",
-)
-@_store_options
-@click.option(
-    "--agencies",
-    metavar="N",
-    help="How many agencies must ask before the draw: 1 to N (default 5). Environment: EXPECTED_CLIENTS.",
-)
-@click.option(
-    "--winning-number",
-    metavar="N",
-    help="0 to 9999, or 'random' to draw one after the last agency (default 7574). Environment: BETS_WINNING_NUMBER.",
-)
-@click.option("--workers", metavar="N", help="Threads of the pool (default 4). Environment: BETS_WORKERS.")
-@click.option("--backlog", metavar="N", help="Connections that the system queues. Environment: SERVER_LISTEN_BACKLOG.")
-@click.option(
-    "--revision",
-    metavar="{5,6,9}",
-    help="Revision of the wire (default 9, which speaks 7 and 8 too). Environment: BETS_REVISION.",
-)
-@click.option("--config", metavar="FILE", help="An INI file. Environment: BETS_CONFIG.")
-@click.option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR. Environment: LOGGING_LEVEL.")
-@click.option("--grace", metavar="SECONDS", help="How long a stop may take (default 8). Environment: BETS_GRACE.")
-@click.option(
-    "--exit-after-draw",
-    is_flag=True,
-    default=None,
-    help="Stop once the draw was made and everyone was answered; started after the draw, once all agencies have asked "
-    "or --after-draw-timeout has passed. Environment: BETS_EXIT_AFTER_DRAW.",
-)
-@_tls_options
-@_limit_options
+@click_options([CONFIG, *OPTIONS])
 def serve(**options: Any) -> int:
     """Take bets, store them, draw, tell the winners."""
     from bets_protocol.cli.log_format import EventLog, setup_logging
     from bets_server.app import serve as run
-    from bets_server.config import load_settings
     from bets_server.logs import ServerLog
 
     if options["config"] is None:
@@ -154,24 +47,9 @@ def serve(**options: Any) -> int:
     return run(settings, ServerLog(EventLog(setup_logging(settings.log_level))))
 
 
-def _health_tls_options(command: F) -> F:
-    return _with_tls_options(
-        command,
-        ("min", "{1.2,1.3}", "The oldest TLS that is spoken (default 1.3)"),
-        ("ca", "FILE", "The CA that signs the server's certificate, in PEM"),
-        ("key", "FILE", "The key of --tls-cert, in PEM"),
-        ("cert", "FILE", "The certificate to show to a tls:// server, in PEM"),
-    )
-
-
 @main.command()
 @click.argument("url")
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    help="How long to wait for the answer (default 5). Environment: BETS_TIMEOUT.",
-)
-@_health_tls_options
+@command_options("timeout", "tls_cert", "tls_key", "tls_ca", "tls_min")
 def health(url: str, **options: Any) -> int:
     """Exit with 0 if the server at URL answers, else with 1.
 
@@ -180,7 +58,6 @@ def health(url: str, **options: Any) -> int:
     from bets_protocol.cli.command_group import say_error
     from bets_protocol.cli.signals import let_sigterm_kill
     from bets_protocol.cli.tls_options import client_transports
-    from bets_server.config import command_settings
     from bets_server.health import is_healthy
 
     let_sigterm_kill()
@@ -216,7 +93,6 @@ def _answer(
     from bets_protocol.cli.exit_codes import ExitCode
     from bets_protocol.cli.signals import let_sigterm_kill
     from bets_protocol.cli.stdio import write_result
-    from bets_server.config import command_settings
     from bets_server.operator.client import asked, place_of
     from bets_server.operator.reports import report
 
@@ -230,16 +106,14 @@ def _answer(
 
 
 @main.command()
-@_store_options
-@_format_option
+@command_options(*_PLACE, "form")
 def status(**options: Any) -> int:
     """Show what has come from each agency, and how the draw stands."""
     return _answer("status", **options)
 
 
 @main.command()
-@_store_options
-@_format_option
+@command_options(*_PLACE, "form")
 def uploads(**options: Any) -> int:
     """List the uploads, each with the number that `void` takes."""
     return _answer("uploads", **options)
@@ -247,9 +121,7 @@ def uploads(**options: Any) -> int:
 
 @main.command()
 @click.argument("number", metavar="NUMBER")
-@click.option("--reason", metavar="TEXT", help="Why; it is written down, and must be given. Environment: BETS_REASON.")
-@_store_options
-@_format_option
+@command_options("reason", *_PLACE, "form")
 def void(**options: Any) -> int:
     """Take the bets of an upload out of the draw, before it takes place: an anonymous or an unfinished upload.
 
@@ -259,14 +131,7 @@ def void(**options: Any) -> int:
 
 
 @main.command()
-@click.option(
-    "--without",
-    metavar="N",
-    help="The agency that is missing; must be given. Environment: BETS_WITHOUT.",
-)
-@click.option("--reason", metavar="TEXT", help="Why; it is written down. Environment: BETS_REASON.")
-@_store_options
-@_format_option
+@command_options("without", "reason", *_PLACE, "form")
 def close(**options: Any) -> int:
     """Go on without an agency that does not finish: a running server takes no more bets of it.
 
@@ -276,40 +141,31 @@ def close(**options: Any) -> int:
 
 
 @main.command()
-@_store_options
-@_format_option
+@command_options(*_PLACE, "form")
 def audit(**options: Any) -> int:
     """List what has happened to uploads, agencies and draws."""
     return _answer("audit", **options)
 
 
 @main.command()
-@_store_options
-@_agency_option
-@_format_option
+@command_options(*_PLACE, "agency", "form")
 def winners(**options: Any) -> int:
     """Print the winners: agency,document."""
     return _answer("winners", **options)
 
 
 @main.command()
-@click.argument("file")
-@_store_options
-@_agency_option
-@click.option(
-    "--raw",
-    is_flag=True,
-    default=None,
-    help="Leave names that a spreadsheet would take for formulas as they are. Environment: BETS_RAW.",
-)
+@click.argument("file", shell_complete=FILE.shell_complete)
+@command_options(*_PLACE, "agency", "raw")
 def export(file: str, store: str | None, draw: str | None, control: str | None, **options: Any) -> None:
     """Write the bets to FILE: CSV, or SQLite where FILE ends in .db or .sqlite; - is standard output.
 
     The columns are agency, first name, last name, document, birth date and number.
     """
+    from pathlib import Path
+
     from bets_protocol.cli.signals import Stopped, deferred_stops, let_sigterm_kill
     from bets_protocol.cli.stdio import write_result
-    from bets_server.config import command_settings
     from bets_server.operator.client import asked, place_of
     from bets_server.operator.export import export_rows, print_rows
 
