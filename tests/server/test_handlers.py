@@ -11,8 +11,11 @@ from bets_protocol import Ack, BetRun, EncodedBatch, InvalidFrame, Probe, Server
 from bets_protocol import WinnersRequest as Ask
 from bets_server.intake.handlers import (
     Answer,
+    Close,
     GroupOutcome,
     Handlers,
+    Park,
+    Reply,
     Request,
     Work,
     answer_without_store,
@@ -22,7 +25,7 @@ from bets_server.store import StoreFull, open_store
 from tests.server.raw_bytes import WINNING, batch, bet, document
 from tests.server.serving import WatchedStore
 
-PARKED = Answer(reply=None)
+PARKED = Park()
 
 
 @pytest.fixture
@@ -66,10 +69,12 @@ def test_a_group_is_one_transaction(store: WatchedStore) -> None:
     outcome = _handlers(store).answer_group([_work(1, _batch(1), _batch(2, 3)), _work(2, BAD, _batch(4), probe)])
     assert store.groups == [3]
     answers = _answers(outcome)
-    assert answers[1] == [Answer(reply=Ack(count=1)), Answer(reply=Ack(count=2))]
-    assert answers[2][0].reply == Ack(count=0)
-    assert answers[2][0].error.startswith("bets[0].number at byte ")
-    assert answers[2][1:] == [Answer(reply=Ack(count=1)), Answer(reply=probe)]
+    assert answers[1] == [Reply(reply=Ack(count=1)), Reply(reply=Ack(count=2))]
+    refused = answers[2][0]
+    assert isinstance(refused, Reply)
+    assert refused.reply == Ack(count=0)
+    assert refused.error.startswith("bets[0].number at byte ")
+    assert answers[2][1:] == [Reply(reply=Ack(count=1)), Reply(reply=probe)]
     assert not outcome.drawn_now
     assert [each.document for each in store.bets()] == [document(row) for row in (1, 2, 3, 4)]
 
@@ -85,15 +90,14 @@ def test_the_draw_of_a_group(store: WatchedStore) -> None:
     handlers = _handlers(store, agencies=2)
     first = handlers.answer_group([_work(1, _batch(1), Ask(agency=1)), _work(2, _batch(2, agency=2), Ask(agency=2))])
     assert _answers(first) == {
-        1: [Answer(reply=Ack(count=1)), PARKED],
-        2: [Answer(reply=Ack(count=1)), Answer(reply=Winners(documents=(document(2),)))],
+        1: [Reply(reply=Ack(count=1)), PARKED],
+        2: [Reply(reply=Ack(count=1)), Reply(reply=Winners(documents=(document(2),)))],
     }
     assert first.drawn_now
-    assert PARKED.waits
     again = handlers.answer_group([_work(1, Ask(agency=1)), _work(3, Ask(agency=7))])
     assert _answers(again) == {
-        1: [Answer(reply=Winners(documents=(document(1),)))],
-        3: [Answer(reply=Winners(documents=()))],
+        1: [Reply(reply=Winners(documents=(document(1),)))],
+        3: [Reply(reply=Winners(documents=()))],
     }
     assert not again.drawn_now
 
@@ -104,13 +108,13 @@ def test_refused_by_the_store(store: WatchedStore) -> None:
     handlers.answer_group([_work(1, Ask(agency=1))])
     outcome = handlers.answer_group([_work(1, _batch(1)), _work(2, _batch(2, agency=2))])
     assert _answers(outcome) == {
-        1: [Answer(reply=Ack(count=0), error="the agency is sealed")],
-        2: [Answer(reply=Ack(count=1))],
+        1: [Reply(reply=Ack(count=0), error="the agency is sealed")],
+        2: [Reply(reply=Ack(count=1))],
     }
     outcome = handlers.answer_group([_work(2, Ask(agency=2))])
     assert outcome.drawn_now
     outcome = handlers.answer_group([_work(2, _batch(3, agency=3))])
-    assert _answers(outcome) == {2: [Answer(reply=Ack(count=0), error="the draw has taken place")]}
+    assert _answers(outcome) == {2: [Reply(reply=Ack(count=0), error="the draw has taken place")]}
 
 
 def test_no_room(store: WatchedStore) -> None:
@@ -118,11 +122,10 @@ def test_no_room(store: WatchedStore) -> None:
     handlers = _handlers(store, agencies=2)
     store.failure, store.seal_failure = StoreFull("full"), StoreFull("full")
     outcome = handlers.answer_group([_work(1, _batch(1), Ask(agency=1)), _work(2, _batch(2))])
-    full = Answer(reply=Ack(count=0), error="the store is full")
-    unanswered = Answer(reply=None, error="the store is full")
+    full = Reply(reply=Ack(count=0), error="the store is full")
+    unanswered = Close(error="the store is full")
     assert _answers(outcome) == {1: [full, unanswered], 2: [full]}
-    assert not unanswered.waits
-    assert handlers.answer_group([_work(1, _batch(1))]).answers == ((1, (Answer(reply=Ack(count=1)),)),)
+    assert handlers.answer_group([_work(1, _batch(1))]).answers == ((1, (Reply(reply=Ack(count=1)),)),)
 
 
 def test_failed_store(store: WatchedStore) -> None:
@@ -140,10 +143,11 @@ def test_more_winners_than_an_answer_holds(tmp_path: Path, count: int, fits: boo
         store.append([[BetRun(agency=1, count=count, encoded=encoded)]])
         ((_, (answer,)),) = _handlers(store).answer_group([_work(1, Ask(agency=1))]).answers
     if fits:
+        assert isinstance(answer, Reply)
         assert isinstance(answer.reply, Winners)
         assert answer.reply.documents == tuple(map(document, range(count)))
     else:
-        assert answer == Answer(reply=None, error="65536 winners, a reply holds 65535")
+        assert answer == Close(error="65536 winners, a reply holds 65535")
 
 
 def test_who_is_expected(store: WatchedStore) -> None:
@@ -156,9 +160,9 @@ def test_what_needs_no_store() -> None:
     """Refused frames and probes are answered at once, batches and questions are not."""
     assert answer_without_store(_batch(1)) is None
     assert answer_without_store(Ask(agency=1)) is None
-    assert answer_without_store(Probe(line=b"x")) == Answer(reply=Probe(line=b"x"))
+    assert answer_without_store(Probe(line=b"x")) == Reply(reply=Probe(line=b"x"))
     refused = answer_without_store(BAD)
-    assert refused is not None
+    assert isinstance(refused, Reply)
     assert refused.reply == Ack(count=0)
     assert "10000" not in refused.error  # what was found may be personal
 
@@ -172,7 +176,7 @@ def test_random_number() -> None:
 
 def test_only_so_many_winners_are_kept(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who asked last have theirs in memory; who asked before them is answered from the store, and as well."""
-    monkeypatch.setattr("bets_server.intake.handlers.MAX_DOCUMENTS_KEPT", 3)
+    monkeypatch.setattr("bets_server.intake.winners.MAX_DOCUMENTS_KEPT", 3)
     handlers = _handlers(store, agencies=3)
     handlers.answer_group([_work(agency, _batch(agency, agency + 10, agency=agency)) for agency in (1, 2, 3)])
     asked = [_work(agency, Ask(agency=agency)) for agency in (1, 2, 3)]
@@ -181,5 +185,5 @@ def test_only_so_many_winners_are_kept(store: WatchedStore, monkeypatch: pytest.
     before = store.asked
     for agency, read in ((3, 0), (2, 1), (2, 1), (1, 2), (2, 3)):
         (answer,) = _answers(handlers.answer_group([asked[agency - 1]]))[agency]
-        assert answer.reply == Winners(documents=(document(agency), document(agency + 10)))
+        assert answer == Reply(reply=Winners(documents=(document(agency), document(agency + 10))))
         assert store.asked - before == read

@@ -6,7 +6,7 @@ import attrs
 
 from bets_protocol import EncodedBatch, OpenUpload, RejectCode, UploadStatus
 from bets_server.admission.reopenings import MAX_UPLOADS, WINDOW_S, Reopenings
-from bets_server.intake.handlers import Answer, Binding, Request, Work
+from bets_server.intake.handlers import Answer, Binding, Reply, Request, Work
 from bets_server.limits import Limits
 from bets_server.store import Ticket
 from tests.server.raw_bytes import STATUS_BYTES, batch, bet, opening, status
@@ -24,7 +24,7 @@ def _work(number: int = 1, *, request: Request | None = None) -> Work:
 def _opened(*, stored: int = 0) -> list[Answer]:
     """The answer that says how far it is."""
     binding = Binding(ticket=Ticket(upload=1, agency=1, epoch=1), draw=1, stored=stored, crc32=0)
-    return [Answer(reply=binding.status(RejectCode.OK), binding=binding)]
+    return [Reply(reply=binding.status(RejectCode.OK), binding=binding)]
 
 
 def test_openings_are_counted_for_a_minute() -> None:
@@ -52,7 +52,7 @@ def test_upload_that_gets_on_is_opened_as_often_as_it_takes() -> None:
 def test_what_is_no_opening_counts_nowhere() -> None:
     """Neither a refused one nor another request."""
     reopenings = Reopenings(FEW)
-    refused = [Answer(reply=UploadStatus(code=RejectCode.MISMATCH, draw=1, stored=0, crc32=0), error="another total")]
+    refused = [Reply(reply=UploadStatus(code=RejectCode.MISMATCH, draw=1, stored=0, crc32=0), error="another total")]
     batch = _work(request=EncodedBatch(count=0, runs=()))
     for _ in range(10):
         reopenings.note(_work(), refused, 1.0)

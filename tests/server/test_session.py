@@ -11,13 +11,13 @@ import pytest
 
 from bets_protocol import Ack, EncodedBatch, InvalidFrame, Probe, ReadError, Winners, WinnersRequest
 from bets_protocol.transports import Stream, connect, listen
-from bets_server.intake.handlers import Answer, Work
+from bets_server.intake.handlers import Close, Park, Reply, Work
 from bets_server.reactor.poller import oldest_first
 from bets_server.reactor.session import OUTBOX_BYTES, READ_AHEAD_BYTES, UNIT_REQUESTS, Session
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, winners
 from tests.server.serving import RawClient, wait_until
 
-PARKED = Answer(reply=None)
+PARKED = Park()
 
 
 class Pair:
@@ -79,7 +79,7 @@ def test_one_unit_at_a_time(pair: Pair) -> None:
     assert first == Work(session=7, peer="memory", requests=first.requests if first else ())
     assert _kinds(first) == [EncodedBatch, EncodedBatch]
     assert pair.work(batch(bet(4))) is None
-    pair.session.take_answers([Answer(reply=Ack(count=1)), Answer(reply=Ack(count=0), error="no")])
+    pair.session.take_answers([Reply(reply=Ack(count=1)), Reply(reply=Ack(count=0), error="no")])
     pair.session.flush()
     assert pair.received() == b"\x01\x00"
     assert _kinds(pair.session.next_work()) == [EncodedBatch]
@@ -93,13 +93,13 @@ def test_a_unit_is_bounded(pair: Pair) -> None:
 def test_a_unit_ends_with_the_question(pair: Pair) -> None:
     """What follows a WinnersRequest is looked at when that is answered."""
     assert _kinds(pair.work(batch(bet(1)), ask(1), batch(bet(2)))) == [EncodedBatch, WinnersRequest]
-    pair.session.take_answers([Answer(reply=Ack(count=1)), PARKED])
+    pair.session.take_answers([Reply(reply=Ack(count=1)), PARKED])
     assert pair.session.next_work() is None
     assert pair.session.waiting == WinnersRequest(agency=1)
     again = pair.session.ask_again()
     assert _kinds(again) == [WinnersRequest]
     assert pair.session.ask_again() is None
-    pair.session.take_answers([Answer(reply=Winners(documents=()))])
+    pair.session.take_answers([Reply(reply=Winners(documents=()))])
     assert bytes(pair.session.outbox) == b"\x01" + winners()
     assert _kinds(pair.session.next_work()) == [EncodedBatch]
 
@@ -124,7 +124,7 @@ def test_outbox_is_bounded(pair: Pair) -> None:
     """Who leaves answers unread is neither read nor answered further, until there is room again."""
     documents = tuple("00000000" for _ in range(OUTBOX_BYTES // 8))
     assert pair.work(ask(1), ask(1)) is not None
-    pair.session.take_answers([Answer(reply=Winners(documents=documents))])
+    pair.session.take_answers([Reply(reply=Winners(documents=documents))])
     assert pair.session.choked
     assert not pair.session.wants_read
     assert pair.session.wants_write
@@ -139,7 +139,7 @@ def test_outbox_is_bounded(pair: Pair) -> None:
 def test_flush_sends_what_there_is_room_for(pair: Pair) -> None:
     """The rest stays for later, and nothing of it is lost."""
     assert pair.work(ask(1)) is not None
-    pair.session.take_answers([Answer(reply=Winners(documents=("30904465",) * 60_000))])
+    pair.session.take_answers([Reply(reply=Winners(documents=("30904465",) * 60_000))])
     answer, found = bytes(pair.session.outbox), b""
     pair.session.flush()
     assert 0 < len(pair.session.outbox) < len(answer)
@@ -160,12 +160,12 @@ def test_peer_that_ends_its_side_is_answered(pair: Pair) -> None:
     assert pair.session.ended
     assert not pair.session.wants_read
     assert _kinds(pair.session.next_work()) == [EncodedBatch, WinnersRequest]
-    pair.session.take_answers([Answer(reply=Ack(count=1)), PARKED])
+    pair.session.take_answers([Reply(reply=Ack(count=1)), PARKED])
     assert pair.session.next_work() is None
     assert not pair.session.closing
     pair.session.read()
     assert pair.session.ask_again() is not None
-    pair.session.take_answers([Answer(reply=Winners(documents=()))])
+    pair.session.take_answers([Reply(reply=Winners(documents=()))])
     assert pair.session.next_work() is None
     assert pair.session.closing
     assert not pair.session.lingering
@@ -175,7 +175,7 @@ def test_framing_error_comes_after_the_answers_before_it(pair: Pair) -> None:
     """The unit in front of it is answered first; then Ack 0 and no further reading but to throw away."""
     assert _kinds(pair.work(batch(bet(1)), b"\xff" * 100)) == [EncodedBatch]
     assert not pair.session.closing
-    pair.session.take_answers([Answer(reply=Ack(count=1))])
+    pair.session.take_answers([Reply(reply=Ack(count=1))])
     assert pair.session.next_work() is None
     assert (pair.session.closing, pair.session.lingering) == (True, True)
     assert bytes(pair.session.outbox) == b"\x01" + ACK_0
@@ -213,7 +213,7 @@ def test_one_message_on_revisions_5_and_6(revision: int) -> None:
     with _pair(revision) as pair:
         one = bet(1) if revision == 5 else b"\x01" + bet(1)
         assert _kinds(pair.work(one, one)) == [EncodedBatch]
-        pair.session.take_answers([Answer(reply=Ack(count=1))])
+        pair.session.take_answers([Reply(reply=Ack(count=1))])
         assert pair.session.next_work() is None
         assert (pair.session.closing, pair.session.lingering) == (True, True)
 
@@ -221,7 +221,7 @@ def test_one_message_on_revisions_5_and_6(revision: int) -> None:
 def test_answer_that_cannot_be_given_ends_the_session(pair: Pair) -> None:
     """No reply, and an error that says why: closed once what was due before is out."""
     assert pair.work(batch(bet(1)), ask(1)) is not None
-    pair.session.take_answers([Answer(reply=Ack(count=1)), Answer(reply=None, error="too many winners")])
+    pair.session.take_answers([Reply(reply=Ack(count=1)), Close(error="too many winners")])
     assert pair.session.closing
     assert bytes(pair.session.outbox) == b"\x01"
     assert pair.session.next_work() is None

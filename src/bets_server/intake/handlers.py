@@ -31,6 +31,7 @@ from bets_protocol import (
     limits,
 )
 from bets_server.intake.identity import Holder
+from bets_server.intake.winners import WinnersCache
 from bets_server.store import BetStore, Parcel, Receipt, SealOutcome, StoreFull, Ticket, Verdict
 
 Request = EncodedBatch | WinnersRequest | OpenUpload | InvalidFrame | Probe
@@ -51,9 +52,6 @@ REASONS: Final = {
     RejectCode.MODE_CONFLICT: "the agency has sent bets for this draw in the other way, with or without an upload",
 }
 """Why something was refused, for the log."""
-
-MAX_DOCUMENTS_KEPT = 524_288
-"""Winners that are kept in memory for the next one that asks: some 30 MB."""
 
 _GOING_ON: Final = (RejectCode.OK, RejectCode.INCOMPLETE, RejectCode.DRAWN)
 
@@ -80,36 +78,56 @@ class Binding:
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """The reply to one request.
+    """What becomes of one request: it is a `Reply`, a `Park` or a `Close`.
 
     Attributes:
-        reply: what to send; None parks the session until the draw, or, with an `error`, has it closed.
-        error: why it was refused; empty where it was not.
-        parked: the session waits for the draw although there is a reply.
-        more: what follows directly behind `reply`.
-        binding: the upload as it stands now, where the session has one.
+        error: why the request was refused; empty where it was not.
+        binding: the upload after the request, where the session has one.
     """
 
-    reply: Ack | Winners | Probe | UploadStatus | None
     error: str = ""
-    parked: bool = False
-    more: tuple[Winners, ...] = ()
     binding: Binding | None = None
 
     @property
-    def waits(self) -> bool:
-        """Whether the answer that matters comes with the draw."""
-        return self.parked or (self.reply is None and not self.error)
-
-    @property
-    def is_early(self) -> bool:
-        """Whether winners were asked for too early, which is no fault: it is asked again every two seconds."""
-        return isinstance(self.reply, UploadStatus) and self.reply.code == RejectCode.INCOMPLETE
+    def is_fault(self) -> bool:
+        """Whether the peer is to blame for the refusal."""
+        return bool(self.error)
 
     @property
     def ends_upload(self) -> bool:
         """Whether nothing that the peer has sent behind the request is looked at."""
+        return False
+
+
+@attrs.frozen(kw_only=True)
+class Reply(Answer):
+    """The peer gets `reply`, and directly behind it what is in `more`."""
+
+    reply: Ack | Winners | Probe | UploadStatus
+    more: tuple[Winners, ...] = ()
+
+    @property
+    def is_fault(self) -> bool:
+        """Asking for winners too early is no fault: a client of revision 9 asks again every two seconds."""
+        early = isinstance(self.reply, UploadStatus) and self.reply.code == RejectCode.INCOMPLETE
+        return bool(self.error) and not early
+
+    @property
+    def ends_upload(self) -> bool:
+        """An `UploadStatus` with a code that refuses is the last word on an upload."""
         return isinstance(self.reply, UploadStatus) and self.reply.code not in _GOING_ON
+
+
+@attrs.frozen(kw_only=True)
+class Park(Answer):
+    """The answer comes with the draw; until then the peer gets `reply`, if its revision has a word for waiting."""
+
+    reply: UploadStatus | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Close(Answer):
+    """The revision has no word for this refusal: the connection is closed."""
 
 
 @attrs.frozen
@@ -166,11 +184,11 @@ def answer_without_store(
         case InvalidFrame(error=error, kind=kind) if binding is not None or kind is OpenUpload:
             code = RejectCode.BAD_BET if kind is BetBatch else RejectCode.BAD_FRAME
             status = UploadStatus(code=code, draw=0, stored=0, crc32=0) if binding is None else binding.status(code)
-            return Answer(reply=status, error=error.summary)
+            return Reply(reply=status, error=error.summary)
         case InvalidFrame(error=error):
-            return Answer(reply=Ack(count=0), error=error.summary)
+            return Reply(reply=Ack(count=0), error=error.summary)
         case Probe():
-            return Answer(reply=request)
+            return Reply(reply=request)
         case _ if holder is not None and not _may_ask(request, holder):
             return _not_authorized(request, binding, holder)
         case _:
@@ -196,7 +214,7 @@ def _not_authorized(request: Request, binding: Binding | None, holder: Holder) -
     if isinstance(request, OpenUpload):
         return attrs.evolve(_not_opened(RejectCode.NOT_AUTHORIZED, request.draw), error=error)
     # Revisions 5 to 8 have no word for it: a batch is refused, and who asks for winners is let go.
-    return Answer(reply=Ack(count=0) if isinstance(request, EncodedBatch) else None, error=error)
+    return Reply(reply=Ack(count=0), error=error) if isinstance(request, EncodedBatch) else Close(error=error)
 
 
 def answer_at_once(work: Work) -> tuple[Answer, ...] | None:
@@ -234,7 +252,7 @@ class Handlers:
         self._pick = pick
         self._draw = draw
         self._drawn_now = False
-        self._final: dict[int, tuple[Winners, ...]] = {}  # by agency; who was asked for last stands at the end
+        self._final = WinnersCache(store)
 
     def answer_group(self, group: Sequence[Work]) -> GroupOutcome:
         """The answers to `group`; what they say is on disk when this returns.
@@ -297,7 +315,7 @@ class Handlers:
         if isinstance(request, OpenUpload):
             return self._open(request, holder)
         if isinstance(request, WinnersRequest):
-            return self._winners(request, holder) if binding is None else self._upload_winners(request, binding, holder)
+            return self._winners(request, binding, holder)
         if not isinstance(request, EncodedBatch):  # pragma: no cover - answered without the store
             raise TypeError(f"no answer to a {type(request).__name__}")
         if binding is None:
@@ -315,9 +333,9 @@ class Handlers:
             return self._refuse_to_open(request, Refusal(RejectCode.STORE_FULL, REASONS[RejectCode.STORE_FULL]))
         status = UploadStatus(code=opening.code, draw=self._draw, stored=opening.stored, crc32=opening.crc32)
         if opening.ticket is None:
-            return Answer(reply=status, error=REASONS[opening.code])
+            return Reply(reply=status, error=REASONS[opening.code])
         binding = Binding(ticket=opening.ticket, draw=self._draw, stored=opening.stored, crc32=opening.crc32)
-        return Answer(reply=status, binding=binding)
+        return Reply(reply=status, binding=binding)
 
     def _refuse_to_open(self, request: OpenUpload, refusal: Refusal) -> Answer:
         """The answer to an opening that would have been possible: what it says of the upload is right all the same."""
@@ -326,78 +344,32 @@ class Handlers:
         known = self.store.find_upload(request.agency, request.upload_id)
         stored, crc32 = (0, 0) if known is None else (known.stored, known.crc32)
         status = UploadStatus(code=refusal.code, draw=self._draw, stored=stored, crc32=crc32)
-        return Answer(reply=status, error=refusal.reason)
+        return Reply(reply=status, error=refusal.reason)
 
-    def _winners(self, request: WinnersRequest, holder: Holder | None) -> Answer:
-        """The answer on revisions 7 and 8."""
-        try:
-            pages = self._pages(request.agency, holder)
-        except StoreFull:
-            return Answer(reply=None, error=REASONS[RejectCode.STORE_FULL])
-        if isinstance(pages, RejectCode):
-            # These revisions have no word for it: the client is let go and asks again, as after any lost connection.
-            return Answer(reply=None, error=REASONS[pages])
-        if pages is None:
-            return Answer(reply=None)
-        count = sum(len(page.documents) for page in pages)
-        if count > limits.MAX_WINNERS:
-            return Answer(reply=None, error=f"{count} winners, a reply holds {limits.MAX_WINNERS}")
-        return Answer(reply=pages[0])
-
-    def _upload_winners(self, request: WinnersRequest, binding: Binding, holder: Holder | None) -> Answer:
-        """The answer on revision 9."""
-        if request.agency != binding.ticket.agency:
+    def _winners(self, request: WinnersRequest, binding: Binding | None, holder: Holder | None) -> Answer:
+        if binding is not None and request.agency != binding.ticket.agency:
             return _refused(RejectCode.NOT_AUTHORIZED, binding)
         try:
-            pages = self._pages(request.agency, holder)
+            pages = self._final.of(request.agency)
+            if pages is None:
+                outcome = self.store.seal_and_draw(
+                    request.agency, expected=self.agencies, pick=self._pick, note=_who(holder)
+                )
+                if outcome.incomplete:
+                    return _no_winners(RejectCode.INCOMPLETE, binding)
+                self._drawn_now = self._drawn_now or outcome.drawn_now
+                if outcome.drawn:
+                    pages = self._final.of(request.agency)
         except StoreFull:
-            return _refused(RejectCode.STORE_FULL, binding)
-        if isinstance(pages, RejectCode):
-            return _refused(pages, binding)
+            return _no_winners(RejectCode.STORE_FULL, binding)
         if pages is None:
-            return Answer(reply=binding.status(RejectCode.OK), parked=True, binding=binding)
-        return Answer(reply=binding.status(RejectCode.DRAWN), more=pages, binding=binding)
-
-    def _pages(self, agency: int, holder: Holder | None) -> tuple[Winners, ...] | RejectCode | None:
-        """An agency's winners, as many in each message as it holds; None: it is sealed now and waits for the draw; or
-        why it cannot be sealed.
-
-        After the draw they never change, and to read half a megabyte of them takes longer than a commit. So what was
-        asked for lately is kept, once for all that ask.
-
-        Raises:
-            StoreFull: nothing changed.
-        """
-        pages = self._final.pop(agency, None)
-        if pages is None:
-            documents = self._documents(agency, holder)
-            if documents is None or isinstance(documents, RejectCode):
-                return documents
-            full = limits.MAX_WINNERS  # one that is full says that another one follows
-            starts = range(0, len(documents) + 1, full)
-            pages = tuple(Winners(documents=documents[start : start + full]) for start in starts)
-        self._final[agency] = pages
-        while len(self._final) > 1 and self._kept() > MAX_DOCUMENTS_KEPT:
-            del self._final[next(iter(self._final))]
-        return pages
-
-    def _kept(self) -> int:
-        return sum(len(page.documents) for pages in self._final.values() for page in pages)
-
-    def _documents(self, agency: int, holder: Holder | None) -> tuple[str, ...] | RejectCode | None:
-        """An agency's winners; None: it is sealed now and waits for the draw; or why it cannot be sealed.
-
-        Raises:
-            StoreFull: nothing changed.
-        """
-        documents = self.store.winners(agency)
-        if documents is not None:
-            return documents
-        outcome = self.store.seal_and_draw(agency, expected=self.agencies, pick=self._pick, note=_who(holder))
-        if outcome.incomplete:
-            return RejectCode.INCOMPLETE
-        self._drawn_now = self._drawn_now or outcome.drawn_now
-        return (self.store.winners(agency) or ()) if outcome.drawn else None
+            return Park(reply=None if binding is None else binding.status(RejectCode.OK), binding=binding)
+        if binding is not None:
+            return Reply(reply=binding.status(RejectCode.DRAWN), more=pages, binding=binding)
+        count = sum(len(page.documents) for page in pages)
+        if count > limits.MAX_WINNERS:
+            return Close(error=f"{count} winners, a reply holds {limits.MAX_WINNERS}")
+        return Reply(reply=pages[0])
 
 
 def _who(holder: Holder | None) -> str:
@@ -427,10 +399,10 @@ def _parcels(work: Work) -> Iterator[Parcel]:
 def _plain_answer(batch: EncodedBatch, receipt: Receipt | None) -> Answer:
     """The answer to a batch of revisions 5 to 8."""
     if receipt is None:
-        return Answer(reply=Ack(count=0), error=REASONS[RejectCode.STORE_FULL])
+        return Reply(reply=Ack(count=0), error=REASONS[RejectCode.STORE_FULL])
     if receipt.verdict is Verdict.STORED:
-        return Answer(reply=Ack(count=batch.count))
-    return Answer(reply=Ack(count=0), error=REASONS[receipt.verdict.value])
+        return Reply(reply=Ack(count=batch.count))
+    return Reply(reply=Ack(count=0), error=REASONS[receipt.verdict.value])
 
 
 def _upload_answer(receipt: Receipt | None, binding: Binding) -> Answer:
@@ -439,13 +411,18 @@ def _upload_answer(receipt: Receipt | None, binding: Binding) -> Answer:
         return _refused(RejectCode.STORE_FULL, binding)
     now = attrs.evolve(binding, stored=receipt.stored, crc32=receipt.crc32)
     if receipt.verdict is Verdict.STORED:
-        return Answer(reply=now.status(RejectCode.OK), binding=now)
+        return Reply(reply=now.status(RejectCode.OK), binding=now)
     return _refused(receipt.verdict.value, now)
 
 
 def _refused(code: RejectCode, binding: Binding) -> Answer:
-    return Answer(reply=binding.status(code), error=REASONS[code], binding=binding)
+    return Reply(reply=binding.status(code), error=REASONS[code], binding=binding)
+
+
+def _no_winners(code: RejectCode, binding: Binding | None) -> Answer:
+    # Revisions 7 and 8 have no word for it: the connection is closed and the client asks again, as after a lost one.
+    return Close(error=REASONS[code]) if binding is None else _refused(code, binding)
 
 
 def _not_opened(code: RejectCode, draw: int) -> Answer:
-    return Answer(reply=UploadStatus(code=code, draw=draw, stored=0, crc32=0), error=REASONS[code])
+    return Reply(reply=UploadStatus(code=code, draw=draw, stored=0, crc32=0), error=REASONS[code])

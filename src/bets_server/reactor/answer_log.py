@@ -11,10 +11,10 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from bets_protocol import OpenUpload, Probe, RemoteProtocolError, UploadStatus, WinnersRequest
+from bets_protocol import OpenUpload, Probe, RemoteProtocolError, WinnersRequest
 from bets_server.admission.quotas import Complaints
 from bets_server.health import is_health_check
-from bets_server.intake.handlers import Answer, Handlers, Request, Work
+from bets_server.intake.handlers import Answer, Handlers, Park, Request, Work
 from bets_server.intake.identity import Holder
 from bets_server.logs import ServerLog
 from bets_server.reactor.session import Session
@@ -84,9 +84,8 @@ class AnswerLog:
     def write(self, work: Work, answers: Sequence[Answer], now: float) -> None:
         """The lines for the requests of `work`."""
         for request, answer in zip(work.requests, answers, strict=False):  # fewer where one of them ends the upload
-            no_fault = answer.is_early or not answer.error
-            if no_fault or self._complaints.allows_error(work.peer, answer.error, now, holder=work.holder):
-                self._write_one(work, request, answer, level=logging.DEBUG if answer.is_early else logging.ERROR)
+            if not answer.is_fault or self._complaints.allows_error(work.peer, answer.error, now, holder=work.holder):
+                self._write_one(work, request, answer)
 
     def write_bad_frame(
         self, peer: str, error: RemoteProtocolError, now: float, *, head: bytes = b"", holder: Holder | None = None
@@ -95,15 +94,20 @@ class AnswerLog:
         if self._complaints.allows_error(peer, error.summary, now, holder=holder):
             self._log.bad_frame(peer, error, head)
 
-    def _write_one(self, work: Work, request: Request, answer: Answer, *, level: int) -> None:
+    def _write_one(self, work: Work, request: Request, answer: Answer) -> None:
         if isinstance(request, Probe):
             level = logging.DEBUG if is_health_check(request.line) else logging.INFO
             self._log.probed(work.peer, request.line, level=level)
             return
         if isinstance(request, OpenUpload):
-            stored = answer.reply.stored if isinstance(answer.reply, UploadStatus) else 0
+            stored = answer.binding.stored if answer.binding is not None else 0
             self._log.opened(work.peer, request, stored, answer.error)
             return
+        level = logging.ERROR if answer.is_fault else logging.DEBUG
         self._log.answered(work.peer, request, answer.error, revision=self._revision, level=level)
-        if answer.waits and isinstance(request, WinnersRequest) and not self._handlers.expects(request.agency):
+        if (
+            isinstance(answer, Park)
+            and isinstance(request, WinnersRequest)
+            and not self._handlers.expects(request.agency)
+        ):
             self._log.sealed_in_vain(request.agency, expected=self._handlers.agencies)

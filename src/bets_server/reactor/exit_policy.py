@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bets_protocol import Winners
-from bets_server.intake.handlers import Answer, Handlers
+from bets_server.intake.handlers import Answer, Handlers, Reply
 from bets_server.reactor.session import Session
 
 _NEVER = float("inf")
@@ -63,7 +63,8 @@ class ExitPolicy:
         agency = session.agency
         if not self._drawn_before or agency is None or agency in self._given:
             return
-        if any(answer.more or isinstance(answer.reply, Winners) for answer in answers):
+        replies = [answer for answer in answers if isinstance(answer, Reply)]
+        if any(reply.more or isinstance(reply.reply, Winners) for reply in replies):
             self._given.add(agency)
             self._missing.discard(agency)
             self.next_at = now + self._quiet_s

@@ -448,7 +448,7 @@ class Reactor:
             self._seen[session.agency] = now
         if session.waiting is not None:
             self._admission.wait(session)
-        if answers[-1].error and not answers[-1].is_early:
+        if answers[-1].is_fault:
             self._slow_down(session, now)
 
     def _slow_down(self, session: Session, now: float) -> None:

@@ -13,17 +13,21 @@ from collections.abc import Sequence
 from bets_protocol import (
     CLOSED,
     NEED_DATA,
+    Ack,
     BetBatch,
     EncodedBatch,
     OpenUpload,
+    Probe,
     RejectCode,
     RemoteProtocolError,
     ServerConnection,
+    UploadStatus,
+    Winners,
     WinnersRequest,
 )
 from bets_protocol.transports import Stream
 from bets_server.health import is_health_check
-from bets_server.intake.handlers import Answer, Binding, Request, Work
+from bets_server.intake.handlers import Answer, Binding, Park, Reply, Request, Work
 from bets_server.intake.identity import Holder
 from bets_server.limits import Limits
 from bets_server.reactor.outbox import Outbox, SharedAnswers
@@ -323,15 +327,20 @@ class Session:
             at = self.binding
             total = request.total if isinstance(request, OpenUpload) else 0
             self.resuming = at is not None and 0 < at.stored < total
-            if answer.reply is not None:
-                self.outbox.append(self._shared.of(self.connection.send(answer.reply)))
-            for reply in answer.more:
-                self.outbox.append(self._shared.of(self.connection.send(reply)))
-            if answer.waits and isinstance(request, WinnersRequest):
-                self.waiting = request
-            elif answer.reply is None:
-                self.closing = True
+            match answer:
+                case Reply(reply=reply, more=more):
+                    self._send(reply, *more)
+                case Park(reply=reply) if isinstance(request, WinnersRequest):
+                    self.waiting = request
+                    if reply is not None:
+                        self._send(reply)
+                case _:
+                    self.closing = True
         self.in_work = ()
+
+    def _send(self, *replies: Ack | Probe | UploadStatus | Winners) -> None:
+        for reply in replies:
+            self.outbox.append(self._shared.of(self.connection.send(reply)))
 
     def end_upload(self, code: RejectCode) -> None:
         """Tells the peer that its upload is over on this connection, and reads nothing more of it."""

@@ -31,7 +31,7 @@ from bets_protocol import (
     batches,
     encode_bets,
 )
-from bets_server.intake.handlers import Answer, Handlers, Work, answer_at_once
+from bets_server.intake.handlers import Answer, Handlers, Reply, Work, answer_at_once
 from bets_server.reactor.fencing import Fencing
 from bets_server.reactor.session import Session
 from tests.campaigns.faults.memory_store import Disk, MemoryStore
@@ -167,7 +167,8 @@ class Center:
     def _require_older(self, session: Session, answers: Sequence[Answer]) -> None:
         """Only a connection that a newer one has overtaken is fenced: else nobody would be left to finish."""
         for answer in answers:
-            if isinstance(answer.reply, UploadStatus) and answer.reply.code == RejectCode.FENCED:
+            reply = answer.reply if isinstance(answer, Reply) else None
+            if isinstance(reply, UploadStatus) and reply.code == RejectCode.FENCED:
                 assert session.binding is not None
                 ticket = session.binding.ticket
                 newest = ticket.epoch == self._world.disk.epoch(ticket.upload)

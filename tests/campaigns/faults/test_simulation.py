@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
+from bets_protocol import WinnersRequest
 from bets_server.intake.handlers import Handlers
-from bets_server.intake.identity import Holder
 from bets_server.store import Opening, Parcel
 from tests.campaigns.faults import simulation
 from tests.campaigns.faults.memory_store import MemoryStore
@@ -56,12 +56,12 @@ def _lose_the_last_batch(store: MemoryStore, parcel: Parcel) -> Any:
     return receipt
 
 
-def _seal_at_once(handlers: Handlers, agency: int, holder: Holder | None) -> Any:
-    handlers.close_without(agency)
-    return _DOCUMENTS(handlers, agency, holder)
+def _seal_at_once(handlers: Handlers, request: WinnersRequest, *details: Any) -> Any:
+    handlers.close_without(request.agency)
+    return _WINNERS(handlers, request, *details)
 
 
-_TAKE, _OPEN, _DOCUMENTS = MemoryStore._take, MemoryStore.open_upload, Handlers._documents
+_TAKE, _OPEN, _WINNERS = MemoryStore._take, MemoryStore.open_upload, Handlers._winners
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ _TAKE, _OPEN, _DOCUMENTS = MemoryStore._take, MemoryStore.open_upload, Handlers.
         (MemoryStore, "_take", _commit_wherever_it_fits),
         (MemoryStore, "open_upload", _forget_what_is_stored),
         (MemoryStore, "_take", _lose_the_last_batch),
-        (Handlers, "_documents", _seal_at_once),
+        (Handlers, "_winners", _seal_at_once),
     ],
     ids=["no epoch", "no epoch and no row", "forgetful", "lost", "sealed while unfinished"],
 )
