@@ -10,7 +10,8 @@ import pytest
 
 from bets_protocol import BetRun, EncodedBatch, StorageError, WinnersRequest
 from bets_server.intake.group_commit import FLUSHES_A_JOB, GroupCommit
-from bets_server.intake.handlers import GroupOutcome, Handlers, Work
+from bets_server.intake.handlers import Handlers
+from bets_server.intake.requests import GroupOutcome, Work
 from bets_server.store import open_store
 from tests.server.raw_bytes import WINNING, bet
 from tests.server.serving import wait_until

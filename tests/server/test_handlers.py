@@ -9,18 +9,8 @@ import pytest
 
 from bets_protocol import Ack, BetRun, EncodedBatch, InvalidFrame, Probe, ServerConnection, StorageError, Winners
 from bets_protocol import WinnersRequest as Ask
-from bets_server.intake.handlers import (
-    Answer,
-    Close,
-    GroupOutcome,
-    Handlers,
-    Park,
-    Reply,
-    Request,
-    Work,
-    answer_without_store,
-    random_number,
-)
+from bets_server.intake.handlers import Handlers, answer_at_once, random_number
+from bets_server.intake.requests import Answer, Close, GroupOutcome, Park, Reply, Request, Work
 from bets_server.store import StoreFull, open_store
 from tests.server.raw_bytes import WINNING, batch, bet, document
 from tests.server.serving import WatchedStore
@@ -158,10 +148,10 @@ def test_who_is_expected(store: WatchedStore) -> None:
 
 def test_what_needs_no_store() -> None:
     """Refused frames and probes are answered at once, batches and questions are not."""
-    assert answer_without_store(_batch(1)) is None
-    assert answer_without_store(Ask(agency=1)) is None
-    assert answer_without_store(Probe(line=b"x")) == Reply(reply=Probe(line=b"x"))
-    refused = answer_without_store(BAD)
+    assert answer_at_once(_work(1, _batch(1))) is None
+    assert answer_at_once(_work(1, BAD, Ask(agency=1))) is None
+    probe, (refused,) = answer_at_once(_work(1, Probe(line=b"x"))), answer_at_once(_work(1, BAD)) or [None]
+    assert probe == (Reply(reply=Probe(line=b"x")),)
     assert isinstance(refused, Reply)
     assert refused.reply == Ack(count=0)
     assert "10000" not in refused.error  # what was found may be personal

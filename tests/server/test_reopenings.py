@@ -6,7 +6,7 @@ import attrs
 
 from bets_protocol import EncodedBatch, OpenUpload, RejectCode, UploadStatus
 from bets_server.admission.reopenings import MAX_UPLOADS, WINDOW_S, Reopenings
-from bets_server.intake.handlers import Answer, Binding, Reply, Request, Work
+from bets_server.intake.requests import Answer, Binding, Reply, Request, Work
 from bets_server.limits import Limits
 from bets_server.store import Ticket
 from tests.server.raw_bytes import STATUS_BYTES, batch, bet, opening, status

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import attrs
 
 from bets_protocol import OpenUpload
-from bets_server.intake.handlers import Answer, Work
+from bets_server.intake.requests import Answer, Work
 from bets_server.limits import Limits
 
 WINDOW_S = 60.0

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from bets_protocol import OpenUpload, WinnersRequest
-from bets_server.intake.handlers import Answer, GroupOutcome, Handlers, Work
+from bets_server.intake.handlers import Handlers
+from bets_server.intake.requests import Answer, GroupOutcome, Work
 from bets_server.intake.workers import WorkerPool
 
 FLUSHES_A_JOB = 16

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from bets_protocol import OpenUpload, Probe, RemoteProtocolError, WinnersRequest
 from bets_server.admission.quotas import Complaints
 from bets_server.health import is_health_check
-from bets_server.intake.handlers import Answer, Handlers, Park, Request, Work
+from bets_server.intake.handlers import Handlers
 from bets_server.intake.identity import Holder
+from bets_server.intake.requests import Answer, Park, Request, Work
 from bets_server.logs import ServerLog
 from bets_server.reactor.session import Session
 

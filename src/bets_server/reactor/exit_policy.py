@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bets_protocol import Winners
-from bets_server.intake.handlers import Answer, Handlers, Reply
+from bets_server.intake.handlers import Handlers
+from bets_server.intake.requests import Answer, Reply
 from bets_server.reactor.session import Session
 
 _NEVER = float("inf")

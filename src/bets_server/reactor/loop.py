@@ -36,8 +36,9 @@ from bets_server.admission.handshakes import Handshakes
 from bets_server.admission.quotas import Admission, Complaints
 from bets_server.admission.reopenings import Reopenings
 from bets_server.intake.group_commit import GroupCommit
-from bets_server.intake.handlers import Answer, Handlers, Refusal, Work, answer_at_once
+from bets_server.intake.handlers import Handlers, answer_at_once
 from bets_server.intake.identity import change_of_holder, holder_of
+from bets_server.intake.requests import Answer, Refusal, Work
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.reactor.answer_log import AnswerLog, ArrivalLog

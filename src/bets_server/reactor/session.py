@@ -27,8 +27,8 @@ from bets_protocol import (
 )
 from bets_protocol.transports import Stream
 from bets_server.health import is_health_check
-from bets_server.intake.handlers import Answer, Binding, Park, Reply, Request, Work
 from bets_server.intake.identity import Holder
+from bets_server.intake.requests import Answer, Binding, Park, Reply, Request, Work
 from bets_server.limits import Limits
 from bets_server.reactor.outbox import Outbox, SharedAnswers
 

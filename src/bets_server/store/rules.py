@@ -230,7 +230,7 @@ class GroupPlan:
         return Receipt(verdict=verdict, stored=upload.stored, crc32=upload.crc32)
 
     def _verdict_on_identified(self, parcel: Parcel, upload: UploadState) -> Verdict:
-        # The handlers see to it that an agency sends its own bets only; whatever else comes belongs to no upload.
+        # `intake.authorize` has refused bets of another agency; this is the last line of defence.
         foreign = any(run.agency != upload.agency for run in parcel.runs)
         if upload.voided or upload.total is None or parcel.ticket != upload.ticket or foreign:
             return Verdict.FENCED

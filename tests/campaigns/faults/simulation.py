@@ -31,7 +31,8 @@ from bets_protocol import (
     batches,
     encode_bets,
 )
-from bets_server.intake.handlers import Answer, Handlers, Reply, Work, answer_at_once
+from bets_server.intake.handlers import Handlers, answer_at_once
+from bets_server.intake.requests import Answer, Reply, Work
 from bets_server.reactor.fencing import Fencing
 from bets_server.reactor.session import Session
 from tests.campaigns.faults.memory_store import Disk, MemoryStore
