@@ -1,7 +1,7 @@
 """Stores: where a server keeps uploads, bets, seals and the draw. `open_store` finds one by its URL.
 
-``sqlite:///path`` is the book, ``csv:///path`` the legacy `bets.csv`. `BetStore` is the contract of both and of every
-other that `register_store` makes known; `bets_server.store.conformance` tests whether one keeps it.
+``sqlite:///path`` is the book, ``csv:///path`` the legacy `bets.csv`. `BetStore` is the contract of both, and of each
+store that `register_store` adds; `bets_server.store.conformance` tests whether a store keeps it.
 """
 
 from __future__ import annotations

@@ -1,30 +1,30 @@
 """The contract of a store, and the table that finds one by the scheme of its URL.
 
-A store keeps uploads with their bets, seals and the draw on disk. It promises, whatever dies and whenever:
+A store keeps uploads with their bets, seals and the draw on disk. Whichever process fails and when, it promises:
 
-- what `commit` reports as stored, what `seal_and_draw` reports as sealed or drawn, and what `open_upload` and `void`
-  report as done, is on disk when the call returns;
-- a parcel is stored whole or not at all, and a refused parcel harms no other of its group, save that later parcels of
-  the same upload no longer fit;
-- a bet with an upload is stored once: a parcel is taken only at the end of its upload, and only from whoever opened
-  the upload last. What an earlier one still has under way can never land, whichever process opened the upload since;
-- the draw takes place once, sees every stored bet, and nothing of its draw changes afterwards;
-- the draws in one store file never see each other's uploads, seals and winners;
-- opening the store again finds all of it.
+- What `commit` reports as stored, `seal_and_draw` as sealed or drawn, and `open_upload` and `void` as done, is on disk
+  when the call returns.
+- A parcel is stored whole or not at all. A refused parcel does not affect the others of its group, except that later
+  parcels of the same upload no longer fit.
+- A bet with an upload is stored once: a parcel is taken only at the end of its upload, and only with the ticket of the
+  last opening. Parcels of an earlier opening are never stored, whichever process opened the upload since.
+- The draw takes place once, sees every stored bet, and nothing of its draw changes afterwards.
+- The draws in one store file never see each other's uploads, seals and winners.
+- Opening the store again finds all of it.
 
 An upload is *identified*, by draw, agency and its id, or *anonymous*: the bets that an agency has sent by revisions 5
 to 8 are one upload without id and total. An agency has either identified uploads in a draw or the anonymous one, until
 an operator voids what came first. Voided uploads stay in the book as evidence and count nowhere: not among the bets,
-not in the draw, not for the limits, and their identity is free again.
+not in the draw, not for the limits; their identity is free again.
 
 Calls may come from any thread; they are served one at a time. One process at a time has a store open.
 
-After a `StorageError` from a call that writes nobody can know what is on disk: the store then refuses everything but
-`close`, and the only honest reply to a peer is none at all. `StoreFull` is the one exception: nothing of that call was
-stored, and the store goes on.
+After a `StorageError` from a call that writes, nobody can know what is on disk. The store then refuses everything but
+`close`, and the server must not answer the peer at all. `StoreFull` is the exception: nothing of that call was stored,
+and the store goes on.
 
-Nothing in here knows SQL, CSV or the layout of a bet. Whoever adds a store subclasses `BetStore`, registers it under a
-scheme, and runs `bets_server.store.conformance` against it. What callers and stores hand each other is in `_values`.
+This module does not know SQL, CSV or the layout of a bet. To add a store, subclass `BetStore`, register it under a
+scheme, and run `bets_server.store.conformance` against it. Arguments and results are in `values`.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class BetStore(abc.ABC):
     """One draw's uploads, bets, seals and winners on disk.
 
     Attributes:
-        max_unfinished_uploads: how many unfinished uploads an agency may have in the draw; looked at by each
-            `open_upload`, and free to be set to another number.
+        max_unfinished_uploads: how many unfinished uploads an agency may have in the draw. It may be changed at any
+            time; each `open_upload` reads it.
         max_uploads: likewise how many uploads it may have, finished or not.
-        upgraded_from: the version of its format that was brought up to date when it was opened; None: none was.
+        upgraded_from: the older version of its format from which opening brought it up to date, or None.
 
     Thread: any; calls are served one at a time.
     """
@@ -81,11 +81,11 @@ class BetStore(abc.ABC):
     def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
         """Store a group of parcels in one transaction with one flush to disk.
 
-        A parcel without a ticket is refused as a whole when any of its agencies is sealed (SEALED) or has identified
-        uploads (MODE_CONFLICT). One with a ticket, by what the book says of its upload, in this order: FENCED where
-        the upload was opened again, was voided, or is none of this draw and of the agency of the ticket and its runs;
-        DRAW_CLOSED; SEALED; FENCED where it does not begin at the upload's end; OVERRUN where it has more bets than
-        the upload lacks.
+        A parcel without a ticket is refused as a whole if any of its agencies is sealed (SEALED) or has identified
+        uploads (MODE_CONFLICT). For a parcel with a ticket the book's entry of its upload decides, in this order:
+        FENCED if the upload was opened again, was voided, or is not of this draw and of the agency of the ticket and
+        of its runs; DRAW_CLOSED; SEALED; FENCED if the parcel does not begin at the upload's end; OVERRUN if it has
+        more bets than the upload lacks.
 
         Args:
             group: in the order in which it is stored. Several parcels of one upload may follow each other, each
@@ -113,11 +113,11 @@ class BetStore(abc.ABC):
 
     @abc.abstractmethod
     def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
-        """Open an upload, new or begun, and fence whoever had it: earlier tickets are worthless when this returns.
+        """Open an upload, new or begun, and fence its earlier openings: their tickets no longer count.
 
-        In this order: MISMATCH where the upload is there with another total; OK where it is finished, whatever came
-        after; DRAW_CLOSED; SEALED; MODE_CONFLICT where the agency has an anonymous upload; LIMIT where a new one is
-        more than the agency may have. Nothing changes unless the code is OK.
+        The code is the first that applies: MISMATCH if the upload exists with another total; OK if it is finished;
+        DRAW_CLOSED; SEALED; MODE_CONFLICT if the agency has an anonymous upload; LIMIT if a new one is more than the
+        agency may have; OK. Nothing changes unless the code is OK.
 
         Args:
             agency: whose upload it is.
@@ -126,7 +126,7 @@ class BetStore(abc.ABC):
             note: who opens it, for the audit.
 
         Raises:
-            InvalidMessage: a value that cannot be one; nothing changed.
+            InvalidMessage: a value is not allowed; nothing changed.
             StoreFull: nothing changed; the store stays usable.
             StorageError: what is on disk is unknown; the store refuses everything from now on.
         """
@@ -135,24 +135,24 @@ class BetStore(abc.ABC):
     def seal_and_draw(
         self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
-        """Seal an agency and, where it was the last one missing, draw: all in one transaction.
+        """Seal an agency and draw if it was the last one missing, in one transaction.
 
-        Sealing twice counts once. Once the draw is over, nothing changes any more and the outcome says `drawn`. An
-        agency with an unfinished upload is not sealed: nothing changes and the outcome says `incomplete`.
+        Sealing an agency again has no effect. After the draw nothing changes any more, and the outcome says `drawn`.
+        An agency with an unfinished upload is not sealed: nothing changes, and the outcome says `incomplete`.
 
         Args:
             agency: the agency that has sent everything.
-            expected: how many agencies take part: 1 to `expected`. Looked at anew on each call, so that a server
-                started again with another number goes by that one.
-            pick: gives the winning number. Called only when every expected agency is sealed, and at most once.
+            expected: how many agencies take part: 1 to `expected`. Each call uses its own, so a server that is started
+                again may have another.
+            pick: returns the winning number. Called only if every expected agency is sealed, and at most once.
             forced: an operator closes the agency without what is missing. Unfinished uploads stay as they are, and
                 their bets take part.
             note: who asks, or why it is closed, for the audit.
 
         Raises:
-            ConfigError: `expected`, or the number that `pick` gave, is out of its range; nothing changed. Whatever
-                `pick` itself raises passes through, and likewise nothing changed.
-            InvalidMessage: `agency` cannot be one; nothing changed.
+            ConfigError: `expected`, or the number that `pick` returned, is out of its range; nothing changed. An
+                exception of `pick` passes through, and nothing changed either.
+            InvalidMessage: `agency` is not 1 to 255; nothing changed.
             StoreFull: nothing changed; the store stays usable.
             StorageError: what is on disk is unknown; the store refuses everything from now on.
         """
@@ -181,9 +181,9 @@ class BetStore(abc.ABC):
         """Every upload of the draw, anonymous and voided ones included, by number."""
 
     def find_upload(self, agency: int, upload_id: bytes) -> UploadState | None:
-        """The upload of this identity, if there is one that is not voided.
+        """The upload of this identity that is not voided, or None.
 
-        A store that finds it faster than by going through all of them says how.
+        A store may override this with a faster search.
         """
         return next(
             (
@@ -196,22 +196,18 @@ class BetStore(abc.ABC):
 
     @abc.abstractmethod
     def audit(self) -> Iterator[AuditEntry]:
-        """What was done in this store, in all its draws, when the first entry is asked for; the oldest first.
+        """The audit of all draws of this store, oldest first, as of the moment when the first entry is read.
 
-        An entry is written together with what it tells of, and never changes. They are read a piece at a time, as bets
-        are; other calls may come in between.
+        An entry is written in one transaction with what it records, and never changes. Entries are read a page at a
+        time, as bets are; other calls may come in between.
 
         Raises:
-            StorageError: on the way, where what is on disk cannot be read; says where.
+            StorageError: during the walk, if an entry cannot be read; says which.
         """
 
     @abc.abstractmethod
     def winners(self, agency: int) -> tuple[str, ...] | None:
-        """The documents of an agency's winning bets in the order in which the bets were stored.
-
-        Returns:
-            None as long as the draw has not taken place.
-        """
+        """The documents of an agency's winning bets in the order of storing; None before the draw."""
 
     @abc.abstractmethod
     def state(self) -> DrawState:
@@ -219,23 +215,23 @@ class BetStore(abc.ABC):
 
     @abc.abstractmethod
     def bets(self, agency: int | None = None) -> Iterator[Bet]:
-        """The bets that are stored when the first one is asked for, in the order in which they were stored.
+        """The stored bets in the order of storing, as of the moment when the first one is read.
 
-        They are read a piece at a time, so a book of any size may be walked; other calls may come in between. When the
-        store is closed meanwhile, the walk ends with a `StorageError` at the next piece.
+        They are read a page at a time, so a book of any size may be walked; other calls may come in between. If the
+        store is closed meanwhile, the next page raises `StorageError`.
 
         Args:
             agency: only the bets of this agency; None for those of all.
 
         Raises:
-            StorageError: on the way, where what is on disk cannot be read or is not a bet; says where.
+            StorageError: during the walk, if a batch cannot be read or is not bets; says which.
         """
 
     def require_in_place(self) -> None:  # noqa: B027 - a store need not lie in files
-        """Make sure that what the store writes is where it was opened, so that it will be found there again.
+        """Check that the store's names still lead to the open files, so that the next process finds its bets.
 
-        `commit` and the other calls that write make sure of it by themselves, before they return. A store that lies in
-        files says how. Thread: any; it waits for no other call.
+        `commit` and the other calls that write do this themselves before they return. A store in files overrides it.
+        Thread: any; it waits for no other call.
 
         Raises:
             StorageError: a file was moved, deleted or replaced, or has got a second name.
@@ -243,7 +239,7 @@ class BetStore(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of the store. Closing twice is harmless; any other call afterwards raises `StorageError`."""
+        """Close the store. Calling it again has no effect; any other call afterwards raises `StorageError`."""
 
     def __enter__(self) -> Self:
         return self
@@ -255,10 +251,10 @@ class BetStore(abc.ABC):
 
 
 class StoreOpener(Protocol):
-    """What `register_store` takes: opens the store behind a URL of its scheme."""
+    """The function for `register_store`, which opens the store behind a URL of its scheme."""
 
     def __call__(self, url: str, *, draw: int, create: bool, readonly: bool) -> BetStore:
-        """Open the store; see `open_store`, which has checked the scheme and the draw's id."""
+        """Open the store. `open_store` has checked the scheme and the draw's id."""
         ...
 
 
@@ -266,11 +262,14 @@ _openers: dict[str, StoreOpener] = {}
 
 
 def register_store(scheme: str, opener: StoreOpener) -> None:
-    """Make `open_store` know another kind of store.
+    """Add a kind of store to `open_store`.
 
     Args:
-        scheme: what stands before ``://``; a scheme that is taken is a `ConfigError`.
+        scheme: the part of the URL before ``://``.
         opener: called for the URLs of that scheme.
+
+    Raises:
+        ConfigError: the scheme is registered already.
     """
     if scheme in _openers:
         raise ConfigError(f"a store for {scheme}:// is registered already")
@@ -283,21 +282,20 @@ def store_schemes() -> tuple[str, ...]:
 
 
 def open_store(url: str, *, draw: int = 1, create: bool = True, readonly: bool = False) -> BetStore:
-    """Open the store that a URL names, and one draw of it.
+    """Open one draw of the store that a URL names.
 
     Args:
-        url: ``sqlite:///path`` or ``csv:///path``, or another scheme that is registered. What follows the third slash
-            is the path as it stands: ``sqlite:///bets.db`` lies in the working folder, ``sqlite:////data/bets.db`` in
-            ``/data``.
+        url: ``sqlite:///path`` or ``csv:///path``, or another registered scheme. The path begins after the third
+            slash: ``sqlite:///bets.db`` is in the working folder, ``sqlite:////data/bets.db`` in ``/data``.
         draw: the draw's id, 0 to 4294967295. Bets, seals and winners of other draws are not seen.
-        create: make the store where there is none, and bring one of an older format up to date. False: both are errors,
+        create: make the store if it does not exist, and bring an older format up to date. If False, both are errors,
             and nothing is created or changed.
-        readonly: open it for reading, and change nothing: what is missing is an error, an older format is read, and
+        readonly: open it for reading, and change nothing: a missing store is an error, an older format is read, and
             each call that writes raises `StorageError`.
 
     Raises:
-        ConfigError: the URL or the draw's id cannot be one.
-        StorageError: the store cannot be opened, or is not what it should be; nothing in it was changed.
+        ConfigError: the URL or the draw's id is not valid.
+        StorageError: the store cannot be opened, or is not a store; nothing in it was changed.
     """
     before, separator, _ = url.partition("://")
     scheme = before.lower()
@@ -313,13 +311,13 @@ def path_of(url: str) -> Path:
     """The path in a store URL that names a file.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the URL names no file.
     """
     scheme, _, rest = url.partition("://")
     path = Path(rest[1:])
     if not rest.startswith("/") or not path.name:
         expected = f"{scheme}:///PATH (PATH from the working folder) or {scheme}:////PATH"
-    elif any(0xD800 <= ord(character) <= 0xDFFF for character in rest):  # what Python makes of other bytes
+    elif any(0xD800 <= ord(character) <= 0xDFFF for character in rest):  # Python's surrogates for other bytes
         expected = "a path in UTF-8"
     elif not rest.isprintable():
         expected = "a path of printable characters"
@@ -329,15 +327,15 @@ def path_of(url: str) -> Path:
 
 
 def require_place(path: Path, *, create: bool, suffix: str = "") -> None:
-    """Check that a file at `path` can be opened, or created where `create` says so.
+    """Check that a store at `path` can be opened, or created.
 
     Args:
         path: of the file.
         create: whether it may be missing.
-        suffix: what the name of the store's book has beside that of the file.
+        suffix: what the name of the store's book adds to that of the file.
 
     Raises:
-        StorageError: says what is in the way.
+        StorageError: the folder is missing, the path is too long, or it is not a regular file.
     """
     try:
         if not path.is_absolute():
@@ -357,7 +355,7 @@ def require_place(path: Path, *, create: bool, suffix: str = "") -> None:
     elif stat.S_ISDIR(found.st_mode):
         raise StorageError(f"{path}: is a directory; a store is a file")
     elif not stat.S_ISREG(found.st_mode):
-        # A device takes what is written and keeps nothing of it.
+        # A device accepts writes and keeps nothing.
         raise StorageError(f"{path}: is a device, a pipe or a socket; a store is a regular file")
 
 

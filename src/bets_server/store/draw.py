@@ -1,8 +1,7 @@
-"""The rules of the draw: who must have asked, when it may take place, and who wins it.
+"""The rules of the draw: which agencies must be sealed before it, and which values are allowed.
 
-Pure functions over values that the caller holds. Nothing in here reads a clock, a store or a socket, and nothing
-chooses the number: a store calls these functions inside the transaction that seals the last agency, so that the
-barrier, the draw and its winners become durable together or not at all.
+These are pure functions: they read no clock, store or socket, and do not choose the number. A store calls them inside
+the transaction that seals the last agency, so that the seal, the draw and its winners become durable together.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def expected_agencies(expected: int) -> range:
 
 
 def checked_agency(agency: int) -> int:
-    """The agency itself, once it is known to be one.
+    """Return the agency.
 
     Raises:
         InvalidMessage: it is outside 1 to 255.
@@ -38,15 +37,15 @@ def checked_agency(agency: int) -> int:
 
 
 def missing_agencies(sealed: Collection[int], expected: int) -> tuple[int, ...]:
-    """The expected agencies that have not been sealed yet, in order; none of them: the draw may take place.
+    """The expected agencies that are not sealed yet, in order. The draw may take place when there are none.
 
-    An agency outside 1 to `expected` may be sealed too; it neither helps nor hinders the draw.
+    Other agencies may be sealed too; that has no effect on the draw.
     """
     return tuple(agency for agency in expected_agencies(expected) if agency not in sealed)
 
 
 def checked_number(number: int) -> int:
-    """The winning number itself, once it is known to be one that can be bet on.
+    """Return the winning number.
 
     Raises:
         ConfigError: it is outside 0 to 9999.

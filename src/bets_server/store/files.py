@@ -1,7 +1,4 @@
-"""New files, and errors of the operating system in plain words: what every store that lies in files needs.
-
-A new file is readable by its owner only, and its name is flushed to disk with the folder.
-"""
+"""What every store in files needs: durable new files, and errors of the operating system as `StorageError`."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _CREATED_MODE: Final = 0o600
 
 @contextlib.contextmanager
 def disk_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn what the operating system says into a `StorageError` that names the file."""
+    """Turn an `OSError` into a `StorageError`, or `StoreFull`, that names the file."""
     try:
         yield
     except OSError as error:
@@ -30,10 +27,10 @@ def disk_errors(path: Path, doing: str) -> Iterator[None]:
 
 
 def create_file(path: Path) -> int | None:
-    """Create an empty file with mode 0600 and make its name durable; None where there is one already.
+    """Create an empty file with mode 0600 and make its name durable.
 
     Returns:
-        A descriptor for reading and writing.
+        A descriptor for reading and writing, or None if there is a file already.
     """
     with disk_errors(path, "create the file"):
         try:
@@ -41,7 +38,7 @@ def create_file(path: Path) -> int | None:
         except FileExistsError:
             return None
         with contextlib.ExitStack() as undo:
-            # A name that is not durable must not be there either: who finds it takes it for one that is.
+            # If the name cannot be made durable the file is removed: the next start would take it for durable.
             undo.callback(os.close, descriptor)
             undo.callback(os.unlink, path)
             folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)

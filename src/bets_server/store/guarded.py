@@ -1,9 +1,9 @@
-"""Which files are a store's, of whichever draw and server: nothing else may be written in their places.
+"""Which paths belong to a store, of any draw and server: an export must not write there.
 
-A place belongs to a store by what lies there, a signed book, or by its name: SQLite takes `x-wal`, `x-shm` and
-`x-journal` for parts of the database `x`, and the CSV store has its ledger in the database `x.ledger`. With an
-`x.journal`, as its older versions made it, it does not start. By its name also while nothing lies there: what came to
-lie there would be read as a part of the store, or damage it.
+A path belongs to a store by its content, a signed book, or by its name. SQLite takes `x-wal`, `x-shm` and `x-journal`
+for parts of the database `x`. The CSV store has its ledger in the database `x.ledger`, and does not start beside an
+`x.journal` of its older versions. A name counts also while there is no file: a file of that name would be read as a
+part of the store, or damage it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _APPLICATION_ID_AT: Final = slice(68, 72)
 
 
 def store_of(path: Path) -> Path | None:
-    """The store that `path` is a part of, or would be; None: it is free.
+    """The store that `path` is a part of, or would be; None if it is free.
 
     A legacy `bets.csv` that no store has written to yet is a file like any other.
 
     Args:
-        path: of a regular file, or of nothing.
+        path: of a regular file, or of a file that does not exist.
 
     Raises:
-        OSError: what lies there cannot be read.
+        OSError: the file cannot be read.
     """
     for part in _PARTS:
         if os.path.exists(f"{path}{part}"):

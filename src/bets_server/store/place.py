@@ -1,11 +1,7 @@
 """Whether a name still leads to the file that was opened by it.
 
-A program keeps writing into an open file when the file was moved, deleted or replaced: what it acknowledges then is
-in no file that anybody will open again. So a store that is open looks again and again where its names lead.
-
-A file with a second name is refused too: its write-ahead log lies beside one of the names, and whoever opens the file
-by the other one does not find it. The same holds for a file that is mounted by itself, as into a container: its log
-would stay behind in a folder of another file system. A symbolic link is fine, since SQLite resolves it.
+A program goes on writing into an open file after the file was moved, deleted or replaced; what it acknowledges then is
+lost to the next process. So an open store checks its names again and again.
 """
 
 from __future__ import annotations
@@ -28,12 +24,12 @@ class Place:
     """
 
     def __init__(self, path: Path) -> None:
-        """Take note of a file that is there.
+        """Remember the file that `path` leads to now.
 
         Raises:
-            StorageError: it cannot be looked at, or has more than one name.
+            StorageError: the file or its folder cannot be read, or it has more than one name.
         """
-        # Texts, since the looks are many and a path is turned into one each time.
+        # Strings, because `os.stat` would convert a `Path` at each of many calls.
         self._path = os.path.abspath(path)
         self._folder_path = os.path.dirname(self._path)
         file, folder = _look(self._path), _look(self._folder_path)
@@ -42,12 +38,12 @@ class Place:
         self._folder = folder.st_dev, folder.st_ino
 
     def require(self) -> None:
-        """Make sure that the name leads to the same file in the same folder, and that the file has no other name.
+        """Check that the name leads to the same file in the same folder, and that the file has no other name.
 
-        Costs two calls of the system. Thread: any.
+        Costs two system calls. Thread: any.
 
         Raises:
-            StorageError: says what is there instead.
+            StorageError: it does not.
         """
         self.require_file()
         folder = _look(self._folder_path)
@@ -55,7 +51,7 @@ class Place:
             raise StorageError(f"{self._folder_path}: another folder is there now than the one in use: {_ADVICE}")
 
     def require_file(self) -> None:
-        """`require` without a look at the folder."""
+        """Like `require`, without the folder."""
         file = _look(self._path)
         if (file.st_dev, file.st_ino) != self.file:
             raise StorageError(f"{self._path}: another file is there now than the one that is open: {_ADVICE}")
@@ -67,13 +63,15 @@ _ADVICE: Final = "put back what was moved, with every file of the store, and sta
 
 
 def require_not_mounted_alone(path: Path) -> None:
-    """Make sure that a file is not a mount of its own.
+    """Check that a file is not mounted by itself, as into a container.
+
+    Its write-ahead log would stay behind in a folder of another file system.
 
     Args:
         path: absolute, links resolved.
 
     Raises:
-        StorageError: it is one.
+        StorageError: it is mounted by itself.
     """
     try:
         mounts = _MOUNTS.read_bytes()
@@ -98,6 +96,8 @@ def _look(path: str) -> os.stat_result:
 
 
 def _require_one_name(path: str, status: os.stat_result) -> None:
+    # The write-ahead log is beside one of the names, so a program that opens the file by another does not find it.
+    # A symbolic link is fine: SQLite resolves it.
     if status.st_nlink != 1:
         raise StorageError(
             f"{path}: has {status.st_nlink} names (hard links), and what lies beside one of them is not found by the"

@@ -1,7 +1,7 @@
 """The rules that every store shares: what an opening and each parcel of a group get, and what may be voided.
 
-Pure functions and a plan, over values that the store holds: nothing in here reads or writes a file. A store makes a
-`GroupPlan`, writes what the plan says in one transaction, and only then believes it.
+Nothing in here reads or writes a file. A store makes a `GroupPlan`, writes it in one transaction, and only then takes
+it over into its memory.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from bets_server.store.values import (
 
 
 def utc_now() -> str:
-    """The time for an audit entry: UTC, ISO 8601 with seconds. Nothing is ever decided by it."""
+    """The time for an audit entry: UTC, ISO 8601 with seconds. No decision depends on it."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def noted(detail: str, note: str) -> str:
-    """The detail of an audit entry, with what the caller has to add to it."""
+    """The detail of an audit entry, with the caller's note if there is one."""
     return f"{detail}; {note}" if note else detail
 
 
 def require_identity(upload_id: bytes, total: int) -> None:
-    """Check what an upload is opened with.
+    """Check the id and the total of an opening.
 
     Raises:
-        InvalidMessage: the id has not 16 bytes, or the total is negative.
+        InvalidMessage: the id does not have 16 bytes, or the total is negative.
     """
     if len(upload_id) != UPLOAD_ID_BYTES:
         raise InvalidMessage(f"{len(upload_id)} bytes, expected {UPLOAD_ID_BYTES}", path="upload_id")
@@ -49,7 +49,7 @@ def require_identity(upload_id: bytes, total: int) -> None:
 
 @attrs.frozen(kw_only=True)
 class AgencyUploads:
-    """What an agency has sent in a draw, voided uploads aside: what decides its openings.
+    """The uploads of an agency in a draw, without the voided ones.
 
     Attributes:
         anonymous: the number of its anonymous upload, or None.
@@ -62,9 +62,9 @@ class AgencyUploads:
     unfinished: int = 0
 
     def changed(self, before: UploadState | None, after: UploadState) -> AgencyUploads:
-        """The same after an upload has changed, or has come, where there was none before."""
+        """The counts after an upload changed from `before` to `after`; `before` is None for a new upload."""
         if before is not None and (before.unfinished, before.voided) == (after.unfinished, after.voided):
-            return self  # as after almost every batch
+            return self  # the case of almost every batch
         counts = self._without(before) if before is not None and not before.voided else self
         return counts if after.voided else counts._with(after)
 
@@ -80,7 +80,7 @@ class AgencyUploads:
 
 
 NO_UPLOADS = AgencyUploads()
-"""What an agency has sent that has sent nothing."""
+"""Of an agency that has sent nothing."""
 
 
 def opening_code(
@@ -93,11 +93,11 @@ def opening_code(
     max_unfinished: int,
     max_uploads: int,
 ) -> RejectCode:
-    """What the opening of an upload gets.
+    """The code for the opening of an upload.
 
     Args:
-        known: the upload, where there is one with this identity.
-        others: what its agency has sent.
+        known: the upload with this identity, or None.
+        others: the uploads of its agency.
         total: how many bets it announces.
         sealed: whether the agency is sealed.
         drawn: whether the draw is over.
@@ -107,7 +107,7 @@ def opening_code(
     if known is not None and known.total != total:
         return RejectCode.MISMATCH
     if known is not None and known.finished:
-        return RejectCode.OK
+        return RejectCode.OK  # also after the draw, so that a client that was started again gets its winners
     if drawn:
         return RejectCode.DRAW_CLOSED
     if sealed:
@@ -122,7 +122,7 @@ def opening_code(
 
 
 def opening_of(code: RejectCode, upload: UploadState | None) -> Opening:
-    """What a caller is told of an opening, given the upload as it stands afterwards; None: there is none."""
+    """The result of an opening, given the upload afterwards, or None if it does not exist."""
     if upload is None:
         return Opening(code=code)
     ticket = upload.ticket if code is RejectCode.OK else None
@@ -130,7 +130,7 @@ def opening_of(code: RejectCode, upload: UploadState | None) -> Opening:
 
 
 def require_voidable(upload: UploadState | None, number: int, *, drawn: bool) -> UploadState:
-    """The upload itself, once it is known that it may be voided.
+    """Return the upload if it may be voided.
 
     Raises:
         NotVoidable: it may not; says why.
@@ -147,13 +147,13 @@ def require_voidable(upload: UploadState | None, number: int, *, drawn: bool) ->
 
 
 class GroupPlan:
-    """What becomes of a group of parcels, each decided by what those before it leave behind.
+    """The verdicts on a group of parcels, and what to write. Each parcel is decided after those before it.
 
     Attributes:
         receipts: one for each parcel, in order.
-        rows: what is to be stored: upload, first row, run; in order.
-        before: the uploads that grow, as they are now; those of `new` hold nothing yet.
-        after: the same once the rows are stored.
+        rows: what to store, in order: upload, first row, run.
+        before: the uploads that grow, as they are now; those in `new` hold nothing yet.
+        after: the same uploads after the rows are stored.
         new: the numbers of the anonymous uploads that do not exist yet.
     """
 
@@ -171,8 +171,8 @@ class GroupPlan:
         Args:
             drawn: whether the draw is over.
             sealed: the agencies that are sealed.
-            by_agency: what each agency has sent; no entry for those that sent nothing.
-            find: gives an upload of this draw by its number.
+            by_agency: the uploads of each agency; no entry for those that sent nothing.
+            find: returns an upload of this draw by its number.
             next_number: the number of the next new upload.
         """
         self.receipts: list[Receipt] = []
@@ -188,7 +188,7 @@ class GroupPlan:
         self._new_anonymous: dict[int, int] = {}
 
     def add(self, parcels: Sequence[Parcel]) -> None:
-        """Decide on some more parcels."""
+        """Decide on more parcels."""
         for parcel in parcels:
             self.receipts.append(self._anonymous(parcel) if parcel.ticket is None else self._identified(parcel))
 
@@ -230,7 +230,7 @@ class GroupPlan:
         return Receipt(verdict=verdict, stored=upload.stored, crc32=upload.crc32)
 
     def _verdict_on_identified(self, parcel: Parcel, upload: UploadState) -> Verdict:
-        # `intake.authorize` has refused bets of another agency; this is the last line of defence.
+        # `intake.authorize` has refused bets of another agency. This is the last line of defence.
         foreign = any(run.agency != upload.agency for run in parcel.runs)
         if upload.voided or upload.total is None or parcel.ticket != upload.ticket or foreign:
             return Verdict.FENCED

@@ -1,6 +1,6 @@
-"""What callers and stores hand each other: plain frozen data, the limits, and the errors.
+"""The arguments and results of a store: plain frozen data, the limits, and the errors.
 
-Nothing in here reads a file or decides anything; `BetStore` says what the values mean, `_rules` which of them is due.
+`BetStore` says what the values mean; `rules` decides which of them is due.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ import attrs
 from bets_protocol import BetRun, BetsError, RejectCode, StorageError
 
 MAX_UNFINISHED_UPLOADS: Final = 64
-"""Unfinished uploads that an agency may have in a draw: ample for one file each, and what a lost client can leave."""
+"""Unfinished uploads that an agency may have in a draw: ample for parallel files, and a bound for lost clients."""
 
 MAX_UPLOADS: Final = 10_000
-"""Uploads that an agency may have in a draw, those not voided. A row each is kept for as long as the book is."""
+"""Uploads that an agency may have in a draw, without voided ones. The book keeps a row for each, for ever."""
 
 MAX_TOTAL: Final = 2**63 - 1
-"""Bets that an upload may announce: what a store's integers hold. The wire has room for twice as many."""
+"""Bets that an upload may announce: the largest integer of SQLite. The wire has room for twice as many."""
 
 UPLOAD_ID_BYTES: Final = 16
-"""The wire gives the id of an upload so many bytes."""
+"""Bytes of an upload's id on the wire."""
 
 
 class StoreFull(StorageError):
-    """No room on the disk: nothing of the call was stored, and the store stays usable."""
+    """There is no room on the disk: nothing of the call was stored, and the store stays usable."""
 
 
 class NotVoidable(BetsError):
-    """The upload cannot be voided, and why. Nothing changed, and the store stays usable."""
+    """The upload cannot be voided; the message says why. Nothing changed, and the store stays usable."""
 
 
 class Verdict(enum.Enum):
-    """What became of one parcel of a group; the value is the code that says so on the wire."""
+    """The result of one parcel of a group; its value is the code on the wire."""
 
     STORED = RejectCode.OK
     FENCED = RejectCode.FENCED
@@ -47,12 +47,12 @@ class Verdict(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Ticket:
-    """The right to add to one upload, as of one opening; worthless once the upload was opened again.
+    """The right to add to one upload, given by one opening. The next opening of the upload ends it.
 
-    Plain data that the book is asked about: it outlives the store object that gave it.
+    It is plain data that is compared with the book, so it also works with another object of the same store.
 
     Attributes:
-        agency: whose upload it is.
+        agency: the agency of the upload.
         upload: the upload's number inside the store.
         epoch: how often the upload had been opened, this time included.
     """
@@ -67,9 +67,10 @@ class Parcel:
     """One batch for `BetStore.commit`.
 
     Attributes:
-        runs: all of the batch's bets, a run for each agency that follows another.
-        ticket: the upload that they belong to; None on revisions 5 to 8: the anonymous upload of each run's agency.
-        first_row: with a ticket, how many bets of the upload must be stored before this one.
+        runs: all bets of the batch; consecutive bets of one agency are one run.
+        ticket: of the upload that they belong to. None on revisions 5 to 8, where each run belongs to the anonymous
+            upload of its agency.
+        first_row: with a ticket, how many bets of the upload must be stored before this parcel.
     """
 
     runs: tuple[BetRun, ...]
@@ -84,12 +85,12 @@ class Parcel:
 
 @attrs.frozen(kw_only=True)
 class Receipt:
-    """What became of one parcel.
+    """The result of one parcel.
 
     Attributes:
         verdict: `Verdict.STORED`, or why nothing of it was stored.
-        stored: with a ticket, how many bets of the upload are on disk up to and including this parcel; what parcels
-            further on in the group have added comes on top. 0 where there is no such upload.
+        stored: with a ticket, how many bets of the upload are on disk up to and including this parcel, without those
+            of later parcels of the group. 0 if there is no such upload.
         crc32: the running CRC-32 over those bets.
     """
 
@@ -100,13 +101,13 @@ class Receipt:
 
 @attrs.frozen(kw_only=True)
 class Opening:
-    """What `BetStore.open_upload` did.
+    """The result of `BetStore.open_upload`.
 
     Attributes:
         code: OK, MISMATCH, SEALED, DRAW_CLOSED, MODE_CONFLICT or LIMIT.
-        stored: how many bets of the upload are on disk; 0 where there is no such upload.
+        stored: how many bets of the upload are on disk; 0 if there is no such upload.
         crc32: the running CRC-32 over those bets.
-        ticket: with OK only: what parcels of this upload need from now on.
+        ticket: what parcels of this upload need from now on; None unless the code is OK.
     """
 
     code: RejectCode
@@ -117,17 +118,17 @@ class Opening:
 
 @attrs.frozen(kw_only=True)
 class UploadState:
-    """One upload as it stands in the book.
+    """One upload as the book has it.
 
     Attributes:
-        number: which one inside the store, from 1 on.
-        agency: whose it is.
-        upload_id: its 16 bytes; None: anonymous, bets of revisions 5 to 8.
-        total: how many bets it announced; None: anonymous.
+        number: of the upload inside the store, from 1 on.
+        agency: the agency that sends it.
+        upload_id: its 16 bytes; None for an anonymous upload (bets of revisions 5 to 8).
+        total: how many bets it announced; None for an anonymous upload.
         stored: how many bets of it are on disk.
         crc32: the running CRC-32 over those bets.
         epoch: how often it was opened.
-        voided: it counts nowhere any more.
+        voided: whether an operator has voided it.
     """
 
     number: int
@@ -141,21 +142,21 @@ class UploadState:
 
     @property
     def finished(self) -> bool:
-        """Whether all bets that it announced are stored; never so for an anonymous one."""
+        """Whether all bets that it announced are stored; False for an anonymous upload."""
         return self.total is not None and self.stored == self.total
 
     @property
     def unfinished(self) -> bool:
-        """Whether it still lacks bets that it announced; never so for an anonymous or a voided one."""
+        """Whether it still lacks bets that it announced; False for an anonymous or a voided upload."""
         return not self.voided and self.total is not None and self.stored < self.total
 
     @property
     def ticket(self) -> Ticket:
-        """The one that is good now."""
+        """The ticket of the last opening."""
         return Ticket(agency=self.agency, upload=self.number, epoch=self.epoch)
 
     def grown(self, bets: int, crc32: int) -> UploadState:
-        """The upload with so many bets more, and the CRC-32 over all of them."""
+        """The upload with `bets` more bets, and the CRC-32 over all of them."""
         return UploadState(  # field by field: `evolve` takes three times as long, and this runs once a batch
             number=self.number,
             agency=self.agency,
@@ -170,16 +171,16 @@ class UploadState:
 
 @attrs.frozen(kw_only=True)
 class AuditEntry:
-    """Something that was done and that an auditor may ask for.
+    """One entry of the audit.
 
     Attributes:
-        seq: its place in the order in which things were done, from 1 on.
-        at: when, by this machine's clock: UTC, ISO 8601 with seconds.
-        draw: in which draw.
-        event: `open` (a new upload), `reopen` (one that is there: whoever had it is fenced), `seal`, `forced_close`
+        seq: its place in the order of events, from 1 on.
+        at: the time by this machine's clock: UTC, ISO 8601 with seconds.
+        draw: the draw's id.
+        event: `open` (a new upload), `reopen` (a known one: its earlier connection is fenced), `seal`, `forced_close`
             (an operator sealed the agency), `draw` or `void`.
-        agency: whose; None where it concerns all of them.
-        detail: the rest, for people.
+        agency: the agency; None if the event concerns all of them.
+        detail: everything else, for people.
     """
 
     seq: int
@@ -192,13 +193,13 @@ class AuditEntry:
 
 @attrs.frozen
 class SealOutcome:
-    """What `BetStore.seal_and_draw` did.
+    """The result of `BetStore.seal_and_draw`.
 
     Attributes:
-        newly_sealed: this call sealed the agency; False where it was sealed before, or the draw was over.
+        newly_sealed: this call sealed the agency; False if it was sealed before, or the draw was over.
         drawn: the draw has taken place, now or earlier: `winners` has the answer.
-        drawn_now: this very call drew. True once in the life of a draw.
-        incomplete: nothing was changed, since an upload of the agency is unfinished.
+        drawn_now: this call made the draw. True once in the life of a draw.
+        incomplete: nothing was changed, because an upload of the agency is unfinished.
     """
 
     newly_sealed: bool
@@ -209,11 +210,11 @@ class SealOutcome:
 
 @attrs.frozen(kw_only=True)
 class DrawState:
-    """What a store knows of its draw at one moment.
+    """The state of a draw at one moment.
 
     Attributes:
         draw: the draw's id.
-        number: the winning number, or None where the draw has not taken place.
+        number: the winning number, or None before the draw.
         sealed: the agencies that are sealed.
         bets_by_agency: how many bets each agency has stored; no entry for an agency without any.
         bets: how many bets took part in the draw; 0 before it.

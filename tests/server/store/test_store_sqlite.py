@@ -566,7 +566,7 @@ def test_an_upload_that_was_changed_behind_the_store_ends_it(path: Path) -> None
             ticket = opened(store, total=4)
             store.commit([part(ticket, [0, 1])])
             store._file.connection.execute(f"UPDATE upload SET {change} WHERE id = ?", (ticket.upload,))
-            with pytest.raises(StorageError, match="an upload does not stand where this program left it"):
+            with pytest.raises(StorageError, match="an upload was changed by another program"):
                 store.commit([part(ticket, [2])])
             with pytest.raises(StorageError, match="the store has failed"):
                 store.uploads()

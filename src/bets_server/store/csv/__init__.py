@@ -1,4 +1,4 @@
-"""The store for programs that read the legacy `bets.csv`: a SQLite ledger, and the file that is written beside it."""
+"""The store for programs that read the legacy `bets.csv`: a SQLite ledger, and that file beside it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The legacy file as bytes, to whose end lines are added; and which files lie beside it.
+"""The legacy file as bytes, to which lines are added at its end, and the names of the files beside it.
 
-Nothing in here knows what a line says, or what the ledger holds.
+This module does not know the content of a line or of the ledger.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _BYTES_PER_PIECE: Final = 65_536
 
 
 def ledger_of(path: Path) -> Path:
-    """Where the ledger of a legacy file lies: beside the file itself, so that all links to it have one ledger."""
+    """The path of a legacy file's ledger: beside the file itself, so that all links to it have one ledger."""
     real = Path(os.path.realpath(path))
     return real.with_name(real.name + LEDGER_SUFFIX)
 
 
 def require_parts(path: Path, *, create: bool) -> bool:
-    """Check that the files of a store are there, or none of them; gives whether there is a ledger.
+    """Check that either all files of a store are there, or none; return whether there is a ledger.
 
     Raises:
-        StorageError: says which one is in the way, or missing.
+        StorageError: a file is missing, or in the way; says which one.
     """
     require_place(path, create=True, suffix=LEDGER_SUFFIX)
     ledger = ledger_of(path)
@@ -65,7 +65,7 @@ def require_parts(path: Path, *, create: bool) -> bool:
 
 
 def advice(ledger: Path) -> str:
-    """What to do where the legacy file is not what it was."""
+    """What to do if the legacy file is not what it was, for messages."""
     return (
         "put the file back as it was. Every bet is in the ledger, which serves without this file as"
         f" --store sqlite:///{ledger}"
@@ -74,13 +74,13 @@ def advice(ledger: Path) -> str:
 
 @attrs.frozen
 class Account:
-    """What is known of the beginning of the file.
+    """The part of the file, from its beginning on, that the ledger accounts for.
 
     Attributes:
-        batch: the newest batch of the ledger that was written to the file; all before it were, or came from the file.
-        size: how many bytes.
-        lines: how many lines they are.
-        crc32: the CRC-32 over them.
+        batch: the newest batch of the ledger in that part; all before it are there too, or came from the file.
+        size: its bytes.
+        lines: its lines.
+        crc32: the CRC-32 over its bytes.
     """
 
     batch: int = 0
@@ -89,7 +89,7 @@ class Account:
     crc32: int = 0
 
     def grown(self, text: bytes, *, batch: int | None = None) -> Account:
-        """The account after some whole lines more, which are `batch`, or none that was written."""
+        """The account with more whole lines: those of `batch`, or None if another program wrote them."""
         return Account(
             batch=self.batch if batch is None else batch,
             size=self.size + len(text),
@@ -99,7 +99,7 @@ class Account:
 
 
 class LegacyFile:
-    """The open file, which other stores cannot open meanwhile. The legacy program takes no lock.
+    """The open file, with a lock that keeps other stores out. The legacy program takes no lock.
 
     Attributes:
         path: for messages.
@@ -108,13 +108,13 @@ class LegacyFile:
     """
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        """Open the file, creating it where `create` says so.
+        """Open the file; with `create`, make it if it is missing.
 
         Args:
             path: its links are followed.
 
         Raises:
-            StorageError: it cannot be opened, is open elsewhere, has a second name, or is no ordinary file.
+            StorageError: it cannot be opened, is open elsewhere, has a second name, or is not a regular file.
         """
         self.path = path
         self._real = Path(os.path.realpath(path))
@@ -137,18 +137,18 @@ class LegacyFile:
             raise
 
     def require_in_place(self) -> None:
-        """Make sure that its name leads to it, and no other name does. Thread: any."""
+        """Check that its name leads to it, and no other name does. Thread: any."""
         self._place.require()
 
     def forget(self) -> None:
-        """Close the file; one that was made by this object and is empty is deleted."""
+        """Close the file, and delete it if this object made it and it is empty."""
         if self._is_new and self.size() == 0:
             with contextlib.suppress(OSError):
                 os.unlink(self._real)
         self.close()
 
     def size(self) -> int:
-        """How many bytes it has."""
+        """The size of the file in bytes."""
         with disk_errors(self.path, "read the size"):
             return os.fstat(self._descriptor).st_size
 
@@ -162,21 +162,21 @@ class LegacyFile:
         return b"".join(pieces)
 
     def begins_with(self, account: Account) -> bool:
-        """Whether its beginning is what the account says."""
+        """Whether the file begins with the bytes of the account."""
         offset, crc32 = 0, 0
         while piece := self.read(offset, min(_BYTES_PER_PIECE, account.size - offset)):
             offset, crc32 = offset + len(piece), zlib.crc32(piece, crc32)
         return (offset, crc32) == (account.size, account.crc32)
 
     def reader(self, start: int) -> BinaryIO:
-        """A reader from a byte on."""
+        """A reader from the byte `start` on."""
         with disk_errors(self.path, "read"):
-            file = os.fdopen(os.dup(self._descriptor), "rb")  # the lock stays with the other descriptor
+            file = os.fdopen(os.dup(self._descriptor), "rb")  # closing it leaves the lock with our descriptor
             file.seek(start)
         return file
 
     def lines(self, start: int, end: int, number: int) -> Iterator[tuple[int, bytes]]:
-        """The lines between two bytes, each with its number, the first of which is `number`.
+        """The lines between two bytes, each with its number; the first has the number `number`.
 
         Raises:
             StorageError: a line is too long for a bet, or the last one has no end.
@@ -206,25 +206,25 @@ class LegacyFile:
                 rest, offset = rest[written:], offset + written
 
     def flush(self) -> None:
-        """Wait until all that was written is on the disk.
+        """Wait until everything that was written is on the disk.
 
         Raises:
             StoreFull: no room. Some file systems notice only now; what was written since the last flush may be lost,
                 so it must be cut off and written again.
-            StorageError: what is on the disk is unknown. Another flush would not tell.
+            StorageError: what is on the disk is unknown, also after another flush.
         """
         with disk_errors(self.path, "flush to disk"):
             os.fdatasync(self._descriptor)
 
     def cut(self, size: int) -> None:
-        """Take away what is beyond `size`: the part of a text that found no room."""
+        """Remove what is beyond `size`: the part of a text for which there was no room."""
         try:
             os.ftruncate(self._descriptor, size)
-        except OSError as error:  # not even for lack of room may a part of a line be left
+        except OSError as error:  # never `StoreFull`, not even for lack of room: a part of a line may be left
             raise StorageError(f"{self.path}: cannot cut the file: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close the file, which also lets go of the lock. Closing it again has no effect."""
+        """Close the file, which also releases the lock. Calling it again has no effect."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

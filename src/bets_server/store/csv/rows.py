@@ -1,10 +1,10 @@
 """The legacy `bets.csv`: one line for each bet, agency, first name, last name, document, birthdate, number.
 
-Written as the legacy server wrote it, byte for byte: UTF-8, CRLF, quotes only where a name needs them, no header.
-Read strictly, since other programs write the file too: every line must be a bet that the protocol allows. LF alone
-is accepted as the end of a line. No name holds a control character, so a line of the file is always one bet.
+It is written as the legacy server wrote it, byte for byte: UTF-8, CRLF, quotes only where a name needs them, no header.
+It is read strictly, because other programs write it too: every line must be a bet that the protocol allows. LF alone is
+accepted as the end of a line. No name holds a control character, so a line of the file is always one bet.
 
-A name that a spreadsheet would take for a formula is written as it is: this file is data that programs read back.
+A name that a spreadsheet would take for a formula is written unchanged, because programs read the file back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FIELDS: Final = ("agency", "first_name", "last_name", "document", "birthdate", 
 
 
 def lines_of(bets: Iterable[Bet]) -> bytes:
-    """The lines for some bets, with their ends."""
+    """The lines for some bets, with their line ends."""
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_MINIMAL).writerows(
         (bet.agency, bet.first_name, bet.last_name, bet.document, bet.birthdate, bet.number) for bet in bets
@@ -37,7 +37,7 @@ def bet_of(line: bytes, where: str) -> Bet:
     """The bet in a line.
 
     Args:
-        line: with its end or without.
+        line: with its line end or without.
         where: ``file:line``, for messages.
 
     Raises:
@@ -77,7 +77,7 @@ def equal_fields(one: bytes, other: bytes) -> int:
 
 
 def difference(line: bytes, bet: Bet, *, where: str, same: bool) -> str:
-    """What is wrong with a line that should be a bet; empty where it says the same, if that is enough."""
+    """What is wrong with a line that should be `bet`, or "". With `same` the same values in other bytes are enough."""
     if not line:
         return f"{where}: the file ends before this line"
     try:
@@ -87,7 +87,7 @@ def difference(line: bytes, bet: Bet, *, where: str, same: bool) -> str:
     for field in (name for name in attrs.fields_dict(Bet) if getattr(found, name) != getattr(bet, name)):
         if field in {"agency", "number"}:
             return f"{where}: {field} is {getattr(found, field)}, and {getattr(bet, field)} was written"
-        return f"{where}: {field} is not the one that was written"  # which does not belong in a log
+        return f"{where}: {field} is not the one that was written"  # the log must not have names and documents
     return "" if same else f"{where}: is not, byte for byte, the line that was written"
 
 

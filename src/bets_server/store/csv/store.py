@@ -1,29 +1,22 @@
-"""A store for those whose other programs read the legacy `bets.csv`: the ledger, and that file beside it.
+"""A store whose bets other programs read in the legacy `bets.csv`: the ledger, and that file beside it.
 
-The *ledger* is a book in SQLite, `bets.csv.ledger`. It decides, answers and draws; what is acknowledged is on disk in
+The *ledger* is a book in SQLite, `bets.csv.ledger`. It decides, answers and draws; what is acknowledged is on disk
 there. `bets.csv` gets the same bets as lines: after each group, and when the store is opened. It only grows: the lines
-of a voided upload stay, too. The ledger's table `legacy_file` says which bytes of it are accounted for, see `Account`;
-they were flushed before it says so. It says so in the transaction of the next group, which saves a flush, and when the
-store is closed.
+of a voided upload stay in it, too. The ledger's table `legacy_file` says which bytes of the file are accounted for, see
+`Account`. They are flushed before the table is written. It is written in the transaction of the next group, which saves
+a flush, and when the store is closed.
 
-Opening compares. The bytes that are accounted for must be there, else the first line that differs is told and nothing
-is touched. What follows them must be, in this order:
+Opening compares the two. The bytes that are accounted for must be there; else the error names the first line that
+differs, and nothing is changed. They must be followed, in this order, by:
 
 1. the batches that are not accounted for, or a beginning of them, in which a power cut may have left zeros. They are
    completed;
 2. lines that another program has added while no server ran. They are *adopted*: all must be bets, and they join the
-   anonymous uploads of the draw that is open. The table `adopted_lines` says which batches came from the file, since
+   anonymous uploads of the draw that is open. The table `adopted_lines` says which batches came from the file, because
    those must not be written to it again.
 
-A program that was killed between the commit and the write leaves nothing of 1. What another program adds then follows
-the accounted bytes at once; the batches of 1 come after it. If instead lines of 1 are found further on, or the first
-line is nearly that of 1, the file was changed, and is refused.
-
-Where `bets.csv` finds no room, its bets are stored nevertheless. The next group is refused until the file has caught
-up, so it never lacks more than one group.
-
-The exclusive lock on `bets.csv` keeps out stores that come by another folder (a mount), that of the ledger all others.
-The legacy program takes no lock, and must not run beside a server: lines that it adds meanwhile end the server.
+The exclusive lock on `bets.csv` keeps out stores that open it through another folder (a mount); the ledger's lock keeps
+out all others. The legacy program takes no lock, and must not run beside a server: lines that it adds end the server.
 """
 
 from __future__ import annotations
@@ -66,26 +59,26 @@ _TABLES: Final = (
     "INSERT INTO legacy_file VALUES (1, 0, 0, 0, 0)",
 )
 
-# A batch with what says where in the file it is: behind the batch `place`, and if it was adopted, behind that one's.
+# A batch and its place in the file: the lines are in the order of (place, adopted, seq).
 _BATCHES: Final = (
     "SELECT batch.seq, batch.bets, coalesce(after_batch, seq) AS place, first_batch IS NOT NULL AS adopted"
     " FROM batch LEFT JOIN adopted_lines ON batch.seq BETWEEN first_batch AND last_batch"
 )
 
 _BETS_PER_BATCH: Final = 100
-"""Of lines that are adopted: what a batch from the wire has at most, more or less."""
+"""Of adopted lines; about as many as a batch from the wire has."""
 
 _BATCHES_PER_STEP: Final = 256
 
 _LINES_COMPARED: Final = 1000
-"""Of those that are to come: so many are looked for among lines of another program."""
+"""So many of the lines that are missing in the file are searched among the lines of another program."""
 
 _ALIKE: Final = 4
-"""A line with so many fields of the line that is to come, of six, is that line changed and not another bet."""
+"""A line that has so many of the six fields of the missing line is that line, changed, and not another bet."""
 
 
 def open_csv(url: str, *, draw: int, create: bool, readonly: bool) -> SqliteStore:
-    """Open the store behind ``csv:///path``; see `open_store`. Who only reads needs the ledger alone."""
+    """Open the store behind ``csv:///path``; see `open_store`. For reading only the ledger is opened."""
     path = path_of(url)
     if readonly:
         require_parts(path, create=False)
@@ -94,7 +87,7 @@ def open_csv(url: str, *, draw: int, create: bool, readonly: bool) -> SqliteStor
 
 
 class CsvStore(SqliteStore):
-    """One draw of a ledger, whose bets are lines of a legacy `bets.csv` as well.
+    """One draw of a ledger whose bets are also lines of a legacy `bets.csv`.
 
     Thread: any; the ledger's lock lets one call at a time use both files.
     """
@@ -103,14 +96,14 @@ class CsvStore(SqliteStore):
         """Open the file and its ledger; see `open_store`.
 
         Raises:
-            StorageError: a file is open elsewhere, missing, not what it should be (says in which line), or cannot be
-                used; both are left as they were.
+            StorageError: a file is open elsewhere, is missing, differs from the other (says in which line), or cannot
+                be used; both are unchanged.
         """
         self._path = path
         has_ledger = require_parts(path, create=create)
         self._legacy = LegacyFile(path, create=create)
         try:
-            if not has_ledger:  # none is made beside a file of something else
+            if not has_ledger:  # before one is made: the file may be of another program
                 for number, line in self._legacy.lines(0, self._legacy.size(), 1):
                     bet_of(line, f"{path}:{number}")
             super().__init__(ledger_of(path), draw=draw, create=create)
@@ -125,7 +118,7 @@ class CsvStore(SqliteStore):
             raise
 
     def _bring_up_to_date(self) -> None:
-        """Compare the two files, and take into each what is new in the other."""
+        """Compare the two files, and add to each what is new in the other."""
         self._lags = False
         if not self._file.read("SELECT 1 FROM sqlite_schema WHERE name = 'adopted_lines'"):
             with self._file.transaction():
@@ -138,11 +131,11 @@ class CsvStore(SqliteStore):
         size = self._legacy.size()
         self._account, has_others = self._compare(size)
         if self._account != self._accounted or has_others:
-            self._legacy.flush()  # of what a killed program, or another one, has written
+            self._legacy.flush()  # what a killed program, or another one, has written may not be on disk
         if has_others:
             with self._file.transaction():
                 self._adopt(size)
-        with contextlib.suppress(StoreFull):  # what is there can be served
+        with contextlib.suppress(StoreFull):  # the ledger can be served without
             self._catch_up()
 
     def _load_account(self) -> Account:
@@ -153,7 +146,7 @@ class CsvStore(SqliteStore):
         return Account(*rows[0])
 
     def _write_account(self) -> None:
-        """Have the ledger say what is in the file, inside a transaction."""
+        """Write the account into the ledger, inside a transaction."""
         account = self._account
         self._file.write(
             "UPDATE legacy_file SET batch = ?, size = ?, lines = ?, crc32 = ?",
@@ -161,27 +154,29 @@ class CsvStore(SqliteStore):
         )
 
     def _to_come(self, after: int) -> Iterator[tuple[int, list[Bet]]]:
-        """The batches after one, save for those that came from the file."""
+        """The batches after the batch `after`, except those that came from the file."""
         while rows := self._file.read(
             f"{_BATCHES} WHERE seq > ? AND first_batch IS NULL ORDER BY seq LIMIT ?", (after, _BATCHES_PER_STEP)
         ):
             for seq, encoded, *_ in rows:
-                if seq <= after:  # in a damaged file one may come again and again
+                if seq <= after:  # a damaged index may return the same row for ever
                     raise StorageError(f"{self._file.path}: is damaged: batch {seq} follows batch {after}")
                 after = seq
                 yield seq, pages.decoded(self._file, seq, encoded)
 
     def _compare(self, size: int) -> tuple[Account, bool]:
-        """How far the file goes with the ledger, and whether lines of another program follow there.
+        """The account up to which the file agrees with the ledger, and whether lines of another program follow.
 
         Raises:
-            StorageError: a line that was written is missing, or another one; says which.
+            StorageError: a line that was written is missing or changed; says which.
         """
         at, incomplete = self._account, None
         for seq, bets in self._to_come(at.batch):
             text = lines_of(bets)
             found = self._legacy.read(at.size, len(text))
             if found != text and not _is_remains(found, text):
+                # A program that was killed between commit and write leaves nothing of the batches to come, so lines
+                # of another program may begin right here.
                 if at == self._account and not self._was_written(size):
                     return at, True
                 raise self._difference(at, [(bets, False)])
@@ -190,12 +185,12 @@ class CsvStore(SqliteStore):
             at = at.grown(text, batch=seq)
         if incomplete is None:
             return at, size > at.size
-        if size > at.size:  # zeros that a power cut has left, and then another program was faster than this one
+        if size > at.size:  # a power cut left zeros, and another program added lines before they were completed
             raise self._difference(incomplete[0], [(incomplete[1], False)])
         return incomplete[0], False
 
     def _was_written(self, size: int) -> bool:
-        """Whether what follows the accounted bytes is what was to come, changed, and not lines of another program."""
+        """Whether the bytes after the account are the missing lines, changed, and not lines of another program."""
         to_come = (lines_of([bet]) for _, bets in self._to_come(self._account.batch) for bet in bets)
         expected = list(itertools.islice(to_come, _LINES_COMPARED))
         known = set(expected)
@@ -206,14 +201,14 @@ class CsvStore(SqliteStore):
         )
 
     def _in_file(self) -> Iterator[tuple[list[Bet], bool]]:
-        """What the ledger says of the bytes that are accounted for: bets, and whether another program wrote them."""
+        """The ledger's bets of the accounted bytes, and whether another program wrote them."""
         query = f"{_BATCHES} WHERE place <= ? ORDER BY place, adopted, seq"
         with self._file.plain_errors():
             for seq, encoded, _, adopted in self._file.connection.execute(query, (self._account.batch,)):
                 yield pages.decoded(self._file, seq, encoded), bool(adopted)
 
     def _difference(self, start: Account, batches: Iterable[tuple[list[Bet], bool]]) -> StorageError:
-        """The first one between the file, from an account on, and the batches that should be there; for raising."""
+        """The error for the first line, from an account on, that differs from the batches that should be there."""
         number = start.lines
         with self._legacy.reader(start.size) as lines:
             for bet, adopted in ((bet, adopted) for bets, adopted in batches for bet in bets):
@@ -230,15 +225,15 @@ class CsvStore(SqliteStore):
     # Lines of other programs
 
     def _adopt(self, end: int) -> None:
-        """Take what follows the account, up to a byte, into the ledger; inside a transaction.
+        """Add the lines after the account, up to the byte `end`, to the ledger; inside a transaction.
 
         Raises:
-            StorageError: it may not be taken; says which line, and why.
+            StorageError: a line may not be adopted; says which, and why.
         """
         after, first = self._account.batch, self._last_batch + 1
         lines = self._lines_of_others(end)
         while some := list(itertools.islice(lines, _BETS_PER_BATCH * _BATCHES_PER_STEP)):
-            plan = self._plan(sealed=())  # a file from before the draw may be late
+            plan = self._plan(sealed=())  # lines from before the draw may come after the seal
             plan.add([Parcel(runs=tuple(_runs_of(bet for _, bet in some)))])
             super()._write(plan)
             self._follow(plan)
@@ -262,7 +257,7 @@ class CsvStore(SqliteStore):
     # Writing
 
     def _store(self, plan: GroupPlan) -> None:
-        """Write what a plan says into the ledger, and then the lines into the file; see `SqliteStore`."""
+        """Write a plan into the ledger, and then the lines into the file; see `SqliteStore`."""
         with self._ending():
             if self._lags:
                 self._catch_up()
@@ -275,26 +270,26 @@ class CsvStore(SqliteStore):
         self._last_batch += len(plan.rows)
         text = b"".join(lines_of(decode_bets(run.encoded)) for _, _, run in plan.rows)
         with self._ending():
-            with contextlib.suppress(StoreFull):  # the bets are stored, and the file catches up before the next ones
+            with contextlib.suppress(StoreFull):  # the bets are stored; the next group waits until the file has them
                 self._put([(self._last_batch, text)])
             self._legacy.require_in_place()
 
     def _write(self, plan: GroupPlan) -> None:
-        """Write what a plan says, and what is known of the file; see `SqliteStore`."""
+        """Write a plan, and the account of the file; see `SqliteStore`."""
         super()._write(plan)
         if self._account != self._accounted:
             self._write_account()
 
     def _follow(self, plan: GroupPlan) -> None:
-        """Follow a plan, which is written, in what is held in memory; see `SqliteStore`."""
+        """Take a written plan over into memory; see `SqliteStore`."""
         super()._follow(plan)
         self._accounted = self._account
 
     def _catch_up(self) -> None:
-        """Write what the ledger has and the file lacks.
+        """Write the bets that the ledger has and the file lacks.
 
         Raises:
-            StoreFull: no room for it; the file is as it was.
+            StoreFull: no room for them; the file is unchanged.
         """
         self._put((seq, lines_of(bets)) for seq, bets in self._to_come(self._account.batch))
 
@@ -314,13 +309,13 @@ class CsvStore(SqliteStore):
 
     @contextlib.contextmanager
     def _ending(self) -> Iterator[None]:
-        """End the store where the file fails, save for lack of room."""
+        """End the store if the file fails for another reason than lack of room."""
         try:
             yield
         except StoreFull:
             raise
         except StorageError:
-            with self._file.transaction():  # ends the ledger with what its block raises
+            with self._file.transaction():  # an error in its block ends the ledger
                 raise
 
     def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:
@@ -330,7 +325,7 @@ class CsvStore(SqliteStore):
     def seal_and_draw(
         self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
-        """Seal an agency and draw where it was the last; see `BetStore.seal_and_draw`."""
+        """Seal an agency and draw if it was the last; see `BetStore.seal_and_draw`."""
         return self._in_place(super().seal_and_draw(agency, expected=expected, pick=pick, forced=forced, note=note))
 
     def void(self, number: int, *, reason: str) -> UploadState:
@@ -338,19 +333,19 @@ class CsvStore(SqliteStore):
         return self._in_place(super().void(number, reason=reason))
 
     def _in_place(self, done: _Done) -> _Done:
-        """What was done, once it is known that the file is still where it was."""
+        """Return `done` if the file is still where it was."""
         with self._file.lock, self._ending():
             self._legacy.require_in_place()
         return done
 
     def require_in_place(self) -> None:
-        """Make sure that both files are where they were opened; see `BetStore.require_in_place`."""
+        """Check that both files are where they were opened; see `BetStore.require_in_place`."""
         super().require_in_place()
         self._legacy.require_in_place()
 
     def close(self) -> None:
         """Close both files; see `BetStore.close`."""
-        with self._file.lock, contextlib.suppress(StorageError):  # opening compares what is not said now
+        with self._file.lock, contextlib.suppress(StorageError):  # the next opening compares what is not written now
             self._file.require_usable()
             if self._account != self._accounted:
                 with self._file.transaction():
@@ -361,7 +356,7 @@ class CsvStore(SqliteStore):
 
 
 def _is_remains(found: bytes, text: bytes) -> bool:
-    """Whether `found` is what a write of `text` can leave: the beginning of it, or zeros in places, or nothing."""
+    """Whether an interrupted write of `text` can leave `found`: its beginning, zeros in places, or nothing."""
     return len(found) <= len(text) and all(one in (0, other) for one, other in zip(found, text, strict=False))
 
 

@@ -1,6 +1,6 @@
-"""An open book, whether it may be written or only read: one connection, one lock, and plain words for errors.
+"""An open book, for writing or only for reading: one connection, one lock, and errors in plain words.
 
-Nothing in here knows a table by its name.
+This module does not know the tables.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bets_server.store.sqlite import room
 Values: TypeAlias = Sequence[object]
 
 ROWS_PER_STATEMENT: Final = 64
-"""Bounds the texts that SQLite has to keep compiled, one for each number of rows."""
+"""Bounds the statements that SQLite keeps compiled: one for each number of rows."""
 
 REASONS: Final = {
     sqlite3.SQLITE_NOTADB: "is not a SQLite database",
@@ -39,9 +39,9 @@ class Book(abc.ABC):
 
     Attributes:
         path: for messages.
-        connection: to be used by whoever holds the lock.
+        connection: used only with the lock held.
         lock: lets one call at a time use the connection and what its owner holds in memory.
-        found_version: the version of its tables when it was opened; 0: it was made.
+        found_version: the version of its tables when it was opened; 0 if it was made.
 
     Thread: any; every method but `close` and `require_in_place` is called with the lock held.
     """
@@ -55,7 +55,7 @@ class Book(abc.ABC):
         self._failure = ""
 
     def require_usable(self) -> None:
-        """Make sure that the file may be used.
+        """Check that the file may be used.
 
         Raises:
             StorageError: it was closed, or has failed before.
@@ -65,16 +65,16 @@ class Book(abc.ABC):
 
     @contextlib.contextmanager
     def plain_errors(self) -> Iterator[None]:
-        """Say in plain words why the file cannot be used."""
+        """Turn an error of SQLite into a `StorageError` that says why the file cannot be used."""
         try:
             yield
         except sqlite3.Error as error:
             raise StorageError(f"{self.path}: {reason_of(error, self.path)}") from error
-        except UnicodeDecodeError as error:  # of a text in the file, or of SQLite's own words about one
+        except UnicodeDecodeError as error:  # a text in the file, or in SQLite's message about it
             raise StorageError(f"{self.path}: the file is damaged: {error}") from error
 
     def read(self, statement: str, values: Values = ()) -> list[Any]:
-        """All rows of a question.
+        """Return all rows of a query.
 
         Raises:
             StorageError: the file cannot be read.
@@ -83,11 +83,18 @@ class Book(abc.ABC):
             return self.connection.execute(statement, values).fetchall()
 
     def write(self, statement: str, values: Values) -> int:
-        """Run a statement of a transaction; gives how many rows it changed."""
+        """Run a statement inside a transaction and return how many rows it changed."""
         return self.connection.execute(statement, values).rowcount
 
     def write_rows(self, statement: Callable[[int], str], rows: Sequence[Values]) -> int:
-        """Run a statement that takes a number of rows, with as many at a time as it may; gives how many it changed."""
+        """Run a statement for many rows at a time and return how many rows it changed.
+
+        Args:
+            statement: returns the statement for a number of rows.
+            rows: the values.
+        """
+        # Each statement gives up Python's interpreter lock, and beside a busy thread takes it back only after a switch
+        # interval (5 ms). So many rows go in together.
         changed = 0
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
             some = rows[start : start + ROWS_PER_STATEMENT]
@@ -96,15 +103,19 @@ class Book(abc.ABC):
 
     @abc.abstractmethod
     def transaction(self, *, added_bytes: int = 0) -> contextlib.AbstractContextManager[None]:
-        """Commit what the block writes, or roll back whatever it raises; decide whether the book may go on.
+        """Commit what the block writes, or roll it back if the block raises.
 
         Args:
-            added_bytes: that the block writes, if they are many.
+            added_bytes: how many bytes the block writes, if they are many.
+
+        Raises:
+            StoreFull: there was no room; nothing was written, and the book goes on.
+            StorageError: any other failure; the book refuses everything but `close` from now on.
         """
 
     @abc.abstractmethod
     def require_in_place(self) -> None:
-        """Make sure that the names of the book still lead to the files that are open. Thread: any; waits for nobody.
+        """Check that the names of the book still lead to the open files. Thread: any; waits for no lock.
 
         Raises:
             StorageError: one of them does not.
@@ -112,11 +123,12 @@ class Book(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Close the book. Closing it again has no effect."""
+        """Close the book. Calling it again has no effect."""
 
 
 def reason_of(error: sqlite3.Error, path: Path) -> str:
+    """Why SQLite cannot use the file, in plain words."""
     code = room.primary_code(error)
     if code == sqlite3.SQLITE_IOERR and not os.access(path, os.W_OK, effective_ids=_EFFECTIVE):
-        code = sqlite3.SQLITE_READONLY  # a file that opens for reading only cannot be locked, which SQLite calls this
+        code = sqlite3.SQLITE_READONLY  # SQLite says "I/O error" if it cannot lock a file that it may only read
     return REASONS.get(code, f"cannot be used: {error}")

@@ -1,13 +1,10 @@
-"""The draw over a book in SQLite: what it goes through, batch by batch, inside the transaction that ends it.
+"""The draw over a book in SQLite: one walk over its batches, inside the transaction that ends the draw.
 
-One walk, since reading is most of the work: it finds the winners and sums up what each upload holds, and only a book
-that holds what was acknowledged is drawn over; otherwise all of it is rolled back, and nobody has heard the number.
-Some batches at a time are in memory: while SQLite fetches the next ones, another thread searches these, for which the
-native codec needs no lock of the interpreter. Voided uploads take no part.
+The walk finds the winners and sums up each upload. If the book does not hold what was acknowledged, everything is
+rolled back, and nobody has seen the number. Voided uploads take no part.
 
-A draw is signed with SHA-256 over its bets. Where this process has stored every one of them, it has hashed them on the
-way and the walk only makes sure, by the CRC-32 and the count of each upload, that the book holds those bets; else the
-walk hashes what the book holds.
+The digest of a draw is SHA-256 over its bets. If this process has stored all of them, it has hashed them already, and
+the walk only checks the CRC-32 and the count of each upload; else the walk hashes the bets of the book.
 """
 
 from __future__ import annotations
@@ -27,22 +24,22 @@ from bets_protocol import StorageError, codec_info, survey_runs
 from bets_server.store.sqlite.book import ROWS_PER_STATEMENT, Book
 
 _BATCHES_AT_ONCE: Final = 512
-"""4 MB of them at most, twice: too few, and the threads do nothing but wait for each other."""
+"""At most 4 MB, twice in memory. With fewer batches the two threads mostly wait for each other."""
 
 _BYTES_HASHED_AT_ONCE: Final = 65_536
-"""Hashing gives up the interpreter's lock, which is dear beside a busy thread: so not for each batch."""
+"""Hashing gives up the interpreter lock, which is slow beside a busy thread: so it is not done for each batch."""
 
 
 @attrs.frozen(kw_only=True)
 class Digest:
-    """Which bets took part in a draw: how many, and SHA-256 over their bytes in the order of storing, in hex."""
+    """The bets of a draw: how many, and SHA-256 over their bytes in the order of storing, in hexadecimal digits."""
 
     bets: int
     sha256: str
 
 
 class RunningDigest:
-    """SHA-256 over bets as they are stored; it keeps a few batches until hashing them is worth it."""
+    """SHA-256 over bets as they are stored; it collects batches until there are enough to hash."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -50,7 +47,7 @@ class RunningDigest:
         self._waiting_bytes = 0
 
     def add(self, encoded: bytes) -> None:
-        """Go on with bets that were stored."""
+        """Add bets that were stored."""
         self._waiting.append(encoded)
         self._waiting_bytes += len(encoded)
         if self._waiting_bytes >= _BYTES_HASHED_AT_ONCE:
@@ -68,16 +65,16 @@ class RunningDigest:
 
 
 def draw_over(book: Book, draw: int, number: int, running: RunningDigest | None) -> Digest:
-    """Write down who has bet on the number, agency by agency in the order of storing; gives what was drawn over.
+    """Write the winners of each agency in the order of storing, and return the digest of the draw.
 
     Args:
         book: its transaction is open.
-        draw: which one.
+        draw: the draw's id.
         number: the winning number.
-        running: has taken in every bet of the draw, in the order of storing; None: there is none that has.
+        running: the digest over every bet of the draw in the order of storing, or None to hash while reading.
 
     Raises:
-        StorageError: the batches of an upload do not add up to it: one is missing, changed or new.
+        StorageError: the batches of an upload do not add up: one is missing, changed or new.
     """
     digest = RunningDigest() if running is None else running
     walk = _Walk(book, draw, number, digest if running is None else None)
@@ -94,14 +91,14 @@ def draw_over(book: Book, draw: int, number: int, running: RunningDigest | None)
 
 @attrs.define
 class _Upload:
-    """What the book says of an upload, and what has been found of it.
+    """An upload according to its row, and the sum of the batches found so far.
 
     Attributes:
-        agency: whose it is.
-        stored: how many bets the book says it has.
-        crc32: and their CRC-32.
-        found: how many bets there were so far.
-        found_crc32: and their CRC-32.
+        agency: the agency that sent it.
+        stored: the number of bets in its row.
+        crc32: the CRC-32 in its row.
+        found: the number of bets found so far.
+        found_crc32: the CRC-32 over them.
     """
 
     agency: int
@@ -113,11 +110,11 @@ class _Upload:
 
 @attrs.frozen
 class _Piece:
-    """Some batches, in the order of storing, of one upload of each agency at most.
+    """Some batches in the order of storing, of at most one upload of each agency.
 
     Attributes:
-        runs: the bets of each batch, where somebody hashes them.
-        by_upload: the same by their uploads.
+        runs: the bets of each batch, if they have to be hashed.
+        by_upload: the same, by upload.
     """
 
     runs: list[bytes] = attrs.Factory(list)
@@ -131,7 +128,7 @@ class _Walk:
     """One walk over the batches of a draw in the order of storing."""
 
     def __init__(self, book: Book, draw: int, number: int, digest: RunningDigest | None) -> None:
-        """No batch is read yet; `digest` takes in every one, where there is one."""
+        """Read the uploads, and no batch yet. `digest`, if not None, gets every batch."""
         self._digest = digest
         self._book = book
         self._number = number
@@ -144,7 +141,9 @@ class _Walk:
 
     def winners(self) -> Generator[tuple[int, str], None, None]:
         """Agency and document of each winning bet; those of one agency in the order of storing."""
-        if codec_info().kind != "native":  # the others would only take the interpreter's lock from each other
+        # While SQLite fetches the next piece, a thread searches this one: the native codec needs no interpreter lock
+        # for that. With the pure codec two threads would only wait for each other's lock.
+        if codec_info().kind != "native":
             for piece in self._pieces():
                 yield from self._search(piece)
             return
@@ -160,7 +159,7 @@ class _Walk:
 
     def _pieces(self) -> Iterator[_Piece]:
         uploads = self._uploads
-        # Uploads are numbered draw by draw as a rule: those of others are not even read, save between these.
+        # Usually the uploads of a draw have consecutive numbers, so few batches of other draws are read.
         batches = self._book.connection.execute(
             "SELECT upload, count, bets FROM batch NOT INDEXED WHERE upload BETWEEN ? AND ? ORDER BY seq",
             (min(uploads, default=0), max(uploads, default=0)),
@@ -168,7 +167,7 @@ class _Walk:
         while rows := batches.fetchmany(_BATCHES_AT_ONCE):
             piece = _Piece()
             of_agency: dict[int, int] = {}
-            for number, count, encoded in rows:  # what is done for each batch is what takes the time
+            for number, count, encoded in rows:  # the inner loop of the draw: it costs most of the time
                 runs = piece.by_upload.get(number)
                 if runs is None:
                     upload = uploads.get(number)
@@ -178,7 +177,7 @@ class _Walk:
                         yield piece
                         piece, of_agency = _Piece(), {upload.agency: number}
                     runs = piece.by_upload[number] = []
-                # The table allows nothing else, but a damaged file is no table.
+                # The table's constraints allow nothing else, but a damaged file may.
                 if type(encoded) is not bytes or type(count) is not int:
                     raise self._damage(uploads[number])
                 uploads[number].found += count
@@ -188,7 +187,7 @@ class _Walk:
             yield piece
 
     def _search(self, piece: _Piece) -> _Winners:
-        """The winners among some batches, which are summed up meanwhile; for one piece after the other."""
+        """Add the batches of a piece to their sums, and return the winners among them. One piece at a time."""
         if self._digest is not None:
             self._digest.add(b"".join(piece.runs))
         uploads = [self._uploads[number] for number in piece.by_upload]
@@ -211,10 +210,10 @@ class _Walk:
             raise
 
     def verified_bets(self) -> int:
-        """How many bets there were, once it is known that they are, byte for byte, what was acknowledged.
+        """Return how many bets there were.
 
         Raises:
-            StorageError: they are not.
+            StorageError: they are not, byte for byte, what was acknowledged.
         """
         for upload in self._uploads.values():
             if (upload.found, upload.found_crc32) != (upload.stored, upload.crc32):
@@ -222,7 +221,7 @@ class _Walk:
         return sum(upload.found for upload in self._uploads.values())
 
     def _damage(self, upload: _Upload) -> StorageError:
-        """What is wrong, for raising."""
+        """The error for an upload whose batches do not add up."""
         return StorageError(f"{self._book.path}: the bets of agency {upload.agency} are not those that were stored")
 
 

@@ -1,16 +1,7 @@
 """The open database file of a book: one connection, one lock, one way to write.
 
-The rules:
-
-- whatever writes does so inside `transaction`, which commits all of it or nothing;
-- lack of room is rolled back and raised as `StoreFull`. After any other error nobody knows what is on disk: the file
-  refuses everything but `close` from then on;
-- a transaction that was committed counts only while the names of the book still lead to it, see `_place`;
-- checkpoints are made here, see `_sqlite_log`;
-- each statement that SQLite runs gives up Python's interpreter lock, and beside a busy thread takes it back only after
-  a switch interval (5 ms). So rows of a kind go in together, see `write_rows`.
-
-Nothing in here knows a table by its name.
+Everything is written inside `transaction`, which commits all of it or nothing. This module makes the checkpoints, see
+`log`, and does not know the tables.
 """
 
 from __future__ import annotations
@@ -32,21 +23,21 @@ from bets_server.store.sqlite import log, room, schema
 from bets_server.store.sqlite.book import REASONS, ROWS_PER_STATEMENT, Book, reason_of
 from bets_server.store.values import StoreFull
 
-# What SQLite locks of a main file: for reading if it is read, for writing if it has it to itself.
+# The bytes of a main file that SQLite locks: shared to read, exclusive if no other process may open it.
 _LOCK_START: Final = 0x4000_0002
 _LOCK_BYTES: Final = 510
 
 _PAGES_BEFORE_CHECKPOINT: Final = 1000
-"""In the log, as SQLite has it by default: larger, and starting after a crash takes longer."""
+"""Pages in the log; SQLite's own default. With a larger log the start after a crash takes longer."""
 
 _PAGES_A_TRANSACTION: Final = 4
 _BYTES_A_PAGE: Final = 2900
 _ROWS_A_PAGE: Final = 16
-"""By which the pages of the log are estimated, since SQLite does not tell: within a fifth for groups of all sizes."""
+"""An estimate of the pages in the log, which SQLite does not tell: within a fifth for groups of all sizes."""
 
 
 class BookFile(Book):
-    """A book that is open for writing, and for nobody else.
+    """A book that is open for writing, with a lock that keeps all others out.
 
     Thread: any; every method but `close` and `require_in_place` is called with the lock held.
     """
@@ -56,11 +47,11 @@ class BookFile(Book):
 
         Args:
             path: of the main file.
-            create: make the book where there is none, and take room for it ahead of need.
-            upgrade: bring the tables of an older version up to date, instead of refusing it; None: as `create`.
+            create: make the book if there is none, and reserve room for it.
+            upgrade: bring the tables of an older version up to date instead of refusing them; by default as `create`.
 
         Raises:
-            StorageError: the file is not a book, is open elsewhere, or cannot be used; it is left as it was.
+            StorageError: the file is not a book, is open elsewhere, or cannot be used; it is unchanged.
         """
         super().__init__(path)
         self._log_place: Place | None = None  # until there is one
@@ -78,14 +69,14 @@ class BookFile(Book):
         _open_here.add(self._place.file)
 
     def _require_place(self, path: Path, *, create: bool) -> bool:
-        """Make sure that the book may be opened; gives whether its main file was created now, empty."""
+        """Check that the book may be opened, and return whether its main file was created now, empty."""
         require_place(path, create=create)
         self._real_path = Path(os.path.realpath(path))
         require_not_mounted_alone(self._real_path)
         try:
             log.require_whole(self._real_path)
         except StorageError:
-            if is_open_elsewhere(self._real_path):  # then the two files change while they are looked at
+            if is_open_elsewhere(self._real_path):  # the two files were changing while they were compared
                 raise StorageError(f"{path}: {REASONS[sqlite3.SQLITE_BUSY]}") from None
             raise
         descriptor = create_file(self._real_path) if create else None
@@ -103,16 +94,18 @@ class BookFile(Book):
             raise StorageError(f"{self.path}: is empty and not a store")
         if version < schema.SCHEMA_VERSION and not upgrade:
             raise StorageError(f"{self.path}: {schema.older(version)}")
-        if version == 0:  # before there is a log: a main file without tables is then never one that lacks its log
+        # The tables of a new book are made before the settings start the log, so a main file without tables is never
+        # one that lacks its log.
+        if version == 0:
             self._bring_up_to_date(version)
         schema.apply_settings(connection)
+        # Also if the tables are up to date: a file that cannot be written fails now, and not at the first batch.
         self._bring_up_to_date(version or schema.SCHEMA_VERSION)
         schema.require_settings(connection, self.path)
-        with contextlib.suppress(StoreFull):  # that keeps nobody from the winners
+        with contextlib.suppress(StoreFull):  # without room the winners can still be read
             self._tie_log(make_room=create)
 
     def _bring_up_to_date(self, version: int) -> None:
-        """Needed in any case: it fails now where the file cannot be written."""
         with self._plain_transaction():
             schema.bring_up_to_date(self.connection, version)
 
@@ -124,12 +117,13 @@ class BookFile(Book):
         before = self.connection.total_changes
         with self._plain_transaction():
             yield
+        # A commit counts only while the names of the book lead to it: the next process could not find it, see `place`.
         self._require_in_place()
         rows = self.connection.total_changes - before
         self._pages += _PAGES_A_TRANSACTION + added_bytes // _BYTES_A_PAGE + rows // _ROWS_A_PAGE
         if self._pages >= _PAGES_BEFORE_CHECKPOINT:
             self._pages = 0
-            with contextlib.suppress(StoreFull):  # what was committed is in the log, which can still grow
+            with contextlib.suppress(StoreFull):  # the commit is in the log, and the log can still grow
                 self._checkpoint()
 
     @contextlib.contextmanager
@@ -146,7 +140,10 @@ class BookFile(Book):
             raise self._decided(error) from error
 
     def _decided(self, error: Exception) -> StorageError:
-        """What an error of SQLite, or of what is written, means; unless it is lack of room, the book has failed."""
+        """The error to raise for an error of a transaction. Unless it is lack of room, the book has failed."""
+        # 1. Lack of room is rolled back: `StoreFull`, and the book goes on.
+        # 2. After any other error nobody knows what is on disk. After an I/O error of a commit, the next process found
+        #    the rows. So the book refuses everything but `close`.
         match error:
             case StoreFull():
                 return error
@@ -163,10 +160,10 @@ class BookFile(Book):
         return decided
 
     def _tie_log(self, *, make_room: bool) -> None:
-        """Have the log and the main file say that they belong together: nothing may be acknowledged before.
+        """Record in the log and in the main file that they belong together. Nothing may be acknowledged before.
 
         Raises:
-            StoreFull: there is no room for that; nothing is changed.
+            StoreFull: there is no room for it; nothing is changed.
             StorageError: it failed.
         """
         try:
@@ -184,7 +181,7 @@ class BookFile(Book):
         try:
             self._step(log.copy_into_main_file)
         except StoreFull:
-            # The log goes on. With step 3 in it, whoever copies all of it later makes the main file whole.
+            # The log goes on. With step 3 in it, a program that copies all of it later makes the main file whole.
             with contextlib.suppress(StoreFull):
                 self._step(log.follow_state)
             raise
@@ -199,7 +196,7 @@ class BookFile(Book):
             raise self._decided(error) from error
 
     def require_in_place(self) -> None:
-        """Make sure that the names lead to the files that are open; see `Book.require_in_place`."""
+        """Check that the names lead to the open files; see `Book.require_in_place`."""
         self._place.require()
         if self._log_place is not None:
             self._log_place.require_file()
@@ -212,7 +209,7 @@ class BookFile(Book):
             raise
 
     def close(self) -> None:
-        """Close the file; what is in the write-ahead log goes into the main file now. See `Book.close`."""
+        """Close the file after copying the write-ahead log into the main file. See `Book.close`."""
         with self.lock:
             if not self._failure or self._is_misplaced:
                 with contextlib.suppress(sqlite3.Error):
@@ -220,7 +217,7 @@ class BookFile(Book):
                 try:
                     self.require_in_place()
                 except StorageError:
-                    # SQLite leaves the log of a moved file as it is, where nobody would look for it.
+                    # SQLite leaves the log of a moved file where it is, so the moved file must become whole now.
                     with contextlib.suppress(sqlite3.Error):
                         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._failure = self._failure or "the store is closed"
@@ -228,7 +225,7 @@ class BookFile(Book):
             self.connection.close()
 
     def _name_last_state(self) -> None:
-        """Have no log fit the closed book, not even an earlier copy of its own."""
+        """Give the closed book a new name, so that no log fits it, not even an earlier copy of its own."""
         if not self._is_tied:
             log.follow_state(self.connection)
         log.name_closed_state(self.connection)
@@ -239,16 +236,16 @@ _open_here: set[tuple[int, int]] = set()
 
 
 def is_open_elsewhere(path: Path) -> bool:
-    """Whether somebody has the book at `path` open for writing."""
+    """Whether a process has the book at `path` open for writing."""
     with contextlib.ExitStack() as lock:
         return path.exists() and not _locked_for_reading(path, lock)
 
 
 def lock_for_reading(path: Path) -> contextlib.ExitStack:
-    """Keep everybody from opening the book for writing until the stack that is returned is closed.
+    """Keep all processes from opening the book for writing until the returned stack is closed.
 
     Raises:
-        StorageError: somebody has it open for writing; or it cannot be read.
+        StorageError: a process has it open for writing, or it cannot be read.
     """
     with contextlib.ExitStack() as lock:
         if not _locked_for_reading(path, lock):
@@ -260,7 +257,7 @@ def _locked_for_reading(path: Path, lock: contextlib.ExitStack) -> bool:
     with disk_errors(path, "open the file"):
         status = os.stat(path)
         if (status.st_dev, status.st_ino) in _open_here:
-            return False  # and to open and close the file again would let go of SQLite's lock
+            return False  # do not open it: closing the descriptor would release SQLite's lock, as POSIX has it
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         lock.callback(os.close, descriptor)
         try:

@@ -1,32 +1,32 @@
-"""The main file of a book and its write-ahead log: whether both are there, and whether they belong together.
+"""The main file of a book and its write-ahead log: whether both exist, and whether they belong together.
 
-SQLite keeps what was committed lately in a second file, the log (`bets.db-wal`), and moves it into the main file from
-time to time (a *checkpoint*). It does not check that the two belong together: it deletes a log whose main file is
-missing, reads a main file whose log is missing as if it were whole, and applies a log to whatever main file it finds.
-The table `checkpoint` closes that gap. Its only row has
+SQLite keeps the latest commits in a second file, the log (`bets.db-wal`), and copies it into the main file from time
+to time (a *checkpoint*). It does not check that the two belong together: it deletes a log whose main file is missing,
+reads a main file whose log is missing as if it were whole, and applies a log to any main file.
+The table `checkpoint` makes the check possible. Its only row has
 
-- `main_file`: a random name of the state that the main file is in; each checkpoint brings a new one;
-- `log_follows`: the state on which the log builds;
+- `main_file`: a random name of the state that the main file is in; each checkpoint makes a new one;
+- `log_follows`: the name of the state on which the log builds;
 - `opening`: random, so that writing the row always changes it.
 
-A checkpoint of ours is: (1) commit a new name in `main_file`; (2) have SQLite copy the log into the main file;
-(3) commit that name in `log_follows`, which is the first thing in the log that SQLite begins with it. The first thing
-that is written after opening the book is the row as well. Hence:
+A checkpoint has three steps: (1) commit a new name in `main_file`; (2) have SQLite copy the log into the main file;
+(3) commit that name in `log_follows`, which is the first entry of the log that SQLite then begins. The first write
+after opening the book is also that row. Hence:
 
-1. The two names differ in the main file by itself: it is only whole with its log. They become equal there when all of
-   the log was copied, by whichever program. So a main file without its log is told from one that was closed. (Where a
-   program dies between steps 1 and 3, and another one copies its log, they stay different: such a book is refused
-   although nothing is missing. Nothing in it tells it from a copy of the main file that was made at that moment.)
+1. In a main file that needs its log the two names differ. They become equal when all of the log was copied, by any
+   program. So a main file that lacks its log can be told from one that was closed. (If a program dies between steps 1
+   and 3, and another program copies its log, the names stay different. Such a book is refused although nothing is
+   missing, because it looks like a copy of the main file that was made at that moment.)
 2. A log begins with the row, or has it further on (between steps 1 and 3), with the name that the main file has. A log
    without that name belongs to another file, or to another state of this one.
 
-SQLite must make no checkpoint by itself (`wal_autocheckpoint = 0`), save when it closes the book: that copies all. The
-last thing that is written before is a new name in both columns, so that a copy of the log from earlier does not go with
-what the main file is then.
+SQLite must make no checkpoint by itself (`wal_autocheckpoint = 0`), except the one when it closes the book, which
+copies everything. The last write before that is a new name in both columns, so that an earlier copy of the log does not
+fit the closed main file.
 
-`require_whole` looks before SQLite opens the book, and changes nothing. It reads the main file through a connection
-that ignores the log (`immutable`) and looks into the log's own bytes, whose format SQLite documents. Books of older
-versions have no such table, and nothing is known of them.
+`require_whole` runs before SQLite opens the book, and changes nothing. It reads the main file through a connection that
+ignores the log (`immutable`), and reads the log's bytes, whose format SQLite documents. Books of older versions have no
+such table and cannot be checked.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ FIRST_ROW: Final = "INSERT INTO checkpoint SELECT 1, name, name, randomblob(8) F
 
 _NAME_BYTES: Final = 16
 
-# The log: a header of 32 bytes, then frames: a header of 24 bytes and a page. Numbers are big-endian; the checksums run
-# over words in the byte order that the last bit of the magic number says.
+# The log is a header of 32 bytes, then frames, each a header of 24 bytes and a page. Numbers are big-endian. The
+# checksums run over words in the byte order that the last bit of the magic number says.
 _MAGICS: Final = {0x377F0682: "<", 0x377F0683: ">"}
 _LOG_HEADER: Final = struct.Struct(">8I")
 _FRAME_HEADER: Final = struct.Struct(">6I")
@@ -65,7 +65,7 @@ _FRAME_HEADER: Final = struct.Struct(">6I")
 # A rollback journal, before its first flush and after it.
 _JOURNAL_MAGICS: Final = (bytes(8), bytes.fromhex("d9d505f920a163d7"))
 
-# A page that is a leaf of a table: a header of 8 bytes, then where the first cell is.
+# A leaf page of a table is a header of 8 bytes, then the offset of the first cell.
 _FIRST_CELL_AT: Final = slice(8, 10)
 _CELL_BYTES: Final = 64
 
@@ -76,7 +76,7 @@ def parts_of(path: Path) -> tuple[Path, Path]:
 
 
 def require_whole(path: Path) -> None:
-    """Make sure that a book, where there is one, lies there with all that belongs to it and nothing else.
+    """Check that a book, if there is one, has all its files and no others.
 
     Args:
         path: of the main file, links resolved; a file that is missing or empty is a book that is still to be made.
@@ -89,12 +89,14 @@ def require_whole(path: Path) -> None:
         size = _size(path)
         with_content = [part for part in (log, journal) if _size(part)]
         if size == 0 and journal in with_content and _is_of_nothing(journal):
-            with_content.remove(journal)  # left by a program that was killed when it made the book
+            with_content.remove(journal)  # left by a program that was killed while it made the book
+    # 1. There is no main file, so nothing of it may be there either.
     if not size:
         for part in with_content:
             what = "is missing" if size is None else "is empty"
             raise StorageError(f"{path}: {what}, but {_holds_a_part(path, part)}")
         return
+    # 2. The main file has no row: an older book, which cannot be checked, or a book without tables.
     found = _row_in(path)
     if found is None:
         return
@@ -103,15 +105,18 @@ def require_whole(path: Path) -> None:
         if log in with_content:
             raise StorageError(f"{path}: is empty, but {_holds_a_part(path, log)}")
         return
+    # 3. Its name says that the book has had a log, and a book with a log makes no rollback journal.
     if journal in with_content and main_file != bytes(_NAME_BYTES):
         raise StorageError(f"{journal}: does not belong to {path.name}, which has no such journal: move it away")
     counts, pages = _rows_in(log, root) if log in with_content else (False, [])
     belongs = any(main_file in page for page in pages)
+    # 4. SQLite would apply a log that does not have the main file's name.
     if counts and not belongs:
         raise StorageError(
             f"{log}: does not belong to this state of {path.name}: put the {path.name} back that it belongs to, or, if"
             f" {path.name} is a copy that was made while no server ran, move {log.name} away"
         )
+    # 5. The main file needs a log, and its log is not there.
     if main_file != log_follows and not belongs:
         raise StorageError(
             f"{path}: is not whole without {log.name}, which is missing or empty: put that file back, or use a"
@@ -120,16 +125,16 @@ def require_whole(path: Path) -> None:
 
 
 def has_log(path: Path) -> bool:
-    """Whether something in the log is still to be copied into the main file at `path`, as far as its size tells."""
+    """Whether the log of the main file at `path` has content, and so may hold commits that the main file lacks."""
     with disk_errors(path, "look at the file"):
         return bool(_size(parts_of(path)[0]))
 
 
 def immutable(path: Path) -> sqlite3.Connection:
-    """A connection that reads the main file by itself, takes no lock and makes no file.
+    """A connection that reads the main file without its log, takes no lock and makes no file.
 
     Raises:
-        sqlite3.Error: it cannot be opened.
+        sqlite3.Error: the file cannot be opened.
     """
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True, isolation_level=None, check_same_thread=False
@@ -137,17 +142,17 @@ def immutable(path: Path) -> sqlite3.Connection:
 
 
 def begin(connection: sqlite3.Connection) -> None:
-    """Write the row, which must be the first thing that is written since the book was opened."""
+    """Write the row. This must be the first write since the book was opened."""
     connection.execute("UPDATE checkpoint SET opening = randomblob(8)")
 
 
 def name_next_state(connection: sqlite3.Connection) -> None:
-    """Step 1 of a checkpoint; outside any transaction, as the others are."""
+    """Step 1 of a checkpoint. Like the others, it runs outside any transaction."""
     connection.execute("UPDATE checkpoint SET main_file = ?", (secrets.token_bytes(_NAME_BYTES),))
 
 
 def copy_into_main_file(connection: sqlite3.Connection) -> None:
-    """Step 2. Where it fails for lack of room, the log goes on as it is."""
+    """Step 2. If it fails for lack of room, the log goes on unchanged."""
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
@@ -157,7 +162,7 @@ def follow_state(connection: sqlite3.Connection) -> None:
 
 
 def name_closed_state(connection: sqlite3.Connection) -> None:
-    """Give the main file, which closing makes whole, a name that stands in no log but at the end of this one."""
+    """Give the main file, which closing makes whole, a name that is in no log except at the end of this one."""
     name = secrets.token_bytes(_NAME_BYTES)
     connection.execute("UPDATE checkpoint SET main_file = ?, log_follows = ?", (name, name))
 
@@ -170,7 +175,7 @@ def _size(path: Path) -> int | None:
 
 
 def _is_of_nothing(journal: Path) -> bool:
-    """Whether a rollback journal takes its database back to no page at all."""
+    """Whether a rollback journal restores a database of no pages."""
     with journal.open("rb") as file:
         header = file.read(20)
     return header[:8] in _JOURNAL_MAGICS and header[16:] == bytes(4)
@@ -184,10 +189,10 @@ def _holds_a_part(path: Path, part: Path) -> str:
 
 
 def _row_in(path: Path) -> tuple[int, bytes, bytes] | None:
-    """The page of the table in the main file by itself, and the two names.
+    """The root page of the table `checkpoint` and the two names, from the main file without its log.
 
     Returns:
-        0 for the page where there is no table at all; None where there is no such table, or none can be read.
+        The page is 0 if there are no tables at all. None if there is no such table, or it cannot be read.
     """
     with contextlib.suppress(sqlite3.Error, UnicodeDecodeError), contextlib.closing(immutable(path)) as connection:
         if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
@@ -203,14 +208,10 @@ def _row_in(path: Path) -> tuple[int, bytes, bytes] | None:
 
 
 def _rows_in(log: Path, root: int) -> tuple[bool, list[bytes]]:
-    """Whether SQLite finds anything in the log that counts, and what the log holds of the row.
+    """Whether SQLite would apply anything of the log, and the log's pages that have the row.
 
-    Whether it does, the header and the first frame show. The checksums of later frames are not looked at: they hold
-    the row in one case only, and that they count the main file shows.
-
-    Where nothing counts, the log may have been cut off as it was begun anew, which SQLite does once all of it was
-    copied. The frames of before are still there then, but for the first one; their first salt is that of the header or
-    one less, as the new header was written or not.
+    The header and the first frame show whether it would. The checksums of later frames are not checked: a later frame
+    has the row in one case only, and then the main file shows that the frame counts.
     """
     with disk_errors(log, "read"), log.open("rb") as file:
         header = file.read(_LOG_HEADER.size)
@@ -234,7 +235,10 @@ def _rows_in(log: Path, root: int) -> tuple[bool, list[bytes]]:
             if counts is None:
                 counts = same_log and _summed(page, _summed(head[:8], total, order), order) == tuple(rest[2:])
             if counts and not same_log:
-                break  # of an earlier log, over which this one is written
+                break  # a frame of an earlier log, over which this one is written
+            # If nothing counts, a crash may have interrupted SQLite when it began the log again, after all of it was
+            # copied. The old frames are still there, except the first. Their first salt is that of the header, or one
+            # less if the new header was written.
             if number == root and (counts or rest[0] in (salts[0], (salts[0] - 1) & 0xFFFF_FFFF)):
                 start = int.from_bytes(page[_FIRST_CELL_AT], "big")
                 rows.append(page[start : start + _CELL_BYTES])
@@ -242,7 +246,7 @@ def _rows_in(log: Path, root: int) -> tuple[bool, list[bytes]]:
 
 
 def _summed(data: bytes, total: tuple[int, int], order: str) -> tuple[int, int]:
-    """SQLite's checksum of a log, gone on with over `data`."""
+    """SQLite's checksum of a log, continued over `data` from `total`."""
     first, second = total
     words = struct.unpack(f"{order}{len(data) // 4}I", data)
     for one, other in zip(words[::2], words[1::2], strict=True):

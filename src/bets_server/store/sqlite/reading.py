@@ -1,8 +1,6 @@
 """A book that is only read: nothing of it is changed, and no file is made beside it.
 
-The main file is read by itself where the log holds nothing that is still to be copied into it. Otherwise, and where
-the tables are of an older version, a copy of both files is opened, in a folder for temporary files. A lock keeps
-servers out while the book is read or copied. So it works on a read-only file system too.
+So it works on a read-only file system too. A lock keeps servers out while the book is read or copied.
 """
 
 from __future__ import annotations
@@ -35,8 +33,11 @@ class ReadOnlyBook(Book):
         real = Path(os.path.realpath(path))
         with contextlib.ExitStack() as parts:
             parts.enter_context(lock_for_reading(real))
-            log.require_whole(real)  # opens and closes the main file, which lets go of the lock
+            log.require_whole(real)  # opens and closes the main file, which releases the lock
             parts.enter_context(lock_for_reading(real))
+            # 1. The log holds commits: SQLite would have to write to use it, so it works on a copy.
+            # 2. Else the main file is read alone.
+            # 3. Tables of an older version are brought up to date, which again needs a copy.
             if log.has_log(real):
                 self.connection = self._copied(real, parts)
             else:
@@ -50,17 +51,17 @@ class ReadOnlyBook(Book):
             self._parts = parts.pop_all()
 
     def _copied(self, real: Path, parts: contextlib.ExitStack) -> sqlite3.Connection:
-        """A connection to a copy of the book; `parts` closes and deletes it.
+        """A connection to a copy of the book in a temporary folder; `parts` closes and deletes it.
 
         Raises:
-            StorageError: there is no room for the copy, or what was copied is not a book.
+            StorageError: there is no room for the copy, or the file is not a book.
         """
         try:
             folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="bets-server-")))
             copy = folder / real.name
             if log.has_log(real):
                 shutil.copyfile(log.parts_of(real)[0], log.parts_of(copy)[0])
-            shutil.copyfile(real, copy)  # last, since to close it lets go of the lock
+            shutil.copyfile(real, copy)  # last: closing the main file releases the lock
         except OSError as error:
             raise StorageError(
                 f"{self.path}: cannot be copied to a folder for temporary files, which reading it takes:"
@@ -74,15 +75,11 @@ class ReadOnlyBook(Book):
         return book.connection
 
     def transaction(self, *, added_bytes: int = 0) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002
-        """Refused: see `Book.transaction`.
-
-        Raises:
-            StorageError: always.
-        """
+        """Raise `StorageError`: the book is open for reading only."""
         raise StorageError(f"{self.path}: was opened for reading only")
 
     def require_in_place(self) -> None:
-        """Nothing: who only reads loses nothing."""
+        """Do nothing: a reader writes nothing that could be lost."""
 
     def close(self) -> None:
         """Close the book; see `Book.close`."""

@@ -1,9 +1,4 @@
-"""Room on the disk for a book: taken ahead of need, and told apart from a disk that fails.
-
-SQLite calls only ENOSPC "full". A quota (EDQUOT) and a limit on the size of files (EFBIG) come as I/O errors, and it
-does not pass on what the system said. So it is asked again: a page more is written behind the end of the write-ahead
-log, where nothing counts, and taken away.
-"""
+"""Room on the disk for a book: how to reserve it, and how to tell lack of room from a disk that fails."""
 
 from __future__ import annotations
 
@@ -18,10 +13,10 @@ from bets_server.store.files import disk_errors
 from bets_server.store.sqlite.log import parts_of
 
 _FILLER_BYTES: Final = 5_000_000
-"""A little more than the write-ahead log grows to before a checkpoint (1000 pages of 4096 bytes)."""
+"""A little more than the size of the write-ahead log at a checkpoint (1000 pages of 4096 bytes)."""
 
 _ROOM_TO_SPARE: Final = 8
-"""How many times the filler must fit on the disk before any of it is taken ahead of need."""
+"""Room is reserved only if the filler fits on the disk so many times."""
 
 _PAGE_BYTES: Final = 4096
 
@@ -33,28 +28,28 @@ _WORDS: Final = {
 
 
 def make_room(connection: sqlite3.Connection, path: Path) -> None:
-    """Let the database and its write-ahead log grow now rather than under the first commits; a checkpoint must follow.
+    """Let the database and its write-ahead log grow now, and not during the first commits. A checkpoint must follow.
 
-    A flush of a file that grows must write the file system's own journal as well: commits cost a third less without.
-    The room in the database stays for good, that in the log until the store is closed. On a disk with little room
-    nothing is done: there the log must not keep what the database will need.
+    Flushing a file that grows also writes the file system's journal: without that, a commit costs a third less. The
+    room in the database stays for good, that in the log until the store is closed.
 
     Raises:
-        sqlite3.Error: also where there is no room, since a quota may leave less of it than the disk has.
+        sqlite3.Error: also for lack of room, because a quota may leave less of it than the disk has.
     """
-    connection.execute("DROP TABLE IF EXISTS filler")  # left by a program that was killed right here
+    connection.execute("DROP TABLE IF EXISTS filler")  # left by a program that was killed below
     with disk_errors(path, "see how much room there is"):
         disk = os.statvfs(path)
+    # On a disk with little room, the log must not keep what the database will need.
     if disk.f_bavail * disk.f_frsize >= _ROOM_TO_SPARE * _FILLER_BYTES:
         connection.execute("CREATE TABLE filler AS SELECT zeroblob(?) AS bytes", (_FILLER_BYTES,))
         connection.execute("DROP TABLE filler")
 
 
 def lack_of_room(error: sqlite3.Error, path: Path) -> str:
-    """What there is not enough of; empty: the error comes from something else.
+    """What kind of room was missing, in words; "" if the error has another cause.
 
     Args:
-        error: what SQLite raised.
+        error: the error of SQLite.
         path: of the book.
     """
     match primary_code(error):
@@ -67,16 +62,16 @@ def lack_of_room(error: sqlite3.Error, path: Path) -> str:
 
 
 def is_rolled_back(error: sqlite3.Error) -> bool:
-    """Whether nothing of the transaction can be found later, given that room was what it lacked.
+    """Whether nothing of a transaction that failed for lack of room can be found later.
 
-    A frame that was not written whole ends the log, and the one that makes a transaction count is its last. After a
-    flush that failed, though, nobody knows.
+    If a write failed, the last frame of the transaction, which makes it count, is not in the log. After a failed flush
+    nobody knows.
     """
     return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's result code without its extension; 0 for what did not come from SQLite itself."""
+    """SQLite's result code without its extension; 0 for an error that did not come from SQLite itself."""
     return _code(error) & 0xFF
 
 
@@ -86,10 +81,13 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _asked_again(path: Path) -> str:
+    # SQLite calls only ENOSPC "full". A quota (EDQUOT) and a limit on the size of files (EFBIG) come as I/O errors
+    # without the system's error. So the system is asked again: write one more page behind the end of the write-ahead
+    # log, where nothing counts, and cut it off.
     log, _ = parts_of(path)
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        # The main file is never opened here: to close it again would let go of SQLite's lock on it.
+        # The main file is never opened here: closing it again would release SQLite's lock on it.
         largest = max(os.stat(part).st_size for part in (path, log) if part.exists())
         if limit != resource.RLIM_INFINITY and largest + 2 * _PAGE_BYTES > limit:
             return f"files may have {limit} bytes at most (ulimit -f)"

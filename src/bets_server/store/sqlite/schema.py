@@ -1,24 +1,23 @@
-"""The tables of the book, and the settings under which SQLite keeps its word.
+"""The tables of the book, and the settings that make SQLite durable.
 
-The book keeps the bytes: a row of `batch` is one run of bets of one agency, exactly as the agency sent them. No bet
-has a row of its own; the draw scans, and rows are a view that an export makes.
+A row of `batch` is one run of bets of one agency, exactly as the agency sent them. No bet has a row of its own: the
+draw scans the batches, and an export decodes them.
 
 - `draw`: one row for each draw that was ever used. A number in it means that the draw is over; `bets` and `digest` say
-  over how many bets and which bytes (NULL digest: drawn by a program that wrote version 1).
+  over how many bets and which bytes. The digest is NULL if a program that wrote version 1 made the draw.
 - `upload`: what an agency sends. Bets of revisions 5 to 8 belong to the one *anonymous* upload of their draw and agency
-  (`upload_id` and `total` are NULL). `stored` and `crc32` run along with the batches, `epoch` counts openings. A
-  voided one counts nowhere, and its identity is free again.
-- `batch`: `seq` is the order of storing, across all uploads; (`upload`, `first_row`) can exist once.
-- `seal` and `winner`: the agencies that have asked, and who won, in the order in which the bets were stored.
-- `audit`: what was done, see `AuditEntry`; each row was written in the transaction that did it.
-- `checkpoint`: which state of the write-ahead log the main file goes with, see `_sqlite_log`.
+  (`upload_id` and `total` are NULL). `stored` and `crc32` are updated with each batch; `epoch` counts openings. A
+  voided upload counts nowhere, and its identity is free again.
+- `batch`: `seq` is the order of storing, across all uploads; (`upload`, `first_row`) is unique.
+- `seal` and `winner`: the agencies that are sealed, and the winning documents in the order of storing.
+- `audit`: see `AuditEntry`; each row was written in the transaction that it records.
+- `checkpoint`: which state of the write-ahead log the main file belongs to, see `log`.
 
-Triggers keep what is final from changing, whatever the program above them does: a batch and an audit entry are never
-changed or deleted, nor is a voided upload changed, and of a draw that is over nothing is changed, added or deleted.
-Only `upload.epoch` stays free.
+Triggers enforce what is final, whatever the program does: a batch and an audit entry are never changed or deleted, nor
+is a voided upload changed. After a draw nothing of it is changed, added or deleted, except `upload.epoch`.
 
-A change of the tables raises `SCHEMA_VERSION` and brings a step in `_MIGRATIONS`. A file of an older version goes
-through the steps that it lacks when it is opened, in one transaction; an older program then refuses it.
+A change of the tables raises `SCHEMA_VERSION` and adds a step to `_MIGRATIONS`. When a file of an older version is
+opened, the missing steps run in one transaction; an older program then refuses the file.
 """
 
 from __future__ import annotations
@@ -32,26 +31,26 @@ from bets_protocol import StorageError
 from bets_server.store.sqlite import log
 
 APPLICATION_ID: Final = 0x62657473
-"""Stands in the file's header and says whose database it is: "bets" in ASCII."""
+"""The application id in the file's header: "bets" in ASCII."""
 
 SCHEMA_VERSION: Final = 3
 """`user_version` of a file with these tables."""
 
 _OLDEST_SQLITE: Final = (3, 37, 0)
-"""STRICT tables came with it."""
+"""The first version with STRICT tables."""
 
-# Each line: pragma, value to set, value to read back. Their order matters: the lock comes before anything is read.
+# Pragma, value to set, value to read back. The order matters: the lock comes before anything is read.
 _SETTINGS: Final = (
-    # A second process gets "locked"; no shared memory file; and one connection cannot meet the bug that SQLite had in
-    # its write-ahead log up to 3.51.2, which takes two.
+    # 1. A second process gets "locked". 2. There is no file for shared memory. 3. The bug in the write-ahead log of
+    # SQLite up to 3.51.2 needs two connections.
     ("locking_mode", "EXCLUSIVE", "exclusive"),
     ("journal_mode", "WAL", "wal"),
-    # NORMAL would flush at checkpoints only and lose batches that were acknowledged when the power fails.
+    # NORMAL flushes at checkpoints only, so a power cut would lose acknowledged batches.
     ("synchronous", "FULL", 2),
     ("foreign_keys", "ON", 1),
-    # Checkpoints are our own, see `_sqlite_log`.
+    # We make the checkpoints, see `log`.
     ("wal_autocheckpoint", "0", 0),
-    # macOS answers a plain fsync before the disk has written; ignored elsewhere.
+    # On macOS a plain fsync returns before the disk has written. Ignored elsewhere.
     ("fullfsync", "ON", 1),
     ("checkpoint_fullfsync", "ON", 1),
     ("trusted_schema", "OFF", 0),
@@ -122,13 +121,13 @@ _TABLES: Final = (
     log.FIRST_ROW,
 )
 
-# Steps from version 1 on: the first one makes version 2, and so on. Indexes and triggers are made anew after them.
+# The first step makes version 2 of version 1, and so on. Indexes and triggers are made again after the steps.
 _MIGRATIONS: Final = (
     (
         "ALTER TABLE draw ADD COLUMN bets INTEGER CHECK (bets >= 0)",
         "ALTER TABLE draw ADD COLUMN digest TEXT CHECK (length(digest) = 64)",
         "ALTER TABLE upload ADD COLUMN voided INTEGER NOT NULL DEFAULT 0 CHECK (voided IN (0, 1))",
-        # The draw has made sure of these sums, and nothing can have changed since.
+        # The draw has checked these sums, and the triggers have kept them since.
         "UPDATE draw SET bets = (SELECT coalesce(sum(stored), 0) FROM upload WHERE upload.draw = draw.id)"
         " WHERE number IS NOT NULL",
         _AUDIT,
@@ -146,7 +145,7 @@ _DRAW_OF_UPLOAD: Final = "(SELECT draw FROM upload WHERE id = {row}.upload)"
 
 
 def _final(table: str, event: str, draw: str) -> str:
-    """A trigger that stops `event` on `table` where the draw that the expression `draw` gives is over."""
+    """A trigger that stops `event` on `table` after the draw whose id is the expression `draw`."""
     name = f"{table}_is_final_on_{event.split()[0].lower()}"
     return f"""
     CREATE TRIGGER {name} BEFORE {event} ON {table}
@@ -156,7 +155,7 @@ def _final(table: str, event: str, draw: str) -> str:
 
 
 def _kept(table: str, event: str, what: str, *, when: str = "TRUE") -> str:
-    """A trigger that stops `event` on a row of `table` for which `when` holds, whichever its draw."""
+    """A trigger that stops `event` on a row of `table` for which `when` holds, in any draw."""
     return f"""
     CREATE TRIGGER {table}_is_kept_on_{event.lower()} BEFORE {event} ON {table} WHEN {when}
     BEGIN SELECT RAISE(ABORT, '{what} never changes'); END
@@ -180,7 +179,7 @@ _TRIGGERS: Final = (
     _final("winner", "INSERT", "NEW.draw"),
     _final("winner", "UPDATE", "OLD.draw"),
     _final("winner", "DELETE", "OLD.draw"),
-    # A program may put a row in another's place without deleting it first, as far as triggers can see.
+    # INSERT OR REPLACE replaces a row without running the trigger on DELETE.
     _kept("audit", "INSERT", "an audit entry", when="EXISTS (SELECT 1 FROM audit WHERE seq = NEW.seq)"),
     _kept("audit", "UPDATE", "an audit entry"),
     _kept("audit", "DELETE", "an audit entry"),
@@ -188,7 +187,7 @@ _TRIGGERS: Final = (
 
 
 def require_library(version: tuple[int, ...]) -> None:
-    """Check that the SQLite library can keep the book.
+    """Check that the SQLite library is new enough.
 
     Raises:
         StorageError: it is too old.
@@ -199,10 +198,10 @@ def require_library(version: tuple[int, ...]) -> None:
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of the tables, 0 for an empty database, once it is sure that it is nobody else's. Changes nothing.
+    """The version of the tables, or 0 for an empty database. Changes nothing.
 
     Raises:
-        StorageError: another program's database, or one of a version that this program does not know.
+        StorageError: it is another program's database, or has a version that this program does not know.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -218,26 +217,26 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def older(version: int) -> str:
-    """What is to be done about a book of an older version that is not to be changed now."""
+    """What to do about a book of an older version that must not be changed now, for messages."""
     return f"its tables have version {version}, needed is {SCHEMA_VERSION}: `bets-server serve` brings them up to date"
 
 
 def lock(connection: sqlite3.Connection) -> None:
-    """Make the next access keep everybody else out."""
+    """Make the next access take a lock that keeps all others out."""
     connection.execute("PRAGMA locking_mode = EXCLUSIVE").fetchall()
 
 
 def apply_settings(connection: sqlite3.Connection) -> None:
-    """Ask for the settings; `require_settings` says whether SQLite took them."""
+    """Set the settings; `require_settings` checks them."""
     for pragma, value, _ in _SETTINGS:
         connection.execute(f"PRAGMA {pragma} = {value}").fetchall()
 
 
 def require_settings(connection: sqlite3.Connection, path: Path) -> None:
-    """Read the settings back: SQLite ignores what it cannot do, without a word.
+    """Read the settings back, because SQLite silently ignores a setting that it cannot apply.
 
     Raises:
-        StorageError: one of them is not in force; names it.
+        StorageError: a setting is not in force; names it.
     """
     for pragma, _, wanted in _SETTINGS:
         (found,) = connection.execute(f"PRAGMA {pragma}").fetchone()
@@ -246,10 +245,10 @@ def require_settings(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def bring_up_to_date(connection: sqlite3.Connection, version: int) -> None:
-    """Make the tables of `version` those of `SCHEMA_VERSION` and sign the file; runs inside the caller's transaction.
+    """Migrate the tables to `SCHEMA_VERSION` and sign the file, inside the caller's transaction.
 
     Args:
-        version: what `version_of` said.
+        version: the result of `version_of`.
     """
     if version == SCHEMA_VERSION:
         return

@@ -1,19 +1,15 @@
 """The book: a store in one SQLite file.
 
-Strategy: one connection, which keeps everybody else out; one transaction, and with it one flush, for each group of
-parcels. What decides a verdict is also held in memory: this process is the only writer, so what concerns the draw and
-its agencies is read once when the store is opened, an upload when it is opened or first asked for, and all of it is
-replaced only after a commit went through. A call that fails in between leaves both the file and the memory as they
-were. Of uploads the memory holds a bounded number; the others are looked up again.
+One connection keeps all other processes out. Each group of parcels is one transaction with one flush, and costs four
+statements however many parcels it has.
 
-The file has the last word: an upload's row moves on only where it still has the epoch and the end that the verdict went
-by, in the transaction that adds the bets. Should it not, this is no verdict but a damaged book, and the store ends.
+The state that decides verdicts is also in memory, because this process is the only writer. The state of the draw and
+its agencies is read when the store is opened, that of an upload when it is first needed. It is replaced only after a
+commit, so a call that fails leaves both the file and the memory unchanged. A bounded number of uploads is in memory;
+the others are read again.
 
-A commit that fails for another reason than lack of room is *not* "not stored": after an I/O error the rows were found
-again by the next process. So such an error ends the store, see `BetStore`.
-
-A group costs four statements however many parcels it has, see `statements`; the draw is in `draw`, the tables and
-settings are in `schema`. Nothing in here knows the layout of a bet.
+The draw is in `draw`, long readings are in `pages`, the tables and settings in `schema`. This module does not know the
+layout of a bet.
 """
 
 from __future__ import annotations
@@ -56,7 +52,7 @@ from bets_server.store.values import (
 )
 
 _MAX_UPLOADS_IN_MEMORY: Final = 2048
-"""Twice as many as a server has connections; each takes a few hundred bytes."""
+"""Twice the connections of a server at the defaults; each upload takes a few hundred bytes."""
 
 _UPLOADS: Final = "SELECT id, agency, upload_id, total, stored, crc32, epoch, voided FROM upload"
 
@@ -76,7 +72,7 @@ class SqliteStore(BetStore):
         """Open the book; see `open_store`.
 
         Raises:
-            StorageError: the file is not a book, is open elsewhere, or cannot be used; it is left as it was.
+            StorageError: the file is not a book, is open elsewhere, or cannot be used; it is unchanged.
         """
         self._draw = draw
         self._file: Book = ReadOnlyBook(path) if readonly else BookFile(path, create=create)
@@ -89,7 +85,7 @@ class SqliteStore(BetStore):
             raise
 
     def _load(self) -> None:
-        """Read what decides verdicts, save for the uploads."""
+        """Read the state that decides verdicts, except the single uploads."""
         read, mine = self._file.read, (self._draw,)
         rows = read("SELECT number, bets, digest FROM draw WHERE id = ?", mine)
         self._has_row = bool(rows)
@@ -107,7 +103,7 @@ class SqliteStore(BetStore):
         }
         ((self._last_upload,),) = read("SELECT coalesce(max(id), 0) FROM upload")
         ((bets,),) = read("SELECT coalesce(sum(stored), 0) FROM upload WHERE draw = ? AND NOT voided", mine)
-        # Over every bet of the draw as it was stored, which only who was there from the first one on can have.
+        # The digest covers every bet of the draw, so only a process that stores the first one can keep it.
         self._running = None if bets else RunningDigest()
 
     def commit(self, group: Sequence[Parcel]) -> list[Receipt]:
@@ -121,7 +117,7 @@ class SqliteStore(BetStore):
             return plan.receipts
 
     def _plan(self, *, sealed: Collection[int]) -> GroupPlan:
-        """A plan of no parcels, by what is in the book."""
+        """A plan of no parcels, with the state of the book."""
         return GroupPlan(
             drawn=self._number is not None,
             sealed=sealed,
@@ -131,13 +127,13 @@ class SqliteStore(BetStore):
         )
 
     def _store(self, plan: GroupPlan) -> None:
-        """Write what a plan says, all of it or nothing."""
+        """Write a plan, all of it or nothing."""
         with self._file.transaction(added_bytes=sum(len(run.encoded) for _, _, run in plan.rows)):
             self._write(plan)
         self._follow(plan)
 
     def _write(self, plan: GroupPlan) -> None:
-        """Write what a plan says, inside a transaction."""
+        """Write a plan, inside a transaction."""
         new = [plan.before[number] for number in plan.new]
         ends = [
             (before.number, before.epoch, before.stored, after.stored, after.crc32)
@@ -149,12 +145,16 @@ class SqliteStore(BetStore):
             write_new = self._file.write_rows
             write_new(anonymous_statement, [(upload.number, self._draw, upload.agency) for upload in new])
             self._audit(*(("open", upload.agency, f"upload {upload.number}, anonymous") for upload in new))
+        # The statement changes a row only if the file still has the epoch and the end of the verdict. If not, the book
+        # was changed behind our back, and the store must end.
         if self._file.write_rows(grow_statement, ends) != len(ends):
-            raise StorageError(f"{self._file.path}: an upload does not stand where this program left it")
+            raise StorageError(
+                f"{self._file.path}: an upload was changed by another program (its epoch or its number of bets differs)"
+            )
         self._file.write_rows(batch_statement, rows)
 
     def _follow(self, plan: GroupPlan) -> None:
-        """Follow a plan, which is written, in what is held in memory."""
+        """Take a written plan over into memory."""
         self._has_row = True
         self._last_upload += len(plan.new)
         for before, after in zip(plan.before.values(), plan.after.values(), strict=True):
@@ -209,7 +209,7 @@ class SqliteStore(BetStore):
     def seal_and_draw(
         self, agency: int, *, expected: int, pick: Callable[[], int], forced: bool = False, note: str = ""
     ) -> SealOutcome:
-        """Seal an agency and draw where it was the last; see `BetStore.seal_and_draw`."""
+        """Seal an agency and draw if it was the last; see `BetStore.seal_and_draw`."""
         sealed_by_this = frozenset({checked_agency(agency)})
         with self._file.lock:
             self._file.require_usable()
@@ -237,7 +237,7 @@ class SqliteStore(BetStore):
             return SealOutcome(newly_sealed=newly_sealed, drawn=complete, drawn_now=complete)
 
     def _write_draw(self, number: int, digest: Digest) -> None:
-        """End the draw, whose winners are written: in that order, for the triggers."""
+        """End the draw. Its winners must be written before, because the triggers refuse them afterwards."""
         self._file.write(
             "UPDATE draw SET number = ?, bets = ?, digest = ? WHERE id = ?",
             (number, digest.bets, digest.sha256, self._draw),
@@ -272,7 +272,7 @@ class SqliteStore(BetStore):
             return tuple(document for (document,) in rows)
 
     def state(self) -> DrawState:
-        """What is known of the draw; see `BetStore.state`."""
+        """The state of the draw; see `BetStore.state`."""
         with self._file.lock:
             self._file.require_usable()
             rows = self._file.read(
@@ -309,7 +309,7 @@ class SqliteStore(BetStore):
         return pages.bets(self._file, self._draw, agency)
 
     def require_in_place(self) -> None:
-        """Make sure that the book is where it was opened; see `BetStore.require_in_place`."""
+        """Check that the book is where it was opened; see `BetStore.require_in_place`."""
         self._file.require_in_place()
 
     def close(self) -> None:
@@ -319,7 +319,7 @@ class SqliteStore(BetStore):
     def _upload(self, number: int) -> UploadState | None:
         """An upload of this draw, from memory or from the book."""
         if not 1 <= number <= self._last_upload:
-            return None  # whoever asks may bring any number, also one that SQLite has no room for
+            return None  # an operator may give any number, also one too large for SQLite
         known = self._uploads.get(number)
         return known if known is not None else self._find("id = ? AND draw = ?", (number, self._draw))
 
@@ -334,7 +334,7 @@ class SqliteStore(BetStore):
         return None
 
     def _remember(self, before: UploadState | None, after: UploadState) -> None:
-        """Follow a change, which is on disk, in what is held in memory."""
+        """Take a change that is on disk over into memory."""
         counts = self._by_agency.get(after.agency, NO_UPLOADS)
         self._by_agency[after.agency] = counts.changed(before, after)
         self._hold(after)
@@ -350,7 +350,7 @@ class SqliteStore(BetStore):
             self._file.write("INSERT INTO draw (id) VALUES (?)", (self._draw,))
 
     def _audit(self, *entries: tuple[str, int | None, str]) -> None:
-        """Write entries of (event, agency, detail), inside the transaction that does what they tell."""
+        """Write entries of (event, agency, detail), inside the transaction that they record."""
         now = utc_now()
         self._file.write_rows(audit_statement, [(now, self._draw, *entry) for entry in entries])
 
