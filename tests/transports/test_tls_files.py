@@ -109,7 +109,7 @@ def test_a_key_with_a_passphrase_is_refused(authority: Authority, tmp_path: Path
     # Enough of a header for OpenSSL to ask before it decrypts.
     head = ["-----BEGIN EC PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC," + "0" * 32, ""]
     key.write_text("\n".join([*head, *lines[1:-1], "-----END EC PRIVATE KEY-----", ""]))
-    with pytest.raises(ConfigError, match=f"TLS: {key}: the private key has a passphrase"):
+    with pytest.raises(ConfigError, match=f"TLS: {key}: is encrypted; remove the passphrase"):
         listening(TlsFiles(cert=files.cert, key=key, ca=files.ca))
 
 

@@ -1,4 +1,4 @@
-"""Streams of bytes between a client and a server, chosen by url.
+"""Streams of bytes between a client and a server, selected by URL.
 
     ========================  ======================================================
     ``tcp://host:port``       TCP; also a bare ``host:port``; ``[::1]:port`` for IPv6
@@ -7,10 +7,9 @@
     ``memory://name``         inside this process
     ========================  ======================================================
 
-`connect` gives a client its `Stream`, `listen` gives a server its `Listener`. Other transports join by an entry point
-in the group ``bets_protocol.transports`` or by `register_transport`; `bets_protocol.testing.transports` tests them.
-
-This package knows bytes only: it never imports the codec, nor the codec it.
+`connect` gives a client its `Stream`, `listen` gives a server its `Listener`. Other transports are added by an entry
+point in the group ``bets_protocol.transports`` or by `register_transport`; `bets_protocol.testing.transports` tests
+them. This package and the codec do not import each other.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tells other protocols by the first bytes of a connection, so that an error can name what is at the other end.
+"""Recognizes other protocols by the first bytes of a connection, so that an error can name them.
 
-Rule: this is for words only. No byte is ever accepted, refused or answered because of what is found here.
+This is for messages only: no byte is accepted, refused or answered because of the result.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 TLS_KINDS: Final = range(20, 25)
-"""The first byte of a record of TLS: its kind."""
+"""The first byte of a TLS record: its kind."""
 
 _PROXY_2: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _PROXY_2_ENOUGH: Final = 5
-"""Bytes of that which an empty line or two, typed by somebody, do not have."""
+"""So many of these bytes cannot be one or two empty lines that somebody has typed."""
 
 _NEWEST_TLS_MINOR: Final = 4
 _PREFIXES: Final = {
@@ -27,10 +27,10 @@ _PREFIXES: Final = {
 
 
 def foreign_protocol(head: bytes) -> str:
-    """The name of what begins with `head`, to stand behind "this begins"; empty where nothing known does.
+    """The name of the protocol that begins with `head`, or "".
 
     Args:
-        head: the first bytes of a connection, as many as are there. For a record of TLS one is enough.
+        head: the first bytes of a connection, as many as there are. For TLS one is enough.
     """
     if _begins_tls(head):
         return "TLS"
@@ -40,7 +40,7 @@ def foreign_protocol(head: bytes) -> str:
 
 
 def first_bytes_explained(head: bytes) -> str:
-    """What an error adds of the first bytes of a connection; empty where they say nothing to whoever reads it.
+    """A remark on the first bytes of a connection for an error message, or "" if the protocol is not known.
 
     Args:
         head: as for `foreign_protocol`.
@@ -53,7 +53,7 @@ def first_bytes_explained(head: bytes) -> str:
 
 
 def _begins_tls(head: bytes) -> bool:
-    """Whether what is there of a record's kind and version (3.0 to 3.4) is that of TLS."""
+    """Whether the first bytes, as far as there are any, are the kind and version (3.0 to 3.4) of a TLS record."""
     kind, major, minor = head[:1], head[1:2], head[2:3]
     if not kind or kind[0] not in TLS_KINDS:
         return False

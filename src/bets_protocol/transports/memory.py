@@ -1,13 +1,10 @@
 """`memory://name`: inside one process, for tests and for programs that hold both ends.
 
-Each connection is a socketpair and a listener's descriptor is a socket, so it all runs under the same selectors,
-time-outs and half closes as the network does.
+Each connection is a socketpair and a listener's descriptor is a socket, so it works with the same selectors, timeouts
+and half closes as a network connection.
 
-A listener's queue holds the accepting ends. A second socketpair makes it selectable: while the queue is not empty, one
-byte lies in it. A full queue lets `connect` wait, as TCP does.
-
-One lock guards the table of names and all queues. Its thread may take it again, so that a signal handler that closes a
-listener in the middle of an `accept` does not wait for itself.
+A listener's queue holds the accepting ends. A second socketpair makes it selectable: it holds one byte while the queue
+is not empty. If the queue is full, `connect` waits, as with TCP.
 """
 
 from __future__ import annotations
@@ -30,7 +27,8 @@ class MemoryTransport:
 
     def __init__(self) -> None:
         self._listeners: _Table = {}
-        # Notified when a queue gets shorter or a listener closes.
+        # Guards the table and all queues; notified when a queue gets shorter or a listener closes. Reentrant, so that
+        # a signal handler that closes a listener in the middle of an `accept` does not wait for itself.
         self._changed = threading.Condition(threading.RLock())
 
     def connect(self, url: Url, timeout_s: float) -> Stream:
@@ -63,7 +61,7 @@ class _MemoryListener(Listener):
     """The queue of one name.
 
     Args:
-        table: where it stands under its name until it closes.
+        table: has it under its name until it closes.
         changed: the lock of `table` and of the queue.
     """
 

@@ -1,11 +1,8 @@
-"""The scheme table: which transport serves a url, and the two doors `connect` and `listen`.
+"""The table of schemes, and `connect` and `listen`, which use it.
 
-A scheme is looked up in the table first; the built-in ones and those of `register_transport` stand there. Only for one
-that does not, the installed distributions are asked for an entry point of that name in the group
-`bets_protocol.transports`, and what it loads joins the table. So a plug-in costs nothing until its scheme is used, and
-cannot take the place of another. A call may bring transports of its own, which come before the table.
-
-Foreign code is loaded here: whatever it raises becomes a `ConfigError` that names the distribution and the scheme.
+A scheme is looked up in this order: the transports of the call; the table, with the built-in schemes and those of
+`register_transport`; the installed entry points in the group `bets_protocol.transports`. The transport of an entry
+point is added to the table. So a plug-in costs nothing until its scheme is used, and cannot replace another transport.
 """
 
 from __future__ import annotations
@@ -32,12 +29,12 @@ DEFAULT_CONNECT_TIMEOUT_S: Final = 10.0
 DEFAULT_BACKLOG: Final = 128
 MAX_BACKLOG: Final = 65_535
 
-# Guards the table, never held while foreign code is loaded: a module that registers itself would wait for us while we
-# wait for its import.
+# Guards the table. It is not held while a plug-in is loaded: a module that registers itself would wait for this thread,
+# which waits for the import.
 _lock = threading.Lock()
 _table: dict[str, Transport] = {
     "tcp": TcpTransport(),
-    # It has no files, and asks for them.
+    # Without files: using it is an error that asks for them.
     "tls": TlsTransport(TlsFiles()),
     "unix": UnixTransport(),
     "memory": MemoryTransport(),
@@ -50,21 +47,21 @@ def connect(
     timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
     transports: Mapping[str, Transport] | None = None,
 ) -> Stream:
-    """Connects as a client.
+    """Connect as a client.
 
     Args:
         url: as in `parse_url`.
-        timeout_s: more than 0; one deadline for all that connecting takes, and then the timeout of the stream
+        timeout_s: more than 0; one deadline for all steps of connecting, and then the timeout of the stream
             (`Stream.set_timeout` changes it).
-        transports: by scheme, for this call alone; they come before all others.
+        transports: by scheme, for this call only; they take precedence over all others.
 
     Raises:
-        ConfigError: the url, its scheme or the timeout cannot be used; it says what was expected.
-        ConnectError: nobody there, or it cannot be reached; `ConnectTimeout` when the deadline passed.
+        ConfigError: the URL, its scheme or the timeout is not valid; says what was expected.
+        ConnectError: the peer cannot be reached; `ConnectTimeout` if the deadline passed.
 
     Thread: any.
     """
-    # Written so that a NaN fails, too.
+    # Written so that NaN fails, too.
     if not 0 < timeout_s <= MAX_TIMEOUT_S:
         raise ConfigError(f"timeout_s: expected more than 0 and at most {MAX_TIMEOUT_S} seconds, not {timeout_s}")
     parsed = parse_url(str(url))
@@ -80,7 +77,7 @@ def connect(
 def listen(
     url: str | Url, *, backlog: int = DEFAULT_BACKLOG, transports: Mapping[str, Transport] | None = None
 ) -> Listener:
-    """Listens as a server.
+    """Listen as a server.
 
     Args:
         url: as in `parse_url`; port 0 takes a free port, `Listener.url` says which.
@@ -88,7 +85,7 @@ def listen(
         transports: as in `connect`.
 
     Raises:
-        ConfigError: the url, its scheme or the backlog cannot be used; it says what was expected.
+        ConfigError: the URL, its scheme or the backlog is not valid; says what was expected.
         ConnectError: it cannot listen there ("address already in use").
 
     Thread: any.
@@ -100,11 +97,11 @@ def listen(
 
 
 def register_transport(scheme: str, transport: Transport, *, replace: bool = False) -> None:
-    """Lets urls of `scheme` go to `transport`, in this process from now on.
+    """Use `transport` for the URLs of `scheme`, in this process from now on.
 
     Raises:
-        ConfigError: the scheme is malformed, or taken and `replace` is false; nothing has changed. Also when
-            `transport` does not have the methods of `Transport`.
+        ConfigError: the scheme is malformed, or is taken and `replace` is False, or `transport` does not have the
+            methods of `Transport`; nothing has changed.
 
     Thread: any.
     """
@@ -119,7 +116,7 @@ def register_transport(scheme: str, transport: Transport, *, replace: bool = Fal
 
 
 def transport_schemes() -> tuple[str, ...]:
-    """The schemes that can be used here, sorted; those of installed plug-ins are named without being loaded.
+    """The known schemes, sorted, with those of installed plug-ins, which are not loaded.
 
     Thread: any.
     """
@@ -129,12 +126,10 @@ def transport_schemes() -> tuple[str, ...]:
 
 
 def known_url(url: str) -> Url:
-    """`parse_url`, for a url that can be used here.
-
-    Nothing is loaded, and plug-ins are looked for only where no transport that is known already has the scheme.
+    """Parse a URL whose scheme must be known. No plug-in is loaded.
 
     Raises:
-        UrlError: it is no url, or its scheme is unknown; it says what was expected.
+        UrlError: it is not a URL, or its scheme is unknown; says what was expected.
 
     Thread: any.
     """
@@ -157,7 +152,7 @@ def _transport_for(url: Url, transports: Mapping[str, Transport] | None) -> Tran
         transport = _table.get(url.scheme)
     if transport is not None:
         return transport
-    # One distribution that is on the path twice is no contradiction.
+    # By value: one distribution may be on the path twice.
     found = {entry.value: entry for entry in _installed() if entry.name == url.scheme}
     if not found:
         raise _unknown_scheme(url)
@@ -177,7 +172,7 @@ def _load(entry: EntryPoint) -> Transport:
         loaded = entry.load()
         transport = loaded() if isinstance(loaded, type) else loaded
     except Exception as error:
-        # Broad, since importing foreign code may raise anything.
+        # Broad, because importing a plug-in may raise anything.
         raise ConfigError(f"{whose} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(transport, Transport):
         raise ConfigError(f"{whose}: {transport!r} is no transport (connect and listen)")
@@ -185,7 +180,7 @@ def _load(entry: EntryPoint) -> Transport:
 
 
 def _installed() -> EntryPoints:
-    # 50 ms of imports that only plug-ins need.
+    # Imported here: it takes 50 ms, and only plug-ins need it.
     from importlib import metadata  # noqa: PLC0415
 
     return metadata.entry_points(group=ENTRY_POINT_GROUP)

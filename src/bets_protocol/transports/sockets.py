@@ -1,16 +1,7 @@
-"""Streams and listeners over sockets, shared by all transports; the one place where `OSError` ends.
+"""Streams and listeners over sockets, shared by all transports.
 
-Rules:
-
-1. Whatever the system reports becomes an error of the `TransportError` tree, with the cause behind it (`from`). The
-   kind follows what was being done; the text says what, where and why.
-2. A passed deadline (`TransportTimeout`) leaves a stream usable. The system's own ETIMEDOUT, a peer that no longer
-   answers, breaks it like a reset.
-3. A broken connection stays broken: the kernel reports a reset once and then an end of stream that would pass for an
-   orderly one. What came in before the break is still handed out.
-4. No SIGPIPE, even where a program has given that signal its default action back.
-5. Nothing stays open behind an exception, those of signal handlers included. Interrupted calls are taken up again by
-   Python itself (PEP 475) unless the handler raises.
+Every `OSError` of a socket becomes an error of the `TransportError` tree here, with the `OSError` as its cause. Its
+class follows from the operation; its text says what failed, where and why.
 """
 
 from __future__ import annotations
@@ -27,13 +18,14 @@ from bets_protocol.errors import ConnectError, ReadError, TransportError, Transp
 from bets_protocol.transports.base import DEFAULT_RECEIVE_BYTES, ConnectTimeout, Listener, OutOfDescriptors, Stream
 
 MAX_TIMEOUT_S: Final = 2_147_483
-"""The longest wait a socket can be told: its milliseconds are a C int."""
+"""The longest timeout of a socket: its milliseconds are a C int."""
 
-# Not every system has the flag; those without have no signal to fear in Python, which ignores SIGPIPE by default.
+# Python ignores SIGPIPE, but a program may have restored its default action, which ends the process. Not every system
+# has the flag.
 _NO_SIGPIPE: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
 
-# What accept(2) says of a connection that went away while it waited. Linux reports errors of the network here, too,
-# and asks to treat them alike.
+# Errors of accept(2) for a connection that went away while it waited. Linux reports errors of the network here, too,
+# and its manual says to treat them alike.
 _PEER_GONE: Final = frozenset(
     number
     for name in (
@@ -52,12 +44,13 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 
 def transport_error(kind: type[TransportError], doing: str, error: OSError) -> TransportError:
-    """Makes the error to raise for `error`.
+    """The error to raise for `error`.
 
     Args:
-        kind: the class, unless `error` says that a deadline passed.
+        kind: its class, unless `error` says that a deadline passed.
         doing: what failed, as in ``cannot connect to tcp://server:12345``.
     """
+    # A passed deadline leaves a stream usable. The system's own ETIMEDOUT (the peer no longer answers) breaks it.
     if deadline_passed(error):
         timeout_kind = ConnectTimeout if issubclass(kind, ConnectError) else TransportTimeout
         return timeout_kind(f"{doing}: timed out")
@@ -65,12 +58,12 @@ def transport_error(kind: type[TransportError], doing: str, error: OSError) -> T
 
 
 def deadline_passed(error: OSError) -> bool:
-    """Whether `error` is a socket's own timeout, which carries no number, and not the ETIMEDOUT of the system."""
+    """Whether `error` is the timeout of the socket object, which has no errno, and not the system's ETIMEDOUT."""
     return isinstance(error, TimeoutError) and error.errno is None
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says of `error`, to stand in the middle of a sentence."""
+    """The system's text for `error`, for the middle of a sentence."""
     text = error.strerror or str(error) or "system error"
     # "Connection refused", but not "AF_UNIX path too long".
     return text if text[:2].isupper() else text[:1].lower() + text[1:]
@@ -78,25 +71,25 @@ def reason_of(error: OSError) -> str:
 
 @contextlib.contextmanager
 def os_errors_as(kind: type[TransportError], doing: str) -> Iterator[None]:
-    """Turns an `OSError` of the body into the `TransportError` for it."""
+    """Turn an `OSError` of the body into the `TransportError` for it."""
     try:
         yield
     except TransportError:
-        # `TransportTimeout` is an OSError, too, and says already what there is to say.
+        # `TransportTimeout` is an `OSError`, too, and is complete already.
         raise
     except OSError as error:
         raise transport_error(kind, doing, error) from error
 
 
 def check_timeout(timeout_s: float | None) -> None:
-    """Raises `ValueError` for what `Stream.set_timeout` refuses."""
-    # Written so that a NaN fails, too.
+    """Raise `ValueError` for a timeout that `Stream.set_timeout` refuses."""
+    # Written so that NaN fails, too.
     if timeout_s is not None and not 0 <= timeout_s <= MAX_TIMEOUT_S:
         raise ValueError(f"timeout_s must be None or 0 to {MAX_TIMEOUT_S} seconds, not {timeout_s}")
 
 
 class SocketStream(Stream):
-    """A connected socket that keeps the contract; takes the socket over.
+    """The `Stream` of a connected socket, which it owns from now on.
 
     Args:
         sock: connected.
@@ -132,6 +125,7 @@ class SocketStream(Stream):
             return None
         except OSError as error:
             raise self._failure(ReadError, "cannot receive from", error) from error
+        # The kernel reports a reset once, and then an end of stream that looks orderly.
         if not data and self._broken:
             raise ReadError(f"cannot receive from {self.peer}: the connection broke earlier")
         return data
@@ -161,10 +155,10 @@ class SocketStream(Stream):
 
     def close_writing(self) -> None:
         if self._broken and not self._closed:
-            # Some systems would say nothing.
+            # Some systems report no error here.
             raise WriteError(f"cannot end the stream to {self.peer}: the connection broke earlier")
         if self._writing_closed and not self._closed:
-            # A second shutdown fails once the peer is gone, though nothing is wrong.
+            # A second shutdown would fail if the peer has gone, though nothing is wrong.
             return
         try:
             self._socket.shutdown(socket.SHUT_WR)
@@ -173,14 +167,14 @@ class SocketStream(Stream):
         self._writing_closed = True
 
     def close(self) -> None:
-        # The descriptor is given back even where close(2) reports that earlier bytes were lost.
+        # The descriptor is closed even if close(2) reports that earlier bytes were lost.
         with contextlib.suppress(OSError):
             self._socket.close()
 
     def abort(self) -> None:
-        """Closes so that the peer gets a reset: an end that nobody takes for an orderly one. Never raises."""
+        """Close with a reset, which the peer cannot take for an orderly end. Never raises."""
         with contextlib.suppress(OSError):
-            # Seconds for what was not sent yet: none.
+            # Wait 0 seconds for what was not sent yet.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
@@ -189,28 +183,27 @@ class SocketStream(Stream):
         return self._socket.fileno() < 0
 
     def _nothing_in(self, data: Octets) -> bool:
-        # A socket with a timeout would wait for room before it sends nothing. A closed one still has to say so.
+        # A socket with a timeout would wait for room before it sends nothing. A closed one must raise.
         return not len(data) and not self._closed
 
     def _failure(self, kind: type[TransportError], doing: str, error: OSError) -> TransportError:
         if self._closed:
             return kind(f"{doing} {self.peer}: the stream is closed")
         failure = transport_error(kind, f"{doing} {self.peer}", error)
-        # EPIPE says that nobody takes bytes any more, and nothing of those that came in: if the peer ended its side in
-        # order, the end that `receive` will see is a true one.
+        # EPIPE concerns the sending side only: if the peer has ended its side in order, `receive` will see a true end.
         if not isinstance(failure, TransportTimeout) and error.errno != errno.EPIPE:
             self._broken = True
         return failure
 
 
 class SocketListener(Listener):
-    """A listening socket that keeps the contract; takes the socket over.
+    """The `Listener` of a listening socket, which it owns from now on.
 
     Args:
         sock: bound and listening.
-        url: where, with the real port.
-        make_stream: takes the socket of an accepted connection over, with the address of the peer; an `OSError` of it
-            means that the peer has left.
+        url: its address, with the real port.
+        make_stream: makes the stream of an accepted socket and its peer's address. An `OSError` of it means that the
+            peer has left.
     """
 
     def __init__(self, sock: socket.socket, url: str, make_stream: Callable[[socket.socket, Any], Stream]) -> None:
@@ -251,7 +244,7 @@ class SocketListener(Listener):
 
 @contextlib.contextmanager
 def closed_on_error(sock: socket.socket) -> Iterator[None]:
-    """Closes `sock` when the body raises, whatever it is: a signal handler may raise anything."""
+    """Close `sock` if the body raises. A signal handler may raise anything."""
     try:
         yield
     except BaseException:

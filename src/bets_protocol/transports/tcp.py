@@ -1,20 +1,8 @@
 """`tcp://host:port`: TCP over IPv4 and IPv6.
 
-Connecting:
-
-1. One deadline covers the resolver and all addresses. Each address may use an even share of what is left, so that one
-   that swallows packets leaves time for the next.
-2. A name is resolved on a thread of its own: the C library takes no deadline and would hold back signal handlers for
-   as long as its name servers are silent. The thread of a resolver that never answers is left behind (a daemon).
-3. Connected to ourselves is not connected: a client that tries a dead local port long enough is given that very port
-   for its own end, and TCP then joins it to itself, which also keeps the server from coming back.
-
-Listening: SO_REUSEADDR lets a restarted server have its port although old connections linger. A name is bound at one
-address, an IPv4 one if it has any. An IPv6 listener takes IPv6 only, whatever the system's default, so ``[::]`` and
-``0.0.0.0`` can be listened at side by side and no peer shows as ``::ffff:1.2.3.4``.
-
-Every stream sends at once (TCP_NODELAY: the protocol is request and answer) and notices a peer that vanished: idle ones
-by keepalive, sending ones by TCP_USER_TIMEOUT, both after 60 s.
+One deadline of `connect` covers the resolver and all addresses. Every stream sends at once (TCP_NODELAY, because the
+protocol is request and answer) and notices a peer that vanished: an idle one by keepalive, a sending one by
+TCP_USER_TIMEOUT, both after 60 s.
 """
 
 from __future__ import annotations
@@ -44,13 +32,13 @@ SocketAddress: TypeAlias = tuple[socket.AddressFamily, tuple[Any, ...]]
 """The family, and the address in the form that sockets of this family take."""
 
 Resolver: TypeAlias = Callable[[str, int], Sequence[SocketAddress]]
-"""A host name and a port to addresses, best first; an `OSError` when there are none. May take its time."""
+"""Returns the addresses of a host name and a port, best first, or raises `OSError`. It may block."""
 
 LISTEN_RESOLVE_S: Final = 10.0
-"""Seconds for the name that a listener is given; a connection has its own deadline."""
+"""Seconds to resolve the name of a listener; a connection has its own deadline."""
 
-# Silence of 30 s starts probing, 3 probes 10 s apart without an answer end the connection; so do bytes that nobody has
-# acknowledged for 60,000 ms. Not every system knows all of them.
+# Probes start after 30 s of silence; 3 probes 10 s apart without an answer end the connection. So do bytes that are not
+# acknowledged for 60,000 ms. Not every system has all of these options.
 _VIGILANCE: Final = tuple(
     (getattr(socket, name), value)
     for name, value in (
@@ -66,7 +54,7 @@ _LEAST_SHARE_S: Final = 0.001
 
 
 def system_resolver(host: str, port: int) -> Sequence[SocketAddress]:
-    """Asks the system, in the order in which it wants addresses to be tried."""
+    """The addresses from the system's resolver, in its order of preference."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
@@ -75,7 +63,7 @@ def system_resolver(host: str, port: int) -> Sequence[SocketAddress]:
 
 
 ANSWERS_BYTES: Final = 65_536
-"""Bytes of a listener's streams that the system holds for a peer that does not read, twice that with its own needs."""
+"""Bytes that the system buffers for a peer that does not read; twice that with its own overhead."""
 
 
 class TcpTransport:
@@ -96,7 +84,8 @@ class TcpTransport:
         addresses = self._resolve(url, doing, timeout_s)
         failures: list[OSError] = []
         for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            # Never 0, which would mean non-blocking: even a late last address is tried once.
+            # An even share of the time that is left, so that an address that drops packets leaves time for the next.
+            # Never 0, which would mean non-blocking: the last address is tried even if it is late.
             share_s = max(deadline - time.monotonic(), _LEAST_SHARE_S) / left
             try:
                 return _connect_one(family, address, share_s)
@@ -113,19 +102,23 @@ class TcpTransport:
         return self.listen_with(url, backlog, lambda stream: stream)
 
     def listen_with(self, url: Url, backlog: int, wrap: Callable[[SocketStream], Stream]) -> Listener:
-        """Listens, and has `wrap` take over each stream that was accepted, for a transport on top of this one."""
+        """Listen, and pass each accepted stream to `wrap`, for a transport on top of this one."""
         doing = f"cannot listen on {url}"
         addresses = self._resolve(url, doing, LISTEN_RESOLVE_S)
-        # Peers that know the name try all its addresses; those that know 127.0.0.1 only would not find ::1.
+        # An IPv4 address if there is one: clients with the name try all addresses, but a client with 127.0.0.1 would
+        # not find ::1.
         family, address = min(addresses, key=lambda found: found[0] != socket.AF_INET)
         with os_errors_as(ConnectError, doing):
             sock = socket.socket(family, socket.SOCK_STREAM)
             with closed_on_error(sock):
+                # A restarted server gets its port although old connections linger.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                # IPv6 only, whatever the system's default: one process can listen at [::] and 0.0.0.0, and no peer has
+                # an address like ::ffff:1.2.3.4.
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 _prepare(sock)
-                # Inherited by what is accepted. Else the system holds 4 MB of answers for each peer that reads none.
+                # Accepted sockets inherit it. Otherwise the system buffers 4 MB for each peer that does not read.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWERS_BYTES)
                 sock.bind(address)
                 sock.listen(backlog)
@@ -136,9 +129,11 @@ class TcpTransport:
     def _resolve(self, url: Url, doing: str, timeout_s: float) -> Sequence[SocketAddress]:
         host, port = url.host, url.port or 0
         if _is_address(host):
-            # Needs no name server; it turns the name of an IPv6 zone into its number.
+            # This needs no name server. It turns the name of an IPv6 zone into its number.
             with os_errors_as(ConnectError, doing):
                 return system_resolver(host, port)
+        # On a thread: the C library takes no deadline, and would hold back signal handlers while its name servers are
+        # silent. The (daemon) thread of a resolver that never answers is left behind.
         outcome: list[Sequence[SocketAddress] | Exception] = []
 
         def ask() -> None:
@@ -178,7 +173,9 @@ def _connect_one(family: socket.AddressFamily, address: tuple[Any, ...], timeout
 
 
 def refuse_self_connection(sock: socket.socket) -> None:
-    """Raises `ConnectionRefusedError` for a socket that is its own peer."""
+    """Raise `ConnectionRefusedError` if a socket is its own peer."""
+    # A client that keeps trying a dead local port may get that port for its own end. TCP then connects it to itself,
+    # and the server cannot bind the port again.
     if sock.getsockname() == sock.getpeername():
         raise ConnectionRefusedError("connection refused (the port led back to itself)")
 
@@ -189,7 +186,7 @@ def _make_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
 
 
 def _accepted_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
-    # Linux has it take over the options of its listener: six calls of the system less for each peer.
+    # On Linux it inherits the options of its listener, which saves six system calls for each peer.
     return _as_stream(sock, address) if _INHERITS else _make_stream(sock, address)
 
 
@@ -197,11 +194,11 @@ def _prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _VIGILANCE:
-        # Some containers know the name and refuse the call.
+        # In some containers the option exists and the call is refused.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _as_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
-    # The zone of a link-local address names an interface of ours and says nothing of the peer.
+    # Without the zone of a link-local address, which is an interface of this machine.
     return SocketStream(sock, str(address[0]).partition("%")[0])

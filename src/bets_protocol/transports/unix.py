@@ -1,20 +1,12 @@
 """`unix:///path`: stream sockets in the file system.
 
-A path outlives the server that bound it, so listening has to tell three things apart, and gets each right under races:
+The path of a server that was killed stays, so listening has to tell three cases apart:
 
-1. *A file of our kind that nobody serves* (its server was killed) is replaced. Nobody serves it when a connection to it
-   is refused. Looking, removing and binding happen under a lock on the directory (flock; no lock file is left), else
-   of two servers started at once the second could remove what the first has just bound.
-2. *A file that somebody serves* is refused: "address already in use". So is one that we may not ask.
-3. *Anything else* (a file, a directory, a symbolic link, whatever it leads to) is refused and never removed.
+1. *A socket that no process serves* is replaced: a connection to it is refused.
+2. *A socket that a process serves* is refused: "address already in use". So is one that we may not connect to.
+3. *Anything else* (a file, a directory, any symbolic link) is refused and never removed.
 
-Mode: the path is 0600 from its first moment. A chmod behind bind would leave a gap in which others connect, so the
-umask of the process is changed around bind, under a lock since it is one for all threads. A file that another thread
-makes in these microseconds gets fewer permissions than it asked for, never more.
-
-Closing removes the path only while it is still ours: the same device and inode. The socket, open until then, keeps its
-inode number from being given to another file. A listener whose path is not ours any more, since something that tidies
-up has removed it, can be restored, by the same three rules.
+A listener whose path was removed by another program can be restored, by the same rules.
 """
 
 from __future__ import annotations
@@ -35,7 +27,7 @@ from bets_protocol.transports.base import ConnectTimeout, Stream, Url
 from bets_protocol.transports.sockets import SocketListener, SocketStream, closed_on_error, os_errors_as
 
 MAX_PATH_BYTES: Final = 107 if sys.platform == "linux" else 103
-"""What fits into `sun_path` with its final NUL."""
+"""The size of `sun_path` without its final NUL."""
 
 _LOCK_WAIT_S: Final = 1.0
 _RETRY_S: Final = 0.01
@@ -54,7 +46,7 @@ class UnixTransport:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             with closed_on_error(sock):
                 sock.setblocking(False)
-                # Where TCP waits for room in the queue of the listener, this says EAGAIN at once.
+                # TCP waits for room in the listener's queue; a Unix socket returns EAGAIN at once.
                 while not _try_connect(sock, url.path):
                     if time.monotonic() >= deadline:
                         raise ConnectTimeout(f"{doing}: timed out, the server does not accept")
@@ -64,12 +56,13 @@ class UnixTransport:
     def listen(self, url: Url, backlog: int) -> _UnixListener:
         doing = f"cannot listen on {url}"
         _check_length(url, doing)
+        # Under a lock: of two servers that start at once, the second could remove what the first has just bound.
         with os_errors_as(ConnectError, doing), _locked_directory(os.path.dirname(url.path)):
             _make_room(url.path, doing)
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             with closed_on_error(sock):
                 _bind_private(sock, url.path)
-                # From here on the path is ours, and goes with the listener that fails to come about.
+                # From here on the path is ours; if listening fails, closing removes it.
                 listener = _UnixListener(sock, url, backlog)
                 try:
                     sock.listen(backlog)
@@ -80,7 +73,7 @@ class UnixTransport:
 
 
 class _UnixListener(SocketListener):
-    """A socket listener that takes its path along when it closes."""
+    """A socket listener that removes its path when it closes."""
 
     def __init__(self, sock: socket.socket, url: Url, backlog: int) -> None:
         super().__init__(sock, str(url), _make_stream)
@@ -91,7 +84,7 @@ class _UnixListener(SocketListener):
 
     @property
     def lost(self) -> bool:
-        # What cannot be looked at may be there all the same.
+        # An error other than "not found" does not say that the path is gone.
         try:
             return self.fileno() >= 0 and _identity(self._where.path) != self._identity
         except (FileNotFoundError, NotADirectoryError):
@@ -106,7 +99,8 @@ class _UnixListener(SocketListener):
             self._socket, self._identity = other._socket, other._identity
 
     def close(self) -> None:
-        # A forked child that tidies up must not take the path from its parent.
+        # 1. A forked child that closes its listeners must not remove the path of its parent.
+        # 2. The path is removed only if it is still ours. The open socket keeps its inode number from being used again.
         if self.fileno() >= 0 and os.getpid() == self._pid:
             with contextlib.suppress(OSError):
                 if _identity(self._where.path) == self._identity:
@@ -130,7 +124,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _try_connect(sock: socket.socket, path: str) -> bool:
-    """Connects a non-blocking socket; False when somebody listens and has no room now."""
+    """Connect a non-blocking socket; return False if the listener's queue is full."""
     try:
         sock.connect(path)
     except BlockingIOError:
@@ -139,6 +133,9 @@ def _try_connect(sock: socket.socket, path: str) -> bool:
 
 
 def _bind_private(sock: socket.socket, path: str) -> None:
+    # The path has mode 0600 from its first moment: after a chmod behind bind others might be connected already. The
+    # umask is one for all threads, hence the lock. A file that another thread makes meanwhile gets fewer permissions
+    # than it asked for, never more.
     with _umask_lock:
         before = os.umask(0o177)
         try:
@@ -149,10 +146,9 @@ def _bind_private(sock: socket.socket, path: str) -> None:
 
 @contextlib.contextmanager
 def _locked_directory(directory: str) -> Iterator[None]:
-    """Keeps other servers of ours out of `directory`, or goes on without when somebody holds its lock for long.
+    """Lock `directory` against other servers (flock, so no lock file is left).
 
-    The lock guards against two servers that replace the same dead path in the same instant, which is not worth failing
-    over a stranger who locks the directory for a reason of his own.
+    If another process holds the lock for long, go on without: the race is too rare to fail because of a foreign lock.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -173,10 +169,10 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _make_room(path: str, doing: str) -> None:
-    """Removes the socket file of a dead server.
+    """Remove the socket file of a dead server.
 
     Raises:
-        ConnectError: the path is in use or no socket; nothing was removed.
+        ConnectError: the path is in use or not a socket; nothing was removed.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -189,11 +185,11 @@ def _make_room(path: str, doing: str) -> None:
         try:
             _try_connect(probe, path)
         except (ConnectionRefusedError, FileNotFoundError):
-            # Nobody serves it, or its server closed in this moment and took it along.
+            # No process serves it, or its server has closed and removed it in this moment.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             return
         except OSError:
-            # Not ours to connect to (EACCES), or a socket of another type (EPROTOTYPE): somebody's all the same.
+            # We may not connect to it (EACCES), or it is a socket of another type (EPROTOTYPE): it is in use.
             pass
     raise ConnectError(f"{doing}: address already in use")

@@ -1,9 +1,8 @@
-"""Text to `Url`: one grammar for all schemes, and the shape that the schemes of this project ask for.
+"""Parses a text to a `Url`: one grammar for all schemes, and stricter checks for the schemes of this project.
 
-The grammar is ``scheme://[host][:port][/path]``; a text without ``://`` means ``tcp://``. Nothing is decoded and
-nothing is guessed: IPv6 stands in brackets, a port is written in ASCII digits, control characters are refused before
-they can reach a log line or a resolver. A scheme that is not in the table below gets its parts as they are, since only
-its transport knows what they mean.
+The grammar is ``scheme://[host][:port][/path]``; a text without ``://`` means ``tcp://``. Nothing is decoded or
+guessed: IPv6 is in brackets, a port is in ASCII digits, and control characters are refused before they can reach a log
+line or a resolver. The parts of other schemes are not checked, because only their transport knows what they mean.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _MEMORY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}", re.ASCII)
 _PORT: Final = re.compile(r"[0-9]{1,5}", re.ASCII)
-# C0, DEL, C1 and the separators that some readers of a log take for the end of a line.
+# C0, DEL, C1 and two separators that some log readers take for the end of a line.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MAX_HOST_CHARACTERS: Final = 253
 
 
 class UrlError(ConfigError):
-    """A text that is no url.
+    """A text is not a URL.
 
     Attributes:
-        reason: why not, for whoever says the text itself.
+        reason: the message without the text of the URL.
     """
 
     def __init__(self, url: str, reason: str) -> None:
@@ -40,14 +39,14 @@ class UrlError(ConfigError):
 
 
 def parse_url(url: str) -> Url:
-    """Takes a url apart; a bare ``host:port`` means tcp.
+    """Parse a URL; a bare ``host:port`` means tcp.
 
     Args:
         url: ``tcp://host:port``, ``tls://host:port``, ``unix:///path``, ``memory://name`` or ``scheme://...`` of
-            another transport. IPv6 addresses stand in brackets. Paths are taken as they are.
+            another transport. IPv6 addresses are in brackets. Paths are not decoded.
 
     Raises:
-        UrlError: it names the url, what is wrong and what was expected.
+        UrlError: it is not a URL; says what is wrong and what was expected.
     """
     if _UNPRINTABLE.search(url):
         _refuse(url, "it holds a control character")
@@ -66,7 +65,7 @@ def parse_url(url: str) -> Url:
 
 
 def valid_scheme(scheme: str) -> bool:
-    """Whether `scheme` can stand before ``://``, in lower case."""
+    """Whether `scheme` is a valid scheme in lower case."""
     return _SCHEME.fullmatch(scheme) is not None
 
 
@@ -113,7 +112,7 @@ def _check_host_and_port(url: str, parsed: Url) -> None:
 def _valid_host(host: str) -> bool:
     """An IPv4 address or a name of ASCII labels (international names are written in their ``xn--`` form)."""
     labels = host.removesuffix(".").split(".")
-    # The C library would take 127.1 and 0x7f.1 for addresses; a name whose last label is a number can be nothing else.
+    # The C library accepts 127.1 and 0x7f.1 as addresses. A text whose last label is a number is never a host name.
     if labels[-1].isdigit() or labels[-1].lower().startswith("0x"):
         try:
             ipaddress.IPv4Address(host)

@@ -1,4 +1,4 @@
-"""TLS over TCP: whose certificate is taken, and the stream of bytes between the two ends."""
+"""TLS over TCP: the rules for certificates, and the encrypted stream."""
 
 from __future__ import annotations
 

@@ -1,12 +1,4 @@
-"""Takes certificates and keys, and sets the rules of TLS for one side.
-
-OpenSSL takes a certificate and its key from files only. It gets files in memory with the bytes that were read, since
-theirs may be pipes, and since its errors name none.
-
-No session is ever resumed, since who resumes one is not verified. TLS 1.3 resumes by tickets only, and there are none.
-TLS 1.2 also does by the number of a session that the server has kept: each context of OpenSSL keeps 20,000, for hours,
-and Python has no switch for it. See `_Forgetful`.
-"""
+"""Loads certificates and keys into an `ssl.SSLContext`, and sets the rules of TLS for one side."""
 
 from __future__ import annotations
 
@@ -26,19 +18,19 @@ from bets_protocol.transports.tls.files import TlsFiles
 _VERSIONS: Final[dict[str, ssl.TLSVersion]] = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 _CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2 only those that authenticate what they encrypt, with keys that a stolen certificate does not open."""
+"""For TLS 1.2 only authenticated encryption, with forward secrecy: a stolen key does not decrypt old connections."""
 
 
 def load_context(
     files: TlsFiles, read: Callable[[], Mapping[Path, bytes]], *, minimum: str, server: bool
 ) -> ssl.SSLContext:
-    """The rules for one side, with its certificate.
+    """The context for one side, with its certificate.
 
     Args:
-        read: gives what the files hold, once it is clear that none is missing.
+        read: returns the content of the files. Called only if no file is missing.
 
     Raises:
-        ConfigError: a file is missing, cannot be read or used, or does not go with the others; it names the file.
+        ConfigError: a file is missing, cannot be read or used, or does not match the others; names the file.
     """
     _check_complete(files, server=server)
     texts = read()
@@ -61,6 +53,8 @@ def load_context(
 
 def _set_rules(context: ssl.SSLContext, lowest: ssl.TLSVersion, *, server: bool) -> None:
     context.minimum_version = lowest
+    # No session is resumed, because the peer of a resumed session is not verified again. TLS 1.3 resumes by tickets
+    # only; for TLS 1.2 see `_Forgetful`.
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.set_ciphers(_CIPHERS_1_2)
     context.check_hostname = not server
@@ -72,9 +66,10 @@ def _set_rules(context: ssl.SSLContext, lowest: ssl.TLSVersion, *, server: bool)
 class _Forgetful(ssl.SSLContext):
     """The context of a server whose clients cannot resume sessions of TLS 1.2.
 
-    A connection keeps its session in the context that it was made from, and looks there for the one that the client
-    names. So each is made from a context of its own, which has the same rules and no file, and takes certificate, key
-    and authority from this one. That costs 0.2 ms and 12 KB for each connection.
+    TLS 1.2 also resumes by the id of a session that the server has kept. OpenSSL keeps 20,000 in each context, for
+    hours, and Python cannot switch it off. A connection uses the sessions of the context that it was made from, so each
+    is made from a context of its own with the same rules, and takes certificate, key and authority from this one. That
+    costs 0.2 ms and 12 KB for each connection.
     """
 
     def wrap_bio(
@@ -119,7 +114,7 @@ def _load_own(context: ssl.SSLContext, cert: Path, key: Path, texts: Mapping[Pat
         raise ConfigError(f"TLS: {key}: holds no private key in PEM form")
 
     def refuse() -> NoReturn:
-        raise ConfigError(f"TLS: {key}: the private key has a passphrase, which nobody is there to type")
+        raise ConfigError(f"TLS: {key}: is encrypted; remove the passphrase (`openssl pkey -in {key} -out NEW_FILE`)")
 
     try:
         with _in_memory(texts[cert]) as cert_file, _in_memory(texts[key]) as key_file:
@@ -136,13 +131,15 @@ def _load_own(context: ssl.SSLContext, cert: Path, key: Path, texts: Mapping[Pat
 
 @contextlib.contextmanager
 def _in_memory(data: bytes) -> Iterator[str]:
-    """The name of a file that holds `data` and is on no disk, where the system has such files."""
+    """The name of a file that holds `data`, in memory if the system has such files."""
+    # OpenSSL reads a certificate and its key from files only. It gets the bytes that were read, because the user's
+    # files may be pipes, and because its errors name no file.
     if sys.platform == "linux":
         with os.fdopen(os.memfd_create("bets-tls", os.MFD_CLOEXEC), "wb") as file:
             file.write(data)
             file.flush()
             yield f"/proc/self/fd/{file.fileno()}"
-    else:  # macOS: readable by its owner only, and gone in a moment
+    else:  # macOS: a file for its owner only, which is deleted at once
         with tempfile.NamedTemporaryFile(prefix="bets-tls-") as file:
             file.write(data)
             file.flush()
@@ -150,5 +147,5 @@ def _in_memory(data: bytes) -> Iterator[str]:
 
 
 def _text(data: bytes) -> str:
-    """PEM files may say anything around what counts."""
+    """PEM files may have any text around the encoded parts."""
     return data.decode("ascii", "ignore")

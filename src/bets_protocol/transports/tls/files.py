@@ -1,6 +1,6 @@
-"""The files of TLS as bytes: each is read once, whatever needs it, so that a pipe will do, too (``<(...)`` of a shell).
+"""The files of TLS as bytes. Each is read only once, so it may be a pipe (``<(...)`` of a shell).
 
-Nothing in here loads `ssl`: a program looks at its own certificate before it connects, or without connecting.
+This module does not load `ssl`: a program reads its own certificate before it connects, or without connecting.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bets_protocol.errors import ConfigError
 from bets_protocol.transports.sockets import reason_of
 
 _NOT_FOR_A_KEY: Final = stat.S_IWGRP | stat.S_IRWXO
-"""A key may be read by its group, as secrets of Kubernetes and Debian's ssl-cert have it; by others it may not."""
+"""A key may be readable by its group, as in secrets of Kubernetes and Debian's ssl-cert, but not by others."""
 
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
@@ -32,12 +32,12 @@ _TIMES: Final = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 
 @attrs.frozen(kw_only=True)
 class TlsFiles:
-    """The files that one end proves itself with and knows others by, all in PEM form.
+    """The certificate, the key and the authority of one end, all in PEM form.
 
     Args:
-        cert: the certificate of this end, and behind it those that lead to its authority, if any are between.
-        key: its private key, without a passphrase, for the eyes of its owner, or of its group too (mode 0600 or 0640).
-        ca: the certificate (or several) of the authority that the other end's certificate has to be of.
+        cert: the certificate of this end, followed by the intermediate certificates, if any.
+        key: its private key, without a passphrase, readable by its owner and at most its group (mode 0600 or 0640).
+        ca: the certificate, or several, of the authority that must have signed the other end's certificate.
     """
 
     cert: Path | None = None
@@ -47,13 +47,13 @@ class TlsFiles:
 
 @attrs.frozen(kw_only=True)
 class OwnCertificate:
-    """The certificate of this end, as its file has it; nobody has verified it.
+    """The certificate of this end, read from its file and not verified.
 
     Args:
         path: the file.
-        encoded: in DER form.
-        not_before: from when it is valid; None: that cannot be read.
-        not_after: until when; likewise.
+        encoded: the certificate in DER form.
+        not_before: from when it is valid, or None if that cannot be read.
+        not_after: until when it is valid, or None likewise.
     """
 
     path: Path
@@ -63,13 +63,13 @@ class OwnCertificate:
 
 
 def read_files(files: TlsFiles, *, again: bool = False) -> Mapping[Path, bytes]:
-    """What the files hold that are given.
+    """The content of the given files.
 
     Args:
-        again: they were read before; a pipe gives nothing more then.
+        again: they were read before, so none may be a pipe.
 
     Raises:
-        ConfigError: one cannot be read, or the key can be by others; it names the file.
+        ConfigError: a file cannot be read, or others can read the key; names the file.
     """
     kinds = {files.key: "private key", files.cert: "certificate", files.ca: "certificate of an authority"}
     given = {path: what for path, what in reversed(kinds.items()) if path is not None}
@@ -80,14 +80,14 @@ def read_files(files: TlsFiles, *, again: bool = False) -> Mapping[Path, bytes]:
 
 
 def require_file(path: Path) -> None:
-    """Check that what was read once can be read again.
+    """Check that a file can be read again.
 
     Raises:
-        ConfigError: it is a pipe, or the like.
+        ConfigError: it is not a regular file, for example a pipe.
     """
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):  # whoever reads it says so
+    except (OSError, ValueError):  # reading it will raise
         return
     if not stat.S_ISREG(mode):
         raise ConfigError(
@@ -97,7 +97,7 @@ def require_file(path: Path) -> None:
 
 
 def own_certificate(path: Path, text: bytes) -> OwnCertificate | None:
-    """The first certificate in `text`, which `path` held; None: there is none."""
+    """The first certificate in `text`, the content of `path`, or None."""
     found = _PEM.search(text)
     try:
         encoded = binascii.a2b_base64(found[1]) if found is not None else b""
@@ -115,7 +115,7 @@ def _read(path: Path, what: str, *, private: bool) -> bytes:
             mode = os.fstat(file.fileno()).st_mode
             text = file.read()
     except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else str(error)  # a name that no file can have
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)  # ValueError: the name has a NUL
         raise ConfigError(f"TLS: {path}: cannot read the {what}: {reason}") from error
     if private and mode & _NOT_FOR_A_KEY:
         raise ConfigError(
@@ -126,7 +126,7 @@ def _read(path: Path, what: str, *, private: bool) -> bytes:
 
 
 def _validity(encoded: bytes) -> tuple[datetime.datetime | None, datetime.datetime | None]:
-    """From when and until when a certificate in DER form is valid (RFC 5280, section 4.1.2.5)."""
+    """The validity of a certificate in DER form: from when, until when (RFC 5280, section 4.1.2.5)."""
     try:
         at = _inside(encoded, _inside(encoded, 0))  # of tbsCertificate
         if encoded[at] == _VERSION:
@@ -140,7 +140,7 @@ def _validity(encoded: bytes) -> tuple[datetime.datetime | None, datetime.dateti
 
 
 def _extent(data: bytes, at: int) -> tuple[int, int]:
-    """Where the contents of the element at `at` begin and end."""
+    """Where the content of the element at `at` begins and ends."""
     size, start = data[at + 1], at + 2
     if size >= _LONG:
         more = size - _LONG
@@ -162,5 +162,5 @@ def _time(data: bytes, at: int) -> datetime.datetime:
     start, end = _extent(data, at)
     text = data[start:end].decode("ascii")
     moment = datetime.datetime.strptime(text, _TIMES[data[at]]).replace(tzinfo=datetime.UTC)
-    # Two digits are of 1950 to 2049; Python takes 50 to 68 for the century behind that.
+    # Two digits mean 1950 to 2049 (RFC 5280); Python takes 50 to 68 for 2050 to 2068.
     return moment.replace(year=moment.year - 100) if data[at] == 0x17 and moment.year >= 2050 else moment

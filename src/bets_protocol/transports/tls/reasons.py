@@ -1,14 +1,11 @@
-"""What OpenSSL says when TLS goes wrong, in words that help whoever has to mend it.
+"""Translates errors of OpenSSL into error classes and plain messages.
 
-Rules:
+1. `AuthenticationError` is about certificates: one is missing, unknown, out of date, or of another name. It may come at
+   any time: with TLS 1.3 a client learns only after its own handshake that the server refuses it.
+2. `HandshakeError` is every other error of a handshake: no TLS at all, no version in common.
+3. An error after the handshake is that of a broken connection.
 
-1. `AuthenticationError` is what concerns who somebody is: a certificate that is missing, unknown, out of date, of
-   somebody else. Trying again cannot help. It may come at any time: with TLS 1.3 a client hears only behind its own
-   handshake that the server does not want it.
-2. `HandshakeError` is everything else that keeps the two ends from talking: no TLS at all, no version in common.
-3. Whatever breaks a connection on which both ends had agreed is an ordinary break.
-
-Sentences speak of the peer: "it".
+In the messages "it" is the peer.
 """
 
 from __future__ import annotations
@@ -19,7 +16,7 @@ from typing import Final
 from bets_protocol.errors import TransportError
 from bets_protocol.transports.base import AuthenticationError, HandshakeError
 
-# Of what the peer has shown; the numbers are X509_V_ERR_* of OpenSSL.
+# Errors of the peer's certificate; the numbers are X509_V_ERR_* of OpenSSL.
 _CERTIFICATES: Final = {
     7: "its certificate is not signed by the authority that it names",
     9: "its certificate is not valid yet",
@@ -35,7 +32,7 @@ _CERTIFICATES: Final = {
 
 _TOLD: Final = _CERTIFICATES.keys() - {62, 64}
 
-# What the peer says of us, in its last words.
+# Alerts of the peer about our certificate.
 _REFUSALS: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it lets nobody in without a certificate, and we show none",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority of our certificate (unknown CA)",
@@ -72,22 +69,19 @@ _DISAGREEMENTS: Final = {
 def tls_error(
     error: ssl.SSLError, kind: type[TransportError], doing: str, *, handshaking: bool
 ) -> tuple[type[TransportError], str]:
-    """What to raise for `error`.
+    """The class and the message of the error to raise for `error`.
 
     Args:
-        kind: the class of an ordinary break.
+        kind: the class for a broken connection.
         doing: what failed, with the name of the peer.
-        handshaking: whether the two ends had not agreed yet.
-
-    Returns:
-        The class and the text.
+        handshaking: whether the handshake was not over.
     """
-    # The stub says that there always is one; an error that OpenSSL has no name for has none.
+    # The type stub says that there always is a reason, but an error without a name in OpenSSL has none.
     reason: str | None = error.reason
     if isinstance(error, ssl.SSLCertVerificationError):
         words = _CERTIFICATES.get(error.verify_code, "its certificate cannot be verified")
         if error.verify_code not in _TOLD:
-            # Which name it should be for, or what we have no words for.
+            # OpenSSL's text has the expected name, or an error that is not in the table.
             words = f"{words}: {_lower(error.verify_message)}"
         return AuthenticationError, f"{doing}: {words}"
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":

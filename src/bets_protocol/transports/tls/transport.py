@@ -1,16 +1,14 @@
-"""`tls://host:port`: TLS over TCP, where both ends prove who they are.
+"""`tls://host:port`: TLS over TCP, where both ends prove their identity.
 
-Rules:
-
-1. One certification authority, the user's own, is trusted on both sides, and no other: never those of the system, by
-   which anybody with a web site could come in. A server lets nobody in without a certificate of it; a client takes
-   only a server whose certificate of it is for the host of the url, name or address.
-2. TLS 1.3, or 1.2 where that is asked for. No compression, no renegotiation, no resumption, nothing sent early.
+1. Both sides trust only the user's own certification authority, never those of the system, from which any owner of a
+   web site gets a certificate. A server refuses every client without a certificate of that authority. A client
+   accepts only a server whose certificate of it is for the host of the URL, name or address.
+2. TLS 1.3, or 1.2 if that is asked for. No compression, no renegotiation, no resumption, no early data.
 3. A file that cannot be used is an error that names it, before anything listens or connects. So is a key that others
-   on the machine can read, except for its group.
-4. Each file is read once, and again by `reload` only.
+   on the machine can read, except its group.
+4. Each file is read once, and again only by `reload`.
 
-Nothing in here loads `ssl` (20 ms, 6 MB) before a connection or a listener needs it.
+`ssl` (20 ms, 6 MB) is loaded only when a connection or a listener needs it.
 """
 
 from __future__ import annotations
@@ -42,16 +40,16 @@ _LEAST_S: Final = 0.001
 class TlsTransport:
     """The `Transport` of the scheme ``tls``.
 
-    A server needs all three files. A client needs `ca`; without `cert` and `key` it connects only where nobody asks
-    for them, and our servers do.
+    A server needs all three files. A client needs `ca`; without `cert` and `key` it can only connect to servers that
+    do not ask for them, and ours do.
 
     Args:
         files: read when the first connection or listener needs them, and by `reload`.
-        minimum: the oldest version of TLS to speak, ``"1.3"`` or ``"1.2"``.
-        tcp: makes the connections underneath.
+        minimum: the oldest accepted version of TLS, ``"1.3"`` or ``"1.2"``.
+        tcp: makes the TCP connections.
 
     Raises:
-        ConfigError: `minimum` is no version.
+        ConfigError: `minimum` is not a version.
 
     Thread: any, several at once.
     """
@@ -62,7 +60,7 @@ class TlsTransport:
         self._files = files
         self._minimum = minimum
         self._tcp = tcp or TcpTransport()
-        # Guards those below: what the files hold, as bytes, for a client and for a server.
+        # Guards the attributes below: the content of the files, and the contexts made from it.
         self._lock = threading.Lock()
         self._texts: Mapping[Path, bytes] | None = None
         self._client: ssl.SSLContext | None = None
@@ -91,16 +89,15 @@ class TlsTransport:
         return stream
 
     def listen(self, url: Url, backlog: int) -> Listener:
-        # Whatever is wrong with the files is said now, not to the first who connects.
+        # An error in the files must be raised now, and not at the first connection.
         self._context(server=True)
         return self._tcp.listen_with(url, backlog, lambda plain: _stream(plain, self._context(server=True), None))
 
     def reload(self) -> None:
-        """Reads the files anew, for connections from now on; those that are open go on as they are.
+        """Read the files again, for later connections; open connections go on unchanged.
 
         Raises:
-            ConfigError: a file cannot be used, or is a pipe, which gives its bytes once; those that were read before
-                stay in use.
+            ConfigError: a file cannot be used, or is a pipe, which can be read only once; the old content stays in use.
         """
         with self._lock:
             if self._texts is None:
@@ -111,7 +108,7 @@ class TlsTransport:
             self._texts, self._client, self._server = texts, client, server
 
     def own_certificate(self) -> OwnCertificate | None:
-        """The certificate of this end; None: there is none, or it is not in PEM form.
+        """The certificate of this end, or None if there is none or it is not in PEM form.
 
         Raises:
             ConfigError: a file cannot be read.
@@ -137,19 +134,19 @@ class TlsTransport:
         return self._texts
 
     def _load(self, read: Callable[[], Mapping[Path, bytes]], *, server: bool) -> ssl.SSLContext:
-        from bets_protocol.transports.tls.contexts import load_context  # noqa: PLC0415 - only who uses it pays
+        from bets_protocol.transports.tls.contexts import load_context  # noqa: PLC0415 - loads `ssl`
 
         return load_context(self._files, read, minimum=self._minimum, server=server)
 
 
 def _stream(plain: SocketStream, context: ssl.SSLContext, server_name: str | None) -> TlsStream:
-    from bets_protocol.transports.tls.stream import TlsStream  # noqa: PLC0415 - only who uses it pays
+    from bets_protocol.transports.tls.stream import TlsStream  # noqa: PLC0415 - loads `ssl`
 
     return TlsStream(plain, context, server_name=server_name)
 
 
 def _name_of(host: str) -> str:
-    """What the certificate has to be for: a name without its final dot, an address without the zone of ours."""
+    """The name for the server's certificate: a host name without its final dot, or an address without its zone."""
     address = host.partition("%")[0]
     try:
         return str(ipaddress.ip_address(address))
