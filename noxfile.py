@@ -80,11 +80,12 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check the style; `nox -s lint -- --fix` mends what can be mended."""
+    """Check the style, and that nothing in `src` is unused; `nox -s lint -- --fix` mends what can be mended."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
     fix = "--fix" in session.posargs
     session.run("ruff", "check", *(["--fix"] if fix else []), ".")
     session.run("ruff", "format", *([] if fix else ["--check"]), ".")
+    session.run("vulture")
 
 
 @nox.session

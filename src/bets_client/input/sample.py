@@ -54,8 +54,6 @@ _BIRTH_DAYS = (date(2004, 8, 23) - _FIRST_BIRTH).days + 1
 _FIRST_DOCUMENT, _DOCUMENTS = 20_000_000, 20_000_000
 _NUMBERS = 10_000
 
-MAX_SEED = 2**63 - 1
-
 
 def rows(agency: int, bets: int, seed: int) -> Iterator[str]:
     """The rows of one agency's file, without line ends.
@@ -63,7 +61,7 @@ def rows(agency: int, bets: int, seed: int) -> Iterator[str]:
     Args:
         agency: 1 to 255; each agency gets other people from the same seed.
         bets: how many rows.
-        seed: 0 to `MAX_SEED`.
+        seed: 0 to 2**63 - 1.
     """
     random = Random(seed * 256 + agency)
     for _ in range(bets):

@@ -160,7 +160,6 @@ class UploadMachine:
         already_stored: how many were when this machine first heard of it.
         told: how many bets the server last said are stored, also when it refused; None: it has said nothing yet.
         opened_once: whether the server has ever opened the upload; before that `stored` says nothing.
-        receded: whether the server has ever said that fewer bets are stored than it had said before.
         winners: the documents of the agency's winners; None until all of them are there.
         reconnect_for: the code because of which this connection is over and another is to be made; else None.
     """
@@ -184,7 +183,6 @@ class UploadMachine:
         self.already_stored = 0
         self.told: int | None = None
         self.opened_once = False
-        self.receded = False
         self.winners: tuple[str, ...] | None = None
         self.reconnect_for: RejectCode | None = None
         self._source = source
@@ -360,7 +358,6 @@ class UploadMachine:
         if not self.opened_once:
             self.already_stored = status.stored
         self.opened_once = True
-        self.receded = self.receded or status.stored < self.stored
         self.already_stored = min(self.already_stored, status.stored)
         self.stored, self._crc32 = status.stored, crc32
         self._go_to(_Phase.SENDING)

@@ -1,7 +1,5 @@
 """Sealing and drawing: who must have asked, that it happens once, and who wins."""
 
-# ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
-
 from __future__ import annotations
 
 import attrs

@@ -11,8 +11,6 @@ in between, these hold after each step:
 6. after the draw nothing changes.
 """
 
-# ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
-
 from __future__ import annotations
 
 import os

@@ -1,7 +1,5 @@
 """Opening, closing and sharing: what a store finds again, and whom it keeps out."""
 
-# ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
-
 from __future__ import annotations
 
 from collections.abc import Callable

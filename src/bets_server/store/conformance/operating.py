@@ -1,7 +1,5 @@
 """What an operator and an auditor rely on: voiding, closing an agency by force, the digest of a draw, the audit."""
 
-# ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
-
 from __future__ import annotations
 
 import hashlib

@@ -1,7 +1,5 @@
 """Calls from many threads at once: sealing, storing against a seal, taking an upload over."""
 
-# ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
-
 from __future__ import annotations
 
 import hashlib

@@ -1,7 +1,5 @@
 """Storing and refusing: what becomes of the batches of a group, and how bets come back."""
 
-# ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
-
 from __future__ import annotations
 
 from bets_protocol import Bet, encode_bets

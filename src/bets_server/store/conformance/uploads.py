@@ -1,7 +1,5 @@
 """Uploads with an identity: opening, resuming, fencing, what a parcel may add, modes and limits."""
 
-# ruff: noqa: S101 - a conformance suite is pytest classes: they assert.
-
 from __future__ import annotations
 
 import itertools
