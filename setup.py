@@ -13,6 +13,8 @@ from setuptools import Extension, setup
 NATIVE = Extension(
     "bets_protocol.generated._native",
     ["src/bets_protocol/generated/_native.c"],
+    include_dirs=["src/bets_protocol/compiler/c"],
+    depends=["src/bets_protocol/compiler/c/crc32.h", "src/bets_protocol/compiler/c/runtime.h"],
     extra_compile_args=[] if os.name == "nt" else ["-O3", "-fno-strict-aliasing"],
     optional=True,
 )

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 from bets_protocol import BetsError
 from bets_protocol.compiler import CompiledSchema, UnsupportedConstruct, compile_schema
-from bets_protocol.compiler.c.module import emit_c_module
+from bets_protocol.compiler.c.module import HEADERS, emit_c_module
 from bets_protocol.layout import nodes as ir
 from bets_protocol.testing.strategies import values
 from fuzz.differential import Disagreement, mutant
@@ -108,8 +108,8 @@ def build_native(subjects: Sequence[Subject], folder: Path) -> ModuleType | None
     frames = {s.name: _renamed(s.compiled.layout, f"{s.name}_") for s in subjects}
     source, target = folder / "declared.c", folder / f"declared{importlib.machinery.EXTENSION_SUFFIXES[0]}"
     source.write_text(emit_c_module("declared", frames), encoding="utf-8")
-    include = f"-I{sysconfig.get_path('include')}"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O0", "-w", include, str(source), "-o", str(target)], check=True)
+    includes = [f"-I{folder}" for folder in (sysconfig.get_path("include"), HEADERS)]
+    subprocess.run([compiler, "-shared", "-fPIC", "-O0", "-w", *includes, str(source), "-o", str(target)], check=True)
     loader = importlib.machinery.ExtensionFileLoader("declared", str(target))
     spec = importlib.util.spec_from_file_location("declared", target, loader=loader)
     if spec is None:

@@ -23,7 +23,8 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "src" / "bets_protocol" / "generated" / "_native.c"
+PACKAGE = ROOT / "src" / "bets_protocol"
+SOURCE = PACKAGE / "generated" / "_native.c"
 CORPUS = ROOT / "fuzz" / "corpus"
 COMPILER = os.environ.get("CC", "gcc")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
@@ -32,9 +33,9 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
 def build(folder: Path, *flags: str) -> Path:
     """The extension, built into `folder` with `flags`."""
     target = folder / f"_native{importlib.machinery.EXTENSION_SUFFIXES[0]}"
-    include = sysconfig.get_path("include")
+    includes = [f"-I{sysconfig.get_path('include')}", f"-I{PACKAGE / 'compiler' / 'c'}"]
     command = [COMPILER, "-shared", "-fPIC", "-g", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter"]
-    command += ["-Wno-type-limits", "-Werror", *flags, f"-I{include}", str(SOURCE), "-o", str(target)]
+    command += ["-Wno-type-limits", "-Werror", *flags, *includes, str(SOURCE), "-o", str(target)]
     subprocess.run(command, check=True)
     return target
 

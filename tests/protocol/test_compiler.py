@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 
 from bets_protocol import DecodeError, FrameTooLarge, InvalidMessage, InvalidValue, LocalProtocolError
 from bets_protocol.compiler import UnsupportedConstruct
-from bets_protocol.compiler.bets import emit_codec_module, emit_layouts_module, emit_values_module
+from bets_protocol.compiler.bets import emit_codec_module, emit_layouts_module, emit_values_module, native_digest
+from bets_protocol.compiler.c import module as c_module
 from bets_protocol.compiler.python.codec import emit_codec, emit_values
 from bets_protocol.compiler.python.writing import emit_put
+from bets_protocol.generated.codec import NATIVE_DIGEST
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.diagnose import explain_bytes
 from bets_protocol.layout.rules import CalendarDate, Characters, IntRange, digits, printable_name
@@ -452,6 +454,16 @@ def test_generated_modules_are_fresh() -> None:
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_changed_header_makes_another_native_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest covers what the C includes, so that an extension built with an older header is not used."""
+    for header in c_module.HEADERS.glob("*.h"):
+        (tmp_path / header.name).write_text(header.read_text("utf-8") + "/* changed */\n", encoding="utf-8")
+    digests = {NATIVE_DIGEST, native_digest()}
+    monkeypatch.setattr(c_module, "HEADERS", tmp_path)
+    assert len(digests) == 1
+    assert native_digest() not in digests
 
 
 @pytest.mark.parametrize("emit", [emit_layouts_module, emit_values_module, emit_codec_module])

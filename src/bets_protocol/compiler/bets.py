@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-from bets_protocol.compiler.c.module import emit_c_module
+from bets_protocol.compiler.c.module import emit_c_module, with_headers
 from bets_protocol.compiler.c.runs import RunsOf
 from bets_protocol.compiler.docs import tables, turns_page
 from bets_protocol.compiler.modules import constants_in, emit_layouts, import_of, import_of_layouts, read_frames
@@ -101,8 +101,8 @@ def emit_native_module() -> str:
 
 
 def native_digest() -> str:
-    """What tells one native codec from another: a digest of its source."""
-    return hashlib.sha256(_native_source("").encode()).hexdigest()[:16]
+    """What tells one native codec from another: a digest of its source and of the headers that it includes."""
+    return hashlib.sha256(with_headers(_native_source("")).encode()).hexdigest()[:16]
 
 
 def _native_source(digest: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from bets_protocol.bytes_like import Octets
-from bets_protocol.compiler.c.module import emit_c_module
+from bets_protocol.compiler.c.module import emit_c_module, with_headers
 from bets_protocol.compiler.docs.tables import layout_table
 from bets_protocol.compiler.modules import emit_schema_module, read_frames
 from bets_protocol.compiler.python.codec import classes as records_of
@@ -72,7 +72,7 @@ class CompiledSchema:
         """
         if not module.isascii() or any(why_no_identifier(part) for part in module.split(".")):
             raise ValueError(f"expected the name of a module in ASCII, not {module!r}")
-        return emit_c_module(module, {self.name: self.layout}, python=self.python_source)
+        return with_headers(emit_c_module(module, {self.name: self.layout}, python=self.python_source))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _compiled, (self.name, self.layout)

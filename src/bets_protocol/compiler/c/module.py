@@ -27,8 +27,8 @@ from bets_protocol.compiler.c.writing import Encoding
 from bets_protocol.compiler.walk import records_by_name
 from bets_protocol.layout import nodes as ir
 
-RUNTIME: Final = Path(__file__).with_name("runtime.h")
-"""What is the same for every layout; it becomes part of each module, so that a module is one file."""
+HEADERS: Final = Path(__file__).parent
+"""The folder of what is the same for every layout: modules include `runtime.h`, those with runs also `crc32.h`."""
 
 
 def emit_c_module(
@@ -48,6 +48,8 @@ def emit_c_module(
     that can also be cut and searched as bytes. `python` is the source of a Python module of the same frames: with it
     the module needs no binding, it has the classes of that source as its own.
 
+    The source includes headers of the folder `HEADERS`; `with_headers` makes it one file.
+
     Raises:
         TypeError: a layout that cannot be emitted.
     """
@@ -59,7 +61,7 @@ def emit_c_module(
         f"/* {heading} */\n",
         f'#define MODULE_NAME "{module}"',
         f"#define SCAN_VARIABLES {max((scanner.variables for scanner in scanners.values()), default=1)}",
-        RUNTIME.read_text(encoding="utf-8"),
+        '#include "runtime.h"\n',
         _state(frames, records.values()),
         texts.source(),
     ]
@@ -78,6 +80,13 @@ def emit_c_module(
         methods.append(runs_methods(records_as_bytes))
     out.append(_module_end(module.rpartition(".")[2], frames, records, methods, digest, python))
     return "\n".join(out)
+
+
+def with_headers(source: str) -> str:
+    """The C `source` with the headers in the place of the lines that include them."""
+    for header in HEADERS.glob("*.h"):
+        source = source.replace(f'#include "{header.name}"\n', header.read_text(encoding="utf-8"))
+    return source
 
 
 _VERBS = ("check", "decode", "encode", "scan")

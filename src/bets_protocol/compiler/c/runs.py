@@ -8,16 +8,10 @@ fits: for anything else they give None, and the caller asks the pure function, w
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
-
 import attrs
 
 from bets_protocol.compiler.c.source import WIDE_BYTES, read_int
 from bets_protocol.layout import nodes as ir
-
-_CRC32: Final = Path(__file__).with_name("crc32.h")
-"""What surveys need beside the runtime."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +73,7 @@ def crc32_source() -> str:
         f"static const uint32_t crc32_table[256] = {{\n{lines}}};\n"
         f"static const uint64_t crc32_far[2] = {{{far[0]:#x}u, {far[1]:#x}u}};\n"
         f"static const uint64_t crc32_near[2] = {{{near[0]:#x}u, {near[1]:#x}u}};\n\n"
-        f"{_CRC32.read_text(encoding='utf-8')}"
+        '#include "crc32.h"\n'
     )
 
 
