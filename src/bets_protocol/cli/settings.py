@@ -31,6 +31,14 @@ FOLDER = click.Path(file_okay=False)
 _IN_CLASS = "setting"
 
 
+def _typed_name(setting: Setting) -> str:
+    return "--" + setting.name.replace("_", "-")
+
+
+def _variable(setting: Setting) -> Sequence[str]:
+    return ("BETS_" + setting.option.partition("/")[0].lstrip("-").replace("-", "_").upper(),)
+
+
 @attrs.frozen(kw_only=True)
 class Setting:
     """One setting and where it may stand.
@@ -58,20 +66,12 @@ class Setting:
     parse: Callable[[str], Any] = str
     complete: click.Path | click.Choice[str] | None = None
     default: Any = None
-    option: str = attrs.field()
+    option: str = attrs.field(default=attrs.Factory(_typed_name, takes_self=True))
     short: str = ""
-    env: Sequence[str] = attrs.field()
+    env: Sequence[str] = attrs.field(default=attrs.Factory(_variable, takes_self=True))
     key: str | None = None
     repeated: bool = False
     unless: str | None = None
-
-    @option.default
-    def _typed_name(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    @env.default
-    def _variable(self) -> Sequence[str]:
-        return ("BETS_" + self.option.partition("/")[0].lstrip("-").replace("-", "_").upper(),)
 
     @property
     def default_text(self) -> str:
