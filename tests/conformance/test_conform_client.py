@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bets_protocol.conformance.against_client.runner import Host, unknown_placeholders
+from bets_protocol.conformance.against_client.runner import Runner, unknown_placeholders
 from bets_protocol.conformance.against_client.scenarios import Scenario, scenarios_of
 from bets_protocol.conformance.report import Finding, Result
 from bets_protocol.transports import Listener, connect, listen, parse_url
@@ -31,16 +31,16 @@ def _scenarios(revision: int, rules: set[str]) -> list[Scenario]:
 def _checked(kind: type[TinyClient], revision: int, scenarios: list[Scenario] | None = None) -> list[Finding]:
     """What is found of a client that runs once for each scenario."""
     with listen("tcp://127.0.0.1:0") as listener:
-        host = Host(
+        runner = Runner(
             listener=listener,
             revision=revision,
             scenarios=scenarios_of(revision) if scenarios is None else scenarios,
             start=lambda: kind(listener.url, revision),
             limit_s=5.0,
-            say=lambda _: None,
+            notify=lambda _: None,
         )
-        host.play()
-    return host.findings()
+        runner.play()
+    return runner.findings()
 
 
 @pytest.mark.parametrize("revision", [5, 6, 7, 8, 9])
@@ -130,16 +130,16 @@ def said_all(listener: Listener, what: str) -> subprocess.Popen[bytes]:
 def test_a_client_that_stops_half_way_is_told_what_came(what: str, expected: list[str]) -> None:
     """What came, what is missing and which length is to blame; and how the program ended, in words."""
     with listen("tcp://127.0.0.1:0") as listener:
-        host = Host(
+        runner = Runner(
             listener=listener,
             revision=8,
             scenarios=scenarios_of(8)[:1],
             start=lambda: said_all(listener, what),
             limit_s=1.0,
-            say=lambda _: None,
+            notify=lambda _: None,
         )
-        host.play()
-    came = "\n".join(one.came for one in host.findings() if one.result is Result.FAILED)
+        runner.play()
+    came = "\n".join(one.came for one in runner.findings() if one.result is Result.FAILED)
     for text in expected:
         assert re.search(text, came), came
     assert "-9" not in came
@@ -149,11 +149,16 @@ def test_half_a_message_is_enough_to_end_a_run() -> None:
     """Also of a client that somebody else has started."""
     with listen("tcp://127.0.0.1:0") as listener, connect(listener.url) as stream:
         stream.send_all(b"\1\3\0")
-        host = Host(
-            listener=listener, revision=8, scenarios=scenarios_of(8)[:1], quiet_s=0.1, limit_s=0.3, say=lambda _: None
+        runner = Runner(
+            listener=listener,
+            revision=8,
+            scenarios=scenarios_of(8)[:1],
+            quiet_s=0.1,
+            limit_s=0.3,
+            notify=lambda _: None,
         )
-        host.play()
-    came = [one.came for one in host.findings() if one.result is Result.FAILED]
+        runner.play()
+    came = [one.came for one in runner.findings() if one.result is Result.FAILED]
     assert len(came) == 1
     assert came[0].startswith("3 bytes of a message came (01 03 00), then nothing: expected 1 more bytes of a BetBatch")
 

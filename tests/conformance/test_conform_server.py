@@ -12,8 +12,8 @@ import pytest
 from bets_protocol import OpenUpload, Probe, RejectCode, UploadStatus, WinnersRequest, encode
 from bets_protocol.conformance.against_server.draw_scenario import collect
 from bets_protocol.conformance.against_server.runner import RULES, examine
-from bets_protocol.conformance.against_server.target import Bench
-from bets_protocol.conformance.against_server.wire_client import Broken, Talk
+from bets_protocol.conformance.against_server.target import Target
+from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
 from bets_protocol.conformance.report import Result
 from tests.conformance.tiny_server import TinyServer
 from tests.conformance.wrong_servers import WRONG
@@ -52,8 +52,8 @@ def running(server: TinyServer) -> Iterator[TinyServer]:
 
 def _broken(url: str, revision: int, *, timeout_s: float = TIMEOUT_S) -> dict[str, str]:
     """The rules that a server breaks, and how; every other one is kept."""
-    bench = Bench(url=url, revision=revision, agencies=2, timeout_s=timeout_s)
-    findings = list(examine(bench, draw_too=True))
+    target = Target(url=url, revision=revision, agencies=2, timeout_s=timeout_s)
+    findings = list(examine(target, draw_too=True))
     assert [rule.name for rule in RULES if revision in rule.revisions] == [finding.rule for finding in findings]
     return {finding.rule: finding.came for finding in findings if finding.result is not Result.PASSED}
 
@@ -77,12 +77,12 @@ def test_answers_without_end_are_told() -> None:
     going_on = encode(UploadStatus(code=RejectCode.OK, draw=1, stored=0, crc32=0), revision=9)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        with Talk(url, 9, timeout_s=TIMEOUT_S) as talk, listener.accept()[0] as server:
-            talk.say(OpenUpload(draw=1, agency=1, upload_id=bytes(16), total=0), WinnersRequest(agency=1))
+        with WireClient(url, 9, timeout_s=TIMEOUT_S) as client, listener.accept()[0] as server:
+            client.send(OpenUpload(draw=1, agency=1, upload_id=bytes(16), total=0), WinnersRequest(agency=1))
             server.sendall(going_on * 101)
-            talk.answer()
+            client.receive()
             with pytest.raises(Broken, match=r"^no end of the winners after 64 answers with 0 documents$"):
-                collect(talk, revision=9)
+                collect(client, revision=9)
 
 
 def test_part_of_an_answer_is_told() -> None:
@@ -93,18 +93,18 @@ def test_part_of_an_answer_is_told() -> None:
     ):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-            with Talk(url, 8, timeout_s=1.0) as talk, listener.accept()[0] as server:
+            with WireClient(url, 8, timeout_s=1.0) as client, listener.accept()[0] as server:
                 server.sendall(sent)
-                talk.say(WinnersRequest(agency=1))
+                client.send(WinnersRequest(agency=1))
                 with pytest.raises(Broken, match=f"^no whole answer within 1 s{expected}"):
-                    talk.answer()
+                    client.receive()
 
 
 def test_an_answer_that_drips_is_none_in_time() -> None:
     """A byte now and then is no sign that the rest will come."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        with Talk(url, 8, timeout_s=0.2) as talk, listener.accept()[0] as server:
+        with WireClient(url, 8, timeout_s=0.2) as client, listener.accept()[0] as server:
             stop = threading.Event()
             text = encode(Probe(line=b"x" * 1000 + b"\n"))
 
@@ -117,9 +117,9 @@ def test_an_answer_that_drips_is_none_in_time() -> None:
             dripping = threading.Thread(target=drip)
             dripping.start()
             try:
-                talk.say(Probe(line=text))
+                client.send(Probe(line=text))
                 with pytest.raises(Broken, match=r"^no whole answer within 0.2 s: \d+ bytes of one came$"):
-                    talk.answer()
+                    client.receive()
             finally:
                 stop.set()
                 dripping.join(TIMEOUT_S)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from bets_protocol import RejectCode
 from bets_protocol.conformance.against_client.rules import RULES as CLIENT_RULES
-from bets_protocol.conformance.against_client.rules import ClientRule
 from bets_protocol.conformance.against_client.scenarios import SCENARIO_NAMES, SCENARIOS
 from bets_protocol.conformance.against_server.runner import RULES
+from bets_protocol.conformance.report import Rule
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def _client_rules() -> list[ClientRule]:
+def _client_rules() -> list[Rule]:
     return [*CLIENT_RULES, *(scenario.rule for scenario in SCENARIOS)]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bets_client.input.csv_file import CsvFile
 from bets_client.input.sample import write_samples
-from bets_protocol.conformance.against_client.runner import Host, program
+from bets_protocol.conformance.against_client.runner import Runner, program
 from bets_protocol.conformance.against_client.scenarios import scenarios_of
 from bets_protocol.conformance.report import Result
 from bets_protocol.transports import listen
@@ -103,12 +103,12 @@ def test_it_keeps_every_rule(tmp_path: Path) -> None:
     write_samples(str(tmp_path), agencies=1, bets=300, seed=2, overwrite=True)
     with listen("tcp://127.0.0.1:0") as listener:
         command = ["node", str(CLIENT), "{host}:{port}", "1", str(tmp_path / "agency-1.csv")]
-        host = Host(
+        runner = Runner(
             listener=listener,
             revision=8,
             scenarios=scenarios_of(8),
             start=lambda: program(command, listener),
-            say=lambda _: None,
+            notify=lambda _: None,
         )
-        host.play()
-    assert [(one.rule, one.came) for one in host.findings() if one.result is not Result.PASSED] == []
+        runner.play()
+    assert [(one.rule, one.came) for one in runner.findings() if one.result is not Result.PASSED] == []

@@ -13,7 +13,7 @@ from bets_client.cli.commands import cli
 from bets_client.input.sample import write_samples
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import line_handler, setup_logging
-from bets_protocol.conformance.against_client.runner import Host
+from bets_protocol.conformance.against_client.runner import Runner
 from bets_protocol.conformance.against_client.scenarios import scenarios_of
 from bets_protocol.conformance.report import Result
 from bets_protocol.transports import listen
@@ -48,15 +48,15 @@ def test_our_client_keeps_every_rule(agency_file: Path, revision: int) -> None:
     """`bets-client send` in every scenario of its revision."""
     with listen("tcp://127.0.0.1:0") as listener:
         where = ("--server", listener.url, "--revision", str(revision), "--retry-for", "5", "-q")
-        host = Host(
+        runner = Runner(
             listener=listener,
             revision=revision,
             scenarios=scenarios_of(revision),
             start=lambda: ThreadedClient("send", str(agency_file), "--batch-max", "4", *where),
-            say=lambda _: None,
+            notify=lambda _: None,
         )
-        host.play()
-    assert [(one.rule, one.came) for one in host.findings() if one.result is not Result.PASSED] == []
+        runner.play()
+    assert [(one.rule, one.came) for one in runner.findings() if one.result is not Result.PASSED] == []
 
 
 @pytest.mark.parametrize("revision", [5, 8, 9])
@@ -70,11 +70,15 @@ def test_the_two_checks_against_each_other(revision: int, capsys: pytest.Capture
             clients.append(ThreadedClient(*arguments))
             return clients[-1]
 
-        host = Host(
-            listener=listener, revision=revision, scenarios=scenarios_of(revision)[:1], start=start, say=lambda _: None
+        runner = Runner(
+            listener=listener,
+            revision=revision,
+            scenarios=scenarios_of(revision)[:1],
+            start=start,
+            notify=lambda _: None,
         )
-        host.play()
-    seen = {one.rule for one in host.findings() if one.result is Result.FAILED}
+        runner.play()
+    seen = {one.rule for one in runner.findings() if one.result is Result.FAILED}
     assert seen >= {"frames-fit-their-layout", "values-keep-their-rules", "messages-are-sent-whole"}
     found = json.loads(capsys.readouterr().out)
     assert clients[0].returncode == (ExitCode.PROTOCOL if found["failed"] else ExitCode.DONE)

@@ -11,7 +11,7 @@ from bets_client.cli.commands import cli
 from bets_client.input.sample import write_samples
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.conformance.against_server import rules_draw
-from bets_protocol.conformance.against_server.target import Bench, NotTried, Rule
+from bets_protocol.conformance.against_server.target import NotTried, ServerRule, Target
 from bets_protocol.transports import TlsFiles
 from bets_server.cli import main as server_cli
 from tests.certificates import Authority
@@ -49,11 +49,11 @@ def test_our_server(serve: Servers, authority: Authority, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("rule", rules_draw.RULES, ids=[rule.name for rule in rules_draw.RULES])
-def test_a_draw_of_several_agencies(rule: Rule) -> None:
+def test_a_draw_of_several_agencies(rule: ServerRule) -> None:
     """One certificate cannot bring it about, so nothing of it is tried, and nobody is connected to."""
-    bench = Bench(url="tls://127.0.0.1:1", revision=9, agencies=2)
+    target = Target(url="tls://127.0.0.1:1", revision=9, agencies=2)
     with pytest.raises(NotTried, match="a certificate speaks for one agency, so it takes a server that waits for one"):
-        rule.check(bench)
+        rule.check(target)
 
 
 def test_certificates_for_a_server_without_tls(authority: Authority, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,10 +13,10 @@ from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.signals import Stopped, deferred_stops, let_sigterm_kill
 from bets_protocol.cli.stdio import write_result
 from bets_protocol.cli.tls_options import client_transports, server_transports
-from bets_protocol.conformance.against_client.runner import Host, placeholders, program, unknown_placeholders
+from bets_protocol.conformance.against_client.runner import Runner, placeholders, program, unknown_placeholders
 from bets_protocol.conformance.against_client.scenarios import SCENARIO_NAMES, scenarios_of
 from bets_protocol.conformance.against_server.runner import examine
-from bets_protocol.conformance.against_server.target import Bench
+from bets_protocol.conformance.against_server.target import Target
 from bets_protocol.conformance.report import Finding, exit_code_for, report
 from bets_protocol.transports import listen as listen_at
 
@@ -44,7 +44,7 @@ def check_server(
     """
     given = [f"--tls-{name}" for name, path in (("cert", tls_cert), ("key", tls_key), ("ca", tls_ca)) if path]
     let_sigterm_kill()  # exit code 0 would say that the server keeps every rule
-    bench = Bench(
+    target = Target(
         url=url,
         revision=revision,
         agencies=agencies,
@@ -56,7 +56,7 @@ def check_server(
         ),
     )
     with deferred_stops():
-        findings = list(examine(bench, draw_too=draw_too))
+        findings = list(examine(target, draw_too=draw_too))
     return _print_report(findings, form, server=url, revision=revision)
 
 
@@ -91,19 +91,19 @@ def check_client(
         raise click.BadParameter(f"{places}: expected one of {known}, which {listen} has", param_hint="COMMAND")
     transports = server_transports([listen], cert=tls_cert, key=tls_key, ca=tls_ca, minimum=tls_min)
     with deferred_stops(), listen_at(listen, transports=transports) as listener:
-        host = Host(
+        runner = Runner(
             listener=listener,
             revision=revision,
             scenarios=scenarios_of(revision, names)[:clients],
             start=(lambda: program(command, listener)) if command else None,
             quiet_s=quiet_for,
             limit_s=timeout,
-            say=lambda text: say_error("conform", text),
+            notify=lambda text: say_error("conform", text),
         )
         say_error("conform", f"a server of revision {revision} at {listener.url}")
         with contextlib.suppress(Stopped):  # the report says what is known so far
-            host.play()
-    return _print_report(host.findings(), form, listen=listener.url, revision=revision)
+            runner.play()
+    return _print_report(runner.findings(), form, listen=listener.url, revision=revision)
 
 
 def _print_report(findings: Sequence[Finding], form: str, **about: Any) -> ExitCode:

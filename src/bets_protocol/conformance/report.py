@@ -1,8 +1,7 @@
-"""How a program that checks another one against the protocol says what it found: rules, findings, the table.
+"""What a check against the protocol reports: rules, findings, the table and the JSON object.
 
-A *rule* is a sentence of docs/protocol.md that can be seen from the other end of a connection. `bets-client conform`
-checks a server by rules, `bets-server conform` a client; both report in the same form. The rules themselves stand in
-the two programs, since what can be seen differs.
+A *rule* is a sentence of docs/protocol.md that can be observed from the other end of a connection. A server and a
+client can be observed to keep different rules, so each kit has its own; both report them in the same form.
 """
 
 from __future__ import annotations
@@ -17,9 +16,15 @@ import attrs
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import one_line
 
+EVERY = (5, 6, 7, 8, 9)
+UP_TO_8 = (5, 6, 7, 8)
+SINCE_6 = (6, 7, 8, 9)
+SINCE_7 = (7, 8, 9)
+"""Revisions in which a rule holds: batches came with 6, types, probes and winners with 7, uploads with 9."""
+
 
 class Result(enum.Enum):
-    """What became of a rule."""
+    """The result of checking a rule."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -28,14 +33,14 @@ class Result(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One rule and what became of it.
+    """The result of one rule.
 
     Attributes:
-        rule: its name: words with hyphens, and a contract with scripts.
-        section: the heading in docs/protocol.md that says it.
+        rule: its name.
+        section: its heading in docs/protocol.md.
         expected: what a program that keeps it does.
-        result: what became of it.
-        came: where it failed, what came instead; where it was not tried, why.
+        result: whether the program keeps it.
+        came: what came instead if the rule failed; the reason if it was not tried.
     """
 
     rule: str
@@ -45,16 +50,37 @@ class Finding:
     came: str = ""
 
 
+@attrs.frozen
+class Rule:
+    """A sentence of the protocol that can be checked from the other end.
+
+    Attributes:
+        name: words with hyphens; a contract with scripts.
+        section: the heading in docs/protocol.md that states it.
+        expected: what a program that keeps it does.
+        revisions: those in which it holds.
+    """
+
+    name: str
+    section: str
+    expected: str
+    revisions: tuple[int, ...] = EVERY
+
+    def finding(self, result: Result, came: str = "") -> Finding:
+        """The finding that reports `result` for this rule."""
+        return Finding(rule=self.name, section=self.section, expected=self.expected, result=result, came=came)
+
+
 def exit_code_for(findings: Iterable[Finding]) -> ExitCode:
-    """`PROTOCOL` where a rule has failed."""
+    """`PROTOCOL` if a rule failed, otherwise `DONE`."""
     return ExitCode.PROTOCOL if any(one.result is Result.FAILED for one in findings) else ExitCode.DONE
 
 
 def report(findings: Sequence[Finding], form: str, **about: Any) -> str:
-    """The findings as a table for people, or as one JSON object where `form` is `json`.
+    """The findings as a table, or as one JSON object if `form` is `json`.
 
     Args:
-        about: what else the object says, in front.
+        about: members of the object that come before the findings.
     """
     counts = {result: sum(one.result is result for one in findings) for result in Result}
     if form == "json":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, Winners, WinnersRequest, encode, limits
-from bets_protocol.conformance.against_client.peer import Guest
+from bets_protocol.conformance.against_client.peer import Peer
 from bets_protocol.conformance.against_client.run import Fault, Run, bets_of
 
 MAX_BUSY = 5
@@ -25,56 +25,56 @@ _ANY_DOCUMENT = "12345678"
 # -- connections that break
 
 
-def cut_first_bets(run: Run, guest: Guest, event: object, _now: float) -> bool:
+def cut_first_bets(run: Run, peer: Peer, event: object, _now: float) -> bool:
     """The first message with bets is stored where that can be found out, and gets no answer."""
     if run.lost or not isinstance(event, Bet | BetBatch):
         return False
     run.lost = bets_of(event)
     if run.revision >= 9:
-        run.store(guest, event)
-    guest.cut_off()
+        run.store(peer, event)
+    peer.cut_off()
     return True
 
 
-def cut_first_request(run: Run, guest: Guest, event: object, _now: float) -> bool:
+def cut_first_request(run: Run, peer: Peer, event: object, _now: float) -> bool:
     """The connection ends where the winners are due, once."""
     if run.asked > 1 or not isinstance(event, WinnersRequest):
         return False
-    guest.cut_off()
+    peer.cut_off()
     return True
 
 
-def end_behind_winners(run: Run, guest: Guest, event: object, now: float) -> bool:
+def end_behind_winners(run: Run, peer: Peer, event: object, now: float) -> bool:
     """The server ends the connection once it has told the winners."""
     if not isinstance(event, WinnersRequest):
         return False
-    run.tell(guest, now)
-    guest.end(now)
+    run.send_winners(peer, now)
+    peer.end(now)
     return True
 
 
 # -- refusals
 
 
-def refuse_first_bets(run: Run, guest: Guest, event: object, now: float) -> bool:
+def refuse_first_bets(run: Run, peer: Peer, event: object, now: float) -> bool:
     """The first message with bets is refused, and whenever it comes again."""
     if not isinstance(event, Bet | BetBatch) or not _is_refused(run, event):
         return False
-    run.refuse(guest, event, RejectCode.BAD_BET, now)
+    run.refuse(peer, event, RejectCode.BAD_BET, now)
     if run.revision in (5, 6):
-        guest.end(now)
+        peer.end(now)
     return True
 
 
-def dismiss_first_bets(run: Run, guest: Guest, event: object, now: float) -> bool:
+def dismiss_first_bets(run: Run, peer: Peer, event: object, now: float) -> bool:
     """Likewise, and the connection ends; what comes behind it is not looked at."""
-    if guest is run.refused_on:
+    if peer is run.refused_on:
         return True
     if not isinstance(event, Bet | BetBatch) or not _is_refused(run, event):
         return False
-    run.refused_on = guest
-    run.refuse(guest, event, RejectCode.BAD_BET, now)
-    guest.end(now)
+    run.refused_on = peer
+    run.refuse(peer, event, RejectCode.BAD_BET, now)
+    peer.end(now)
     return True
 
 
@@ -97,14 +97,14 @@ def stop_at_bets(code: RejectCode) -> Fault:
 
 
 def _stop_at(kind: type[object], code: RejectCode) -> Fault:
-    def fault(run: Run, guest: Guest, event: object, now: float) -> bool:
+    def fault(run: Run, peer: Peer, event: object, now: float) -> bool:
         if run.refused is None and not isinstance(event, kind):
             return False
         if run.refused is None:
             run.refused = event
         else:
             run.returns += 1
-        run.refuse(guest, event, code, now)
+        run.refuse(peer, event, code, now)
         return True
 
     return fault
@@ -116,10 +116,10 @@ def _stop_at(kind: type[object], code: RejectCode) -> Fault:
 def put_off_opening(code: RejectCode) -> Fault:
     """The first OpenUpload is answered with `code`."""
 
-    def fault(run: Run, guest: Guest, event: object, now: float) -> bool:
+    def fault(run: Run, peer: Peer, event: object, now: float) -> bool:
         if run.opened or not isinstance(event, OpenUpload):
             return False
-        run.refuse(guest, event, code, now)
+        run.refuse(peer, event, code, now)
         return True
 
     return fault
@@ -136,11 +136,11 @@ def put_off_behind_bets(code: RejectCode) -> Fault:
 
 
 def _put_off_once(code: RejectCode, is_due: Callable[[Run, object], bool]) -> Fault:
-    def fault(run: Run, guest: Guest, event: object, now: float) -> bool:
+    def fault(run: Run, peer: Peer, event: object, now: float) -> bool:
         if run.refused is not None or not is_due(run, event):
             return False
         run.refused = event
-        run.refuse(guest, event, code, now)
+        run.refuse(peer, event, code, now)
         return True
 
     return fault
@@ -149,80 +149,80 @@ def _put_off_once(code: RejectCode, is_due: Callable[[Run, object], bool]) -> Fa
 def put_off_while_waiting(code: RejectCode) -> Fault:
     """Who waits for the draw is told `code`, unasked, behind the first 0."""
 
-    def fault(run: Run, guest: Guest, event: object, now: float) -> bool:
+    def fault(run: Run, peer: Peer, event: object, now: float) -> bool:
         if run.asked > 1 or not isinstance(event, WinnersRequest):
             return False
-        guest.answer(guest.connection.send(run.status_on(guest)), now)
-        run.refuse(guest, event, code, now)
+        peer.answer(peer.connection.send(run.status_on(peer)), now)
+        run.refuse(peer, event, code, now)
         return True
 
     return fault
 
 
-def busy_for_long(run: Run, guest: Guest, event: object, now: float) -> bool:
+def busy_for_long(run: Run, peer: Peer, event: object, now: float) -> bool:
     """Every OpenUpload is answered with BUSY, until the last is refused for good."""
     if not isinstance(event, OpenUpload):
         return False
-    run.knocks.append(now)
-    run.returns += len(run.knocks) > MAX_BUSY + 1
-    run.refuse(guest, event, RejectCode.BUSY if len(run.knocks) <= MAX_BUSY else RejectCode.WRONG_DRAW, now)
+    run.attempts.append(now)
+    run.returns += len(run.attempts) > MAX_BUSY + 1
+    run.refuse(peer, event, RejectCode.BUSY if len(run.attempts) <= MAX_BUSY else RejectCode.WRONG_DRAW, now)
     return True
 
 
 # -- other answers
 
 
-def other_bets_stored(run: Run, guest: Guest, event: object, now: float) -> bool:
+def other_bets_stored(run: Run, peer: Peer, event: object, now: float) -> bool:
     """OpenUpload hears that a bet is stored, with the CRC-32 of another one."""
     if isinstance(event, OpenUpload):
-        status = attrs.evolve(run.open(guest, event).status(), stored=min(1, event.total), crc32=0x0BAD0BAD)
-        guest.answer(guest.connection.send(status), now)
+        status = attrs.evolve(run.open(peer, event).status(), stored=min(1, event.total), crc32=0x0BAD0BAD)
+        peer.answer(peer.connection.send(status), now)
     else:
         run.returns += 1
-        run.refuse(guest, event, RejectCode.BAD_FRAME, now)
+        run.refuse(peer, event, RejectCode.BAD_FRAME, now)
     return True
 
 
-def older_server(run: Run, guest: Guest, event: object, now: float) -> bool:
+def older_server(run: Run, peer: Peer, event: object, now: float) -> bool:
     """A server that knows no uploads takes them for nonsense: Ack 0, and the end."""
     run.returns += isinstance(event, OpenUpload) and run.refused is not None
     run.bets_elsewhere += isinstance(event, Bet | BetBatch)
     run.refused = event
-    guest.answer(encode(Ack(count=0)), now)
-    guest.end(now)
+    peer.answer(encode(Ack(count=0)), now)
+    peer.end(now)
     return True
 
 
-def incomplete_at_first(run: Run, guest: Guest, event: object, now: float) -> bool:
+def incomplete_at_first(run: Run, peer: Peer, event: object, now: float) -> bool:
     """The first WinnersRequest is answered with INCOMPLETE."""
     if not isinstance(event, WinnersRequest):
         return False
-    run.knocks.append(now)
+    run.attempts.append(now)
     if run.asked == 1:
-        run.asked_on = guest
-        guest.answer(guest.connection.send(run.status_on(guest, RejectCode.INCOMPLETE)), now)
+        run.asked_on = peer
+        peer.answer(peer.connection.send(run.status_on(peer, RejectCode.INCOMPLETE)), now)
         return True
-    if run.asked_on is not guest:
+    if run.asked_on is not peer:
         run.returns += 1
     return False
 
 
-def signs_of_life(run: Run, guest: Guest, event: object, now: float) -> bool:
+def signs_of_life(run: Run, peer: Peer, event: object, now: float) -> bool:
     """The server says 0 several times before the draw."""
     if not isinstance(event, WinnersRequest):
         return False
-    run.tell(guest, now, signs_of_life=3, apart_s=_APART_S)
+    run.send_winners(peer, now, signs_of_life=3, apart_s=_APART_S)
     return True
 
 
-def two_lists(run: Run, guest: Guest, event: object, now: float) -> bool:
+def two_lists(run: Run, peer: Peer, event: object, now: float) -> bool:
     """The winners do not fit one Winners."""
     if not isinstance(event, WinnersRequest):
         return False
     for code in (RejectCode.OK, RejectCode.DRAWN):
-        guest.answer(guest.connection.send(run.status_on(guest, code)), now)
+        peer.answer(peer.connection.send(run.status_on(peer, code)), now)
     full = [run.bets[0].document if run.bets else _ANY_DOCUMENT] * limits.MAX_WINNERS
-    guest.answer(guest.connection.send(Winners(documents=full)), now)
-    guest.answer(guest.connection.send(Winners(documents=full[:1])), now, after_s=_LISTS_APART_S)
+    peer.answer(peer.connection.send(Winners(documents=full)), now)
+    peer.answer(peer.connection.send(Winners(documents=full[:1])), now, after_s=_LISTS_APART_S)
     run.told = True
     return True

@@ -39,7 +39,7 @@ class _Piece:
     after_s: float
 
 
-class Guest:
+class Peer:
     """A connection.
 
     Args:
@@ -64,7 +64,7 @@ class Guest:
         # A server of 9 speaks 7 and 8 as well; one that was asked to check 7 or 8 wants to hear nothing else.
         self.connection = ServerConnection(revision=8 if revision == 7 else revision)
         self.asked = self.answered = 0
-        self.heard_end = self.cut = self.gone = self.stranger = False
+        self.input_ended = self.cut = self.closed = self.handshake_failed = False
         self.broken = ""
         self.upload_id: bytes | None = None
         self._heard = bytearray()
@@ -91,7 +91,7 @@ class Guest:
         return bool(self._pieces)
 
     @property
-    def part(self) -> bytes:
+    def partial(self) -> bytes:
         """What has come and belongs to no whole message."""
         return bytes(self._heard[len(self._heard) - self.connection.buffered :])
 
@@ -100,27 +100,27 @@ class Guest:
         """When the next piece may leave; infinity: there is none."""
         return self._next_at if self._pieces or self._end_due else _NEVER
 
-    def take_in(self) -> None:
+    def receive(self) -> None:
         """Takes what has come."""
-        self.stranger = self._stream.handshaking
+        self.handshake_failed = self._stream.handshaking
         try:
-            while not self.heard_end and self.connection.buffered <= MAX_BUFFERED_BYTES:
+            while not self.input_ended and self.connection.buffered <= MAX_BUFFERED_BYTES:
                 data = self._stream.receive()
                 if data is None:
                     break
-                self.stranger = False
+                self.handshake_failed = False
                 self.connection.receive_data(data)
                 self._heard = self._heard[-MAX_BUFFERED_BYTES:] + data
-                self.heard_end = not data
+                self.input_ended = not data
         except TransportError as error:
             if self._stream.certificate is not None and not self._pieces:
                 # Programs that end without the end that TLS announces are many; they have read what there was.
                 self.connection.receive_data(b"")
-                self.heard_end = True
+                self.input_ended = True
                 return
             self.broken = str(error)
             self.close()
-        self.stranger = self.stranger and bool(self.broken)
+        self.handshake_failed = self.handshake_failed and bool(self.broken)
 
     def answer(self, data: bytes, now: float, *, after_s: float = 0.0) -> None:
         """Has `data` leave, `after_s` behind what leaves before it; the pieces of one answer are those of one call."""
@@ -138,7 +138,7 @@ class Guest:
         self._end_due = True
         self._next_at = max(self._next_at, now)
 
-    def advance(self, now: float) -> None:
+    def send_due(self, now: float) -> None:
         """Sends what may leave now."""
         if self._written_all:
             self._pieces.clear()  # the end is said: nothing can follow it
@@ -163,7 +163,7 @@ class Guest:
             self.broken = str(error)
             self.close()
             return
-        if self.heard_end and not self._pieces:
+        if self.input_ended and not self._pieces:
             self.close()
 
     def cut_off(self) -> None:
@@ -173,7 +173,7 @@ class Guest:
 
     def close(self) -> None:
         """Closes the stream. Twice is harmless."""
-        self.gone = True
+        self.closed = True
         self._pieces.clear()
         self._stream.close()
 
@@ -182,7 +182,7 @@ class Guest:
         try:
             self._stream.send_all(data)
         finally:
-            if not self.gone:
+            if not self.closed:
                 self._stream.set_timeout(0)
 
     def events(self) -> Iterator[object]:

@@ -29,9 +29,10 @@ from bets_protocol import (
     WinnersRequest,
     encode_bets,
 )
-from bets_protocol.conformance.against_client import partial, rules
-from bets_protocol.conformance.against_client.peer import MAX_BUFFERED_BYTES, Guest
-from bets_protocol.conformance.against_client.rules import Rulebook
+from bets_protocol.conformance import partial
+from bets_protocol.conformance.against_client import rules
+from bets_protocol.conformance.against_client.peer import MAX_BUFFERED_BYTES, Peer
+from bets_protocol.conformance.against_client.rules import ClientReport
 
 _WINNERS = 2
 """How many of its first bets an agency is told to have won: what the numbers were does not matter here."""
@@ -56,7 +57,7 @@ class Upload:
         return UploadStatus(code=code, draw=self.opened.draw, stored=self.stored, crc32=self.crc32)
 
 
-Fault = Callable[["Run", Guest, object, float], bool]
+Fault = Callable[["Run", Peer, object, float], bool]
 """Does something else than the usual to a message, at a time; gives whether it has."""
 
 
@@ -92,7 +93,7 @@ class Run:
     """
 
     revision: int
-    book: Rulebook
+    report: ClientReport
     fault: Fault | None = None
     slow: bool = False
     may_stop: bool = False
@@ -107,51 +108,52 @@ class Run:
     refused: object = None
     lost: tuple[Bet, ...] = ()
     returns: int = 0
-    asked_on: Guest | None = None
+    asked_on: Peer | None = None
     spoiled: bool = False
     exit_code: int | None = None
-    refused_on: Guest | None = None
-    knocks: list[float] = attrs.Factory(list)
+    refused_on: Peer | None = None
+    attempts: list[float] = attrs.Factory(list)
     bets_elsewhere: int = 0
     left_early: bool = False
     gave_up_after_s: float | None = None
 
-    def hear(self, guest: Guest, others: list[Guest], now: float) -> None:
+    def receive(self, peer: Peer, others: list[Peer], now: float) -> None:
         """Takes what a connection has said and has it answered."""
-        guest.take_in()
+        peer.receive()
         try:
-            for event in guest.events():
-                self._watch(guest, others, event)
-                if self.fault is None or not self.fault(self, guest, event, now):
-                    self._reply(guest, event, now)
-                if guest.cut:
+            for event in peer.events():
+                self._check(peer, others, event)
+                if self.fault is None or not self.fault(self, peer, event, now):
+                    self._reply(peer, event, now)
+                if peer.cut:
                     return
         except RemoteProtocolError as error:
-            self._blame(guest, error)
-            if not guest.gone:
-                if not guest.connection.unanswered:  # else a scenario has left a message without an answer
-                    guest.answer(guest.connection.refuse(), now)
-                guest.end(now)
-        if guest.connection.buffered > MAX_BUFFERED_BYTES:
-            guest.cut_off()
-        if guest.connection.finished and guest.connection.buffered and self.revision in rules.SINGLE:
+            self._record_error(peer, error)
+            if not peer.closed:
+                if not peer.connection.unanswered:  # else a scenario has left a message without an answer
+                    peer.answer(peer.connection.refuse(), now)
+                peer.end(now)
+        if peer.connection.buffered > MAX_BUFFERED_BYTES:
+            peer.cut_off()
+        if peer.connection.finished and peer.connection.buffered and self.revision in rules.UP_TO_7:
             self.spoiled = True
-            self.book.broken(rules.ONE_MESSAGE, f"{guest.connection.buffered} bytes behind the first message")
+            self.report.broken(rules.ONE_MESSAGE, f"{peer.connection.buffered} bytes behind the first message")
 
-    def leave(self, guest: Guest) -> None:
+    def peer_closed(self, peer: Peer) -> None:
         """A connection is over."""
-        if guest.broken and not (guest.stranger or guest.cut or self.lost or self.may_stop or self.spoiled):
-            self.book.broken(rules.READS, guest.broken)
+        if peer.broken and not (peer.handshake_failed or peer.cut or self.lost or self.may_stop or self.spoiled):
+            self.report.broken(rules.READS, peer.broken)
 
-    def give_up(self, guest: Guest) -> None:
+    def end_peer(self, peer: Peer) -> None:
         """The run is over and the connection is open still: part of a message may be all that has come."""
-        if guest.gone or guest.heard_end or guest.cut or self.lost or self.may_stop or self.spoiled:
+        if peer.closed or peer.input_ended or peer.cut or self.lost or self.may_stop or self.spoiled:
             return
-        part = guest.part
-        if came := partial.of_part(guest.connection, part):
+        part = peer.partial
+        if part and not peer.connection.finished and (lacks := partial.missing(peer.connection)):
+            came = f"{len(part)} bytes of a message came ({partial.shown(part)}), then nothing: {lacks}"
             where = partial.wrong_length(part, self.revision)
             where = where or "a length or a count that is too large makes both ends wait for each other"
-            self.book.broken(rules.WHOLE, f"{came}; {where}")
+            self.report.broken(rules.WHOLE, f"{came}; {where}")
             self.spoiled = True
 
     def end(self) -> None:
@@ -159,44 +161,44 @@ class Run:
         if not self.messages:
             return
         if self.left_early and not (self.lost or self.may_stop or self.spoiled):
-            self.book.broken(rules.READS, "the program ended before all answers had left")
-        self.book.kept(
+            self.report.broken(rules.READS, "the program ended before all answers had left")
+        self.report.kept(
             *(rules.FRAMES, rules.BOUND, rules.COUNT, rules.VALUES, rules.WHOLE, rules.TURNS),
             *(rules.ONE_MESSAGE, rules.WAITS, rules.READS, rules.ONE_AGENCY),
         )
         if self.asked:
-            self.book.kept(rules.SILENT)
+            self.report.kept(rules.SILENT)
         if self.opened:
-            self.book.kept(rules.SAME_UPLOAD, rules.NO_BETS_TWICE)
+            self.report.kept(rules.SAME_UPLOAD, rules.NO_BETS_TWICE)
 
     # -- what must hold whatever happens
 
-    def _watch(self, guest: Guest, others: list[Guest], event: object) -> None:
+    def _check(self, peer: Peer, others: list[Peer], event: object) -> None:
         self.messages += 1
-        guest.asked += 1
+        peer.asked += 1
         if self.told and not isinstance(event, Probe):
             self.after_told += 1
-        if self.revision == 7 and guest.asked > 1:
+        if self.revision == 7 and peer.asked > 1:
             self.spoiled = True
-            self.book.broken(rules.ONE_MESSAGE, f"{guest.asked} messages on one connection")
+            self.report.broken(rules.ONE_MESSAGE, f"{peer.asked} messages on one connection")
         if any(other.unanswered for other in others):
-            self.book.broken(rules.WAITS, "a message on a new connection before the last one was answered")
+            self.report.broken(rules.WAITS, "a message on a new connection before the last one was answered")
         match event:
             case InvalidFrame(error=error):
-                self.book.broken(rules.VALUES, str(error))
+                self.report.broken(rules.VALUES, str(error))
                 self.spoiled = True
             case Bet() | BetBatch():
                 for bet in bets_of(event):
                     self._is_about(bet.agency)
                 if self.asked:
-                    self.book.broken(rules.SILENT, f"{len(bets_of(event))} bets behind the WinnersRequest")
-                if self.revision >= 9 and guest.upload_id is None:
-                    self.book.broken(rules.TURNS, "a BetBatch on a connection without an OpenUpload")
+                    self.report.broken(rules.SILENT, f"{len(bets_of(event))} bets behind the WinnersRequest")
+                if self.revision >= 9 and peer.upload_id is None:
+                    self.report.broken(rules.TURNS, "a BetBatch on a connection without an OpenUpload")
             case WinnersRequest(agency=agency):
                 self._is_about(agency)
                 self.asked += 1
-                if self.revision >= 9 and guest.upload_id is None:
-                    self.book.broken(rules.TURNS, "a WinnersRequest on a connection without an OpenUpload")
+                if self.revision >= 9 and peer.upload_id is None:
+                    self.report.broken(rules.TURNS, "a WinnersRequest on a connection without an OpenUpload")
             case OpenUpload(agency=agency):
                 self._is_about(agency)
 
@@ -204,11 +206,11 @@ class Run:
         if self.agency is None:
             self.agency = agency
         elif self.agency != agency:
-            self.book.broken(rules.ONE_AGENCY, f"agency {agency} behind agency {self.agency}")
+            self.report.broken(rules.ONE_AGENCY, f"agency {agency} behind agency {self.agency}")
 
-    def _blame(self, guest: Guest, error: RemoteProtocolError) -> None:
+    def _record_error(self, peer: Peer, error: RemoteProtocolError) -> None:
         """Which rule the client has broken with what its connection raises."""
-        if guest.broken or (isinstance(error, TruncatedFrame) and self.may_stop):
+        if peer.broken or (isinstance(error, TruncatedFrame) and self.may_stop):
             return
         name = rules.FRAMES
         if isinstance(error, FrameTooLarge):
@@ -219,86 +221,86 @@ class Run:
             name = rules.TURNS
         elif isinstance(error, DecodeError) and error.path == "bets":
             name = rules.COUNT
-        where = partial.wrong_length(guest.part, self.revision)
-        self.book.broken(name, f"{where}; {error}" if where else str(error))
+        where = partial.wrong_length(peer.partial, self.revision)
+        self.report.broken(name, f"{where}; {error}" if where else str(error))
         self.spoiled = True
 
     # -- the usual answers
 
-    def _reply(self, guest: Guest, event: object, now: float) -> None:
+    def _reply(self, peer: Peer, event: object, now: float) -> None:
         after_s = FIRST_ANSWER_AFTER_S if self.slow and self.messages == 1 else 0.0
-        connection = guest.connection
+        connection = peer.connection
         match event:
             case Probe():
-                guest.answer(connection.send(event), now)
-                guest.end(now)
+                peer.answer(connection.send(event), now)
+                peer.end(now)
             case InvalidFrame():
-                self.refuse(guest, event, RejectCode.BAD_BET, now)
+                self.refuse(peer, event, RejectCode.BAD_BET, now)
             case OpenUpload():
-                guest.answer(connection.send(self.open(guest, event).status()), now, after_s=after_s)
+                peer.answer(connection.send(self.open(peer, event).status()), now, after_s=after_s)
             case Bet() | BetBatch():
-                self.store(guest, event)
-                guest.answer(connection.send(self.receipt(guest, event)), now, after_s=after_s)
+                self.store(peer, event)
+                peer.answer(connection.send(self.acknowledgement(peer, event)), now, after_s=after_s)
             case WinnersRequest():
-                self.tell(guest, now)
+                self.send_winners(peer, now)
         if self.revision in (5, 6):
-            guest.end(now)
+            peer.end(now)
 
-    def open(self, guest: Guest, message: OpenUpload) -> Upload:
+    def open(self, peer: Peer, message: OpenUpload) -> Upload:
         """Binds a connection to its upload."""
         self.opened += 1
         known = next(iter(self.uploads.values()), None)
         if known is not None and known.opened != message:
-            self.book.broken(rules.SAME_UPLOAD, f"{message}, where it was {known.opened}")
+            self.report.broken(rules.SAME_UPLOAD, f"{message}, where it was {known.opened}")
         upload = self.uploads.setdefault(message.upload_id, Upload(message))
-        guest.upload_id = message.upload_id
+        peer.upload_id = message.upload_id
         return upload
 
-    def _upload_of(self, guest: Guest) -> Upload | None:
-        return None if guest.upload_id is None else self.uploads[guest.upload_id]
+    def _upload_of(self, peer: Peer) -> Upload | None:
+        return None if peer.upload_id is None else self.uploads[peer.upload_id]
 
-    def status_on(self, guest: Guest, code: RejectCode = RejectCode.OK) -> UploadStatus:
+    def status_on(self, peer: Peer, code: RejectCode = RejectCode.OK) -> UploadStatus:
         """How the upload of a connection stands; where there is none, all zeros."""
-        upload = self._upload_of(guest)
+        upload = self._upload_of(peer)
         return upload.status(code) if upload else UploadStatus(code=code, draw=0, stored=0, crc32=0)
 
-    def store(self, guest: Guest, message: Bet | BetBatch) -> None:
+    def store(self, peer: Peer, message: Bet | BetBatch) -> None:
         """Takes bets into the book."""
         bets = bets_of(message)
         self.bets += bets
-        upload = self._upload_of(guest)
+        upload = self._upload_of(peer)
         if upload is not None:
             upload.stored += len(bets)
             upload.crc32 = zlib.crc32(encode_bets(bets), upload.crc32)
             if upload.stored > upload.opened.total:
-                self.book.broken(rules.NO_BETS_TWICE, f"{upload.stored} bets of {upload.opened.total}")
+                self.report.broken(rules.NO_BETS_TWICE, f"{upload.stored} bets of {upload.opened.total}")
 
-    def receipt(self, guest: Guest, message: Bet | BetBatch) -> Ack | UploadStatus:
+    def acknowledgement(self, peer: Peer, message: Bet | BetBatch) -> Ack | UploadStatus:
         """The answer to bets that were stored."""
-        upload = self._upload_of(guest)
+        upload = self._upload_of(peer)
         return Ack(count=len(bets_of(message))) if upload is None else upload.status()
 
-    def tell(self, guest: Guest, now: float, *, signs_of_life: int = 1, apart_s: float = 0.0) -> None:
+    def send_winners(self, peer: Peer, now: float, *, signs_of_life: int = 1, apart_s: float = 0.0) -> None:
         """Answers who asks for winners: on revision 9 with so many 0 before the draw, which is `apart_s` later."""
-        self.asked_on = guest
+        self.asked_on = peer
         winners = Winners(documents=[bet.document for bet in self.bets[:_WINNERS]])
-        upload = self._upload_of(guest)
+        upload = self._upload_of(peer)
         if upload is not None:
             for _ in range(signs_of_life):
-                guest.answer(guest.connection.send(upload.status()), now)
-            guest.answer(guest.connection.send(upload.status(RejectCode.DRAWN)), now, after_s=apart_s)
-        guest.answer(guest.connection.send(winners), now)
+                peer.answer(peer.connection.send(upload.status()), now)
+            peer.answer(peer.connection.send(upload.status(RejectCode.DRAWN)), now, after_s=apart_s)
+        peer.answer(peer.connection.send(winners), now)
         self.told = True
 
-    def refuse(self, guest: Guest, message: object, code: RejectCode, now: float) -> None:
+    def refuse(self, peer: Peer, message: object, code: RejectCode, now: float) -> None:
         """Refuses a message: with Ack 0, or with `code` and the end on an upload."""
-        if not guest.connection.uploads:
-            guest.answer(guest.connection.send(Ack(count=0)), now)
+        if not peer.connection.uploads:
+            peer.answer(peer.connection.send(Ack(count=0)), now)
             return
         if isinstance(message, OpenUpload):
-            self.open(guest, message)
-        guest.answer(guest.connection.send(self.status_on(guest, code)), now)
-        guest.end(now)
+            self.open(peer, message)
+        peer.answer(peer.connection.send(self.status_on(peer, code)), now)
+        peer.end(now)
 
 
 def bets_of(message: Bet | BetBatch) -> tuple[Bet, ...]:

@@ -17,8 +17,8 @@ import attrs
 
 from bets_protocol import ConfigError
 from bets_protocol.cli.signals import interruptible, raise_if_stopped
-from bets_protocol.conformance.against_client.peer import Guest
-from bets_protocol.conformance.against_client.rules import RULES, Rulebook
+from bets_protocol.conformance.against_client.peer import Peer
+from bets_protocol.conformance.against_client.rules import RULES, ClientReport
 from bets_protocol.conformance.against_client.run import MAX_RETURNS, Run
 from bets_protocol.conformance.against_client.scenarios import Scenario
 from bets_protocol.conformance.report import Finding
@@ -87,7 +87,7 @@ def program(command: Sequence[str], listener: Listener) -> Client:
 
 
 @attrs.define(kw_only=True)
-class Host:
+class Runner:
     """Checks a client.
 
     Attributes:
@@ -106,17 +106,17 @@ class Host:
     start: Callable[[], Client] | None = None
     quiet_s: float = 2.0
     limit_s: float = 30.0
-    say: Callable[[str], None]
-    _book: Rulebook = attrs.field(init=False)
-    _guests: list[Guest] = attrs.field(init=False, factory=list)
+    notify: Callable[[str], None]
+    _report: ClientReport = attrs.field(init=False)
+    _peers: list[Peer] = attrs.field(init=False, factory=list)
 
     def __attrs_post_init__(self) -> None:
         rules = (*RULES, *(scenario.rule for scenario in self.scenarios))
-        self._book = Rulebook(tuple(rule for rule in rules if self.revision in rule.revisions))
+        self._report = ClientReport(tuple(rule for rule in rules if self.revision in rule.revisions))
 
     def findings(self) -> list[Finding]:
         """What is known now."""
-        return self._book.findings()
+        return self._report.findings()
 
     def play(self) -> None:
         """Plays every scenario.
@@ -127,36 +127,36 @@ class Host:
         """
         first: Run | None = None
         for number, scenario in enumerate(self.scenarios, start=1):
-            self.say(f"scenario {scenario.name} ({number} of {len(self.scenarios)}): {scenario.says}")
+            self.notify(f"scenario {scenario.name} ({number} of {len(self.scenarios)}): {scenario.says}")
             run = self._play(scenario)
             first = first or run
             run.end()
             if run.spoiled:
                 continue  # what the client does then says nothing about the scenario
-            if came := scenario.judge(run, first):
-                self._book.broken(scenario.rule.name, came)
+            if came := scenario.verdict(run, first):
+                self._report.broken(scenario.rule.name, came)
             else:
-                self._book.kept(scenario.rule.name)
+                self._report.kept(scenario.rule.name)
 
     def _play(self, scenario: Scenario) -> Run:
-        run = scenario.run(self.revision, self._book)
+        run = scenario.run(self.revision, self._report)
         client = None if self.start is None else self.start()
         try:
             active = time.monotonic()
             while not self._is_over(run, client, active):
-                if self._turn(scenario, run, self._wait()):
+                if self._serve(scenario, run, self._wait()):
                     active = time.monotonic()
         finally:
-            for guest in self._guests:
-                run.give_up(guest)
+            for peer in self._peers:
+                run.end_peer(peer)
             if client is not None and client.poll() is None:
                 if run.returns <= MAX_RETURNS + 1:  # else it is ended for that, and was not silent
                     run.gave_up_after_s = self.limit_s
                 client.kill()
-            for guest in self._guests:
-                run.leave(guest)
-                guest.close()
-            self._guests.clear()
+            for peer in self._peers:
+                run.peer_closed(peer)
+                peer.close()
+            self._peers.clear()
             if client is not None:
                 client.wait()
         run.exit_code = None if client is None else client.returncode
@@ -168,40 +168,40 @@ class Host:
         if run.returns > MAX_RETURNS + 1:
             return True
         if client is None:
-            waits_s = self.limit_s if self._guests else self.quiet_s
-            has_come = run.messages or any(guest.part for guest in self._guests)
+            waits_s = self.limit_s if self._peers else self.quiet_s
+            has_come = run.messages or any(peer.partial for peer in self._peers)
             return bool(has_come) and silent_s > waits_s
         if client.poll() is None:
             return silent_s > self.limit_s
-        run.left_early = run.left_early or any(guest.unanswered for guest in self._guests)
-        return not self._guests or silent_s > _LEFT_S
+        run.left_early = run.left_early or any(peer.unanswered for peer in self._peers)
+        return not self._peers or silent_s > _LEFT_S
 
     def _wait(self) -> set[int]:
         now = time.monotonic()
-        due = min((guest.next_at for guest in self._guests), default=now + _TICK_S)
+        due = min((peer.next_at for peer in self._peers), default=now + _TICK_S)
         with selectors.PollSelector() as selector:
             selector.register(self.listener.fileno(), selectors.EVENT_READ)
-            for guest in self._guests:
-                if not guest.heard_end:  # else it is ready for ever
-                    wanted = selectors.EVENT_WRITE if guest.wants_write else 0
-                    selector.register(guest.fileno(), selectors.EVENT_READ | wanted)
+            for peer in self._peers:
+                if not peer.input_ended:  # else it is ready for ever
+                    wanted = selectors.EVENT_WRITE if peer.wants_write else 0
+                    selector.register(peer.fileno(), selectors.EVENT_READ | wanted)
             with interruptible():
                 ready = selector.select(max(0.0, min(due - now, _TICK_S)))
         return {key.fd for key, _ in ready}
 
-    def _turn(self, scenario: Scenario, run: Run, ready: set[int]) -> bool:
+    def _serve(self, scenario: Scenario, run: Run, ready: set[int]) -> bool:
         """Serves everybody once; gives whether anything has come."""
         now = time.monotonic()
         if self.listener.fileno() in ready and (stream := self.listener.accept()) is not None:
-            guest = Guest(stream, revision=self.revision, bytewise=scenario.bytewise, joined=scenario.joined)
-            self._guests.append(guest)
-        for guest in list(self._guests):
-            if guest.fileno() in ready and not guest.heard_end:
-                run.hear(guest, [other for other in self._guests if other is not guest], now)
-            guest.advance(now)
-            if guest.gone:
-                if guest.stranger:
-                    self.say(f"a connection was of no use: {guest.broken}")
-                run.leave(guest)
-                self._guests.remove(guest)
+            peer = Peer(stream, revision=self.revision, bytewise=scenario.bytewise, joined=scenario.joined)
+            self._peers.append(peer)
+        for peer in list(self._peers):
+            if peer.fileno() in ready and not peer.input_ended:
+                run.receive(peer, [other for other in self._peers if other is not peer], now)
+            peer.send_due(now)
+            if peer.closed:
+                if peer.handshake_failed:
+                    self.notify(f"a connection was of no use: {peer.broken}")
+                run.peer_closed(peer)
+                self._peers.remove(peer)
         return bool(ready)

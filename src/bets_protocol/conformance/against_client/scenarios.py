@@ -10,12 +10,12 @@ from collections.abc import Callable
 import attrs
 
 from bets_protocol import RejectCode, limits
-from bets_protocol.conformance.against_client import faults
-from bets_protocol.conformance.against_client import verdicts as judges
-from bets_protocol.conformance.against_client.rules import WITH_WINNERS, ClientRule, Rulebook
+from bets_protocol.conformance.against_client import faults, verdicts
+from bets_protocol.conformance.against_client.rules import ClientReport
 from bets_protocol.conformance.against_client.run import Fault, Run
+from bets_protocol.conformance.report import SINCE_7, UP_TO_8, Rule
 
-Judge = Callable[[Run, Run], str]
+Verdict = Callable[[Run, Run], str]
 """Compares a run with the first one, in which nothing went otherwise; what came instead, or nothing."""
 
 
@@ -36,16 +36,16 @@ class Scenario:
 
     name: str
     says: str
-    rule: ClientRule
-    judge: Judge
+    rule: Rule
+    verdict: Verdict
     fault: Fault | None = None
     bytewise: bool = False
     joined: bool = False
     may_stop: bool = False
 
-    def run(self, revision: int, book: Rulebook) -> Run:
+    def run(self, revision: int, report: ClientReport) -> Run:
         """A run that has just begun."""
-        return Run(revision=revision, book=book, fault=self.fault, slow=self.bytewise, may_stop=self.may_stop)
+        return Run(revision=revision, report=report, fault=self.fault, slow=self.bytewise, may_stop=self.may_stop)
 
 
 _UPLOADS = "Exactly-once uploads"
@@ -58,8 +58,8 @@ def _stops(code: RejectCode, what: str, fault: Callable[[RejectCode], Fault]) ->
     return Scenario(
         name=name,
         says=f"{what} answered with {said}",
-        rule=ClientRule(f"client-stops-after-{name}", "Codes", f"After {said} it stops, and claims no success.", (9,)),
-        judge=judges.stayed_away,
+        rule=Rule(f"client-stops-after-{name}", "Codes", f"After {said} it stops, and claims no success.", (9,)),
+        verdict=verdicts.stayed_away,
         fault=fault(code),
         may_stop=True,
     )
@@ -71,8 +71,8 @@ def _comes_back(name: str, rule: str, code: RejectCode, what: str, fault: Callab
     return Scenario(
         name=name,
         says=f"{what} answered with {said}",
-        rule=ClientRule(rule, "Codes", f"After {said} it connects again later, and goes on where it stopped.", (9,)),
-        judge=judges.came_back,
+        rule=Rule(rule, "Codes", f"After {said} it connects again later, and goes on where it stopped.", (9,)),
+        verdict=verdicts.came_back,
         fault=fault(code),
     )
 
@@ -81,132 +81,130 @@ SCENARIOS = (
     Scenario(
         name="usual",
         says="everything is stored",
-        rule=ClientRule("job-is-done", "Revisions", "It hands its bets in, asks for its winners where it can, ends."),
-        judge=judges.completed,
+        rule=Rule("job-is-done", "Revisions", "It hands its bets in, asks for its winners where it can, ends."),
+        verdict=verdicts.completed,
     ),
     Scenario(
         name="pieces",
         says="answers come late and byte by byte",
-        rule=ClientRule("answers-may-come-in-pieces", "Frames", "The same job when answers come byte by byte."),
-        judge=judges.completed,
+        rule=Rule("answers-may-come-in-pieces", "Frames", "The same job when answers come byte by byte."),
+        verdict=verdicts.completed,
         bytewise=True,
     ),
     Scenario(
         name="together",
         says="answers come together in one segment",
-        rule=ClientRule(
-            "answers-may-come-together", "BetBatch", "The same job when several answers come at once.", (8, 9)
-        ),
-        judge=judges.completed,
+        rule=Rule("answers-may-come-together", "BetBatch", "The same job when several answers come at once.", (8, 9)),
+        verdict=verdicts.completed,
         joined=True,
     ),
     Scenario(
         name="ends",
         says="the server ends the connection behind the winners",
-        rule=ClientRule(
+        rule=Rule(
             "server-may-end-behind-the-winners",
             "Winners",
             "With its winners a client has done its job, whoever ends the connection.",
-            WITH_WINNERS,
+            SINCE_7,
         ),
-        judge=judges.completed_once,
+        verdict=verdicts.completed_once,
         fault=faults.end_behind_winners,
     ),
     Scenario(
         name="refused",
         says="the first bets are refused",
-        rule=ClientRule(
+        rule=Rule(
             "refused-bets-are-not-sent-again",
             "Ack",
             "A refused batch is refused again: a client does not repeat it without an end, and claims no success.",
-            (5, 6, 7, 8),
+            UP_TO_8,
         ),
-        judge=judges.not_sent_again,
+        verdict=verdicts.not_sent_again,
         fault=faults.refuse_first_bets,
         may_stop=True,
     ),
     Scenario(
         name="refused",
         says="the first bets are refused with 2 (BAD_BET)",
-        rule=ClientRule("client-stops-where-the-codes-say-so", "Codes", "After 2 (BAD_BET) it stops.", (9,)),
-        judge=judges.stayed_away,
+        rule=Rule("client-stops-where-the-codes-say-so", "Codes", "After 2 (BAD_BET) it stops.", (9,)),
+        verdict=verdicts.stayed_away,
         fault=faults.stop_at_bets(RejectCode.BAD_BET),
         may_stop=True,
     ),
     Scenario(
         name="dismissed",
         says="the first bets are refused and the connection ends, as after a framing error",
-        rule=ClientRule(
+        rule=Rule(
             "refusal-is-none-the-less-with-the-end",
             "Ack",
             "Ack 0 and the end is a refusal, and no lost connection: it is not repeated without an end.",
             (8,),
         ),
-        judge=judges.not_sent_again,
+        verdict=verdicts.not_sent_again,
         fault=faults.dismiss_first_bets,
         may_stop=True,
     ),
     Scenario(
         name="cut",
         says="the connection is cut before the first bets are answered",
-        rule=ClientRule(
+        rule=Rule(
             "no-answer-is-no-success",
             "Ack",
             "Bets without an answer are sent again, or the client says that it has failed.",
-            (5, 6, 7, 8),
+            UP_TO_8,
         ),
-        judge=judges.lost_nothing,
+        verdict=verdicts.lost_nothing,
         fault=faults.cut_first_bets,
     ),
     Scenario(
         name="cut",
         says="the connection is cut when the first bets are stored and not answered",
-        rule=ClientRule("upload-goes-on-at-stored", _UPLOADS, "It opens the upload again and goes on there.", (9,)),
-        judge=judges.came_back,
+        rule=Rule("upload-goes-on-at-stored", _UPLOADS, "It opens the upload again and goes on there.", (9,)),
+        verdict=verdicts.came_back,
         fault=faults.cut_first_bets,
     ),
     Scenario(
         name="lost",
         says="the connection is cut when the winners are asked for",
-        rule=ClientRule(
+        rule=Rule(
             "winners-are-asked-for-again",
             "WinnersRequest",
             "A client whose connection ends before its winners are there connects and asks again.",
-            WITH_WINNERS,
+            SINCE_7,
         ),
-        judge=judges.asked_until_told,
+        verdict=verdicts.asked_until_told,
         fault=faults.cut_first_request,
     ),
     Scenario(
         name="older",
         says="the first OpenUpload is answered with Ack 0, as by a server of revision 8",
-        rule=ClientRule(
+        rule=Rule(
             "older-server-is-noticed",
             "Codes",
             "A first answer that begins with another byte than 0x83: it stops, and sends no bets on its own account.",
             (9,),
         ),
-        judge=judges.did_not_guess,
+        verdict=verdicts.did_not_guess,
         fault=faults.older_server,
         may_stop=True,
     ),
     Scenario(
         name="busy",
         says="the first OpenUpload is answered with 10 (BUSY)",
-        rule=ClientRule("busy-server-is-asked-again", "Codes", "After 10 (BUSY) it connects again later.", (9,)),
-        judge=judges.came_back,
+        rule=Rule("busy-server-is-asked-again", "Codes", "After 10 (BUSY) it connects again later.", (9,)),
+        verdict=verdicts.came_back,
         fault=faults.put_off_opening(RejectCode.BUSY),
     ),
     Scenario(
         name="overload",
         says=f"every OpenUpload is answered with 10 (BUSY), the {faults.MAX_BUSY + 1}th with 14 (WRONG_DRAW)",
-        rule=ClientRule(
+        rule=Rule(
             "busy-server-is-left-in-peace",
             "Codes",
             "It rests between its attempts, longer and longer, and says in the end that it has failed.",
             (9,),
         ),
-        judge=judges.rested,
+        verdict=verdicts.rested,
         fault=faults.busy_for_long,
         may_stop=True,
     ),
@@ -231,8 +229,8 @@ SCENARIOS = (
     Scenario(
         name="fenced",
         says="the first bets are answered with 4 (FENCED)",
-        rule=ClientRule("fenced-client-stays-away", "Codes", "After 4 (FENCED) it does not come back.", (9,)),
-        judge=judges.stayed_away,
+        rule=Rule("fenced-client-stays-away", "Codes", "After 4 (FENCED) it does not come back.", (9,)),
+        verdict=verdicts.stayed_away,
         fault=faults.stop_at_bets(RejectCode.FENCED),
         may_stop=True,
     ),
@@ -245,32 +243,30 @@ SCENARIOS = (
     Scenario(
         name="changed",
         says="the CRC-32 of what is stored is not that of the file",
-        rule=ClientRule("changed-file-is-noticed", _UPLOADS, "It stops where the CRC-32 differs.", (9,)),
-        judge=judges.stayed_away,
+        rule=Rule("changed-file-is-noticed", _UPLOADS, "It stops where the CRC-32 differs.", (9,)),
+        verdict=verdicts.stayed_away,
         fault=faults.other_bets_stored,
         may_stop=True,
     ),
     Scenario(
         name="incomplete",
         says="the first WinnersRequest is answered with 9 (INCOMPLETE)",
-        rule=ClientRule("incomplete-is-asked-again", "Codes", "It asks again after 2 s on the same connection.", (9,)),
-        judge=judges.asked_again,
+        rule=Rule("incomplete-is-asked-again", "Codes", "It asks again after 2 s on the same connection.", (9,)),
+        verdict=verdicts.asked_again,
         fault=faults.incomplete_at_first,
     ),
     Scenario(
         name="waits",
         says="the server says 0 several times before the draw",
-        rule=ClientRule("signs-of-life-are-understood", _UPLOADS, "It waits on while the server says 0.", (9,)),
-        judge=judges.read_all,
+        rule=Rule("signs-of-life-are-understood", _UPLOADS, "It waits on while the server says 0.", (9,)),
+        verdict=verdicts.read_all,
         fault=faults.signs_of_life,
     ),
     Scenario(
         name="lists",
         says=f"there are {limits.MAX_WINNERS + 1:,} winners, so a second Winners follows the first",
-        rule=ClientRule(
-            "full-list-has-another-behind-it", _UPLOADS, "It waits for the list behind one that is full.", (9,)
-        ),
-        judge=judges.read_all,
+        rule=Rule("full-list-has-another-behind-it", _UPLOADS, "It waits for the list behind one that is full.", (9,)),
+        verdict=verdicts.read_all,
         fault=faults.two_lists,
     ),
 )

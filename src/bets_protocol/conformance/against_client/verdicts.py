@@ -83,7 +83,7 @@ def did_not_guess(run: Run, _first: Run) -> str:
 
 def rested(run: Run, _first: Run) -> str:
     """It has rested between its attempts, and says that it has failed."""
-    if len(run.knocks) > MAX_BUSY and (took_s := run.knocks[MAX_BUSY] - run.knocks[0]) < LEAST_REST_S:
+    if len(run.attempts) > MAX_BUSY and (took_s := run.attempts[MAX_BUSY] - run.attempts[0]) < LEAST_REST_S:
         return f"{MAX_BUSY + 1} attempts within {took_s:.3f} s"
     return "exit code 0 though it could not hand its bets in" if run.exit_code == 0 else ""
 
@@ -97,7 +97,7 @@ def asked_again(run: Run, first: Run) -> str:
     """It has asked again for its winners, on the same connection, and not at once."""
     if run.returns:
         return "it asked again on another connection"
-    if len(run.knocks) > 1 and (pause_s := run.knocks[1] - run.knocks[0]) < LEAST_PAUSE_S:
+    if len(run.attempts) > 1 and (pause_s := run.attempts[1] - run.attempts[0]) < LEAST_PAUSE_S:
         return f"it asked again after {pause_s:.3f} s"
     return completed(run, first)
 

@@ -20,8 +20,8 @@ from bets_protocol import (
     encode,
     limits,
 )
-from bets_protocol.conformance.against_server.target import Bench, NotTried, expect_code, said
-from bets_protocol.conformance.against_server.wire_client import PAUSE_S, Answer, Broken, Talk
+from bets_protocol.conformance.against_server.target import NotTried, Target, describe, expect_code
+from bets_protocol.conformance.against_server.wire_client import PAUSE_S, Answer, Broken, WireClient
 
 SILENCE_S = 0.3
 """Seconds without an answer that count as being held back, and in which a server takes notice of a question."""
@@ -40,7 +40,7 @@ REOPENED = "reopened"
 DRAW = "draw"
 
 
-class DrawStory:
+class DrawScenario:
     """Everything about the draw of the server under test, in order.
 
     Attributes:
@@ -49,16 +49,16 @@ class DrawStory:
         not_tried: by step, why it was left out.
     """
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, target: Target) -> None:
         self.winners: dict[int, tuple[str, ...]] = {}
         self.wrong: dict[str, str] = {}
         self.not_tried: dict[str, str] = {}
-        self._bench = bench
-        self._asked_too_early: Talk | None = None
+        self._target = target
+        self._asked_too_early: WireClient | None = None
         self._finished: OpenUpload | None = None  # an upload of agency 1 beside its first
-        self._unfinished: tuple[OpenUpload, Talk] | None = None  # one of an agency that nobody waits for
-        with contextlib.ExitStack() as talks:
-            self._talks = talks
+        self._unfinished: tuple[OpenUpload, WireClient] | None = None  # one of an agency that nobody waits for
+        with contextlib.ExitStack() as clients:
+            self._clients = clients
             self._play()
 
     @contextlib.contextmanager
@@ -71,31 +71,31 @@ class DrawStory:
             self.not_tried[name] = str(reason)
 
     def _play(self) -> None:
-        bench = self._bench
+        target = self._target
         first = {}
-        for agency in range(1, bench.agencies + 1):
+        for agency in range(1, target.agencies + 1):
             with self._step(DRAW):
-                first[agency] = self._talk_with_bets(agency)
+                first[agency] = self._client_with_bets(agency)
         if 1 not in first:
             return
-        if bench.revision >= 9:
+        if target.revision >= 9:
             with self._step(INCOMPLETE):
                 self._ask_while_incomplete(first[1])
             with self._step(OVER):
                 self._leave_one_unfinished()
-        waiting: list[tuple[int, Talk]] = []
-        for agency, talk in first.items():
+        waiting: list[tuple[int, WireClient]] = []
+        for agency, client in first.items():
             with self._step(DRAW):
-                if (agency, talk) != (1, self._asked_too_early):
-                    talk.say(WinnersRequest(agency=agency))
-                waiting.append((agency, talk))
-            if agency == 1 and bench.agencies > 1:
+                if (agency, client) != (1, self._asked_too_early):
+                    client.send(WinnersRequest(agency=agency))
+                waiting.append((agency, client))
+            if agency == 1 and target.agencies > 1:
                 with self._step(SEALED):
-                    self._expect_seal(talk)
-                self._while_it_waits(talk, waiting)
-        for agency, talk in waiting:
+                    self._expect_seal(client)
+                self._while_it_waits(client, waiting)
+        for agency, client in waiting:
             with self._step(TWICE if agency in self.winners else DRAW):
-                found = collect(talk, revision=self._bench.revision)
+                found = collect(client, revision=self._target.revision)
                 if self.winners.setdefault(agency, found) != found:
                     raise Broken(f"agency {agency} was told other winners on its second connection")
         with self._step(CLOSED):
@@ -111,128 +111,128 @@ class DrawStory:
             if 1 in self.winners:
                 self._ask_again(1, self._reopened(self._finished))
 
-    def _talk_with_bets(self, agency: int) -> Talk:
+    def _client_with_bets(self, agency: int) -> WireClient:
         """A connection on which an agency's bets were handed in and on which it can ask."""
-        bench = self._bench
-        bets = [bench.winning_bet(agency=agency), bench.bet(agency=agency), bench.winning_bet(agency=agency)]
-        talk = self._talks.enter_context(bench.ready(len(bets), agency=agency))
-        bench.hand_in(talk, *bets)
-        return talk if bench.revision != 7 else self._talks.enter_context(bench.talk())
+        target = self._target
+        bets = [target.winning_bet(agency=agency), target.bet(agency=agency), target.winning_bet(agency=agency)]
+        client = self._clients.enter_context(target.ready(len(bets), agency=agency))
+        target.submit(client, *bets)
+        return client if target.revision != 7 else self._clients.enter_context(target.connect())
 
-    def _expect_seal(self, talk: Talk) -> None:
-        if self._bench.revision >= 9 and talk is not self._asked_too_early:
-            expect_code(talk.answer(), RejectCode.OK)
+    def _expect_seal(self, client: WireClient) -> None:
+        if self._target.revision >= 9 and client is not self._asked_too_early:
+            expect_code(client.receive(), RejectCode.OK)
 
-    def _ask_while_incomplete(self, talk: Talk) -> None:
+    def _ask_while_incomplete(self, client: WireClient) -> None:
         """Asks beside an unfinished upload, and on its own connection, which goes on."""
-        bench = self._bench
-        upload = bench.upload(1)
+        target = self._target
+        upload = target.upload(1)
         try:
-            with bench.talk() as other:
-                bench.open(other, upload)
-                talk.say(WinnersRequest(agency=1))
-                self._asked_too_early = talk  # unless it is told so, the question stands
-                expect_code(talk.answer(), RejectCode.INCOMPLETE)
+            with target.connect() as other:
+                target.open(other, upload)
+                client.send(WinnersRequest(agency=1))
+                self._asked_too_early = client  # unless it is told so, the question stands
+                expect_code(client.receive(), RejectCode.INCOMPLETE)
                 self._asked_too_early = None
-                other.say(WinnersRequest(agency=1))
-                expect_code(other.answer(), RejectCode.INCOMPLETE)
-                bench.hand_in(other, bench.bet())
+                other.send(WinnersRequest(agency=1))
+                expect_code(other.receive(), RejectCode.INCOMPLETE)
+                target.submit(other, target.bet())
             self._finished = upload
         except (Broken, TransportError):
-            bench.finish(upload)  # else it would hold up the draw, and with it every other rule
+            target.finish_upload(upload)  # else it would hold up the draw, and with it every other rule
             raise
 
     def _leave_one_unfinished(self) -> None:
-        bench = self._bench
-        upload = bench.upload(2, agency=bench.stranger())
-        talk = self._talks.enter_context(bench.talk())
-        bench.open(talk, upload)
-        self._unfinished = upload, talk
+        target = self._target
+        upload = target.upload(2, agency=target.extra_agency())
+        client = self._clients.enter_context(target.connect())
+        target.open(client, upload)
+        self._unfinished = upload, client
 
-    def _reopened(self, upload: OpenUpload) -> Talk:
+    def _reopened(self, upload: OpenUpload) -> WireClient:
         """A new connection of a finished upload, which can be opened whatever has happened meanwhile."""
-        talk = self._talks.enter_context(self._bench.talk())
-        status = self._bench.open(talk, upload)
+        client = self._clients.enter_context(self._target.connect())
+        status = self._target.open(client, upload)
         if status.stored != upload.total:
-            raise Broken(f"{said(status)}, of a finished upload of {upload.total}")
-        return talk
+            raise Broken(f"{describe(status)}, of a finished upload of {upload.total}")
+        return client
 
     def _send_behind_the_question(self, upload: OpenUpload) -> None:
         """Asks on another connection of agency 1, and sends a bet behind that; it is answered now or after the draw."""
-        bench = self._bench
-        bet = bench.winning_bet()
-        bench.refused.add(bet.document)
-        talk = self._reopened(upload)
-        talk.say(WinnersRequest(agency=1))
-        expect_code(talk.answer(), RejectCode.OK)
-        talk.say_bytes(encode(bench.unit(bet), revision=bench.revision))
+        target = self._target
+        bet = target.winning_bet()
+        target.refused.add(bet.document)
+        client = self._reopened(upload)
+        client.send(WinnersRequest(agency=1))
+        expect_code(client.receive(), RejectCode.OK)
+        client.send_bytes(encode(target.message(bet), revision=target.revision))
 
-    def _while_it_waits(self, talk: Talk, waiting: list[tuple[int, Talk]]) -> None:
+    def _while_it_waits(self, client: WireClient, waiting: list[tuple[int, WireClient]]) -> None:
         """Agency 1 has asked and the others have not."""
-        bench = self._bench
+        target = self._target
         with self._step(EARLY):
-            talk.stay_silent(SILENCE_S)
+            client.expect_silence(SILENCE_S)
         with self._step(SEALED):  # only now: two connections may be served in any order
             self._expect_no_more_bets((RejectCode.SEALED,))
         with self._step(EARLY):
-            talk.stay_silent(PAUSE_S)
+            client.expect_silence(PAUSE_S)
         if self._finished is not None:
             with self._step(REOPENED):
                 self._send_behind_the_question(self._finished)
-        if bench.revision < 9:
+        if target.revision < 9:
             with self._step(TWICE):
-                second = self._talks.enter_context(bench.talk())
-                second.say(WinnersRequest(agency=1))
+                second = self._clients.enter_context(target.connect())
+                second.send(WinnersRequest(agency=1))
                 waiting.append((1, second))
                 with self._step(SEALED):
                     self._expect_no_more_bets((RejectCode.SEALED,))
-                second.stay_silent(SILENCE_S / 3)
+                second.expect_silence(SILENCE_S / 3)
 
     def _expect_no_more_bets(self, codes: tuple[RejectCode, ...]) -> None:
         """Agency 1, which has asked, tries to hand in one more bet."""
-        bench = self._bench
-        bet = bench.winning_bet()
-        bench.refused.add(bet.document)
-        with bench.talk() as talk:
-            talk.say(bench.upload(1) if bench.revision >= 9 else bench.unit(bet))
-            answer = talk.answer()
+        target = self._target
+        bet = target.winning_bet()
+        target.refused.add(bet.document)
+        with target.connect() as client:
+            client.send(target.upload(1) if target.revision >= 9 else target.message(bet))
+            answer = client.receive()
         if not (answer == Ack(count=0) or (isinstance(answer, UploadStatus) and answer.reason in codes)):
-            raise Broken(said(answer))
+            raise Broken(describe(answer))
 
     def _expect_it_is_over(self) -> None:
         """An agency that has not asked, and that nobody has waited for, can hand nothing in any more."""
-        bench = self._bench
-        if bench.revision < 9:
-            bet = bench.winning_bet(agency=bench.stranger())
-            with bench.talk() as talk:
-                talk.say(bench.unit(bet))
-                if (answer := talk.answer()) != Ack(count=0):
-                    raise Broken(said(answer))
+        target = self._target
+        if target.revision < 9:
+            bet = target.winning_bet(agency=target.extra_agency())
+            with target.connect() as client:
+                client.send(target.message(bet))
+                if (answer := client.receive()) != Ack(count=0):
+                    raise Broken(describe(answer))
             return
-        uploads = [bench.upload(1, agency=bench.stranger())]
+        uploads = [target.upload(1, agency=target.extra_agency())]
         if self._unfinished is not None:
-            upload, talk = self._unfinished
+            upload, client = self._unfinished
             uploads.append(upload)
-            talk.say(bench.unit(bench.bet(agency=upload.agency)))
-            expect_code(talk.answer(), RejectCode.DRAW_CLOSED)
+            client.send(target.message(target.bet(agency=upload.agency)))
+            expect_code(client.receive(), RejectCode.DRAW_CLOSED)
         for upload in uploads:
-            with bench.talk() as talk:
-                talk.say(upload)
-                expect_code(talk.answer(), RejectCode.DRAW_CLOSED)
-                talk.expect_end()
+            with target.connect() as client:
+                client.send(upload)
+                expect_code(client.receive(), RejectCode.DRAW_CLOSED)
+                client.expect_end()
 
-    def _ask_again(self, agency: int, first: Talk) -> None:
+    def _ask_again(self, agency: int, first: WireClient) -> None:
         """Once more after the draw, on revision 9 on the connection that has its upload."""
-        bench = self._bench
-        talk = first if bench.revision >= 9 else self._talks.enter_context(bench.talk())
-        talk.say(WinnersRequest(agency=agency))
-        if (found := collect(talk, revision=self._bench.revision)) != self.winners[agency]:
+        target = self._target
+        client = first if target.revision >= 9 else self._clients.enter_context(target.connect())
+        client.send(WinnersRequest(agency=agency))
+        if (found := collect(client, revision=self._target.revision)) != self.winners[agency]:
             raise Broken(
                 f"agency {agency} was told of other winners, {len(found)}, than before, {len(self.winners[agency])}"
             )
 
 
-def collect(talk: Talk, *, revision: int) -> tuple[str, ...]:
+def collect(client: WireClient, *, revision: int) -> tuple[str, ...]:
     """The winners that are told, of all lists that follow each other.
 
     Raises:
@@ -240,13 +240,13 @@ def collect(talk: Talk, *, revision: int) -> tuple[str, ...]:
     """
     documents: list[str] = []
     for _ in range(_MOST_ANSWERS):
-        answer = talk.answer()
+        answer = client.receive()
         if isinstance(answer, Winners):
             documents += answer.documents
             if revision < 9 or len(answer.documents) < limits.MAX_WINNERS:
                 return tuple(documents)
         elif not _goes_on(answer):
-            raise Broken(said(answer))
+            raise Broken(describe(answer))
     raise Broken(f"no end of the winners after {_MOST_ANSWERS} answers with {len(documents)} documents")
 
 

@@ -37,13 +37,13 @@ def _with_field_of(bet: Bet, at: int, byte: int) -> bytes:
 def _length_off(by: int) -> Callable[[Bet], bytes]:
     """The bet with another length than it has."""
 
-    def damage(bet: Bet) -> bytes:
+    def mutate(bet: Bet) -> bytes:
         data = encoded_bet(bet)
         # Only the length differs in front of the name, where the name is one byte longer and begins alike.
         at = _first_difference(data, encoded_bet(attrs.evolve(bet, last_name=bet.last_name + "x")))
         return _with_field_of(bet, at, data[at] + by)
 
-    return damage
+    return mutate
 
 
 def _name_past_the_end(bet: Bet) -> bytes:
@@ -67,11 +67,11 @@ def _number_too_large(bet: Bet) -> bytes:
 def _replaced(old: Callable[[Bet], str], new: bytes) -> Callable[[Bet], bytes]:
     """The bet with the end of a value replaced by as many bytes."""
 
-    def damage(bet: Bet) -> bytes:
+    def mutate(bet: Bet) -> bytes:
         sound = old(bet).encode()
         return encoded_bet(bet).replace(sound, sound[: -len(new)] + new)
 
-    return damage
+    return mutate
 
 
 def _empty(field: str, other: str) -> Callable[[Bet], bytes]:
@@ -85,7 +85,7 @@ def _empty(field: str, other: str) -> Callable[[Bet], bytes]:
         changes: dict[str, Any] = {name: text}
         return attrs.evolve(bet, **changes)
 
-    def damage(bet: Bet) -> bytes:
+    def mutate(bet: Bet) -> bytes:
         one = with_text(bet, field, "x")
         data = encoded_bet(one)
         # Behind the length of the bet, which is that of a bet of one byte less,
@@ -96,7 +96,7 @@ def _empty(field: str, other: str) -> Callable[[Bet], bytes]:
         name = _first_difference(data, encoded_bet(with_text(one, field, "z")))
         return shorter[:head] + data[head:at] + bytes(name - at) + data[name + 1 :]
 
-    return damage
+    return mutate
 
 
 def _length_too_large(bet: Bet) -> bytes:

@@ -4,141 +4,149 @@ from __future__ import annotations
 
 from bets_protocol import Bet, encode, limits
 from bets_protocol.conformance.against_server.mutations import encoded_bet
-from bets_protocol.conformance.against_server.target import EVERY, LASTING, PLAIN, SINGLE, Bench, rule
+from bets_protocol.conformance.against_server.target import Target, rule
 from bets_protocol.conformance.against_server.wire_client import PAUSE_S
+from bets_protocol.conformance.report import EVERY, SINCE_6, UP_TO_8
+
+_ENDED_BY_SERVER = (5, 6)
+"""Revisions in which the server ends the connection after its answer."""
+
+_ANY_NUMBER_OF_BATCHES = (8, 9)
 
 
-@rule("Ack", PLAIN)
-def bets_are_acknowledged_with_their_count(bench: Bench) -> None:
+@rule("Ack", UP_TO_8)
+def bets_are_acknowledged_with_their_count(target: Target) -> None:
     """The batch's own count (1 for a bare bet), once the bets are on disk."""
-    with bench.ready(3) as talk:
-        bench.hand_in(talk, *(bench.winning_bet() for _ in range(1 if bench.revision == 5 else 3)))
+    with target.ready(3) as client:
+        target.submit(client, *(target.winning_bet() for _ in range(1 if target.revision == 5 else 3)))
 
 
 @rule("Exactly-once uploads", (9,))
-def status_counts_and_sums_what_is_stored(bench: Bench) -> None:
+def status_counts_and_sums_what_is_stored(target: Target) -> None:
     """UploadStatus 0 to OpenUpload and to each batch, with the running number of bets and CRC-32."""
-    with bench.ready(3) as talk:
-        bench.hand_in(talk, bench.winning_bet(), bench.winning_bet())
-        bench.hand_in(talk, bench.winning_bet())
+    with target.ready(3) as client:
+        target.submit(client, target.winning_bet(), target.winning_bet())
+        target.submit(client, target.winning_bet())
 
 
-@rule("Revisions", SINGLE)
-def connection_ends_after_one_message(bench: Bench) -> None:
+@rule("Revisions", _ENDED_BY_SERVER)
+def connection_ends_after_one_message(target: Target) -> None:
     """The server answers one message and ends the connection."""
-    with bench.ready(1) as talk:
-        bench.hand_in(talk, bench.bet())
-        talk.expect_end()
+    with target.ready(1) as client:
+        target.submit(client, target.bet())
+        client.expect_end()
 
 
-@rule("Revisions", SINGLE)
-def second_message_is_not_answered(bench: Bench) -> None:
+@rule("Revisions", _ENDED_BY_SERVER)
+def second_message_is_not_answered(target: Target) -> None:
     """Of two messages on one connection the first is answered; then the connection ends."""
-    with bench.ready(1) as talk:
-        bet = bench.bet()
-        talk.say_bytes(talk.announce(bench.unit(bet)) + encode(bench.unit(bench.bet()), revision=bench.revision))
-        bench.expect_stored(talk.answer(), bet)
-        talk.expect_end()
+    with target.ready(1) as client:
+        bet = target.bet()
+        client.send_bytes(
+            client.announce(target.message(bet)) + encode(target.message(target.bet()), revision=target.revision)
+        )
+        target.expect_stored(client.receive(), bet)
+        client.expect_end()
 
 
-@rule("Revisions", LASTING)
-def connection_carries_any_number_of_batches(bench: Bench) -> None:
+@rule("Revisions", _ANY_NUMBER_OF_BATCHES)
+def connection_carries_any_number_of_batches(target: Target) -> None:
     """One batch after another on one connection, each answered when it was said."""
-    with bench.ready(20) as talk:
+    with target.ready(20) as client:
         for _ in range(20):
-            bench.hand_in(talk, bench.bet())
+            target.submit(client, target.bet())
 
 
-@rule("BetBatch", LASTING)
-def batches_may_be_sent_ahead(bench: Bench) -> None:
+@rule("BetBatch", _ANY_NUMBER_OF_BATCHES)
+def batches_may_be_sent_ahead(target: Target) -> None:
     """32 batches in one piece are answered in their order."""
-    batches = [bench.bets(1 + number % 5) for number in range(32)]
-    with bench.ready(sum(map(len, batches))) as talk:
-        talk.say(*(bench.unit(*batch) for batch in batches))
+    batches = [target.bets(1 + number % 5) for number in range(32)]
+    with target.ready(sum(map(len, batches))) as client:
+        client.send(*(target.message(*batch) for batch in batches))
         for batch in batches:
-            bench.expect_stored(talk.answer(), *batch)
+            target.expect_stored(client.receive(), *batch)
 
 
 @rule("Frames", EVERY)
-def message_may_come_byte_by_byte(bench: Bench) -> None:
+def message_may_come_byte_by_byte(target: Target) -> None:
     """The same answer as to a message in one piece."""
-    with bench.ready(2) as talk:
-        bets = bench.bets(1 if bench.revision == 5 else 2)
-        talk.say_in_pieces(talk.announce(bench.unit(*bets)))
-        bench.expect_stored(talk.answer(), *bets)
+    with target.ready(2) as client:
+        bets = target.bets(1 if target.revision == 5 else 2)
+        client.send_bytewise(client.announce(target.message(*bets)))
+        target.expect_stored(client.receive(), *bets)
 
 
 @rule("Frames", EVERY)
-def first_byte_may_come_alone(bench: Bench) -> None:
+def first_byte_may_come_alone(target: Target) -> None:
     """The type byte (in revisions without: the first byte) and the rest in segments of their own."""
-    with bench.ready(1) as talk:
-        bet = bench.bet()
-        data = talk.announce(bench.unit(bet))
-        talk.say_bytes(data[:1])
-        talk.stay_silent(2 * PAUSE_S)
-        talk.say_bytes(data[1:])
-        bench.expect_stored(talk.answer(), bet)
+    with target.ready(1) as client:
+        bet = target.bet()
+        data = client.announce(target.message(bet))
+        client.send_bytes(data[:1])
+        client.expect_silence(2 * PAUSE_S)
+        client.send_bytes(data[1:])
+        target.expect_stored(client.receive(), bet)
 
 
-@rule("Revisions", PLAIN)
-def client_may_end_its_side_first(bench: Bench) -> None:
+@rule("Revisions", UP_TO_8)
+def client_may_end_its_side_first(target: Target) -> None:
     """A client that ends its side behind a whole message gets the answer, then the end."""
-    with bench.ready(1) as talk:
-        bet = bench.bet()
-        talk.say(bench.unit(bet))
-        talk.end_side()
-        bench.expect_stored(talk.answer(), bet)
-        talk.expect_end()
+    with target.ready(1) as client:
+        bet = target.bet()
+        client.send(target.message(bet))
+        client.close_writing()
+        target.expect_stored(client.receive(), bet)
+        client.expect_end()
 
 
 @rule("Bet", EVERY)
-def longest_names_are_taken(bench: Bench) -> None:
+def longest_names_are_taken(target: Target) -> None:
     """Names of 255 bytes of UTF-8, in one, two, three and four bytes a character."""
-    bet = bench.bet(first_name="x" + "é" * 127, last_name="日" * 81 + "🎲" * 3)
-    with bench.ready(1) as talk:
-        bench.hand_in(talk, bet)
+    bet = target.bet(first_name="x" + "é" * 127, last_name="日" * 81 + "🎲" * 3)
+    with target.ready(1) as client:
+        target.submit(client, bet)
 
 
 @rule("Bet", EVERY)
-def extreme_values_are_taken(bench: Bench) -> None:
+def extreme_values_are_taken(target: Target) -> None:
     """Number 0 and 9999, the first day that there is, the last, and 29 February of a year that has one."""
     days = ("0001-01-01", "9999-12-31", "2000-02-29")
     for birthdate, number in zip(days, (0, limits.MAX_BETTING_NUMBER, 0), strict=True):
-        with bench.ready(1) as talk:
-            bench.hand_in(talk, bench.bet(birthdate=birthdate, number=number))
+        with target.ready(1) as client:
+            target.submit(client, target.bet(birthdate=birthdate, number=number))
 
 
-@rule("Bet", (6, 7, 8, 9))
-def equal_bets_are_two_bets(bench: Bench) -> None:
+@rule("Bet", SINCE_6)
+def equal_bets_are_two_bets(target: Target) -> None:
     """The same bet twice in a batch is stored twice."""
-    bet = bench.winning_bet()
-    with bench.ready(2) as talk:
-        bench.hand_in(talk, bet, bet)
+    bet = target.winning_bet()
+    with target.ready(2) as client:
+        target.submit(client, bet, bet)
 
 
-@rule("BetBatch", (6, 7, 8, 9))
-def batch_of_255_bets_is_taken(bench: Bench) -> None:
+@rule("BetBatch", SINCE_6)
+def batch_of_255_bets_is_taken(target: Target) -> None:
     """As many bets as the count can say."""
-    bets = [bench.bet(first_name="A", last_name="B") for _ in range(limits.MAX_BATCH_BETS)]
-    with bench.ready(len(bets)) as talk:
-        bench.hand_in(talk, *bets)
+    bets = [target.bet(first_name="A", last_name="B") for _ in range(limits.MAX_BATCH_BETS)]
+    with target.ready(len(bets)) as client:
+        target.submit(client, *bets)
 
 
-@rule("BetBatch", (6, 7, 8, 9))
-def batch_of_8192_bytes_is_taken(bench: Bench) -> None:
+@rule("BetBatch", SINCE_6)
+def batch_of_8192_bytes_is_taken(target: Target) -> None:
     """A whole frame of exactly 8192 bytes."""
-    bets = full_batch(bench)
-    with bench.ready(len(bets)) as talk:
-        bench.hand_in(talk, *bets)
+    bets = full_batch(target)
+    with target.ready(len(bets)) as client:
+        target.submit(client, *bets)
 
 
-def full_batch(bench: Bench) -> list[Bet]:
+def full_batch(target: Target) -> list[Bet]:
     """Bets that make a frame of exactly 8192 bytes; the last has a name to spare."""
-    bets = [bench.bet(first_name="x" * 255, last_name="y" * 255) for _ in range(15)]
-    bets.append(bench.bet(first_name="x", last_name="y" * 100))
-    size = len(bench.frame(*map(encoded_bet, bets)))
+    bets = [target.bet(first_name="x" * 255, last_name="y" * 255) for _ in range(15)]
+    bets.append(target.bet(first_name="x", last_name="y" * 100))
+    size = len(target.frame(*map(encoded_bet, bets)))
     room = limits.MAX_FRAME_BYTES - size
-    bets[-1] = bench.bet(first_name="x" * (1 + room), last_name="y" * 100)
+    bets[-1] = target.bet(first_name="x" * (1 + room), last_name="y" * 100)
     return bets
 
 

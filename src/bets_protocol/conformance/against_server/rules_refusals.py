@@ -16,242 +16,242 @@ from bets_protocol.conformance.against_server.mutations import (
     unknown_types,
 )
 from bets_protocol.conformance.against_server.rules_intake import full_batch
-from bets_protocol.conformance.against_server.target import EVERY, Bench, Rule, rule, said
-from bets_protocol.conformance.against_server.wire_client import Broken, Talk
-
-_BATCHES = (6, 7, 8, 9)
-_TYPED = (7, 8, 9)
+from bets_protocol.conformance.against_server.target import ServerRule, Target, describe, rule
+from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
+from bets_protocol.conformance.report import EVERY, SINCE_6, SINCE_7
 
 
-def _value_rule(name: str, what: str, damage: Callable[[Bet], bytes]) -> Rule:
+def _value_rule(name: str, what: str, mutate: Callable[[Bet], bytes]) -> ServerRule:
     """A value error is refused, alone and as the second of three bets."""
 
-    def check(bench: Bench) -> None:
-        bets = [bench.winning_bet() for _ in range(1 if bench.revision == 5 else 3)]
+    def check(target: Target) -> None:
+        bets = [target.winning_bet() for _ in range(1 if target.revision == 5 else 3)]
         parts = [*map(encoded_bet, bets)]
         at = len(bets) // 2
-        parts[at] = damage(bets[at])
-        with bench.ready(len(bets)) as talk:
-            talk.say_damaged(bench.unit(*bets), bench.frame(*parts))
-            bench.expect_refused(talk.answer(), RejectCode.BAD_BET, *bets)
-            if bench.revision >= 9:
-                talk.expect_end()
+        parts[at] = mutate(bets[at])
+        with target.ready(len(bets)) as client:
+            client.send_mutated(target.message(*bets), target.frame(*parts))
+            target.expect_refused(client.receive(), RejectCode.BAD_BET, *bets)
+            if target.revision >= 9:
+                client.expect_end()
 
     last = "UploadStatus 2 (BAD_BET) on revision 9, else Ack 0"
     expected = f"A sound frame in which a bet has {what} is refused: {last}."
-    return Rule(name=f"refuses-{name}", section="Bet", expected=expected, revisions=EVERY, check=check)
+    return ServerRule(name=f"refuses-{name}", section="Bet", expected=expected, revisions=EVERY, check=check)
 
 
-def _layout_rule(name: str, what: str, damage: Callable[[Bet], bytes]) -> Rule:
+def _layout_rule(name: str, what: str, mutate: Callable[[Bet], bytes]) -> ServerRule:
     """A framing error inside a bet is refused, and the connection ends."""
 
-    def check(bench: Bench) -> None:
-        bets = [bench.winning_bet() for _ in range(1 if bench.revision == 5 else 2)]
-        with bench.ready(len(bets)) as talk:
-            parts = [damage(bets[0]), *map(encoded_bet, bets[1:])]
+    def check(target: Target) -> None:
+        bets = [target.winning_bet() for _ in range(1 if target.revision == 5 else 2)]
+        with target.ready(len(bets)) as client:
+            parts = [mutate(bets[0]), *map(encoded_bet, bets[1:])]
             # What follows gives a length that is too long something to take.
-            talk.say_damaged(bench.unit(*bets), bench.frame(*parts) + encoded_bet(bench.bet()))
-            _expect_framing_error(bench, talk, *bets)
+            client.send_mutated(target.message(*bets), target.frame(*parts) + encoded_bet(target.bet()))
+            _expect_framing_error(target, client, *bets)
 
     expected = f"A bet with {what} is a framing error: refused, and the connection ends."
-    return Rule(name=f"refuses-{name}", section="Frames", expected=expected, revisions=EVERY, check=check)
+    return ServerRule(name=f"refuses-{name}", section="Frames", expected=expected, revisions=EVERY, check=check)
 
 
-def _expect_framing_error(bench: Bench, talk: Talk, *bets: Bet) -> None:
-    bench.expect_refused(talk.answer(), RejectCode.BAD_FRAME, *bets)
-    talk.expect_end()
+def _expect_framing_error(target: Target, client: WireClient, *bets: Bet) -> None:
+    target.expect_refused(client.receive(), RejectCode.BAD_FRAME, *bets)
+    client.expect_end()
 
 
 @rule("Ack", (8,))
-def connection_goes_on_after_a_value_error(bench: Bench) -> None:
+def connection_goes_on_after_a_value_error(target: Target) -> None:
     """Ack 0, and then the next batch on the same connection is stored."""
-    _, damage = VALUES["document-letter"]
-    with bench.ready(2) as talk:
-        bad, good = bench.winning_bet(), bench.winning_bet()
-        talk.say_damaged(bench.unit(bad), bench.frame(damage(bad)))
-        bench.expect_refused(talk.answer(), RejectCode.BAD_BET, bad)
-        bench.hand_in(talk, good)
+    _, mutate = VALUES["document-letter"]
+    with target.ready(2) as client:
+        bad, good = target.winning_bet(), target.winning_bet()
+        client.send_mutated(target.message(bad), target.frame(mutate(bad)))
+        target.expect_refused(client.receive(), RejectCode.BAD_BET, bad)
+        target.submit(client, good)
 
 
 @rule("BetBatch", (8,))
-def batch_behind_a_refused_one_is_judged_for_itself(bench: Bench) -> None:
+def batch_behind_a_refused_one_is_judged_for_itself(target: Target) -> None:
     """A batch with a value error and a sound one in one piece: Ack 0, and the count of the second."""
-    _, damage = VALUES["document-letter"]
-    bad, good = bench.winning_bet(), bench.winning_bet()
-    with bench.ready(2) as talk:
-        data = bench.frame(damage(bad)) + bench.frame(encoded_bet(good))
+    _, mutate = VALUES["document-letter"]
+    bad, good = target.winning_bet(), target.winning_bet()
+    with target.ready(2) as client:
+        data = target.frame(mutate(bad)) + target.frame(encoded_bet(good))
         for bet in (bad, good):
-            talk.announce(bench.unit(bet))
-        talk.say_bytes(data)
-        bench.expect_refused(talk.answer(), RejectCode.BAD_BET, bad)
-        bench.expect_stored(talk.answer(), good)
+            client.announce(target.message(bet))
+        client.send_bytes(data)
+        target.expect_refused(client.receive(), RejectCode.BAD_BET, bad)
+        target.expect_stored(client.receive(), good)
 
 
 @rule("WinnersRequest", (7, 8))
-def refuses_a_request_of_agency_0(bench: Bench) -> None:
+def refuses_a_request_of_agency_0(target: Target) -> None:
     """A value error like any other: Ack 0; on revision 8 the connection goes on."""
     request = WinnersRequest(agency=1)
-    with bench.talk() as talk:
+    with target.connect() as client:
         # Announced as a batch, here and below, since the answer is an Ack.
-        talk.say_damaged(bench.unit(bench.bet()), agency_0(request, bench.revision))
-        _expect_ack_0(talk)
-        if bench.revision == 8:
-            bench.hand_in(talk, bench.bet())
+        client.send_mutated(target.message(target.bet()), agency_0(request, target.revision))
+        _expect_ack_0(client)
+        if target.revision == 8:
+            target.submit(client, target.bet())
 
 
 @rule("Frames", (7, 8))
-def refuses_a_request_that_is_cut_short(bench: Bench) -> None:
+def refuses_a_request_that_is_cut_short(target: Target) -> None:
     """Half a WinnersRequest and the end of the stream: Ack 0 or nothing, and no agency is sealed."""
     request = WinnersRequest(agency=1)
-    with bench.talk() as talk:
-        talk.say_damaged(bench.unit(bench.bet()), encode(request, revision=bench.revision)[:-1])
-        talk.end_side()
-        answer = talk.last_answer()
+    with target.connect() as client:
+        client.send_mutated(target.message(target.bet()), encode(request, revision=target.revision)[:-1])
+        client.close_writing()
+        answer = client.receive_last()
     if answer is not None and answer != Ack(count=0):
-        raise Broken(said(answer))
-    with bench.ready(1) as talk:
-        bench.hand_in(talk, bench.bet())
+        raise Broken(describe(answer))
+    with target.ready(1) as client:
+        target.submit(client, target.bet())
 
 
 @rule("Whose turn it is", (8,))
-def upload_behind_bets_is_refused(bench: Bench) -> None:
+def upload_behind_bets_is_refused(target: Target) -> None:
     """An OpenUpload where it is not the turn for one is answered like a framing error: Ack 0, and the end."""
-    with bench.talk() as talk:
-        bench.hand_in(talk, bench.bet())
-        talk.say_damaged(bench.unit(bench.bet()), encode(bench.upload(0), revision=9))
-        _expect_ack_0(talk)
-        talk.expect_end()
+    with target.connect() as client:
+        target.submit(client, target.bet())
+        client.send_mutated(target.message(target.bet()), encode(target.upload(0), revision=9))
+        _expect_ack_0(client)
+        client.expect_end()
 
 
-@rule("Frames", _BATCHES)
-def refuses_count_0(bench: Bench) -> None:
+@rule("Frames", SINCE_6)
+def refuses_count_0(target: Target) -> None:
     """A batch without bets is a framing error: refused, and the connection ends."""
-    bet = bench.winning_bet()
-    with bench.ready(1) as talk:
-        talk.say_damaged(bench.unit(bet), no_bets(bench.frame(encoded_bet(bet)), bench.frame(*[encoded_bet(bet)] * 2)))
-        _expect_framing_error(bench, talk)
+    bet = target.winning_bet()
+    with target.ready(1) as client:
+        client.send_mutated(
+            target.message(bet), no_bets(target.frame(encoded_bet(bet)), target.frame(*[encoded_bet(bet)] * 2))
+        )
+        _expect_framing_error(target, client)
 
 
 @rule("Frames", EVERY)
-def refuses_what_the_end_cuts_short(bench: Bench) -> None:
+def refuses_what_the_end_cuts_short(target: Target) -> None:
     """A message that the end of the stream cuts short: nothing is stored; Ack 0 or nothing, and the end."""
-    bet = bench.winning_bet()
-    bench.refused.add(bet.document)
-    with bench.ready(1) as talk:
-        message = bench.unit(bet)
-        talk.say_damaged(message, encode(message, revision=bench.revision)[:-1])
-        talk.end_side()
-        answer = talk.last_answer()
+    bet = target.winning_bet()
+    target.refused.add(bet.document)
+    with target.ready(1) as client:
+        message = target.message(bet)
+        client.send_mutated(message, encode(message, revision=target.revision)[:-1])
+        client.close_writing()
+        answer = client.receive_last()
     if answer is not None:
-        bench.expect_refused(answer, RejectCode.BAD_FRAME)
+        target.expect_refused(answer, RejectCode.BAD_FRAME)
 
 
-@rule("Frames", _BATCHES)
-def refuses_8193_bytes(bench: Bench) -> None:
+@rule("Frames", SINCE_6)
+def refuses_8193_bytes(target: Target) -> None:
     """A batch of one byte more than 8192 is a framing error: refused before it is whole, and the connection ends."""
-    bets = full_batch(bench)
+    bets = full_batch(target)
     longer = attrs.evolve(bets[-1], first_name=bets[-1].first_name + "x")
-    data = bench.frame(*map(encoded_bet, [*bets[:-1], longer]))
+    data = target.frame(*map(encoded_bet, [*bets[:-1], longer]))
     if len(data) != limits.MAX_FRAME_BYTES + 1:
         raise RuntimeError(f"the frame has {len(data)} bytes")
-    with bench.ready(len(bets)) as talk:
+    with target.ready(len(bets)) as client:
         # The last byte stays away: the server has to notice without it.
-        talk.say_damaged(bench.unit(*bets), data[:-1])
-        _expect_framing_error(bench, talk)
+        client.send_mutated(target.message(*bets), data[:-1])
+        _expect_framing_error(target, client)
 
 
-@rule("Typed messages", _TYPED)
-def refuses_an_unknown_type(bench: Bench) -> None:
+@rule("Typed messages", SINCE_7)
+def refuses_an_unknown_type(target: Target) -> None:
     """A first byte that is no message's and begins no probe is a framing error: Ack 0, and the connection ends."""
     for first in unknown_types():
-        bet = bench.winning_bet()
-        with bench.talk(8) as talk:
-            message = bench.unit(bet)
-            talk.say_damaged(message, first + encode(message, revision=8)[1:])
-            _expect_ack_0(talk)
-            talk.expect_end()
+        bet = target.winning_bet()
+        with target.connect(8) as client:
+            message = target.message(bet)
+            client.send_mutated(message, first + encode(message, revision=8)[1:])
+            _expect_ack_0(client)
+            client.expect_end()
 
 
 @rule("Typed messages", (7, 8))
-def nothing_behind_a_framing_error_is_looked_at(bench: Bench) -> None:
+def nothing_behind_a_framing_error_is_looked_at(target: Target) -> None:
     """A sound batch behind a broken one gets no answer and is not stored."""
-    bad, behind = bench.winning_bet(), bench.winning_bet()
-    _, damage = LAYOUTS["length-one-short"]
-    with bench.ready(2) as talk:
-        data = bench.frame(damage(bad), encoded_bet(bad)) + bench.frame(encoded_bet(behind))
-        talk.say_damaged(bench.unit(bad), data)
-        _expect_framing_error(bench, talk, bad, behind)
+    bad, behind = target.winning_bet(), target.winning_bet()
+    _, mutate = LAYOUTS["length-one-short"]
+    with target.ready(2) as client:
+        data = target.frame(mutate(bad), encoded_bet(bad)) + target.frame(encoded_bet(behind))
+        client.send_mutated(target.message(bad), data)
+        _expect_framing_error(target, client, bad, behind)
 
 
-def _expect_ack_0(talk: Talk) -> None:
-    if (answer := talk.answer()) != Ack(count=0):
-        raise Broken(said(answer))
+def _expect_ack_0(client: WireClient) -> None:
+    if (answer := client.receive()) != Ack(count=0):
+        raise Broken(describe(answer))
 
 
-def _expect_echo(talk: Talk, probe: Probe) -> None:
-    if (answer := talk.answer()) != probe:
+def _expect_echo(client: WireClient, probe: Probe) -> None:
+    if (answer := client.receive()) != probe:
         raise Broken(f"{answer!r}"[:200])
-    talk.expect_end()
+    client.expect_end()
 
 
-@rule("Probe", _TYPED)
-def probe_comes_back(bench: Bench) -> None:
+@rule("Probe", SINCE_7)
+def probe_comes_back(target: Target) -> None:
     """The same bytes, whatever stands in the line, and then the end of the connection."""
     for line in (b"hello\n", b" \n", "[CLIENT 1] Message N°1\r\n".encode(), b"~\x00\xff\n"):
-        with bench.talk() as talk:
-            talk.say(probe := Probe(line=line))
-            _expect_echo(talk, probe)
+        with target.connect() as client:
+            client.send(probe := Probe(line=line))
+            _expect_echo(client, probe)
 
 
 @rule("Probe", (8,))
-def probe_may_follow_bets(bench: Bench) -> None:
+def probe_may_follow_bets(target: Target) -> None:
     """A line behind an answered batch comes back as well, and ends the connection."""
-    with bench.talk() as talk:
-        bench.hand_in(talk, bench.bet())
-        talk.say(probe := Probe(line=b"hello\n"))
-        _expect_echo(talk, probe)
+    with target.connect() as client:
+        target.submit(client, target.bet())
+        client.send(probe := Probe(line=b"hello\n"))
+        _expect_echo(client, probe)
 
 
-@rule("Probe", _TYPED)
-def what_follows_a_probe_is_not_looked_at(bench: Bench) -> None:
+@rule("Probe", SINCE_7)
+def what_follows_a_probe_is_not_looked_at(target: Target) -> None:
     """A batch in one piece with the line and behind it is neither answered nor stored."""
-    bet = bench.winning_bet()
-    bench.refused.add(bet.document)
-    with bench.talk(8) as talk:
+    bet = target.winning_bet()
+    target.refused.add(bet.document)
+    with target.connect(8) as client:
         probe = Probe(line=b"hello\n")
-        talk.say_bytes(talk.announce(probe) + encode(BetBatch(bets=(bet,)), revision=8))
-        _expect_echo(talk, probe)
+        client.send_bytes(client.announce(probe) + encode(BetBatch(bets=(bet,)), revision=8))
+        _expect_echo(client, probe)
 
 
-@rule("Probe", _TYPED)
-def probe_may_end_with_the_stream(bench: Bench) -> None:
+@rule("Probe", SINCE_7)
+def probe_may_end_with_the_stream(target: Target) -> None:
     """A line without a line feed, ended by the client's end of stream, comes back as it is."""
-    with bench.talk() as talk:
-        talk.say(probe := Probe(line=b"hello"))
-        talk.end_side()
-        _expect_echo(talk, probe)
+    with target.connect() as client:
+        client.send(probe := Probe(line=b"hello"))
+        client.close_writing()
+        _expect_echo(client, probe)
 
 
-@rule("Probe", _TYPED)
-def probe_of_1024_bytes_comes_back(bench: Bench) -> None:
+@rule("Probe", SINCE_7)
+def probe_of_1024_bytes_comes_back(target: Target) -> None:
     """The longest line, and its line feed."""
-    with bench.talk() as talk:
-        talk.say(probe := Probe(line=b"x" * limits.MAX_PROBE_BYTES + b"\n"))
-        _expect_echo(talk, probe)
+    with target.connect() as client:
+        client.send(probe := Probe(line=b"x" * limits.MAX_PROBE_BYTES + b"\n"))
+        _expect_echo(client, probe)
 
 
-@rule("Probe", _TYPED)
-def refuses_a_probe_of_1025_bytes(bench: Bench) -> None:
+@rule("Probe", SINCE_7)
+def refuses_a_probe_of_1025_bytes(target: Target) -> None:
     """A longer line is a framing error: Ack 0, and the connection ends."""
-    with bench.talk(8) as talk:
-        talk.say_damaged(bench.unit(bench.bet()), b"x" * (limits.MAX_PROBE_BYTES + 1))
-        _expect_ack_0(talk)
-        talk.expect_end()
+    with target.connect(8) as client:
+        client.send_mutated(target.message(target.bet()), b"x" * (limits.MAX_PROBE_BYTES + 1))
+        _expect_ack_0(client)
+        client.expect_end()
 
 
 RULES = (
-    *(_value_rule(name, what, damage) for name, (what, damage) in VALUES.items()),
-    *(_layout_rule(name, what, damage) for name, (what, damage) in LAYOUTS.items()),
+    *(_value_rule(name, what, mutate) for name, (what, mutate) in VALUES.items()),
+    *(_layout_rule(name, what, mutate) for name, (what, mutate) in LAYOUTS.items()),
     connection_goes_on_after_a_value_error,
     batch_behind_a_refused_one_is_judged_for_itself,
     refuses_a_request_of_agency_0,

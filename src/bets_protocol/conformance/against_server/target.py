@@ -1,7 +1,7 @@
-"""What the rules work with: connections, bets that nobody has sent before, and what is known of them.
+"""The server under test as the rules see it: connections, new bets, and what the server said about them.
 
-The bench remembers which winning bets were acknowledged and which were refused, for the rules about the draw; and which
-uploads a rule has left unfinished, so that they can be finished before the next.
+The target remembers which winning bets were acknowledged and which were refused, for the rules about the draw. It also
+remembers which uploads a rule has left unfinished, so that they are finished before the next rule.
 """
 
 from __future__ import annotations
@@ -17,55 +17,43 @@ import attrs
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, TransportError, UploadStatus, encode
 from bets_protocol.cli.docstrings import docstring_of
 from bets_protocol.cli.tls_options import SCHEME
-from bets_protocol.conformance.against_server.wire_client import Answer, Broken, Talk
+from bets_protocol.conformance.against_server.wire_client import Answer, Broken, WireClient
+from bets_protocol.conformance.report import Rule
 from bets_protocol.transports import Transport
 
-UNTYPED = (5,)
-"""Revisions that say one bet where the others say a batch."""
-
-SINGLE = (5, 6)
-"""Revisions of which the server ends the connection after its answer."""
-
-PLAIN = (5, 6, 7, 8)
-LASTING = (8, 9)
-EVERY = (5, 6, 7, 8, 9)
+_BARE_BET = 5
+"""The revision whose message is one bet, not a batch."""
 
 _DOCUMENTS = 10**8
 
-_STRANGERS = (254, 255)
-"""Agencies that a draw waits for only if it waits for nearly all: what they leave unfinished holds nobody up."""
+_EXTRA_AGENCIES = (254, 255)
+"""Agencies that a draw waits for only if it waits for nearly all: their unfinished uploads do not delay the draw."""
 
 
 class NotTried(Exception):
-    """The rule cannot be looked at; the text says why."""
+    """The rule cannot be checked; the text says why."""
 
 
 @attrs.frozen(kw_only=True)
-class Rule:
-    """A sentence of the protocol that can be checked from outside.
+class ServerRule(Rule):
+    """A rule with the function that checks it.
 
     Attributes:
-        name: words with hyphens.
-        section: the heading in docs/protocol.md.
-        expected: what a server that keeps it does.
-        revisions: in which it holds.
-        check: tries it; raises `Broken` where the server does otherwise.
-        draws: it seals agencies and needs the draw.
+        check: raises `Broken` if the server does not keep the rule.
+        draws: whether it seals agencies and needs the draw.
     """
 
-    name: str
-    section: str
-    expected: str
-    revisions: tuple[int, ...]
-    check: Callable[[Bench], None]
+    check: Callable[[Target], None]
     draws: bool = False
 
 
-def rule(section: str, revisions: tuple[int, ...], *, draws: bool = False) -> Callable[[Callable[[Bench], None]], Rule]:
-    """Makes a rule of a function: its name is the rule's, its docstring what is expected."""
+def rule(
+    section: str, revisions: tuple[int, ...], *, draws: bool = False
+) -> Callable[[Callable[[Target], None]], ServerRule]:
+    """Makes a rule of a function: its name becomes the rule's name, its docstring what is expected."""
 
-    def decorate(check: Callable[[Bench], None]) -> Rule:
-        return Rule(
+    def decorate(check: Callable[[Target], None]) -> ServerRule:
+        return ServerRule(
             name=check.__name__.replace("_", "-"),
             section=section,
             expected=" ".join(docstring_of(check).split()),
@@ -78,20 +66,20 @@ def rule(section: str, revisions: tuple[int, ...], *, draws: bool = False) -> Ca
 
 
 @attrs.define(kw_only=True)
-class Bench:
-    """The server under test and what was said to it.
+class Target:
+    """The server under test and what was sent to it.
 
     Attributes:
-        url: where it is.
-        revision: what is checked.
-        agencies: how many it waits for; the bench is agency 1, and all of them in the draw.
-        draw_id: which draw it takes uploads for.
-        winning_number: what it draws.
+        url: of the server.
+        revision: the one that is checked.
+        agencies: how many the draw waits for; the rules speak for agency 1, and in the draw for all of them.
+        draw_id: the draw that the server takes uploads for.
+        winning_number: the number that it draws.
         timeout_s: how long an answer may take.
-        transports: as `connect` takes them.
+        transports: as `bets_protocol.transports.connect` takes them.
         won: by agency, the documents of its winning bets, in the order in which they were acknowledged.
         refused: documents of winning bets that were refused or never acknowledged.
-        story: what is known of the draw, once a rule has brought it about.
+        draw: the `DrawScenario`, once a rule has played it.
     """
 
     url: str
@@ -103,16 +91,16 @@ class Bench:
     transports: Mapping[str, Transport] | None = None
     won: dict[int, list[str]] = attrs.Factory(lambda: defaultdict(list))
     refused: set[str] = attrs.Factory(set)
-    story: object = None
+    draw: object = None
     _next_document: int = attrs.Factory(lambda: secrets.randbelow(_DOCUMENTS))
     _opened: list[OpenUpload] = attrs.Factory(list)
 
-    def talk(self, revision: int | None = None) -> Talk:
-        """A new connection, of another revision where one is given."""
-        return Talk(self.url, revision or self.revision, timeout_s=self.timeout_s, transports=self.transports)
+    def connect(self, revision: int | None = None) -> WireClient:
+        """A new connection, of the target's revision or of the given one."""
+        return WireClient(self.url, revision or self.revision, timeout_s=self.timeout_s, transports=self.transports)
 
     def bet(self, **values: Any) -> Bet:
-        """A bet of a document that nobody has had yet."""
+        """A bet with a document that no other bet has."""
         self._next_document = (self._next_document + 1) % _DOCUMENTS
         given: dict[str, Any] = {
             "agency": 1,
@@ -125,82 +113,82 @@ class Bench:
         return Bet(**(given | values))
 
     def winning_bet(self, **values: Any) -> Bet:
-        """Likewise, with the number that will be drawn."""
+        """A bet with a new document and the number that will be drawn."""
         return self.bet(number=self.winning_number, **values)
 
     @property
-    def alone(self) -> bool:
-        """Whether it can speak for agency 1 only: so says its certificate."""
+    def single_agency(self) -> bool:
+        """Whether the rules can speak for agency 1 only, because their certificate names only that one."""
         return self.url.lower().startswith(SCHEME)
 
-    def stranger(self, *, plain: bool = False) -> int:
+    def extra_agency(self, *, plain: bool = False) -> int:
         """An agency that the draw does not wait for.
 
         Args:
-            plain: the one that hands bets in without uploads; the other has uploads.
+            plain: the agency that submits bets without uploads; the other one has uploads.
 
         Raises:
-            NotTried: there is none.
+            NotTried: there is no such agency.
         """
-        if self.alone:
+        if self.single_agency:
             raise NotTried("it takes more than one agency, and a certificate speaks for one")
-        agency = _STRANGERS[plain]
+        agency = _EXTRA_AGENCIES[plain]
         if agency <= self.agencies:
             raise NotTried(f"it takes an agency that the draw does not wait for, such as {agency}")
         return agency
 
     def bets(self, count: int) -> tuple[Bet, ...]:
-        """So many bets."""
+        """`count` new bets."""
         return tuple(self.bet() for _ in range(count))
 
-    def unit(self, *bets: Bet) -> Bet | BetBatch:
-        """What the revision hands bets in with: a batch, or the first bet alone."""
-        return bets[0] if self.revision in UNTYPED else BetBatch(bets=bets)
+    def message(self, *bets: Bet) -> Bet | BetBatch:
+        """The message that submits bets in this revision: a batch, or the first bet alone."""
+        return bets[0] if self.revision == _BARE_BET else BetBatch(bets=bets)
 
     def frame(self, *bets: bytes) -> bytes:
-        """The same around bets that are bytes already, sound or not."""
-        if self.revision in UNTYPED:
+        """The same message around bets that are already encoded, valid or not."""
+        if self.revision == _BARE_BET:
             return bets[0]
         fillers = tuple(self.bet() for _ in bets)
-        size = sum(len(encode(bet, revision=UNTYPED[0])) for bet in fillers)
+        size = sum(len(encode(bet, revision=_BARE_BET)) for bet in fillers)
         header = encode(BetBatch(bets=fillers), revision=self.revision)[:-size]
         return header + b"".join(bets)
 
     @contextlib.contextmanager
-    def ready(self, total: int, *, agency: int = 1) -> Iterator[Talk]:
-        """A connection on which `total` bets can be handed in now; on revision 9 an upload of so many is open."""
-        with self.talk() as talk:
+    def ready(self, total: int, *, agency: int = 1) -> Iterator[WireClient]:
+        """A connection on which `total` bets can be submitted; on revision 9 an upload of that many is open."""
+        with self.connect() as client:
             if self.revision >= 9:
-                self.open(talk, self.upload(total, agency=agency))
-            yield talk
+                self.open(client, self.upload(total, agency=agency))
+            yield client
 
     def upload(self, total: int, *, agency: int = 1) -> OpenUpload:
-        """An upload with a name of its own."""
+        """An upload with an id that no other upload has."""
         return OpenUpload(agency=agency, draw=self.draw_id, total=total, upload_id=secrets.token_bytes(16))
 
-    def open(self, talk: Talk, upload: OpenUpload) -> UploadStatus:
-        """Opens an upload, and remembers that it has to be finished some time.
+    def open(self, client: WireClient, upload: OpenUpload) -> UploadStatus:
+        """Opens an upload, and notes that it has to be finished later.
 
         Raises:
             Broken: it is not answered with OK.
         """
-        self.remember(upload)
-        talk.say(upload)
-        return expect_code(talk.answer(), RejectCode.OK)
+        self.finish_later(upload)
+        client.send(upload)
+        return expect_code(client.receive(), RejectCode.OK)
 
-    def remember(self, upload: OpenUpload) -> None:
-        """Has an upload finished some time: unfinished it would hold something up."""
+    def finish_later(self, upload: OpenUpload) -> None:
+        """Notes an upload for `finish_uploads`."""
         if upload not in self._opened:
             self._opened.append(upload)
 
-    def hand_in(self, talk: Talk, *bets: Bet) -> None:
-        """Says bets in one message and expects that they are stored.
+    def submit(self, client: WireClient, *bets: Bet) -> None:
+        """Sends bets in one message and expects that they are stored.
 
         Raises:
             Broken: they are not.
         """
-        talk.say(self.unit(*bets))
-        self.expect_stored(talk.answer(), *bets)
+        client.send(self.message(*bets))
+        self.expect_stored(client.receive(), *bets)
 
     def expect_stored(self, answer: Answer, *bets: Bet) -> None:
         """Checks that `answer` acknowledges `bets`.
@@ -226,23 +214,23 @@ class Bench:
         if self.revision >= 9:
             expect_code(answer, code)
         elif answer != Ack(count=0):
-            raise Broken(f"{said(answer)}, for what had to be refused")
+            raise Broken(f"{describe(answer)}, for what had to be refused")
 
-    def settle(self) -> None:
-        """Finishes the uploads that a rule has opened, as far as the server lets us: they would hold the draw up."""
+    def finish_uploads(self) -> None:
+        """Finishes the uploads that a rule has opened, as far as the server allows: unfinished they delay the draw."""
         for upload in self._opened:
-            self.finish(upload)
+            self.finish_upload(upload)
         self._opened.clear()
 
-    def finish(self, upload: OpenUpload) -> None:
-        """Hands in what an upload lacks, as far as the server lets us."""
-        with contextlib.suppress(Broken, TransportError), self.talk() as talk:
-            talk.say(upload)
-            missing = upload.total - expect_code(talk.answer(), RejectCode.OK).stored
+    def finish_upload(self, upload: OpenUpload) -> None:
+        """Submits the bets that an upload still needs, as far as the server allows."""
+        with contextlib.suppress(Broken, TransportError), self.connect() as client:
+            client.send(upload)
+            missing = upload.total - expect_code(client.receive(), RejectCode.OK).stored
             while missing > 0:
                 count = min(missing, 100)
-                talk.say(BetBatch(bets=[self.bet(agency=upload.agency) for _ in range(count)]))
-                self.expect_stored(talk.answer())
+                client.send(BetBatch(bets=[self.bet(agency=upload.agency) for _ in range(count)]))
+                self.expect_stored(client.receive())
                 missing -= count
 
 
@@ -253,11 +241,11 @@ def expect_code(answer: Answer, code: RejectCode) -> UploadStatus:
         Broken: it is not.
     """
     if not isinstance(answer, UploadStatus) or answer.reason is not code:
-        raise Broken(said(answer))
+        raise Broken(describe(answer))
     return answer
 
 
-def said(answer: Answer) -> str:
+def describe(answer: Answer) -> str:
     """An answer in words."""
     match answer:
         case Ack(count=count):

@@ -1,8 +1,8 @@
-"""One connection to the server under test: whole messages, damaged ones, bytes; and what comes back.
+"""One connection to the server under test: it sends valid messages, mutated ones or bytes, and receives the answers.
 
-The library's own `ClientConnection` judges every answer: it is told what the server was asked and says whether what
-comes can be the answer to that. A damaged message is announced to it as the sound one that it was made from, so that a
-refusal of it can be read.
+The library's own `ClientConnection` checks every answer: it knows what the server was asked and whether what comes can
+be an answer to that. A mutated message is announced to it as the valid one that it was made from, so that the refusal
+can be read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from bets_protocol import (
     RemoteProtocolError,
     TransportError,
     TransportTimeout,
-    TruncatedFrame,
     UploadStatus,
     Winners,
     WinnersRequest,
@@ -33,36 +32,37 @@ from bets_protocol import (
     encode,
 )
 from bets_protocol.cli.signals import interruptible
+from bets_protocol.conformance.partial import missing
 from bets_protocol.transports import Stream, Transport, connect
 
 Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload
 Answer = Ack | Winners | Probe | UploadStatus
 
 PAUSE_S = 0.02
-"""Seconds between two pieces that have to arrive one by one: many times what the way takes on one machine."""
+"""Seconds between two pieces that have to arrive separately: many times the delay on one machine."""
 
-_PIECES_PER_PAUSE = 8
+_BYTES_PER_PAUSE = 8
 
 
 class Broken(Exception):
-    """The server did not keep the rule that is looked at; the text says what came."""
+    """The server did not keep the rule; the text says what came."""
 
 
 class Ended(Broken):
-    """The server has ended the connection where an answer was due."""
+    """The server ended the connection when an answer was due."""
 
 
-class Talk:
+class WireClient:
     """A connection to the server.
 
     Args:
-        url: where the server is.
-        revision: what is spoken.
+        url: of the server.
+        revision: of the protocol.
         timeout_s: how long each answer may take.
-        transports: as `connect` takes them.
+        transports: as `bets_protocol.transports.connect` takes them.
 
     Raises:
-        ConnectError: no connection came about.
+        ConnectError: the connection failed.
 
     Thread: one.
     """
@@ -75,7 +75,7 @@ class Talk:
         self._connection = ClientConnection(revision=revision)
         self._timeout_s = timeout_s
         self._ended = False
-        self._surplus = 0  # bytes that have come and belong to no answer yet
+        self._pending = 0  # bytes received that belong to no answer yet
 
     def __enter__(self) -> Self:
         return self
@@ -86,52 +86,52 @@ class Talk:
         self._stream.close()
 
     def announce(self, message: Request) -> bytes:
-        """The bytes of `message`, the answer to which is due from now on; nothing is sent.
+        """Encodes `message` and expects its answer from now on; nothing is sent.
 
         Raises:
-            Broken: after what the server has said, there is no place for it.
+            Broken: the message is not legal after what the server has sent.
         """
         try:
             return self._connection.send(message)
         except LocalProtocolError as error:
             raise Broken(f"an answer that leaves no way to go on: {error}") from error
 
-    def say(self, *messages: Request) -> None:
+    def send(self, *messages: Request) -> None:
         """Sends messages in one piece."""
-        self.say_bytes(b"".join([self.announce(message) for message in messages]))
+        self.send_bytes(b"".join([self.announce(message) for message in messages]))
 
-    def say_damaged(self, message: Request, data: bytes) -> None:
-        """Sends `data`, which was made from `message`."""
+    def send_mutated(self, message: Request, data: bytes) -> None:
+        """Sends `data`, a mutation of `message`."""
         self.announce(message)
-        self.say_bytes(data)
+        self.send_bytes(data)
 
-    def say_bytes(self, data: bytes) -> None:
-        """Sends bytes as they are. A server that has heard enough may have closed already: its answer tells."""
+    def send_bytes(self, data: bytes) -> None:
+        """Sends bytes as they are. If the server has closed the connection already, its answer says why."""
         try:
             with interruptible():
                 self._stream.send_all(data)
         except WriteError:
             return
 
-    def say_in_pieces(self, data: bytes, *, size: int = 1) -> None:
-        """Sends bytes in pieces of `size`, with pauses in which they arrive."""
-        for number, start in enumerate(range(0, len(data), size)):
-            if number % _PIECES_PER_PAUSE == 1:
-                self.stay_silent(PAUSE_S)
-            self.say_bytes(data[start : start + size])
+    def send_bytewise(self, data: bytes) -> None:
+        """Sends bytes one at a time, with pauses in which they arrive."""
+        for at in range(len(data)):
+            if at % _BYTES_PER_PAUSE == 1:
+                self.expect_silence(PAUSE_S)
+            self.send_bytes(data[at : at + 1])
 
-    def end_side(self) -> None:
-        """Ends this side; the server may still answer."""
+    def close_writing(self) -> None:
+        """Ends the sending direction; the server may still answer."""
         try:
             self._stream.close_writing()
         except WriteError:
             return
 
-    def answer(self) -> Answer:
+    def receive(self) -> Answer:
         """The next answer.
 
         Raises:
-            Broken: there is none, or it cannot be the answer to what was asked.
+            Broken: none comes in time, or it cannot be the answer to what was asked.
         """
         until = time.monotonic() + self._timeout_s
         while True:
@@ -142,77 +142,70 @@ class Talk:
             if event is CLOSED:
                 raise Ended("the end of the stream")
             if event is not NEED_DATA:
-                self._surplus -= len(encode(event, revision=self._connection.revision))
+                self._pending -= len(encode(event, revision=self._connection.revision))
                 return event
             left_s = until - time.monotonic()
-            data = self._receive(left_s) if left_s > 0 else None  # some come all the time, and never a whole one
+            data = self._read(left_s) if left_s > 0 else None  # bytes may keep coming, and never a whole answer
             if data is None:
-                raise Broken(f"no whole answer within {self._timeout_s:g} s{self._part_of_it()}")
-            self._take(data)
+                raise Broken(f"no whole answer within {self._timeout_s:g} s{self._partial_answer()}")
+            self._feed(data)
 
-    def _part_of_it(self) -> str:
-        """What of an answer has come, and what is missing; empty: nothing came. No more is read after it."""
-        if not self._surplus:
+    def _partial_answer(self) -> str:
+        """How much of an answer came and what it lacks, or nothing if none came. Nothing can be read afterwards."""
+        if not self._pending:
             return ""
-        missing = ""
-        try:
-            self._connection.receive_data(b"")
-            self._connection.next_event()
-        except TruncatedFrame as error:
-            missing = f", {error.reason.removesuffix(', the stream ended')}"
-        except (LocalProtocolError, RemoteProtocolError):
-            pass  # an end of its own, or no end at all: nothing is known to be missing
-        return f": {self._surplus} bytes of one came{missing}"
+        lacks = missing(self._connection)
+        return f": {self._pending} bytes of one came" + (f", {lacks}" if lacks else "")
 
-    def last_answer(self) -> Answer | None:
-        """The answer that comes before the server ends the connection; None: it ends it without one.
+    def receive_last(self) -> Answer | None:
+        """The answer that comes before the server ends the connection, if there is one.
 
         Raises:
-            Broken: neither comes, or more.
+            Broken: the server does not end the connection, or sends more.
         """
         try:
-            answer = self.answer()
+            answer = self.receive()
         except Ended:
             return None
         self.expect_end()
         return answer
 
     def expect_end(self) -> None:
-        """Checks that the server ends the connection and says nothing more.
+        """Checks that the server ends the connection and sends nothing more.
 
         Raises:
-            Broken: it does otherwise.
+            Broken: it does not.
         """
-        if self._surplus:
-            raise Broken(f"{self._surplus} bytes more, which nothing has asked for")
+        if self._pending:
+            raise Broken(f"{self._pending} bytes more, which nothing has asked for")
         try:
-            data = self._receive(self._timeout_s)
+            data = self._read(self._timeout_s)
         except Broken:
-            return  # a reset, behind bytes that it did not want to read, ends the connection as well
+            return  # a server that leaves bytes unread resets the connection, which ends it as well
         if data is None:
             raise Broken(f"the connection is still open after {self._timeout_s:g} s")
         if data:
             raise Broken(f"{len(data)} bytes more, which nothing has asked for: {data[:16].hex(' ')}")
 
-    def stay_silent(self, wait_s: float) -> None:
-        """Checks that the server says nothing meanwhile.
+    def expect_silence(self, wait_s: float) -> None:
+        """Checks that the server sends nothing for `wait_s` seconds.
 
         Raises:
             Broken: it does.
         """
-        data = self._receive(wait_s)
+        data = self._read(wait_s)
         if data:
-            self._take(data)
+            self._feed(data)
             raise Broken(f"{len(data)} bytes too early: {data[:16].hex(' ')}")
         if data is not None:
             raise Broken("the end of the stream")
 
-    def _take(self, data: bytes) -> None:
-        self._surplus += len(data)
+    def _feed(self, data: bytes) -> None:
+        self._pending += len(data)
         self._connection.receive_data(data)
 
-    def _receive(self, wait_s: float) -> bytes | None:
-        """What comes within `wait_s` seconds; None: nothing.
+    def _read(self, wait_s: float) -> bytes | None:
+        """What comes within `wait_s` seconds, or None if nothing does.
 
         Raises:
             Broken: the connection broke.

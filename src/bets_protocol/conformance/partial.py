@@ -1,36 +1,44 @@
-"""What is said of a part of a message: what came, what is missing, and which length does not fit what stands behind it.
+"""What both kits report about a part of a message: what came, what is missing, and which length is wrong.
 
-A length that is wrong makes a reader look for the next field in the wrong place, so what is reported stands some bets
-behind what is wrong. Here each bet is tried with every length that it might have, which a checker has the time for.
+A wrong length makes a reader look for the next field in the wrong place, so the error that it reports is some bets
+behind the mistake. `wrong_length` tries each bet with every length that it might have; a check has the time for that.
 """
 
 from __future__ import annotations
 
-from bets_protocol import DecodeError, InvalidValue, RemoteProtocolError, ServerConnection, decode_bets, limits
+from bets_protocol import (
+    ClientConnection,
+    DecodeError,
+    InvalidValue,
+    ProtocolError,
+    ServerConnection,
+    TruncatedFrame,
+    decode_bets,
+    limits,
+)
 
 _LENGTH_BYTES = 2
 _BYTES_BEFORE_BETS = {5: 0, 6: 1}
-"""By revision; the others have a type, too. What begins with another type is no batch."""
+"""By revision; those from 7 on begin with a type, and a message of another type is not a batch."""
 
 _BATCH_TYPE = 1
 _MAX_BET_BYTES = 2 * (1 + limits.MAX_NAME_BYTES) + 64
 
 
-def of_part(connection: ServerConnection, part: bytes) -> str:
-    """What `connection` waits for, having got `part` of a message; it has ended then. Empty: for nothing."""
-    if not part or connection.finished:
-        return ""
+def missing(connection: ClientConnection | ServerConnection) -> str:
+    """What a message that came in part still lacks, or nothing if that is not known. It ends `connection`."""
     try:
         connection.receive_data(b"")
         connection.next_event()
-    except RemoteProtocolError as error:
-        missing = error.reason.removesuffix(", the stream ended")
-        return f"{len(part)} bytes of a message came ({shown(part)}), then nothing: {missing}"
+    except TruncatedFrame as error:
+        return error.reason.removesuffix(", the stream ended")
+    except ProtocolError:
+        pass  # the connection had failed before, or the end is an error of its own
     return ""
 
 
 def wrong_length(part: bytes, revision: int) -> str:
-    """The first bet in `part` of a message whose length is not that of its fields; empty: none is known."""
+    """The first bet in `part` of a message whose length is not that of its fields, or nothing if there is none."""
     at, index = _BYTES_BEFORE_BETS.get(revision, 2), 0
     if revision >= 7 and part[:1] != bytes([_BATCH_TYPE]):
         return ""
@@ -48,7 +56,7 @@ def wrong_length(part: bytes, revision: int) -> str:
 
 
 def shown(part: bytes) -> str:
-    """The beginning of `part`, in hexadecimal digits."""
+    """The first bytes of `part`, in hexadecimal digits."""
     return part[:16].hex(" ") + (" ..." if len(part) > 16 else "")
 
 
@@ -56,7 +64,7 @@ def _is_bet(body: bytes) -> bool:
     try:
         decode_bets(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
     except InvalidValue:
-        return True  # of the right size all the same
+        return True  # the value is wrong, the size is right
     except DecodeError:
         return False
     return True
