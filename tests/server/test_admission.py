@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from bets_protocol import WinnersRequest
+from bets_protocol import RejectCode, WinnersRequest
 from bets_protocol.transports import Stream, connect, listen
+from bets_server.admission.complaints import WINDOW_S, Complaints
 from bets_server.admission.handshakes import PATIENCE_S, Handshakes
-from bets_server.admission.quotas import MAX_PEERS, WINDOW_S, Admission, Complaints, origin_of
+from bets_server.admission.peers import MAX_PEERS, origin_of
+from bets_server.admission.quotas import Quotas
 from bets_server.intake.identity import Holder
+from bets_server.intake.requests import Refusal
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.reactor.deadlines import SPARE_ENTRIES, Deadlines
@@ -77,108 +80,116 @@ def test_what_a_peer_is_counted_by(peer: str, origin: str) -> None:
     assert origin_of(peer) == origin
 
 
+def _why(refusal: Refusal | None) -> str:
+    """What a quota says; empty: nothing."""
+    if refusal is None:
+        return ""
+    assert refusal.code is RejectCode.LIMIT
+    return refusal.reason
+
+
 def test_connections_are_counted_by_address(crowd: Crowd) -> None:
     """So many from one, so many in all; who leaves makes room."""
-    admission = Admission[Session](Limits(max_connections=3, max_per_address=2))
+    quotas = Quotas[Session](Limits(max_connections=3, max_per_address=2))
     inside = [crowd.one() for _ in range(2)]
     for session in inside:
-        assert admission.refusal("1.2.3.4") == ""
-        admission.enter(session)
-    assert admission.refusal("1.2.3.4") == "1.2.3.4 has 2 connections"
-    assert admission.refusal("unix") == ""
-    admission.enter(crowd.one("1.2.3.5"))
-    assert admission.refusal("unix") == "the server has 3 connections"
-    admission.leave(inside[0])
-    assert admission.refusal("1.2.3.4") == ""
+        assert _why(quotas.refusal("1.2.3.4")) == ""
+        quotas.enter(session)
+    assert _why(quotas.refusal("1.2.3.4")) == "1.2.3.4 has 2 connections"
+    assert _why(quotas.refusal("unix")) == ""
+    quotas.enter(crowd.one("1.2.3.5"))
+    assert _why(quotas.refusal("unix")) == "the server has 3 connections"
+    quotas.leave(inside[0])
+    assert _why(quotas.refusal("1.2.3.4")) == ""
 
 
-def _waits(crowd: Crowd, admission: Admission[Session], peer: str, agency: int) -> Session:
+def _waits(crowd: Crowd, quotas: Quotas[Session], peer: str, agency: int) -> Session:
     """A session that is in, and waits for the draw."""
     session = crowd.one(peer, agency)
-    admission.enter(session)
+    quotas.enter(session)
     session.waiting = WinnersRequest(agency=agency)
-    admission.wait(session)
+    quotas.wait(session)
     return session
 
 
 def test_who_waits_does_not_count_for_its_address(crowd: Crowd) -> None:
     """One of each expected agency, the newest, whether or not it has its answer by now; all others do."""
-    admission = Admission[Session](Limits(max_per_address=1), lambda agency: agency <= 3)
-    kept = [_waits(crowd, admission, "1.2.3.4", agency) for agency in (1, 2, 3)]
-    assert admission.refusal("1.2.3.4") == ""
+    quotas = Quotas[Session](Limits(max_per_address=1), lambda agency: agency <= 3)
+    kept = [_waits(crowd, quotas, "1.2.3.4", agency) for agency in (1, 2, 3)]
+    assert _why(quotas.refusal("1.2.3.4")) == ""
     kept[0].waiting = None
-    assert admission.refusal("1.2.3.4") == ""
-    unexpected = _waits(crowd, admission, "1.2.3.4", 4)
+    assert _why(quotas.refusal("1.2.3.4")) == ""
+    unexpected = _waits(crowd, quotas, "1.2.3.4", 4)
     refusal = "1.2.3.4 has 1 connections, and 3 that have asked for their winners"
-    assert admission.refusal("1.2.3.4") == refusal
-    assert admission.yields_to("1.2.3.4") is unexpected
-    admission.leave(unexpected)
-    newer = _waits(crowd, admission, "1.2.3.4", 2)
-    assert admission.refusal("1.2.3.4") == refusal
-    assert admission.yields_to("1.2.3.4") is kept[1]
+    assert _why(quotas.refusal("1.2.3.4")) == refusal
+    assert quotas.yields_to("1.2.3.4") is unexpected
+    quotas.leave(unexpected)
+    newer = _waits(crowd, quotas, "1.2.3.4", 2)
+    assert _why(quotas.refusal("1.2.3.4")) == refusal
+    assert quotas.yields_to("1.2.3.4") is kept[1]
     kept[1].waiting = None  # and so under a deadline
-    assert (admission.refusal("1.2.3.4"), admission.yields_to("1.2.3.4")) == (refusal, None)
+    assert (_why(quotas.refusal("1.2.3.4")), quotas.yields_to("1.2.3.4")) == (refusal, None)
     kept[1].waiting = WinnersRequest(agency=3)  # the same connection may ask for another agency
-    admission.wait(kept[1])
-    assert admission.yields_to("1.2.3.4") is kept[2]
+    quotas.wait(kept[1])
+    assert quotas.yields_to("1.2.3.4") is kept[2]
     for session in (newer, *kept):
-        admission.leave(session)
-    assert (admission._waiting_at, admission._asked_for) == ({}, {})
+        quotas.leave(session)
+    assert (quotas._waiting_at, quotas._asked_for) == ({}, {})
 
 
 def test_who_waits_elsewhere_makes_no_room_at_an_address(crowd: Crowd) -> None:
     """And what another address asks for takes nobody's place here."""
-    admission = Admission[Session](Limits(max_per_address=1))
-    mine = _waits(crowd, admission, "1.2.3.4", 1)
-    other = _waits(crowd, admission, "1.2.3.5", 1)
-    admission.enter(crowd.one("1.2.3.4"))
-    assert admission.refusal("1.2.3.4") == "1.2.3.4 has 1 connections, and 1 that have asked for their winners"
-    assert admission.yields_to("1.2.3.4") is None
-    admission.leave(other)
-    admission.leave(mine)
-    assert admission.refusal("1.2.3.4") == "1.2.3.4 has 1 connections"
+    quotas = Quotas[Session](Limits(max_per_address=1))
+    mine = _waits(crowd, quotas, "1.2.3.4", 1)
+    other = _waits(crowd, quotas, "1.2.3.5", 1)
+    quotas.enter(crowd.one("1.2.3.4"))
+    assert _why(quotas.refusal("1.2.3.4")) == "1.2.3.4 has 1 connections, and 1 that have asked for their winners"
+    assert quotas.yields_to("1.2.3.4") is None
+    quotas.leave(other)
+    quotas.leave(mine)
+    assert _why(quotas.refusal("1.2.3.4")) == "1.2.3.4 has 1 connections"
 
 
 def test_who_waits_makes_room_where_the_server_is_full(crowd: Crowd) -> None:
     """The oldest of those that an agency has beside its newest one, wherever they come from; then nobody."""
-    admission = Admission[Session](Limits(max_connections=8))
-    first = _waits(crowd, admission, "1.2.3.4", 1)
-    second = _waits(crowd, admission, "1.2.3.5", 1)
-    others = [_waits(crowd, admission, "unix", agency) for agency in (1, 2, 3)]
+    quotas = Quotas[Session](Limits(max_connections=8))
+    first = _waits(crowd, quotas, "1.2.3.4", 1)
+    second = _waits(crowd, quotas, "1.2.3.5", 1)
+    others = [_waits(crowd, quotas, "unix", agency) for agency in (1, 2, 3)]
     for _ in range(3):
-        admission.enter(crowd.one("1.2.3.6"))
-    assert admission.refusal("1.2.3.7") == admission.refusal("unix") == "the server has 8 connections"
+        quotas.enter(crowd.one("1.2.3.6"))
+    assert _why(quotas.refusal("1.2.3.7")) == _why(quotas.refusal("unix")) == "the server has 8 connections"
     for gone in (first, second):
-        assert admission.yields_to("unix") is gone
-        admission.leave(gone)
-        admission.enter(crowd.one("1.2.3.7"))
-    assert admission.yields_to("unix") is None
+        assert quotas.yields_to("unix") is gone
+        quotas.leave(gone)
+        quotas.enter(crowd.one("1.2.3.7"))
+    assert quotas.yields_to("unix") is None
     assert [session.waiting is not None for session in others] == [True] * 3
 
 
 def test_peers_without_an_address_are_not_counted_by_it(crowd: Crowd) -> None:
     """Programs of this machine share no address with anybody."""
-    admission = Admission[Session](Limits(max_per_address=1))
+    quotas = Quotas[Session](Limits(max_per_address=1))
     for _ in range(5):
-        assert admission.refusal("unix") == ""
-        admission.enter(crowd.one("unix"))
+        assert _why(quotas.refusal("unix")) == ""
+        quotas.enter(crowd.one("unix"))
 
 
 def test_connections_are_counted_by_agency(crowd: Crowd) -> None:
     """As soon as they say whom they speak for; one that speaks for another counts there from then on."""
-    admission = Admission[Session](Limits(max_per_agency=2))
+    quotas = Quotas[Session](Limits(max_per_agency=2))
     one, two, three = (crowd.one(agency=7) for _ in range(3))
     nobody = crowd.one()
     for session in (one, two, three, nobody):
-        admission.enter(session)
-    assert [admission.claim_agency(session) for session in (one, two, one, nobody)] == [""] * 4
-    assert admission.claim_agency(three) == "agency 7 has 2 connections"
+        quotas.enter(session)
+    assert [_why(quotas.claim_agency(session)) for session in (one, two, one, nobody)] == [""] * 4
+    assert _why(quotas.claim_agency(three)) == "agency 7 has 2 connections"
     one.agency = 8
-    assert admission.claim_agency(one) == ""
-    assert admission.claim_agency(three) == ""
-    admission.leave(one)
-    admission.leave(two)
-    assert admission.claim_agency(crowd.one(agency=7)) == ""
+    assert _why(quotas.claim_agency(one)) == ""
+    assert _why(quotas.claim_agency(three)) == ""
+    quotas.leave(one)
+    quotas.leave(two)
+    assert _why(quotas.claim_agency(crowd.one(agency=7))) == ""
 
 
 class Grumbler:

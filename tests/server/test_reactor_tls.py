@@ -173,7 +173,7 @@ def test_handshake_that_is_never_done(serve: Servers, authority: Authority, hell
     server = serve(scheme="tls", files=authority.server(), clock=clock, limits=Limits())
     with _stranger(server, hello) as sock:
         wait_until(lambda: len(server.reactor.connections()) == 1, "it is in")
-        wait_until(lambda: len(server.reactor._handshakes._under_way) == bool(hello), "its handshake has begun")
+        wait_until(lambda: len(server.reactor._gate.handshakes._under_way) == bool(hello), "its handshake has begun")
         clock.pass_s(4.9, server)
         clock.pass_s(0.0, server)
         assert server.logged("close_connection") == 0
@@ -218,7 +218,7 @@ def test_slow_handshakes_give_way(serve: Servers, authority: Authority, agency: 
         wait_until(lambda: len(server.reactor.connections()) == 1, "the first is in")
         clock.pass_s(0.1, server)
         with _stranger(server, b"\x16\x03\x01"):
-            wait_until(lambda: len(server.reactor._handshakes._under_way) == 2, "both have begun")
+            wait_until(lambda: len(server.reactor._gate.handshakes._under_way) == 2, "both have begun")
             thread, found = _in_background(lambda: server.client(agency))
             wait_until(lambda: any(s.held for s in list(server.reactor._sessions.values())), "the third has to wait")
             clock.pass_s(1.0, server)

@@ -6,13 +6,14 @@ import attrs
 
 from bets_protocol import EncodedBatch, OpenUpload, RejectCode, UploadStatus
 from bets_server.admission.reopenings import MAX_UPLOADS, WINDOW_S, Reopenings
-from bets_server.intake.requests import Answer, Binding, Reply, Request, Work
+from bets_server.intake.requests import Answer, Binding, Refusal, Reply, Request, Work
 from bets_server.limits import Limits
 from bets_server.store import Ticket
 from tests.server.raw_bytes import STATUS_BYTES, batch, bet, opening, status
 from tests.server.serving import Servers
 
 FEW = Limits(reopenings_per_minute=3)
+TOO_OFTEN = Refusal(RejectCode.BUSY, "the upload is opened again and again")
 
 
 def _work(number: int = 1, *, request: Request | None = None) -> Work:
@@ -31,21 +32,21 @@ def test_openings_are_counted_for_a_minute() -> None:
     """One more than so many is one too many; of another upload it is the first."""
     reopenings = Reopenings(FEW)
     for second in range(4):
-        assert not reopenings.too_many(_work(), second)
+        assert reopenings.refusal(_work(), second) is None
         reopenings.note(_work(), _opened(), second)
-    assert reopenings.too_many(_work(), 4.0)
-    assert not reopenings.too_many(_work(2), 4.0)
-    assert reopenings.too_many(_work(), WINDOW_S - 0.1)
-    assert not reopenings.too_many(_work(), WINDOW_S)
+    assert reopenings.refusal(_work(), 4.0) == TOO_OFTEN
+    assert reopenings.refusal(_work(2), 4.0) is None
+    assert reopenings.refusal(_work(), WINDOW_S - 0.1) == TOO_OFTEN
+    assert reopenings.refusal(_work(), WINDOW_S) is None
     reopenings.note(_work(), _opened(), WINDOW_S)
-    assert not reopenings.too_many(_work(), WINDOW_S)
+    assert reopenings.refusal(_work(), WINDOW_S) is None
 
 
 def test_upload_that_gets_on_is_opened_as_often_as_it_takes() -> None:
     """A client whose connection is cut behind each batch is no nuisance: its file ends."""
     reopenings = Reopenings(FEW)
     for stored in range(100):
-        assert not reopenings.too_many(_work(), 1.0)
+        assert reopenings.refusal(_work(), 1.0) is None
         reopenings.note(_work(), _opened(stored=stored), 1.0)
 
 
@@ -57,8 +58,8 @@ def test_what_is_no_opening_counts_nowhere() -> None:
     for _ in range(10):
         reopenings.note(_work(), refused, 1.0)
         reopenings.note(batch, _opened(), 1.0)
-    assert not reopenings.too_many(_work(), 1.0)
-    assert not reopenings.too_many(batch, 1.0)
+    assert reopenings.refusal(_work(), 1.0) is None
+    assert reopenings.refusal(batch, 1.0) is None
 
 
 def test_only_so_many_uploads_are_watched() -> None:
@@ -67,9 +68,9 @@ def test_only_so_many_uploads_are_watched() -> None:
     for _ in range(2):
         for number in range(MAX_UPLOADS):
             reopenings.note(_work(number), _opened(), 1.0)
-    assert reopenings.too_many(_work(0), 1.0)
+    assert reopenings.refusal(_work(0), 1.0) == TOO_OFTEN
     reopenings.note(_work(MAX_UPLOADS), _opened(), 1.0)
-    assert [reopenings.too_many(_work(number), 1.0) for number in (0, 1)] == [False, True]
+    assert [reopenings.refusal(_work(number), 1.0) for number in (0, 1)] == [None, TOO_OFTEN]
 
 
 def test_client_that_opens_its_upload_for_ever(serve: Servers) -> None:

@@ -5,10 +5,15 @@ Admission stands below the reactor: it says which connection may go on, and neve
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 from typing import Protocol, TypeVar
 
 from bets_protocol import WinnersRequest
 from bets_protocol.transports import Stream
+
+MAX_PEERS = 4096
+"""Peers whose refusals are counted one by one; those of more are counted together. As many origins are kept."""
 
 
 class Peer(Protocol):
@@ -48,3 +53,15 @@ class Peer(Protocol):
 
 
 PeerT = TypeVar("PeerT", bound=Peer)
+
+
+@functools.lru_cache(maxsize=MAX_PEERS)
+def origin_of(peer: str) -> str:
+    """What a peer is counted by: its IPv4 address, the /64 of its IPv6 one; empty for peers of this machine's own."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return peer
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from bets_protocol import OpenUpload
-from bets_server.intake.requests import Answer, Work
+from bets_protocol import OpenUpload, RejectCode
+from bets_server.intake.requests import Answer, Refusal, Work
 from bets_server.limits import Limits
 
 WINDOW_S = 60.0
@@ -40,13 +40,15 @@ class Reopenings:
         self._limits = limits
         self._records: dict[tuple[int, bytes], _Record] = {}  # the oldest first
 
-    def too_many(self, work: Work, now: float) -> bool:
-        """Whether `work` opens an upload that was opened too often."""
+    def refusal(self, work: Work, now: float) -> Refusal | None:
+        """Why the upload that `work` opens is not opened again for now, or None."""
         request = work.requests[-1]
         if not isinstance(request, OpenUpload):
-            return False
+            return None
         record = self._records.get((request.agency, request.upload_id))
-        return record is not None and now < record.until and record.openings > self._limits.reopenings_per_minute
+        if record is None or now >= record.until or record.openings <= self._limits.reopenings_per_minute:
+            return None
+        return Refusal(RejectCode.BUSY, "the upload is opened again and again")
 
     def note(self, work: Work, answers: Sequence[Answer], now: float) -> None:
         """Counts the upload that `work` has opened, if it has."""

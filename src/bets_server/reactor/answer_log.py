@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from bets_protocol import OpenUpload, Probe, RemoteProtocolError, WinnersRequest
-from bets_server.admission.quotas import Complaints
+from bets_server.admission.complaints import Complaints
 from bets_server.health import is_health_check
 from bets_server.intake.handlers import Handlers
 from bets_server.intake.identity import Holder

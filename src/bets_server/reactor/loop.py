@@ -32,13 +32,11 @@ import attrs
 from bets_protocol import RejectCode, StorageError, TransportError, TruncatedFrame
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.transports import Listener
-from bets_server.admission.handshakes import Handshakes
-from bets_server.admission.quotas import Admission, Complaints
-from bets_server.admission.reopenings import Reopenings
+from bets_server.admission.gate import Gate
 from bets_server.intake.group_commit import GroupCommit
 from bets_server.intake.handlers import Handlers, answer_at_once
 from bets_server.intake.identity import change_of_holder, holder_of
-from bets_server.intake.requests import Answer, Refusal, Work
+from bets_server.intake.requests import Answer, Work
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.reactor.answer_log import AnswerLog, ArrivalLog
@@ -108,12 +106,9 @@ class Reactor:
         self._sessions: dict[int, Session] = {}
         self._unfinished: dict[int, Session] = {}  # to be gone on with in the next round, whatever the poller says
         self._deadlines = Deadlines(self._sessions)
-        self._admission = Admission[Session](limits, handlers.expects)
-        self._complaints = Complaints(limits, log)
-        self._handshakes = Handshakes[Session](limits, self._complaints.misbehaves)
-        self._reopenings = Reopenings(limits)
+        self._gate = Gate[Session](limits, log, handlers.expects, evict=self._evict, drop=self._drop)
         self._arrivals = ArrivalLog(log)
-        self._answer_log = AnswerLog(log, self._complaints, handlers, revision=revision)
+        self._answer_log = AnswerLog(log, self._gate.complaints, handlers, revision=revision)
         self._shared = SharedAnswers()
         self._fencing = Fencing()
         self._seen: dict[int, float] = {}  # by agency: when a message of it was answered last
@@ -201,7 +196,7 @@ class Reactor:
         ready = self._poller.wait(self._timeout())
         now = self._clock()
         self._log.hold()
-        self._handshakes.begin_round()
+        self._gate.handshakes.begin_round()
         self._go_on(now)
         for key, mask in self._turns.of(ready, beside_a_job=self._jobs.running):
             if isinstance(key.data, Session):
@@ -232,8 +227,8 @@ class Reactor:
         if self._unfinished:
             return 0.0
         now = self._clock()
-        times = [self._next_sweep, self._next_look, self._deadlines.next_at, self._complaints.next_at]
-        times += [self._handshakes.next_at(now), self._arrivals.next_at]
+        times = [self._next_sweep, self._next_look, self._deadlines.next_at, self._arrivals.next_at]
+        times += [self._gate.next_at(now)]
         times += [at for at in (self._listeners.again_at, self._stop_deadline) if at is not None]
         times += [self._exit_policy.next_at] if self._exit_policy is not None and self._stop_deadline is None else []
         return max(0.0, min(times) - now)
@@ -245,7 +240,7 @@ class Reactor:
             self._expire(session, now)
         self._admit_handshakes(now)
         self._arrivals.tick(now)
-        self._complaints.tick(now)
+        self._gate.complaints.tick(now)
         if now >= self._next_look:
             self._next_look = now + LOOK_AT_STORE_S
             try:
@@ -299,41 +294,35 @@ class Reactor:
 
     def _accept(self, listener: Listener, now: float) -> None:
         for stream in self._listeners.accept(listener, now, at_most=1 if self._jobs.running else ACCEPTS_A_ROUND):
-            refusal = self._refusal_of(stream.peer, now)
-            if refusal:
+            refusal = self._gate.may_enter(stream.peer, now)
+            if refusal is not None:
                 stream.close()
-                self._complaints.refuse(stream.peer, "accept_connections", refusal, now)
+                self._gate.complaints.refuse(stream.peer, "accept_connections", refusal.reason, now)
                 continue
             self._next_number += 1
             session = Session(self._next_number, stream, revision=self._revision, opened_at=now, shared=self._shared)
             self._sessions[session.number] = session
-            self._admission.enter(session)
-            if self._complaints.holds_back(stream.peer, now):
+            self._gate.enter(session)
+            if self._gate.complaints.holds_back(stream.peer, now):
                 session.make_wait(now + self._limits.penalty_s)
             else:
                 self._arrivals.came(session, now)
             self._update(session, now)
 
-    def _refusal_of(self, peer: str, now: float) -> str:
-        """Why a new connection of `peer` is not let in; empty: it is, and those that only wait have made room."""
-        while refusal := self._admission.refusal(peer):
-            session = self._admission.yields_to(peer)
-            if session is None:
-                return refusal
-            reason = "it waits for the draw, and a new connection needs its place"
-            self._complain("close_connection", session, reason, now)
-            session.end_upload(RejectCode.LIMIT)
-            with contextlib.suppress(TransportError):
-                session.flush()  # as far as there is room: to wait for more would keep the place
-            self._drop(session)
-        return ""
+    def _evict(self, session: Session, now: float) -> None:
+        """Ends the connection of one that waits for the draw, since a new one needs its place."""
+        self._complain("close_connection", session, "it waits for the draw, and a new connection needs its place", now)
+        session.end_upload(RejectCode.LIMIT)
+        with contextlib.suppress(TransportError):
+            session.flush()  # as far as there is room: to wait for more would keep the place
+        self._drop(session)
 
     def _serve(self, session: Session, mask: int, now: float) -> None:
         if session.number not in self._sessions:  # dropped earlier in this round
             return
         if not mask & selectors.EVENT_READ and not session.stream.needs_write:
             self._advance(session, now)
-        elif not session.stream.handshaking or self._handshakes.admit(session, now):
+        elif not session.stream.handshaking or self._gate.handshakes.admit(session, now):
             self._take_in(session, now)
         else:
             self._update(session, now)
@@ -354,7 +343,7 @@ class Reactor:
         if unheard and not session.unheard:
             self._arrivals.write(session)
         if handshaking and not session.stream.handshaking:
-            self._handshakes.leave(session)
+            self._gate.handshakes.leave(session)
             if session.stream.certificate is not None:
                 session.identify(holder_of(session.stream.certificate, self.pins))
         self._advance(session, now)
@@ -379,9 +368,9 @@ class Reactor:
 
     def _admit_handshakes(self, now: float) -> None:
         """Lets those go on that had to wait, as far as there is room."""
-        while (overstaying := self._handshakes.overstaying(now)) is not None:
+        while (overstaying := self._gate.handshakes.overstaying(now)) is not None:
             self._cut(overstaying, "its handshake was slow, and others waited", now)
-        while (session := self._handshakes.next_admitted(now)) is not None:
+        while (session := self._gate.handshakes.next_admitted(now)) is not None:
             self._take_in(session, now)
 
     def _expire(self, session: Session, now: float) -> None:
@@ -402,7 +391,7 @@ class Reactor:
 
     def _complain(self, action: str, session: Session, reason: str, now: float) -> None:
         self._arrivals.write(session)
-        self._complaints.refuse(session.stream.peer, action, reason, now, holder=session.holder)
+        self._gate.complaints.refuse(session.stream.peer, action, reason, now, holder=session.holder)
 
     def _advance(self, session: Session, now: float) -> None:
         """Moves a session as far as it goes: the outbox, requests, answers that need no store, the end."""
@@ -412,7 +401,7 @@ class Reactor:
             session.flush()
             work = session.next_work()
             if work is not None:
-                refusal = self._refusal(session, work, now)
+                refusal = self._gate.may_ask(session, work, now)
                 if refusal is not None and not work.is_opening:
                     self._cut(session, refusal.reason, now)
                     return
@@ -448,7 +437,7 @@ class Reactor:
         if session.agency is not None:
             self._seen[session.agency] = now
         if session.waiting is not None:
-            self._admission.wait(session)
+            self._gate.waits(session)
         if answers[-1].is_fault:
             self._slow_down(session, now)
 
@@ -460,20 +449,8 @@ class Reactor:
         """
         if self._stop_deadline is not None:
             return
-        if self._complaints.slows_down(session.stream.peer, now, holder=session.holder):
+        if self._gate.complaints.slows_down(session.stream.peer, now, holder=session.holder):
             session.make_wait(now + self._limits.penalty_s)
-
-    def _refusal(self, session: Session, work: Work, now: float) -> Refusal | None:
-        """Why what a session asks for is not even looked at; None: it is."""
-        reason = self._admission.claim_agency(session)
-        if reason and (gone := self._admission.gone_waiter(session.agency)) is not None:
-            self._drop(gone)
-            reason = self._admission.claim_agency(session)
-        if reason:
-            return Refusal(RejectCode.LIMIT, reason)
-        if self._reopenings.too_many(work, now):
-            return Refusal(RejectCode.BUSY, "the upload is opened again and again")
-        return None
 
     def _let_go(self, session: Session) -> None:
         """Ends a session because the server stops, once everything that was read of it is answered.
@@ -525,10 +502,9 @@ class Reactor:
     def _drop(self, session: Session, *, abort: bool = False) -> None:
         """Closes the session's stream and forgets it; an answer that is still in work finds nobody."""
         if self._sessions.pop(session.number, None) is not None:
-            self._admission.leave(session)
+            self._gate.leave(session)
         self._arrivals.write(session)
         self._unfinished.pop(session.number, None)
-        self._handshakes.leave(session)
         self._fencing.forget(session)
         self._poller.forget(session)
         if abort:
@@ -546,7 +522,7 @@ class Reactor:
         """Gives each session its answers of a job that has ended."""
         answered: list[Session] = []
         for work, answers in group:
-            self._reopenings.note(work, answers, now)
+            self._gate.answered(work, answers, now)
             session = self._sessions.get(work.session)
             if session is None:
                 self._answer_log.write(work, answers, now)  # what is stored is stored, whether or not the peer is there
@@ -597,7 +573,7 @@ class Reactor:
         if self._closed:
             return
         self._closed = True
-        self._complaints.close()
+        self._gate.complaints.close()
         self._listeners.close()
         for session in list(self._sessions.values()):
             self._drop(session)
