@@ -10,7 +10,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "architecture.md"
+PROJECT = Path(__file__).resolve().parent.parent
+SRC = PROJECT / "src"
+PAGE = PROJECT / "docs" / "architecture.md"
 PACKAGES = ("bets_protocol", "bets_server", "bets_client")
 
 _LIST = re.compile(r"<!-- arrows: begin -->.*?<!-- arrows: end -->", re.DOTALL)
@@ -18,24 +20,24 @@ _PICTURE = re.compile(r"(?<=<!-- picture: begin -->\n).*?(?=<!-- picture: end --
 
 
 def arrows(page: str) -> dict[str, set[str]]:
-    """The list of the page: what each room may import, by dotted name.
+    """The list of the page: what each wing or module may import, by dotted name.
 
-    A name that begins with a dot is in the room's own package.
+    A name that begins with a dot is in the same package.
 
     Raises:
-        ValueError: a room is listed twice.
+        ValueError: a line is there twice.
     """
     found = _LIST.search(page)
     listed: dict[str, set[str]] = {}
     for line in found.group().splitlines() if found else []:
         if "->" not in line:
             continue
-        room, targets = (part.strip() for part in line.split("->"))
-        if room in listed:
-            raise ValueError(f"{room} is listed twice")
-        package = room.partition(".")[0]
+        wing, targets = (part.strip() for part in line.split("->"))
+        if wing in listed:
+            raise ValueError(f"{wing} is listed twice")
+        package = wing.partition(".")[0]
         names = [name.strip() for name in targets.split(",") if name.strip()]
-        listed[room] = {package + name if name.startswith(".") else name for name in names}
+        listed[wing] = {package + name if name.startswith(".") else name for name in names}
     return listed
 
 
@@ -45,23 +47,38 @@ def with_picture(page: str) -> str:
 
 
 def _picture(listed: Mapping[str, set[str]]) -> str:
+    """A Mermaid flowchart of the wings; single modules are left out, but not the arrows that lead through them."""
     lines = ["```mermaid", "flowchart TB"]
     for package in PACKAGES:
-        rooms = {room: targets for room, targets in listed.items() if room.startswith(f"{package}.")}
+        wings = [wing for wing in listed if wing.count(".") == 1 and (SRC / wing.replace(".", "/")).is_dir()]
+        wings = [wing for wing in wings if wing.startswith(f"{package}.")]
+        below = {wing: {other for other in wings if other != wing and _reaches(wing, other, listed)} for wing in wings}
         lines.append(f"    subgraph {package}")
-        lines += [f"        {room}[{room.partition('.')[2]}]" for room in rooms]
-        for room, targets in rooms.items():
-            implied = set().union(*(_reached(target, rooms) for target in targets))
-            lines += [f"        {room} --> {target}" for target in sorted((targets & rooms.keys()) - implied)]
+        lines += [f"        {wing}[{wing.partition('.')[2]}]" for wing in wings]
+        for wing, others in below.items():
+            implied = set().union(*(below[other] for other in others))
+            lines += [f"        {wing} --> {other}" for other in sorted(others - implied)]
         lines.append("    end")
     lines += [f"    {program} --> {PACKAGES[0]}" for program in PACKAGES[1:]]
     return "\n".join([*lines, "```", ""])
 
 
-def _reached(room: str, rooms: Mapping[str, set[str]]) -> set[str]:
-    """What `room` imports, at once or through others."""
-    targets = rooms.get(room, set()) & rooms.keys()
-    return targets.union(*(_reached(target, rooms) for target in targets))
+def _reaches(wing: str, other: str, listed: Mapping[str, set[str]]) -> bool:
+    """Whether `wing` imports something of `other`, at once or through others."""
+    seen: set[str] = set()
+    waiting = [name for name in listed if _is_in(name, wing)]
+    while waiting:
+        name = waiting.pop()
+        if _is_in(name, other):
+            return True
+        if name not in seen:
+            seen.add(name)
+            waiting += listed.get(name, ())
+    return False
+
+
+def _is_in(name: str, wing: str) -> bool:
+    return name == wing or name.startswith(f"{wing}.")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,6 +1,6 @@
 """The direction of the arrows: `src/` imports only what docs/architecture.md draws.
 
-The page lists, room by room, what each may import. A module belongs to the longest room name that it begins with. The
+The page lists, wing by wing, what each may import. A module belongs to the longest name that it begins with. The
 standard library is free to all, but for the few modules that would bring a socket, a thread or a clock into the
 library's core. What must hold whatever the page says (server and client do not import each other, construct behind its
 door) is asserted here too, so that editing the page cannot open it.
@@ -23,7 +23,7 @@ from scripts.architecture import PAGE, arrows, with_picture
 PROJECT = Path(__file__).resolve().parent.parent
 SRC = PROJECT / "src"
 
-# Only the rooms that exist to deal with these may import them.
+# Only the wings that exist to deal with these may import them.
 OUTSIDE_WORLD = {
     "_thread",
     "asyncio",
@@ -90,10 +90,10 @@ def _inside(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(package + ".") for package in packages)
 
 
-def _room(module: str) -> str | None:
+def _wing(module: str) -> str | None:
     # The three packages themselves are doors: a module inside one is not in the door.
     return max(
-        (room for room in DRAWN if module == room or (_inside(module, (room,)) and room not in OURS)),
+        (wing for wing in DRAWN if module == wing or (_inside(module, (wing,)) and wing not in OURS)),
         key=len,
         default=None,
     )
@@ -102,31 +102,31 @@ def _room(module: str) -> str | None:
 @pytest.mark.parametrize("module", FILES)
 def test_module_imports_only_what_the_page_draws(module: str) -> None:
     """No arrow in the code that the page does not draw."""
-    room = _room(module)
-    assert room is not None, f"{module} is in no room of {PAGE.name}"
+    wing = _wing(module)
+    assert wing is not None, f"{module} is in no wing of {PAGE.name}"
     undrawn: dict[str, None] = {}
     for target, line in _imports(module):
         top = target.split(".")[0]
         if top in sys.stdlib_module_names:
             continue
-        to = _room(target) if top in OURS else top
-        if to != room and to not in DRAWN[room]:
-            undrawn[f"{FILES[module].relative_to(PROJECT)}:{line}: {room} -> {to or target}"] = None
+        to = _wing(target) if top in OURS else top
+        if to != wing and to not in DRAWN[wing]:
+            undrawn[f"{FILES[module].relative_to(PROJECT)}:{line}: {wing} -> {to or target}"] = None
     assert not undrawn, "arrows that docs/architecture.md does not draw:\n" + "\n".join(undrawn)
 
 
 def test_every_room_of_the_page_exists() -> None:
-    """The page draws no room, and no arrow to a room, that is not in the code."""
-    rooms = {name for name in DRAWN.keys() | set().union(*DRAWN.values()) if name.split(".")[0] in OURS}
-    assert sorted(rooms - FILES.keys()) == []
+    """The page draws no wing, and no arrow to a wing, that is not in the code."""
+    wings = {name for name in DRAWN.keys() | set().union(*DRAWN.values()) if name.split(".")[0] in OURS}
+    assert sorted(wings - FILES.keys()) == []
 
 
 def test_the_arrows_of_the_page_point_one_way() -> None:
-    """The rooms form no ring."""
+    """The wings form no ring."""
     try:
         graphlib.TopologicalSorter(DRAWN).prepare()
     except graphlib.CycleError as error:
-        pytest.fail("a ring of rooms: " + " -> ".join(reversed(error.args[1])), pytrace=False)
+        pytest.fail("a ring of wings: " + " -> ".join(reversed(error.args[1])), pytrace=False)
 
 
 def test_the_picture_shows_the_list() -> None:
