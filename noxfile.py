@@ -98,8 +98,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation and run its examples; a warning is an error."""
+    """Build the documentation and the next section of the change log, run the examples; a warning is an error."""
     _install(session, "docs")
+    session.run("towncrier", "build", "--draft")
     for builder in ("html", "doctest"):
         session.run(
             *("python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", builder),
