@@ -28,6 +28,7 @@ from bets_server.intake.handlers import Handlers
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.reactor.loop import Reactor
+from bets_server.reactor.session import Session
 from bets_server.store import (
     AuditEntry,
     BetStore,
@@ -277,6 +278,18 @@ class Server:
         client = RawClient(self.url, files)
         self._clients.append(client)
         return client
+
+    # The only place of the tests that looks inside the reactor.
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions of the reactor, the oldest first; its thread goes on changing them."""
+        return list(self.reactor._sessions.values())
+
+    @property
+    def handshakes(self) -> int:
+        """How many handshakes of TLS are under way."""
+        return len(self.reactor._gate.handshakes._under_way)
 
     @property
     def lines(self) -> list[str]:

@@ -118,7 +118,7 @@ def _with_unread_answers(timed: Timed, take: Callable[[RawClient], None] = lambd
     frames = [batch(*[bet(row, number=WINNING) for row in range(start, start + 204)]) for start in range(0, 2040, 204)]
     assert client.exchange(*frames, size=10) == b"\xcc" * 10
     client.stream.set_timeout(0)
-    session = next(iter(server.reactor._sessions.values()))
+    session = server.sessions[0]
     while not session.choked:
         client.stream.send(ask(1) * 100)
         timed.ping()
@@ -142,7 +142,7 @@ def test_peer_that_reads_slowly(serve: Servers) -> None:
     """One that takes its answers at the least rate is served for as long as it takes; one that takes less is not."""
     timed = Timed(serve, scheme="unix")
     client = _with_unread_answers(timed)
-    session = next(iter(timed.server.reactor._sessions.values()))
+    session = timed.server.sessions[0]
     for _ in range(10):
         before = session._taken
         while session._taken < before + 9_000:  # what the server gets rid of, not what the system holds
@@ -242,7 +242,7 @@ def test_peer_that_sends_errors_and_awaits_no_answer(serve: Servers) -> None:
     assert before.exchange(batch(bet(1))) == b"\x01"
     for _ in range(6):
         server.client().send(b"\xff")
-    wait_until(lambda: len([s for s in list(server.reactor._sessions.values()) if s.held]) == 4, "four have to wait")
+    wait_until(lambda: len([s for s in server.sessions if s.held]) == 4, "four have to wait")
     late = server.client()
     late.send(b"hello\n")
     wait_until(lambda: len(server.reactor.connections()) == 1 + 6 + 1, "it is in, beside those that linger")

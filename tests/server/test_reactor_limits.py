@@ -54,7 +54,7 @@ def _drawn(server: Server) -> RawClient:
 
 def _session(server: Server) -> Session:
     """The session of the oldest client."""
-    return next(iter(server.reactor._sessions.values()))
+    return server.sessions[0]
 
 
 def _held(session: Session) -> int:

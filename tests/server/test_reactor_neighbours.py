@@ -14,7 +14,7 @@ WRONG_NUMBER = 65_535
 
 def _all_gone(server: Server) -> bool:
     """Whether all that are connected wait for the draw, and have ended their side."""
-    return all(s.ended and s.waiting is not None for s in list(server.reactor._sessions.values()))
+    return all(s.ended and s.waiting is not None for s in server.sessions)
 
 
 def test_agencies_at_one_address_are_told_apart_by_their_certificates(serve: Servers, authority: Authority) -> None:
@@ -67,7 +67,7 @@ def test_waiter_that_is_gone_makes_room_in_the_round_of_its_own_answer(serve: Se
     gone.send(ask(1))
     wait_until(lambda: 1 in server.reactor.connections(), "its question does, too")
     gone.close()
-    wait_until(lambda: any(s.ended for s in list(server.reactor._sessions.values())), "it is seen to have ended")
+    wait_until(lambda: any(s.ended for s in server.sessions), "it is seen to have ended")
     store.gate.set()
     assert asks_late.read(UNIT_REQUESTS) == b"\x01" * UNIT_REQUESTS
     wait_until(lambda: store.asked == 2, "both have asked")

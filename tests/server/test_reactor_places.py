@@ -44,7 +44,7 @@ def _wait_until_all_wait(server: Server, came: int) -> None:
     """Waits until so many connections have come, and those that are left wait for the draw."""
 
     def all_wait() -> bool:
-        sessions = list(server.reactor._sessions.values())
+        sessions = server.sessions
         in_all = server.logged("accept_connections | result: success")
         return in_all == came and all(session.waiting is not None for session in sessions)
 

@@ -129,7 +129,7 @@ def test_client_that_never_reads_is_cut_at_the_deadline(serve: Servers) -> None:
     assert client.exchange(batch(*[bet(row, number=WINNING) for row in range(200)])) == b"\xc8"
     assert client.exchange(ask(1), size=1602)[:2] == b"\x00\xc8"
     client.send(ask(1) * 1000)
-    wait_until(lambda: any(s.choked for s in list(server.reactor._sessions.values())), "answers wait to be read")
+    wait_until(lambda: any(s.choked for s in server.sessions), "answers wait to be read")
     assert server.stop() == ExitCode.DONE
     assert len(client.read_what_is_left()) < 1000 * 1602
 
@@ -141,7 +141,7 @@ def test_client_that_reads_late_is_waited_for(serve: Servers) -> None:
     assert client.exchange(batch(*[bet(row, number=WINNING) for row in range(200)])) == b"\xc8"
     assert client.exchange(ask(1), size=1602)[:2] == b"\x00\xc8"
     client.send(ask(1) * 1000)
-    wait_until(lambda: any(s.choked for s in list(server.reactor._sessions.values())), "answers wait to be read")
+    wait_until(lambda: any(s.choked for s in server.sessions), "answers wait to be read")
     server.reactor.stop()
     wait_until(lambda: server.logged("close_listener"), "the stop has begun")
     assert len(client.read_to_end()) == 1000 * 1602

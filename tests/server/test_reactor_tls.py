@@ -173,7 +173,7 @@ def test_handshake_that_is_never_done(serve: Servers, authority: Authority, hell
     server = serve(scheme="tls", files=authority.server(), clock=clock, limits=Limits())
     with _stranger(server, hello) as sock:
         wait_until(lambda: len(server.reactor.connections()) == 1, "it is in")
-        wait_until(lambda: len(server.reactor._gate.handshakes._under_way) == bool(hello), "its handshake has begun")
+        wait_until(lambda: server.handshakes == bool(hello), "its handshake has begun")
         clock.pass_s(4.9, server)
         clock.pass_s(0.0, server)
         assert server.logged("close_connection") == 0
@@ -202,7 +202,7 @@ def test_handshakes_wait_their_turn(serve: Servers, authority: Authority, agency
     server = serve(scheme="tls", files=authority.server(), clock=clock, limits=limits)
     assert server.client(agency).exchange(batch(bet(1, agency=5))) == b"\x01"
     thread, found = _in_background(lambda: server.client(agency))
-    wait_until(lambda: any(session.held for session in list(server.reactor._sessions.values())), "it has to wait")
+    wait_until(lambda: any(session.held for session in server.sessions), "it has to wait")
     assert found == []
     clock.pass_s(1.1, server)
     thread.join(20)
@@ -218,9 +218,9 @@ def test_slow_handshakes_give_way(serve: Servers, authority: Authority, agency: 
         wait_until(lambda: len(server.reactor.connections()) == 1, "the first is in")
         clock.pass_s(0.1, server)
         with _stranger(server, b"\x16\x03\x01"):
-            wait_until(lambda: len(server.reactor._gate.handshakes._under_way) == 2, "both have begun")
+            wait_until(lambda: server.handshakes == 2, "both have begun")
             thread, found = _in_background(lambda: server.client(agency))
-            wait_until(lambda: any(s.held for s in list(server.reactor._sessions.values())), "the third has to wait")
+            wait_until(lambda: any(s.held for s in server.sessions), "the third has to wait")
             clock.pass_s(1.0, server)
             thread.join(20)
             assert found[0].exchange(batch(bet(1, agency=5))) == b"\x01"

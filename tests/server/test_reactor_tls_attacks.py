@@ -42,7 +42,7 @@ def _heard(sock: socket.socket) -> bytes:
 
 def _held(server: Server) -> int:
     """Connections that wait for their turn."""
-    return sum(session.held for session in list(server.reactor._sessions.values()))
+    return sum(session.held for session in server.sessions)
 
 
 def _in_background(do: Callable[[], RawClient]) -> tuple[threading.Thread, list[RawClient]]:
