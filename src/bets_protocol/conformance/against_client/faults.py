@@ -1,4 +1,4 @@
-"""What goes otherwise than usual: each does something else to a message of the client, or leaves it to the run."""
+"""The faults of the scenarios: each handles some messages otherwise than usual and leaves the others to the run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bets_protocol.conformance.against_client.peer import Peer
 from bets_protocol.conformance.against_client.run import Fault, Run, bets_of
 
 MAX_BUSY = 5
-"""How often a server that is busy for long says so before it refuses for good, so that the run ends."""
+"""How often a server says BUSY before it refuses for good, so that the run ends."""
 
 _APART_S = 0.3
-"""Seconds between two answers to one question: who does not wait for the second is gone by then."""
+"""Seconds between two answers to one request: a client that does not wait for the second has left by then."""
 
 _LISTS_APART_S = 1.0
-"""The same between two lists of winners: half a megabyte takes some clients a while."""
+"""Seconds between two lists of winners: some clients take a while to read half a megabyte."""
 
 _ANY_DOCUMENT = "12345678"
 
@@ -26,7 +26,7 @@ _ANY_DOCUMENT = "12345678"
 
 
 def cut_first_bets(run: Run, peer: Peer, event: object, _now: float) -> bool:
-    """The first message with bets is stored where that can be found out, and gets no answer."""
+    """The first message with bets gets no answer; on revision 9, where the client can ask, the bets are stored."""
     if run.lost or not isinstance(event, Bet | BetBatch):
         return False
     run.lost = bets_of(event)
@@ -37,7 +37,7 @@ def cut_first_bets(run: Run, peer: Peer, event: object, _now: float) -> bool:
 
 
 def cut_first_request(run: Run, peer: Peer, event: object, _now: float) -> bool:
-    """The connection ends where the winners are due, once."""
+    """The connection ends once when the winners are due."""
     if run.asked > 1 or not isinstance(event, WinnersRequest):
         return False
     peer.cut_off()
@@ -45,7 +45,7 @@ def cut_first_request(run: Run, peer: Peer, event: object, _now: float) -> bool:
 
 
 def end_behind_winners(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """The server ends the connection once it has told the winners."""
+    """The server ends the connection after the winners."""
     if not isinstance(event, WinnersRequest):
         return False
     run.send_winners(peer, now)
@@ -57,7 +57,7 @@ def end_behind_winners(run: Run, peer: Peer, event: object, now: float) -> bool:
 
 
 def refuse_first_bets(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """The first message with bets is refused, and whenever it comes again."""
+    """The first message with bets is refused, each time that it comes."""
     if not isinstance(event, Bet | BetBatch) or not _is_refused(run, event):
         return False
     run.refuse(peer, event, RejectCode.BAD_BET, now)
@@ -67,7 +67,7 @@ def refuse_first_bets(run: Run, peer: Peer, event: object, now: float) -> bool:
 
 
 def dismiss_first_bets(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """Likewise, and the connection ends; what comes behind it is not looked at."""
+    """The first message with bets is refused each time, and the connection ends; what follows is ignored."""
     if peer is run.refused_on:
         return True
     if not isinstance(event, Bet | BetBatch) or not _is_refused(run, event):
@@ -87,12 +87,12 @@ def _is_refused(run: Run, event: Bet | BetBatch) -> bool:
 
 
 def stop_at_opening(code: RejectCode) -> Fault:
-    """The first OpenUpload is refused for good with `code`, and so is whatever comes later."""
+    """The first OpenUpload is refused with `code`, and so is every later message."""
     return _stop_at(OpenUpload, code)
 
 
 def stop_at_bets(code: RejectCode) -> Fault:
-    """The first bets are, likewise."""
+    """The first bets are refused with `code`, and so is every later message."""
     return _stop_at(BetBatch, code)
 
 
@@ -115,14 +115,7 @@ def _stop_at(kind: type[object], code: RejectCode) -> Fault:
 
 def put_off_opening(code: RejectCode) -> Fault:
     """The first OpenUpload is answered with `code`."""
-
-    def fault(run: Run, peer: Peer, event: object, now: float) -> bool:
-        if run.opened or not isinstance(event, OpenUpload):
-            return False
-        run.refuse(peer, event, code, now)
-        return True
-
-    return fault
+    return _put_off_once(code, lambda _run, event: isinstance(event, OpenUpload))
 
 
 def put_off_bets(code: RejectCode) -> Fault:
@@ -131,7 +124,7 @@ def put_off_bets(code: RejectCode) -> Fault:
 
 
 def put_off_behind_bets(code: RejectCode) -> Fault:
-    """What comes behind the first bets, which are stored and acknowledged, is answered with `code`."""
+    """The message after the first bets, which are stored and acknowledged, is answered with `code`."""
     return _put_off_once(code, lambda run, _event: bool(run.bets))
 
 
@@ -147,7 +140,7 @@ def _put_off_once(code: RejectCode, is_due: Callable[[Run, object], bool]) -> Fa
 
 
 def put_off_while_waiting(code: RejectCode) -> Fault:
-    """Who waits for the draw is told `code`, unasked, behind the first 0."""
+    """A client that waits for the draw gets `code` after the first 0, without another request."""
 
     def fault(run: Run, peer: Peer, event: object, now: float) -> bool:
         if run.asked > 1 or not isinstance(event, WinnersRequest):
@@ -160,7 +153,7 @@ def put_off_while_waiting(code: RejectCode) -> Fault:
 
 
 def busy_for_long(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """Every OpenUpload is answered with BUSY, until the last is refused for good."""
+    """Every OpenUpload is answered with BUSY, until the last one is refused for good."""
     if not isinstance(event, OpenUpload):
         return False
     run.attempts.append(now)
@@ -173,7 +166,7 @@ def busy_for_long(run: Run, peer: Peer, event: object, now: float) -> bool:
 
 
 def other_bets_stored(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """OpenUpload hears that a bet is stored, with the CRC-32 of another one."""
+    """OpenUpload is answered that a bet is stored, with the CRC-32 of another one."""
     if isinstance(event, OpenUpload):
         status = attrs.evolve(run.open(peer, event).status(), stored=min(1, event.total), crc32=0x0BAD0BAD)
         peer.answer(peer.connection.send(status), now)
@@ -184,7 +177,7 @@ def other_bets_stored(run: Run, peer: Peer, event: object, now: float) -> bool:
 
 
 def older_server(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """A server that knows no uploads takes them for nonsense: Ack 0, and the end."""
+    """A server that does not know uploads answers OpenUpload with Ack 0 and the end."""
     run.returns += isinstance(event, OpenUpload) and run.refused is not None
     run.bets_elsewhere += isinstance(event, Bet | BetBatch)
     run.refused = event

@@ -1,6 +1,7 @@
-"""One connection of a client under test: what it says as messages, and answers that leave as a scenario wants it.
+"""One connection of the client under test: its messages, and answers that are sent as the scenario wants them.
 
-The library's `ServerConnection` reads and writes; here is only when bytes leave, in which pieces, and how it ends.
+The library's `ServerConnection` decodes and encodes. A peer only decides when bytes are sent, in which pieces, and how
+the connection ends.
 """
 
 from __future__ import annotations
@@ -14,28 +15,26 @@ from bets_protocol import CLOSED, NEED_DATA, ServerConnection, TransportError
 from bets_protocol.transports import Stream
 
 PIECE_S = 0.004
-"""Seconds between two bytes that leave one by one."""
+"""Seconds between two bytes that are sent one by one."""
 
 JOIN_S = 0.1
-"""Seconds that an answer waits for the next, to leave in one piece with it."""
+"""Seconds that an answer waits for the next one, to be sent together with it."""
 
 MAX_BUFFERED_BYTES = 1 << 20
-"""What a client may have said that is no message yet, or comes behind its last one: it is cut off then."""
+"""Bytes beside whole messages, an unfinished one or bytes after the last, at which a client is cut off."""
 
 _NEVER = float("inf")
 
 
 @attrs.frozen
 class _Piece:
-    """Bytes that leave in one go.
+    """Bytes that are sent at once.
 
     Attributes:
-        last: of its answer.
-        after_s: seconds that it leaves later than the one before it.
+        after_s: seconds between the piece before it and this one.
     """
 
     data: bytes
-    last: bool
     after_s: float
 
 
@@ -43,31 +42,30 @@ class Peer:
     """A connection.
 
     Args:
-        stream: accepted.
-        revision: what its client should speak.
-        bytewise: answers leave one byte at a time.
-        joined: an answer waits a moment for the next one.
+        stream: the accepted stream.
+        revision: the one that the client should speak.
+        bytewise: whether answers are sent one byte at a time.
+        joined: whether an answer waits for the next one.
 
     Attributes:
-        connection: the protocol's side.
-        asked: messages that came whole.
-        answered: answers that have left as a whole.
-        heard_end: the client has ended its side.
-        broken: why the connection broke; empty: it has not.
-        stranger: it broke before both ends had agreed to talk at all.
-        cut: we ended it in the middle, so whatever follows is no fault of the client.
-        gone: it is closed.
-        upload_id: the upload that was opened on it; None: none.
+        connection: the server's end of the protocol.
+        messages: how many came whole.
+        input_ended: whether the client has ended its sending direction.
+        broken: why the connection broke, or empty.
+        handshake_failed: whether it broke before the handshake was complete.
+        cut: whether the scenario cut it; the client is not to blame for what follows.
+        closed: whether the stream is closed.
+        upload_id: the upload that was opened on it, if any.
     """
 
     def __init__(self, stream: Stream, *, revision: int, bytewise: bool, joined: bool) -> None:
-        # A server of 9 speaks 7 and 8 as well; one that was asked to check 7 or 8 wants to hear nothing else.
+        # A server of 9 accepts 7 and 8 as well, but a check of 7 or 8 must not accept uploads.
         self.connection = ServerConnection(revision=8 if revision == 7 else revision)
-        self.asked = self.answered = 0
+        self.messages = 0
         self.input_ended = self.cut = self.closed = self.handshake_failed = False
         self.broken = ""
         self.upload_id: bytes | None = None
-        self._heard = bytearray()
+        self._received = bytearray()
         self._stream = stream
         self._bytewise = bytewise
         self._joined = joined
@@ -82,26 +80,26 @@ class Peer:
 
     @property
     def wants_write(self) -> bool:
-        """Whether the stream waits for room."""
+        """Whether the stream waits until it can write."""
         return self._stream.needs_write
 
     @property
     def unanswered(self) -> bool:
-        """Whether an answer to a message has not left."""
+        """Whether an answer has not been sent completely."""
         return bool(self._pieces)
 
     @property
     def partial(self) -> bytes:
-        """What has come and belongs to no whole message."""
-        return bytes(self._heard[len(self._heard) - self.connection.buffered :])
+        """The received bytes that belong to no whole message."""
+        return bytes(self._received[len(self._received) - self.connection.buffered :])
 
     @property
     def next_at(self) -> float:
-        """When the next piece may leave; infinity: there is none."""
+        """When the next piece is due; infinity if there is none."""
         return self._next_at if self._pieces or self._end_due else _NEVER
 
     def receive(self) -> None:
-        """Takes what has come."""
+        """Reads what has come."""
         self.handshake_failed = self._stream.handshaking
         try:
             while not self.input_ended and self.connection.buffered <= MAX_BUFFERED_BYTES:
@@ -110,11 +108,11 @@ class Peer:
                     break
                 self.handshake_failed = False
                 self.connection.receive_data(data)
-                self._heard = self._heard[-MAX_BUFFERED_BYTES:] + data
+                self._received = self._received[-MAX_BUFFERED_BYTES:] + data
                 self.input_ended = not data
         except TransportError as error:
             if self._stream.certificate is not None and not self._pieces:
-                # Programs that end without the end that TLS announces are many; they have read what there was.
+                # Many programs close without the close_notify of TLS; this one has read all that there was.
                 self.connection.receive_data(b"")
                 self.input_ended = True
                 return
@@ -123,36 +121,33 @@ class Peer:
         self.handshake_failed = self.handshake_failed and bool(self.broken)
 
     def answer(self, data: bytes, now: float, *, after_s: float = 0.0) -> None:
-        """Has `data` leave, `after_s` behind what leaves before it; the pieces of one answer are those of one call."""
+        """Queues an answer, to be sent `after_s` seconds after the piece before it."""
         if not self._pieces:
             self._next_at = now + after_s + (JOIN_S if self._joined else 0.0)
             after_s = 0.0
         elif self._joined:
-            self._next_at = now  # two are together
+            self._next_at = now  # there are two answers to send together
         pieces = [data[at : at + 1] for at in range(len(data))] if self._bytewise else [data]
-        for number, piece in enumerate(pieces, start=1):
-            self._pieces.append(_Piece(piece, number == len(pieces), after_s if number == 1 else 0.0))
+        self._pieces += [_Piece(piece, 0.0 if at else after_s) for at, piece in enumerate(pieces)]
 
     def end(self, now: float) -> None:
-        """Ends the connection once all answers have left."""
+        """Ends the connection once all answers are sent."""
         self._end_due = True
         self._next_at = max(self._next_at, now)
 
     def send_due(self, now: float) -> None:
-        """Sends what may leave now."""
+        """Sends the pieces that are due."""
         if self._written_all:
-            self._pieces.clear()  # the end is said: nothing can follow it
+            self._pieces.clear()  # nothing can be sent after the end
         try:
             while self._pieces and now >= self._next_at:
                 if self._joined:
                     together = b"".join(piece.data for piece in self._pieces)
-                    self.answered += sum(piece.last for piece in self._pieces)
                     self._pieces.clear()
                     self._send(together)
                     break
                 piece = self._pieces.popleft()
                 self._send(piece.data)
-                self.answered += piece.last
                 self._next_at = now + (PIECE_S if self._bytewise else 0.0)
                 if self._pieces:
                     self._next_at += self._pieces[0].after_s
@@ -167,12 +162,12 @@ class Peer:
             self.close()
 
     def cut_off(self) -> None:
-        """Ends the connection at once, whatever is due."""
+        """Closes the connection at once; unsent answers are dropped."""
         self.cut = True
         self.close()
 
     def close(self) -> None:
-        """Closes the stream. Twice is harmless."""
+        """Closes the stream. Calling it again has no effect."""
         self.closed = True
         self._pieces.clear()
         self._stream.close()
@@ -186,7 +181,7 @@ class Peer:
                 self._stream.set_timeout(0)
 
     def events(self) -> Iterator[object]:
-        """The messages that are whole now.
+        """The messages that have come whole.
 
         Raises:
             RemoteProtocolError: the client broke the protocol.

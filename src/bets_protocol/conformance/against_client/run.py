@@ -1,7 +1,7 @@
-"""One run of the client under test: what it has said so far, and the answers of a server that stores in memory.
+"""One run of the client under test: what it has sent so far, and the usual answers of a server that stores in memory.
 
-A run may take any number of connections. What holds whatever happens is looked at here; a scenario steps in where it
-wants another answer than the usual one.
+A run may take any number of connections. It checks the rules that hold in every scenario; the fault of a scenario
+replaces the usual answer to some of the messages.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ from bets_protocol.conformance.against_client.peer import MAX_BUFFERED_BYTES, Pe
 from bets_protocol.conformance.against_client.rules import ClientReport
 
 _WINNERS = 2
-"""How many of its first bets an agency is told to have won: what the numbers were does not matter here."""
+"""How many of an agency's bets win: its first ones, since the numbers of the bets do not matter to the client."""
 
 FIRST_ANSWER_AFTER_S = 0.2
-"""Seconds that the first answer is late in a scenario of slow answers: who does not wait for it is seen."""
+"""Seconds before the first answer in a scenario of slow answers, to find clients that do not wait for it."""
 
 MAX_RETURNS = 3
-"""How often a client may come back where it should not, before its run is ended."""
+"""How often a client may come back although it should not, before its run is ended."""
 
 
 @attrs.define
 class Upload:
-    """What is stored of an upload."""
+    """An upload and how much of it is stored."""
 
     opened: OpenUpload
     stored: int = 0
     crc32: int = 0
 
     def status(self, code: RejectCode = RejectCode.OK) -> UploadStatus:
-        """The answer that says so."""
+        """The answer that reports this state."""
         return UploadStatus(code=code, draw=self.opened.draw, stored=self.stored, crc32=self.crc32)
 
 
 Fault = Callable[["Run", Peer, object, float], bool]
-"""Does something else than the usual to a message, at a time; gives whether it has."""
+"""Handles a message at a time otherwise than usual, or returns False to leave it to the usual answer."""
 
 
 @attrs.define(kw_only=True)
@@ -66,30 +66,30 @@ class Run:
     """What a client has done.
 
     Attributes:
-        revision: what it should speak.
-        book: where broken rules are written.
+        revision: the one that the client should speak.
+        report: where broken and kept rules are noted.
         fault: what the scenario does.
-        slow: the first answer is late.
-        may_stop: the scenario gives the client a reason to stop, so it may leave answers unread.
+        slow: whether the first answer is late.
+        may_stop: whether the scenario gives the client a reason to stop, so that it may leave answers unread.
         messages: how many came whole.
-        bets: those that were stored, in order.
-        uploads: by name.
+        bets: the stored ones, in order.
+        uploads: by upload id.
         opened: how often an upload was opened.
-        agency: what it is about; None: not known yet.
-        asked: how often it asked for its winners.
-        told: it has got them.
-        after_told: messages that came nevertheless.
-        refused: the message that was refused; None: none.
-        lost: the bets that got no answer; empty: none.
-        returns: messages that came although the client had been told to stay away.
+        agency: the one that the client speaks for, once it is known.
+        asked: how often the client asked for its winners.
+        told: whether it was sent the winners.
+        after_told: how many messages came after that.
+        refused: the message that was refused, if any.
+        lost: the bets that got no answer.
+        returns: how many messages came although the client should stay away.
         asked_on: the connection on which it asked last.
-        spoiled: the client has sent what had to be refused, so it could not do its job.
-        exit_code: of the program; None where it is not ours.
-        refused_on: the connection that was ended with a refusal; None: none.
-        knocks: when the client has asked for what it does not get at once.
-        bets_elsewhere: messages with bets that came though the revision is not known here.
-        left_early: the program ended before all answers had left.
-        gave_up_after_s: seconds of silence after which the program was killed; None: it was not.
+        spoiled: whether the client sent what had to be refused, so that it could not do its job.
+        exit_code: of the program, if the runner started it.
+        refused_on: the connection that ended with a refusal, if any.
+        attempts: when the client asked for what it does not get at once.
+        bets_elsewhere: how many messages with bets came although the server does not know the revision.
+        left_early: whether the program ended before all answers were sent.
+        gave_up_after_s: seconds of silence after which the program was killed, if it was.
     """
 
     revision: int
@@ -118,7 +118,7 @@ class Run:
     gave_up_after_s: float | None = None
 
     def receive(self, peer: Peer, others: list[Peer], now: float) -> None:
-        """Takes what a connection has said and has it answered."""
+        """Reads from a connection and answers the messages that came."""
         peer.receive()
         try:
             for event in peer.events():
@@ -130,7 +130,7 @@ class Run:
         except RemoteProtocolError as error:
             self._record_error(peer, error)
             if not peer.closed:
-                if not peer.connection.unanswered:  # else a scenario has left a message without an answer
+                if not peer.connection.unanswered:  # otherwise the scenario left a message unanswered
                     peer.answer(peer.connection.refuse(), now)
                 peer.end(now)
         if peer.connection.buffered > MAX_BUFFERED_BYTES:
@@ -140,12 +140,12 @@ class Run:
             self.report.broken(rules.ONE_MESSAGE, f"{peer.connection.buffered} bytes behind the first message")
 
     def peer_closed(self, peer: Peer) -> None:
-        """A connection is over."""
+        """Reports a connection that the client broke."""
         if peer.broken and not (peer.handshake_failed or peer.cut or self.lost or self.may_stop or self.spoiled):
             self.report.broken(rules.READS, peer.broken)
 
     def end_peer(self, peer: Peer) -> None:
-        """The run is over and the connection is open still: part of a message may be all that has come."""
+        """Reports a part of a message on a connection that is still open at the end of the run."""
         if peer.closed or peer.input_ended or peer.cut or self.lost or self.may_stop or self.spoiled:
             return
         part = peer.partial
@@ -157,7 +157,7 @@ class Run:
             self.spoiled = True
 
     def end(self) -> None:
-        """The client has finished; what it could have broken and has not, it has kept."""
+        """Notes the rules that the client could have broken in this run and did not."""
         if not self.messages:
             return
         if self.left_early and not (self.lost or self.may_stop or self.spoiled):
@@ -171,16 +171,16 @@ class Run:
         if self.opened:
             self.report.kept(rules.SAME_UPLOAD, rules.NO_BETS_TWICE)
 
-    # -- what must hold whatever happens
+    # -- rules that hold in every scenario
 
     def _check(self, peer: Peer, others: list[Peer], event: object) -> None:
         self.messages += 1
-        peer.asked += 1
+        peer.messages += 1
         if self.told and not isinstance(event, Probe):
             self.after_told += 1
-        if self.revision == 7 and peer.asked > 1:
+        if self.revision == 7 and peer.messages > 1:
             self.spoiled = True
-            self.report.broken(rules.ONE_MESSAGE, f"{peer.asked} messages on one connection")
+            self.report.broken(rules.ONE_MESSAGE, f"{peer.messages} messages on one connection")
         if any(other.unanswered for other in others):
             self.report.broken(rules.WAITS, "a message on a new connection before the last one was answered")
         match event:
@@ -209,7 +209,7 @@ class Run:
             self.report.broken(rules.ONE_AGENCY, f"agency {agency} behind agency {self.agency}")
 
     def _record_error(self, peer: Peer, error: RemoteProtocolError) -> None:
-        """Which rule the client has broken with what its connection raises."""
+        """Reports the rule that the client broke, by the error of its connection."""
         if peer.broken or (isinstance(error, TruncatedFrame) and self.may_stop):
             return
         name = rules.FRAMES
@@ -260,12 +260,12 @@ class Run:
         return None if peer.upload_id is None else self.uploads[peer.upload_id]
 
     def status_on(self, peer: Peer, code: RejectCode = RejectCode.OK) -> UploadStatus:
-        """How the upload of a connection stands; where there is none, all zeros."""
+        """The state of a connection's upload; all zeros if it has none."""
         upload = self._upload_of(peer)
         return upload.status(code) if upload else UploadStatus(code=code, draw=0, stored=0, crc32=0)
 
     def store(self, peer: Peer, message: Bet | BetBatch) -> None:
-        """Takes bets into the book."""
+        """Stores bets."""
         bets = bets_of(message)
         self.bets += bets
         upload = self._upload_of(peer)
@@ -281,7 +281,12 @@ class Run:
         return Ack(count=len(bets_of(message))) if upload is None else upload.status()
 
     def send_winners(self, peer: Peer, now: float, *, signs_of_life: int = 1, apart_s: float = 0.0) -> None:
-        """Answers who asks for winners: on revision 9 with so many 0 before the draw, which is `apart_s` later."""
+        """Answers a WinnersRequest.
+
+        Args:
+            signs_of_life: on revision 9, how many answers with code 0 come before the draw.
+            apart_s: seconds between the last of them and the draw.
+        """
         self.asked_on = peer
         winners = Winners(documents=[bet.document for bet in self.bets[:_WINNERS]])
         upload = self._upload_of(peer)
@@ -293,7 +298,7 @@ class Run:
         self.told = True
 
     def refuse(self, peer: Peer, message: object, code: RejectCode, now: float) -> None:
-        """Refuses a message: with Ack 0, or with `code` and the end on an upload."""
+        """Refuses a message: with Ack 0, or on an upload with `code` and the end of the connection."""
         if not peer.connection.uploads:
             peer.answer(peer.connection.send(Ack(count=0)), now)
             return
@@ -304,5 +309,5 @@ class Run:
 
 
 def bets_of(message: Bet | BetBatch) -> tuple[Bet, ...]:
-    """The bets of what hands bets in."""
+    """The bets in a message."""
     return message.bets if isinstance(message, BetBatch) else (message,)

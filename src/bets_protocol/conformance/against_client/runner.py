@@ -1,7 +1,7 @@
-"""The loop of a server that checks a client: it plays one scenario after the other, and knows when one is over.
+"""The loop of a server that checks a client: it plays one scenario after the other and decides when a run is over.
 
-Where it starts the client itself, a run is over when the program has ended. Else it is over when every connection has
-ended and nothing has come for a while. One thread does it all.
+If the runner starts the client, a run is over when the program has ended. Otherwise it is over when every connection
+has ended and nothing has come for a while. There is one thread.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from bets_protocol.conformance.report import Finding
 from bets_protocol.transports import Listener, parse_url
 
 _TICK_S = 0.01
-"""Seconds after which it is looked whether the program has ended."""
+"""Seconds between two looks at whether the program has ended."""
 
 _LEFT_S = 1.0
-"""Seconds that connections of a program may outlive it."""
+"""Seconds that connections may outlive their program."""
 
 _STDERR = 2
 
 
 class Client(Protocol):
-    """A client that runs: what `subprocess.Popen` offers of it."""
+    """A running client: a part of `subprocess.Popen`."""
 
     @property
     def returncode(self) -> int | None:
-        """How it has ended; None: it has not, or it was not looked."""
+        """Its exit code, if `poll` or `wait` has seen it end."""
 
     def poll(self) -> int | None:
-        """Looks how it has ended; None: it has not."""
+        """Its exit code, if it has ended."""
 
     def kill(self) -> None:
-        """Ends it."""
+        """Kills it."""
 
     def wait(self) -> int:
         """Waits for its end."""
@@ -52,18 +52,18 @@ class Client(Protocol):
 
 
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_]\w*)\}")
-"""What looks like a place to fill in; `${HOME}` is the shell's."""
+"""A placeholder in the command; `${HOME}` belongs to the shell."""
 
 
 def placeholders(url: str) -> dict[str, str]:
-    """What can be filled in for a listener at `url`; one without a host has no `{host}` and no `{port}`."""
+    """The values of the placeholders for a listener at `url`; `host` and `port` only if it has them."""
     parts = parse_url(url)
     found = {"url": str(parts)}
     return found if parts.port is None else {**found, "host": parts.host, "port": str(parts.port)}
 
 
 def unknown_placeholders(command: Sequence[str], url: str) -> list[str]:
-    """Those in `command` that nothing is known to fill in for."""
+    """The placeholders in `command` that have no value."""
     known = placeholders(url)
     return [name for word in command for name in _PLACEHOLDER.findall(word) if name not in known]
 
@@ -72,15 +72,16 @@ def program(command: Sequence[str], listener: Listener) -> Client:
     """Starts a client's program.
 
     Args:
-        command: its words, with placeholders that are known.
+        command: its words; every placeholder in them has a value.
+        listener: where the client has to connect.
 
     Raises:
-        ConfigError: it cannot be started.
+        ConfigError: the program cannot be started.
     """
     places = placeholders(listener.url)
     words = [_PLACEHOLDER.sub(lambda match: places[match[1]], word) for word in command]
     try:
-        # Standard output is for the table.
+        # Standard output is for the report.
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=_STDERR)
     except OSError as error:
         raise ConfigError(f"cannot start {words[0]!r}: {error.strerror or error}") from error
@@ -91,13 +92,13 @@ class Runner:
     """Checks a client.
 
     Attributes:
-        listener: where it comes to.
-        revision: what it should speak.
-        scenarios: what is played, in order; of the first the others are a variation.
-        start: starts the client, once for each scenario; None: somebody else does.
-        quiet_s: seconds of silence that end a run of a client that somebody else has started.
+        listener: where the client connects.
+        revision: the one that the client should speak.
+        scenarios: those to play, in order; runs of the others are compared with the run of the first.
+        start: starts the client, once for each scenario; without it the user does.
+        quiet_s: seconds of silence that end a run of a client that the user started.
         limit_s: seconds of silence after which a run is given up.
-        say: tells the user what happens.
+        notify: shows a line to the user.
     """
 
     listener: Listener
@@ -115,7 +116,7 @@ class Runner:
         self._report = ClientReport(tuple(rule for rule in rules if self.revision in rule.revisions))
 
     def findings(self) -> list[Finding]:
-        """What is known now."""
+        """The findings so far."""
         return self._report.findings()
 
     def play(self) -> None:
@@ -132,7 +133,7 @@ class Runner:
             first = first or run
             run.end()
             if run.spoiled:
-                continue  # what the client does then says nothing about the scenario
+                continue  # the client broke another rule, so the run says nothing about the scenario
             if came := scenario.verdict(run, first):
                 self._report.broken(scenario.rule.name, came)
             else:
@@ -150,7 +151,7 @@ class Runner:
             for peer in self._peers:
                 run.end_peer(peer)
             if client is not None and client.poll() is None:
-                if run.returns <= MAX_RETURNS + 1:  # else it is ended for that, and was not silent
+                if run.returns <= MAX_RETURNS + 1:  # otherwise it is killed for coming back, not for silence
                     run.gave_up_after_s = self.limit_s
                 client.kill()
             for peer in self._peers:
@@ -182,7 +183,7 @@ class Runner:
         with selectors.PollSelector() as selector:
             selector.register(self.listener.fileno(), selectors.EVENT_READ)
             for peer in self._peers:
-                if not peer.input_ended:  # else it is ready for ever
+                if not peer.input_ended:  # a stream at its end is always readable
                     wanted = selectors.EVENT_WRITE if peer.wants_write else 0
                     selector.register(peer.fileno(), selectors.EVENT_READ | wanted)
             with interruptible():
@@ -190,7 +191,7 @@ class Runner:
         return {key.fd for key, _ in ready}
 
     def _serve(self, scenario: Scenario, run: Run, ready: set[int]) -> bool:
-        """Serves everybody once; gives whether anything has come."""
+        """Serves every connection once; returns whether anything came."""
         now = time.monotonic()
         if self.listener.fileno() in ready and (stream := self.listener.accept()) is not None:
             peer = Peer(stream, revision=self.revision, bytewise=scenario.bytewise, joined=scenario.joined)

@@ -1,6 +1,6 @@
-"""What happens to a client under test, run by run: a usual day first, then one thing that goes otherwise in each.
+"""The scenarios of a check: the first run is without faults, and each of the others has one.
 
-Each scenario looks at one rule; when the run is over, its `judge` says what the client did instead.
+A scenario checks one rule; when its run is over, its verdict says what the client did instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bets_protocol.conformance.against_client.run import Fault, Run
 from bets_protocol.conformance.report import SINCE_7, UP_TO_8, Rule
 
 Verdict = Callable[[Run, Run], str]
-"""Compares a run with the first one, in which nothing went otherwise; what came instead, or nothing."""
+"""Compares a run with the first one, which had no fault; returns what came instead, or an empty string."""
 
 
 @attrs.frozen(kw_only=True)
@@ -24,14 +24,14 @@ class Scenario:
     """One run.
 
     Attributes:
-        name: of the scenario.
-        says: what happens, for whoever starts the client.
-        rule: what it looks at.
-        judge: whether it was kept.
-        fault: what is answered otherwise; None: nothing.
-        bytewise: answers come one byte at a time, the first one late.
-        joined: answers come several in a piece, where they can.
-        may_stop: the client has a reason to stop in the middle.
+        name: as the user selects it; several scenarios may share one.
+        says: what happens, for the user who starts the client.
+        rule: the one that it checks.
+        verdict: on whether the rule was kept.
+        fault: which messages are handled otherwise than usual, if any.
+        bytewise: whether answers come one byte at a time, the first one late.
+        joined: whether several answers are sent together if possible.
+        may_stop: whether the client has a reason to stop before its job is done.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Scenario:
     may_stop: bool = False
 
     def run(self, revision: int, report: ClientReport) -> Run:
-        """A run that has just begun."""
+        """A new run of this scenario."""
         return Run(revision=revision, report=report, fault=self.fault, slow=self.bytewise, may_stop=self.may_stop)
 
 
@@ -52,7 +52,7 @@ _UPLOADS = "Exactly-once uploads"
 
 
 def _stops(code: RejectCode, what: str, fault: Callable[[RejectCode], Fault]) -> Scenario:
-    """A code after which a client stops."""
+    """A scenario with a code after which a client stops."""
     name = code.name.lower().replace("_", "-")
     said = f"{code.value} ({code.name})"
     return Scenario(
@@ -66,7 +66,7 @@ def _stops(code: RejectCode, what: str, fault: Callable[[RejectCode], Fault]) ->
 
 
 def _comes_back(name: str, rule: str, code: RejectCode, what: str, fault: Callable[[RejectCode], Fault]) -> Scenario:
-    """A code after which a client comes back."""
+    """A scenario with a code after which a client comes back."""
     said = f"{code.value} ({code.name})"
     return Scenario(
         name=name,
@@ -270,12 +270,12 @@ SCENARIOS = (
         fault=faults.two_lists,
     ),
 )
-"""In the order in which they are played; the first is what the others are compared with."""
+"""In the order in which they are played; the others are compared with the first."""
 
 SCENARIO_NAMES = tuple(dict.fromkeys(scenario.name for scenario in SCENARIOS))
 
 
 def scenarios_of(revision: int, names: tuple[str, ...] = ()) -> list[Scenario]:
-    """The scenarios of a revision, the first one in any case, and of the others those that are named, or all."""
+    """The scenarios of a revision: always the first, and the others with one of `names`, or all without names."""
     first, *others = [scenario for scenario in SCENARIOS if revision in scenario.rule.revisions]
     return [first, *(one for one in others if not names or one.name in names)]

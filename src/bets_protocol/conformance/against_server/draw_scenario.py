@@ -1,7 +1,7 @@
-"""The draw as it went: all agencies hand bets in, ask, and ask again, once; the rules about the draw look at that.
+"""The draw: all agencies submit bets, ask for their winners and ask once more; the rules about the draw look at that.
 
-A server has one draw, so what the rules need is done in one go. A step that goes wrong is remembered under its name and
-ends no other, as far as that is possible.
+A server has one draw, so one scenario does all that the rules need. A step that fails is noted under its name, and the
+steps that do not depend on it are still done.
 """
 
 from __future__ import annotations
@@ -14,20 +14,26 @@ from bets_protocol import (
     OpenUpload,
     RejectCode,
     TransportError,
-    UploadStatus,
     Winners,
     WinnersRequest,
     encode,
     limits,
 )
-from bets_protocol.conformance.against_server.target import NotTried, Target, describe, expect_code
-from bets_protocol.conformance.against_server.wire_client import PAUSE_S, Answer, Broken, WireClient
+from bets_protocol.conformance.against_server.target import (
+    NotTried,
+    Target,
+    describe,
+    expect_ack_0,
+    expect_code,
+    expect_last_code,
+)
+from bets_protocol.conformance.against_server.wire_client import PAUSE_S, Broken, WireClient
 
 SILENCE_S = 0.3
-"""Seconds without an answer that count as being held back, and in which a server takes notice of a question."""
+"""Seconds without an answer after which it counts as held back; by then the server has also read the request."""
 
 _MOST_ANSWERS = 64
-"""Lists of winners and signs of life behind one question, before they count as having no end."""
+"""Answers to one WinnersRequest, lists and signs of life, from which on they count as having no end."""
 
 EARLY = "early"
 TWICE = "asked twice"
@@ -41,10 +47,10 @@ DRAW = "draw"
 
 
 class DrawScenario:
-    """Everything about the draw of the server under test, in order.
+    """The draw of the server under test, which is played when the object is made.
 
     Attributes:
-        winners: by agency, the documents that it was told.
+        winners: by agency, the documents that it was sent.
         wrong: by step, what came instead of what was expected.
         not_tried: by step, why it was left out.
     """
@@ -55,8 +61,8 @@ class DrawScenario:
         self.not_tried: dict[str, str] = {}
         self._target = target
         self._asked_too_early: WireClient | None = None
-        self._finished: OpenUpload | None = None  # an upload of agency 1 beside its first
-        self._unfinished: tuple[OpenUpload, WireClient] | None = None  # one of an agency that nobody waits for
+        self._finished: OpenUpload | None = None  # a second upload of agency 1
+        self._unfinished: tuple[OpenUpload, WireClient] | None = None  # of an agency that the draw does not wait for
         with contextlib.ExitStack() as clients:
             self._clients = clients
             self._play()
@@ -112,7 +118,7 @@ class DrawScenario:
                 self._ask_again(1, self._reopened(self._finished))
 
     def _client_with_bets(self, agency: int) -> WireClient:
-        """A connection on which an agency's bets were handed in and on which it can ask."""
+        """A connection on which an agency has submitted its bets and can ask for its winners."""
         target = self._target
         bets = [target.winning_bet(agency=agency), target.bet(agency=agency), target.winning_bet(agency=agency)]
         client = self._clients.enter_context(target.ready(len(bets), agency=agency))
@@ -124,14 +130,14 @@ class DrawScenario:
             expect_code(client.receive(), RejectCode.OK)
 
     def _ask_while_incomplete(self, client: WireClient) -> None:
-        """Asks beside an unfinished upload, and on its own connection, which goes on."""
+        """Asks while another upload is unfinished, on both connections; the one of that upload goes on."""
         target = self._target
         upload = target.upload(1)
         try:
             with target.connect() as other:
                 target.open(other, upload)
                 client.send(WinnersRequest(agency=1))
-                self._asked_too_early = client  # unless it is told so, the question stands
+                self._asked_too_early = client  # unless it is refused, the request counts
                 expect_code(client.receive(), RejectCode.INCOMPLETE)
                 self._asked_too_early = None
                 other.send(WinnersRequest(agency=1))
@@ -139,7 +145,7 @@ class DrawScenario:
                 target.submit(other, target.bet())
             self._finished = upload
         except (Broken, TransportError):
-            target.finish_upload(upload)  # else it would hold up the draw, and with it every other rule
+            target.finish_upload(upload)  # unfinished, it would delay the draw and fail every other rule
             raise
 
     def _leave_one_unfinished(self) -> None:
@@ -150,7 +156,7 @@ class DrawScenario:
         self._unfinished = upload, client
 
     def _reopened(self, upload: OpenUpload) -> WireClient:
-        """A new connection of a finished upload, which can be opened whatever has happened meanwhile."""
+        """A new connection of a finished upload, which can always be opened."""
         client = self._clients.enter_context(self._target.connect())
         status = self._target.open(client, upload)
         if status.stored != upload.total:
@@ -158,7 +164,7 @@ class DrawScenario:
         return client
 
     def _send_behind_the_question(self, upload: OpenUpload) -> None:
-        """Asks on another connection of agency 1, and sends a bet behind that; it is answered now or after the draw."""
+        """Asks on another connection of agency 1 and sends a bet after that; it is answered now or after the draw."""
         target = self._target
         bet = target.winning_bet()
         target.refused.add(bet.document)
@@ -168,11 +174,11 @@ class DrawScenario:
         client.send_bytes(encode(target.message(bet), revision=target.revision))
 
     def _while_it_waits(self, client: WireClient, waiting: list[tuple[int, WireClient]]) -> None:
-        """Agency 1 has asked and the others have not."""
+        """What holds while agency 1 has asked and the others have not."""
         target = self._target
         with self._step(EARLY):
             client.expect_silence(SILENCE_S)
-        with self._step(SEALED):  # only now: two connections may be served in any order
+        with self._step(SEALED):  # not earlier: two connections may be served in any order
             self._expect_no_more_bets((RejectCode.SEALED,))
         with self._step(EARLY):
             client.expect_silence(PAUSE_S)
@@ -189,25 +195,24 @@ class DrawScenario:
                 second.expect_silence(SILENCE_S / 3)
 
     def _expect_no_more_bets(self, codes: tuple[RejectCode, ...]) -> None:
-        """Agency 1, which has asked, tries to hand in one more bet."""
+        """Agency 1, which has asked, tries to submit one more bet."""
         target = self._target
         bet = target.winning_bet()
         target.refused.add(bet.document)
         with target.connect() as client:
             client.send(target.upload(1) if target.revision >= 9 else target.message(bet))
             answer = client.receive()
-        if not (answer == Ack(count=0) or (isinstance(answer, UploadStatus) and answer.reason in codes)):
-            raise Broken(describe(answer))
+        if answer != Ack(count=0):
+            expect_code(answer, *codes)
 
     def _expect_it_is_over(self) -> None:
-        """An agency that has not asked, and that nobody has waited for, can hand nothing in any more."""
+        """An agency that has not asked, and that the draw did not wait for, cannot submit bets any more."""
         target = self._target
         if target.revision < 9:
             bet = target.winning_bet(agency=target.extra_agency())
             with target.connect() as client:
                 client.send(target.message(bet))
-                if (answer := client.receive()) != Ack(count=0):
-                    raise Broken(describe(answer))
+                expect_ack_0(client)
             return
         uploads = [target.upload(1, agency=target.extra_agency())]
         if self._unfinished is not None:
@@ -218,11 +223,10 @@ class DrawScenario:
         for upload in uploads:
             with target.connect() as client:
                 client.send(upload)
-                expect_code(client.receive(), RejectCode.DRAW_CLOSED)
-                client.expect_end()
+                expect_last_code(client, RejectCode.DRAW_CLOSED)
 
     def _ask_again(self, agency: int, first: WireClient) -> None:
-        """Once more after the draw, on revision 9 on the connection that has its upload."""
+        """Asks again after the draw; on revision 9 on the connection of the upload."""
         target = self._target
         client = first if target.revision >= 9 else self._clients.enter_context(target.connect())
         client.send(WinnersRequest(agency=agency))
@@ -233,10 +237,10 @@ class DrawScenario:
 
 
 def collect(client: WireClient, *, revision: int) -> tuple[str, ...]:
-    """The winners that are told, of all lists that follow each other.
+    """The winners of one request, from all of its lists.
 
     Raises:
-        Broken: something else comes, nothing in time, or no end.
+        Broken: another answer comes, none comes in time, or they have no end.
     """
     documents: list[str] = []
     for _ in range(_MOST_ANSWERS):
@@ -245,11 +249,6 @@ def collect(client: WireClient, *, revision: int) -> tuple[str, ...]:
             documents += answer.documents
             if revision < 9 or len(answer.documents) < limits.MAX_WINNERS:
                 return tuple(documents)
-        elif not _goes_on(answer):
-            raise Broken(describe(answer))
+        else:
+            expect_code(answer, RejectCode.OK, RejectCode.DRAWN)  # signs of life
     raise Broken(f"no end of the winners after {_MOST_ANSWERS} answers with {len(documents)} documents")
-
-
-def _goes_on(answer: Answer) -> bool:
-    """Whether an answer says that the winners are to come."""
-    return isinstance(answer, UploadStatus) and answer.reason in (RejectCode.OK, RejectCode.DRAWN)

@@ -1,7 +1,7 @@
-"""Messages that break one rule each, made by damaging the bytes of sound ones.
+"""Messages that break one rule each, made by changing the bytes of valid ones.
 
-Nothing here knows a layout: what is replaced are values that stand in the encoded message as they are, and where a
-field lies is found by encoding two messages that differ in it.
+Nothing here knows a layout. Text is found in the encoded message as it is, and the place of any other field by encoding
+two messages that differ in it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import attrs
 from bets_protocol import Bet, OpenUpload, RemoteProtocolError, ServerConnection, WinnersRequest, encode
 
 _BET_REVISION = 5
-"""The revision that has a bet as a frame of its own."""
+"""The revision in which a bet is a frame of its own."""
 
 _UPLOAD_REVISION = 9
 
 
 def encoded_bet(bet: Bet) -> bytes:
-    """The bytes of a bet, the same in every revision."""
+    """The bytes of a bet, which are the same in every revision."""
     return encode(bet, revision=_BET_REVISION)
 
 
@@ -35,11 +35,11 @@ def _with_field_of(bet: Bet, at: int, byte: int) -> bytes:
 
 
 def _length_off(by: int) -> Callable[[Bet], bytes]:
-    """The bet with another length than it has."""
+    """The bet with a length that is wrong by `by`."""
 
     def mutate(bet: Bet) -> bytes:
         data = encoded_bet(bet)
-        # Only the length differs in front of the name, where the name is one byte longer and begins alike.
+        # Before a name that begins with the same bytes and is one byte longer, only the length differs.
         at = _first_difference(data, encoded_bet(attrs.evolve(bet, last_name=bet.last_name + "x")))
         return _with_field_of(bet, at, data[at] + by)
 
@@ -47,7 +47,7 @@ def _length_off(by: int) -> Callable[[Bet], bytes]:
 
 
 def _name_past_the_end(bet: Bet) -> bytes:
-    """The bet with a first name that is said to be longer than the whole bet."""
+    """The bet with a first name whose length is more than that of the whole bet."""
     longer = attrs.evolve(bet, first_name="x" + bet.first_name, last_name=bet.last_name[:-1])
     return _with_field_of(bet, _first_difference(encoded_bet(bet), encoded_bet(longer)), 255)
 
@@ -59,13 +59,13 @@ def _agency_0(bet: Bet) -> bytes:
 
 def _number_too_large(bet: Bet) -> bytes:
     none, one, most = (attrs.evolve(bet, number=number) for number in (0, 1, 9999))
-    # Where a number's ones stand: one more there makes 10000 of 9999, without a carry.
+    # The last byte of the number: adding 1 there turns 9999 into 10000 without a carry.
     at = _first_difference(encoded_bet(none), encoded_bet(one))
     return _with_field_of(most, at, encoded_bet(most)[at] + 1)
 
 
 def _replaced(old: Callable[[Bet], str], new: bytes) -> Callable[[Bet], bytes]:
-    """The bet with the end of a value replaced by as many bytes."""
+    """The bet with the end of a value replaced by the same number of bytes."""
 
     def mutate(bet: Bet) -> bytes:
         sound = old(bet).encode()
@@ -88,10 +88,10 @@ def _empty(field: str, other: str) -> Callable[[Bet], bytes]:
     def mutate(bet: Bet) -> bytes:
         one = with_text(bet, field, "x")
         data = encoded_bet(one)
-        # Behind the length of the bet, which is that of a bet of one byte less,
+        # After the length of the bet, which becomes that of a bet one byte shorter,
         head = _first_difference(data, encoded_bet(attrs.evolve(one, agency=one.agency % 255 + 1)))
         shorter = encoded_bet(with_text(one, other, getattr(one, other)[:-1]))
-        # stands the length of the name, and then its only byte.
+        # comes the length of the name, and then its only byte.
         at = head + _first_difference(data[head:], encoded_bet(with_text(one, field, "xx"))[head:])
         name = _first_difference(data, encoded_bet(with_text(one, field, "z")))
         return shorter[:head] + data[head:at] + bytes(name - at) + data[name + 1 :]
@@ -100,15 +100,15 @@ def _empty(field: str, other: str) -> Callable[[Bet], bytes]:
 
 
 def _length_too_large(bet: Bet) -> bytes:
-    """The bet with a length that no bet has."""
+    """The bet with a length that no bet can have."""
     short, long = (attrs.evolve(bet, first_name="x" * size, last_name="x") for size in (1, 255))
     return _with_field_of(bet, _first_difference(encoded_bet(short), encoded_bet(long)), 255)
 
 
 def no_bets(one: bytes, two: bytes) -> bytes:
-    """A batch without bets, made from one of one bet and one of two of the same.
+    """A batch without bets, made from a batch of one bet and one that has the same bet twice.
 
-    Rule: what differs first is their count.
+    The first byte that differs is the count.
     """
     data = bytearray(one[: len(one) - (len(two) - len(one))])
     data[_first_difference(one, two)] = 0
@@ -116,14 +116,14 @@ def no_bets(one: bytes, two: bytes) -> bytes:
 
 
 def agency_0(message: WinnersRequest | OpenUpload, revision: int) -> bytes:
-    """The message with an agency that there is not."""
+    """The message with agency 0, which does not exist."""
     data = bytearray(encode(message, revision=revision))
     data[_agency_of(message, revision)] = 0
     return bytes(data)
 
 
 def other_version(message: OpenUpload) -> bytes:
-    """The message of a version that there is not yet; the version stands right in front of the agency."""
+    """The message with the next version, which does not exist yet. The version is right before the agency."""
     data = bytearray(encode(message, revision=_UPLOAD_REVISION))
     data[_agency_of(message, _UPLOAD_REVISION) - 1] += 1
     return bytes(data)
@@ -135,7 +135,7 @@ def _agency_of(message: WinnersRequest | OpenUpload, revision: int) -> int:
 
 
 def unknown_types() -> list[bytes]:
-    """First bytes that begin nothing: the first, the last, and those beside one that begins something."""
+    """First bytes that begin no message: 0 and 255, and those next to one that begins a message."""
     known = [_begins_a_message(bytes([byte])) for byte in range(256)]
     beside = [any(known[max(byte - 1, 0) : byte + 2]) or byte in (0, 255) for byte in range(256)]
     return [bytes([byte]) for byte in range(256) if beside[byte] and not known[byte]]
@@ -170,7 +170,7 @@ VALUES: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
     "birthdate-week": ("a week date of ISO 8601", _replaced(lambda bet: bet.birthdate, b"-W01-1")),
     "number-10000": ("number 10000", _number_too_large),
 }
-"""Value errors by their name: what it is, and how a bet gets it. The layout stays sound."""
+"""Value errors by name: what is wrong, and the mutation that makes it. The layout stays valid."""
 
 LAYOUTS: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
     "length-one-short": ("a length one less than what follows", _length_off(-1)),
@@ -178,4 +178,4 @@ LAYOUTS: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
     "length-too-large": ("a length of more than 533", _length_too_large),
     "name-past-the-end": ("a name that ends behind its bet", _name_past_the_end),
 }
-"""Framing errors of a bet, likewise."""
+"""Framing errors inside a bet, by name: what is wrong, and the mutation that makes it."""

@@ -1,4 +1,4 @@
-"""Rules about the draw: who waits for whom, who wins, and what is over then."""
+"""Rules about the draw: which agencies it waits for, who wins, and what is refused afterwards."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SECTION = "WinnersRequest"
 
 
 def _draw(target: Target) -> DrawScenario:
-    """The draw, which takes place when the first rule asks for it.
+    """The draw, which takes place when the first rule needs it.
 
     Raises:
         NotTried: it cannot take place.
     """
     if target.single_agency and target.agencies > 1:
         raise NotTried("a certificate speaks for one agency, so it takes a server that waits for one")
-    if not isinstance(target.draw, DrawScenario):
+    if target.draw is None:
         target.draw = DrawScenario(target)
     return target.draw
 

@@ -1,4 +1,4 @@
-"""Rules about bets that are sound: they are stored, however their bytes arrive."""
+"""Rules about valid bets: they are stored, however their bytes arrive."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def batch_of_8192_bytes_is_taken(target: Target) -> None:
 
 
 def full_batch(target: Target) -> list[Bet]:
-    """Bets that make a frame of exactly 8192 bytes; the last has a name to spare."""
+    """Bets that make a frame of exactly 8192 bytes; the first name of the last one can still grow."""
     bets = [target.bet(first_name="x" * 255, last_name="y" * 255) for _ in range(15)]
     bets.append(target.bet(first_name="x", last_name="y" * 100))
     size = len(target.frame(*map(encoded_bet, bets)))

@@ -1,4 +1,4 @@
-"""Rules about bytes that are not sound: what is refused, how, and what becomes of the connection."""
+"""Rules about invalid bytes: what is refused, with which answer, and whether the connection goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bets_protocol.conformance.against_server.mutations import (
     unknown_types,
 )
 from bets_protocol.conformance.against_server.rules_intake import full_batch
-from bets_protocol.conformance.against_server.target import ServerRule, Target, describe, rule
+from bets_protocol.conformance.against_server.target import ServerRule, Target, describe, expect_ack_0, rule
 from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
 from bets_protocol.conformance.report import EVERY, SINCE_6, SINCE_7
 
@@ -47,7 +47,7 @@ def _layout_rule(name: str, what: str, mutate: Callable[[Bet], bytes]) -> Server
         bets = [target.winning_bet() for _ in range(1 if target.revision == 5 else 2)]
         with target.ready(len(bets)) as client:
             parts = [mutate(bets[0]), *map(encoded_bet, bets[1:])]
-            # What follows gives a length that is too long something to take.
+            # The bet at the end gives a length that is too long enough bytes to read.
             client.send_mutated(target.message(*bets), target.frame(*parts) + encoded_bet(target.bet()))
             _expect_framing_error(target, client, *bets)
 
@@ -90,9 +90,9 @@ def refuses_a_request_of_agency_0(target: Target) -> None:
     """A value error like any other: Ack 0; on revision 8 the connection goes on."""
     request = WinnersRequest(agency=1)
     with target.connect() as client:
-        # Announced as a batch, here and below, since the answer is an Ack.
+        # Here and below a batch is announced, since the answer to expect is an Ack.
         client.send_mutated(target.message(target.bet()), agency_0(request, target.revision))
-        _expect_ack_0(client)
+        expect_ack_0(client)
         if target.revision == 8:
             target.submit(client, target.bet())
 
@@ -102,9 +102,7 @@ def refuses_a_request_that_is_cut_short(target: Target) -> None:
     """Half a WinnersRequest and the end of the stream: Ack 0 or nothing, and no agency is sealed."""
     request = WinnersRequest(agency=1)
     with target.connect() as client:
-        client.send_mutated(target.message(target.bet()), encode(request, revision=target.revision)[:-1])
-        client.close_writing()
-        answer = client.receive_last()
+        answer = client.send_cut_short(target.message(target.bet()), encode(request, revision=target.revision))
     if answer is not None and answer != Ack(count=0):
         raise Broken(describe(answer))
     with target.ready(1) as client:
@@ -117,7 +115,7 @@ def upload_behind_bets_is_refused(target: Target) -> None:
     with target.connect() as client:
         target.submit(client, target.bet())
         client.send_mutated(target.message(target.bet()), encode(target.upload(0), revision=9))
-        _expect_ack_0(client)
+        expect_ack_0(client)
         client.expect_end()
 
 
@@ -139,9 +137,7 @@ def refuses_what_the_end_cuts_short(target: Target) -> None:
     target.refused.add(bet.document)
     with target.ready(1) as client:
         message = target.message(bet)
-        client.send_mutated(message, encode(message, revision=target.revision)[:-1])
-        client.close_writing()
-        answer = client.receive_last()
+        answer = client.send_cut_short(message, encode(message, revision=target.revision))
     if answer is not None:
         target.expect_refused(answer, RejectCode.BAD_FRAME)
 
@@ -155,7 +151,7 @@ def refuses_8193_bytes(target: Target) -> None:
     if len(data) != limits.MAX_FRAME_BYTES + 1:
         raise RuntimeError(f"the frame has {len(data)} bytes")
     with target.ready(len(bets)) as client:
-        # The last byte stays away: the server has to notice without it.
+        # The last byte is not sent: the server has to notice without it.
         client.send_mutated(target.message(*bets), data[:-1])
         _expect_framing_error(target, client)
 
@@ -168,7 +164,7 @@ def refuses_an_unknown_type(target: Target) -> None:
         with target.connect(8) as client:
             message = target.message(bet)
             client.send_mutated(message, first + encode(message, revision=8)[1:])
-            _expect_ack_0(client)
+            expect_ack_0(client)
             client.expect_end()
 
 
@@ -181,11 +177,6 @@ def nothing_behind_a_framing_error_is_looked_at(target: Target) -> None:
         data = target.frame(mutate(bad), encoded_bet(bad)) + target.frame(encoded_bet(behind))
         client.send_mutated(target.message(bad), data)
         _expect_framing_error(target, client, bad, behind)
-
-
-def _expect_ack_0(client: WireClient) -> None:
-    if (answer := client.receive()) != Ack(count=0):
-        raise Broken(describe(answer))
 
 
 def _expect_echo(client: WireClient, probe: Probe) -> None:
@@ -245,7 +236,7 @@ def refuses_a_probe_of_1025_bytes(target: Target) -> None:
     """A longer line is a framing error: Ack 0, and the connection ends."""
     with target.connect(8) as client:
         client.send_mutated(target.message(target.bet()), b"x" * (limits.MAX_PROBE_BYTES + 1))
-        _expect_ack_0(client)
+        expect_ack_0(client)
         client.expect_end()
 
 

@@ -1,4 +1,4 @@
-"""Rules about uploads, which revision 9 has: what stores every bet exactly once."""
+"""Rules about the uploads of revision 9, which store every bet exactly once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from bets_protocol import (
     OpenUpload,
     Probe,
     RejectCode,
-    UploadStatus,
     WinnersRequest,
     encode,
     encode_bets,
 )
 from bets_protocol.conformance.against_server.mutations import LAYOUTS, agency_0, encoded_bet, other_version
-from bets_protocol.conformance.against_server.target import NotTried, Target, describe, expect_code, rule
-from bets_protocol.conformance.against_server.wire_client import Answer, Broken, WireClient
+from bets_protocol.conformance.against_server.target import (
+    NotTried,
+    Target,
+    describe,
+    expect_ack_0,
+    expect_code,
+    expect_last_code,
+    has_code,
+    rule,
+)
+from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
 
 _SECTION = "Exactly-once uploads"
 _ONLY_9 = (9,)
@@ -29,19 +37,10 @@ _MANY_UPLOADS = 80
 """Unfinished uploads of one agency that a server may find too many."""
 
 
-def _expect_last_word(client: WireClient, code: RejectCode) -> None:
-    expect_code(client.receive(), code)
-    client.expect_end()
-
-
-def _is_of(answer: Answer, *codes: RejectCode) -> bool:
-    return isinstance(answer, UploadStatus) and answer.reason in codes
-
-
 def _expect_opened_or_limit(client: WireClient) -> bool:
-    """Whether an upload was opened; else the server has said LIMIT, and ends the connection."""
+    """Whether an upload was opened; if not, the server has answered LIMIT and ended the connection."""
     answer = client.receive()
-    if _is_of(answer, RejectCode.OK):
+    if has_code(answer, RejectCode.OK):
         return True
     expect_code(answer, RejectCode.LIMIT)
     client.expect_end()
@@ -49,7 +48,7 @@ def _expect_opened_or_limit(client: WireClient) -> bool:
 
 
 def _expect_stored(target: Target, upload: OpenUpload, stored: int) -> None:
-    """Opens an upload again on a connection of its own and looks at what is stored of it."""
+    """Opens an upload again on a new connection and checks how much of it is stored."""
     with target.connect() as client:
         found = target.open(client, upload).stored
     if found != stored:
@@ -81,7 +80,7 @@ def older_connection_is_fenced(target: Target) -> None:
         target.open(old, upload)
         target.open(new, upload)
         old.send(target.message(target.bet()))
-        _expect_last_word(old, RejectCode.FENCED)
+        expect_last_code(old, RejectCode.FENCED)
         target.submit(new, *target.bets(2))
 
 
@@ -93,7 +92,7 @@ def same_name_with_another_total_is_refused(target: Target) -> None:
         target.open(client, upload)
     with target.connect() as client:
         client.send(attrs.evolve(upload, total=3))
-        _expect_last_word(client, RejectCode.MISMATCH)
+        expect_last_code(client, RejectCode.MISMATCH)
 
 
 @rule("Codes", _ONLY_9)
@@ -104,7 +103,7 @@ def more_bets_than_the_total_are_refused(target: Target) -> None:
         target.open(client, upload)
         target.submit(client, target.bet())
         client.send(target.message(*target.bets(2)))
-        _expect_last_word(client, RejectCode.OVERRUN)
+        expect_last_code(client, RejectCode.OVERRUN)
     _expect_stored(target, upload, 1)
 
 
@@ -126,7 +125,7 @@ def another_draw_is_refused(target: Target) -> None:
     """14 (WRONG_DRAW), and the connection ends."""
     with target.connect() as client:
         client.send(attrs.evolve(target.upload(0), draw=target.draw_id + 1))
-        _expect_last_word(client, RejectCode.WRONG_DRAW)
+        expect_last_code(client, RejectCode.WRONG_DRAW)
 
 
 @rule("Codes", _ONLY_9)
@@ -136,7 +135,7 @@ def bets_of_another_agency_are_refused(target: Target) -> None:
     with target.connect() as client:
         target.open(client, upload)
         client.send(target.message(target.bet(), target.bet(agency=2)))
-        _expect_last_word(client, RejectCode.NOT_AUTHORIZED)
+        expect_last_code(client, RejectCode.NOT_AUTHORIZED)
     _expect_stored(target, upload, 0)
 
 
@@ -148,7 +147,7 @@ def winners_of_another_agency_are_refused(target: Target) -> None:
         target.open(client, upload)
         target.submit(client, target.bet())
         client.send(WinnersRequest(agency=2))
-        _expect_last_word(client, RejectCode.NOT_AUTHORIZED)
+        expect_last_code(client, RejectCode.NOT_AUTHORIZED)
 
 
 @rule("Codes", _ONLY_9)
@@ -158,7 +157,7 @@ def nothing_behind_a_refused_message_is_looked_at(target: Target) -> None:
     with target.connect() as client:
         target.open(client, upload)
         client.send(target.message(*target.bets(2)), target.message(target.bet()))
-        _expect_last_word(client, RejectCode.OVERRUN)
+        expect_last_code(client, RejectCode.OVERRUN)
     _expect_stored(target, upload, 0)
 
 
@@ -171,7 +170,7 @@ def framing_error_in_an_upload_is_the_last_word(target: Target) -> None:
         target.open(client, upload)
         target.submit(client, target.bet())
         client.send_mutated(target.message(bad), target.frame(mutate(bad)) + encoded_bet(bad))
-        _expect_last_word(client, RejectCode.BAD_FRAME)
+        expect_last_code(client, RejectCode.BAD_FRAME)
     _expect_stored(target, upload, 1)
 
 
@@ -182,7 +181,7 @@ def second_upload_on_a_connection_is_refused(target: Target) -> None:
         target.open(client, target.upload(1))
         batch = target.message(target.bet())
         client.send_mutated(batch, encode(target.upload(1), revision=9))
-        _expect_last_word(client, RejectCode.BAD_FRAME)
+        expect_last_code(client, RejectCode.BAD_FRAME)
 
 
 @rule("Whose turn it is", _ONLY_9)
@@ -191,7 +190,7 @@ def probe_in_an_upload_is_refused(target: Target) -> None:
     with target.connect() as client:
         target.open(client, target.upload(1))
         client.send_mutated(target.message(target.bet()), encode(Probe(line=b"hello\n"), revision=8))
-        _expect_last_word(client, RejectCode.BAD_FRAME)
+        expect_last_code(client, RejectCode.BAD_FRAME)
 
 
 @rule("Frames", _ONLY_9)
@@ -200,7 +199,7 @@ def refuses_another_version(target: Target) -> None:
     upload = target.upload(1)
     with target.connect() as client:
         client.send_mutated(upload, other_version(upload))
-        _expect_last_word(client, RejectCode.BAD_FRAME)
+        expect_last_code(client, RejectCode.BAD_FRAME)
 
 
 @rule("Codes", _ONLY_9)
@@ -209,10 +208,7 @@ def refuses_an_upload_of_agency_0(target: Target) -> None:
     upload = target.upload(1)
     with target.connect() as client:
         client.send_mutated(upload, agency_0(upload, 9))
-        answer = client.receive()
-        if not _is_of(answer, RejectCode.BAD_FRAME, RejectCode.BAD_BET):
-            raise Broken(describe(answer))
-        client.expect_end()
+        expect_last_code(client, RejectCode.BAD_FRAME, RejectCode.BAD_BET)
 
 
 @rule("Frames", _ONLY_9)
@@ -220,9 +216,7 @@ def refuses_an_opening_that_is_cut_short(target: Target) -> None:
     """An OpenUpload that the end of the stream cuts short: 1 (BAD_FRAME) or nothing, and the end."""
     upload = target.upload(1)
     with target.connect() as client:
-        client.send_mutated(upload, encode(upload, revision=9)[:-1])
-        client.close_writing()
-        answer = client.receive_last()
+        answer = client.send_cut_short(upload, encode(upload, revision=9))
     if answer is not None:
         expect_code(answer, RejectCode.BAD_FRAME)
 
@@ -278,7 +272,7 @@ def agency_with_other_bets_opens_no_upload(target: Target) -> None:
             raise NotTried(f"the server takes no bets of agency {agency}, which its draw does not wait for")
     with target.connect() as client:
         client.send(target.upload(1, agency=agency))
-        _expect_last_word(client, RejectCode.MODE_CONFLICT)
+        expect_last_code(client, RejectCode.MODE_CONFLICT)
 
 
 @rule(_SECTION, _ONLY_9)
@@ -288,8 +282,7 @@ def agency_with_uploads_sends_no_other_bets(target: Target) -> None:
         target.submit(client, target.bet())
     with target.connect(8) as client:
         client.send(target.message(target.bet()))
-        if (answer := client.receive()) != Ack(count=0):
-            raise Broken(describe(answer))
+        expect_ack_0(client)
 
 
 RULES = (

@@ -29,7 +29,8 @@ def examine(target: Target, *, draw_too: bool) -> Iterator[Finding]:
         ConfigError: the URL is not valid.
     """
     try:
-        target.connect().__exit__(None, None, None)
+        with target.connect():
+            pass
     except ConnectError as error:
         raise ConnectError(f"{target.url}: {error}") from error
     for rule in RULES:

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import attrs
 
@@ -20,6 +20,9 @@ from bets_protocol.cli.tls_options import SCHEME
 from bets_protocol.conformance.against_server.wire_client import Answer, Broken, WireClient
 from bets_protocol.conformance.report import Rule
 from bets_protocol.transports import Transport
+
+if TYPE_CHECKING:
+    from bets_protocol.conformance.against_server.draw_scenario import DrawScenario
 
 _BARE_BET = 5
 """The revision whose message is one bet, not a batch."""
@@ -79,7 +82,7 @@ class Target:
         transports: as `bets_protocol.transports.connect` takes them.
         won: by agency, the documents of its winning bets, in the order in which they were acknowledged.
         refused: documents of winning bets that were refused or never acknowledged.
-        draw: the `DrawScenario`, once a rule has played it.
+        draw: the draw, once a rule has brought it about.
     """
 
     url: str
@@ -91,7 +94,7 @@ class Target:
     transports: Mapping[str, Transport] | None = None
     won: dict[int, list[str]] = attrs.Factory(lambda: defaultdict(list))
     refused: set[str] = attrs.Factory(set)
-    draw: object = None
+    draw: DrawScenario | None = None
     _next_document: int = attrs.Factory(lambda: secrets.randbelow(_DOCUMENTS))
     _opened: list[OpenUpload] = attrs.Factory(list)
 
@@ -234,15 +237,40 @@ class Target:
                 missing -= count
 
 
-def expect_code(answer: Answer, code: RejectCode) -> UploadStatus:
-    """Checks that `answer` is an UploadStatus of `code`.
+def has_code(answer: Answer, *codes: RejectCode) -> TypeGuard[UploadStatus]:
+    """Whether `answer` is an UploadStatus with one of `codes`."""
+    return isinstance(answer, UploadStatus) and answer.reason in codes
+
+
+def expect_code(answer: Answer, *codes: RejectCode) -> UploadStatus:
+    """Checks that `answer` is an UploadStatus with one of `codes`.
 
     Raises:
         Broken: it is not.
     """
-    if not isinstance(answer, UploadStatus) or answer.reason is not code:
+    if not has_code(answer, *codes):
         raise Broken(describe(answer))
     return answer
+
+
+def expect_last_code(client: WireClient, *codes: RejectCode) -> None:
+    """Checks that the next answer is an UploadStatus with one of `codes`, and that the connection ends after it.
+
+    Raises:
+        Broken: it is not, or does not.
+    """
+    expect_code(client.receive(), *codes)
+    client.expect_end()
+
+
+def expect_ack_0(client: WireClient) -> None:
+    """Checks that the next answer is Ack 0.
+
+    Raises:
+        Broken: it is not.
+    """
+    if (answer := client.receive()) != Ack(count=0):
+        raise Broken(describe(answer))
 
 
 def describe(answer: Answer) -> str:

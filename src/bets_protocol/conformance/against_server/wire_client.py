@@ -105,6 +105,21 @@ class WireClient:
         self.announce(message)
         self.send_bytes(data)
 
+    def send_cut_short(self, message: Request, data: bytes) -> Answer | None:
+        """Sends all but the last byte of `data`, a mutation of `message`, and the end; returns the answer, if any.
+
+        Raises:
+            Broken: the server does not end the connection, or sends more than an answer.
+        """
+        self.send_mutated(message, data[:-1])
+        self.close_writing()
+        try:
+            answer = self.receive()
+        except Ended:
+            return None
+        self.expect_end()
+        return answer
+
     def send_bytes(self, data: bytes) -> None:
         """Sends bytes as they are. If the server has closed the connection already, its answer says why."""
         try:
@@ -156,19 +171,6 @@ class WireClient:
             return ""
         lacks = missing(self._connection)
         return f": {self._pending} bytes of one came" + (f", {lacks}" if lacks else "")
-
-    def receive_last(self) -> Answer | None:
-        """The answer that comes before the server ends the connection, if there is one.
-
-        Raises:
-            Broken: the server does not end the connection, or sends more.
-        """
-        try:
-            answer = self.receive()
-        except Ended:
-            return None
-        self.expect_end()
-        return answer
 
     def expect_end(self) -> None:
         """Checks that the server ends the connection and sends nothing more.
