@@ -32,7 +32,7 @@ from bets_server.intake.identity import read_pins
 from bets_server.logs import ServerLog
 from bets_server.operator.live import LiveBackend
 from bets_server.operator.protocol import control_path, is_answered
-from bets_server.operator.server import control_server
+from bets_server.operator.server import ControlServer
 from bets_server.reactor.loop import Reactor
 from bets_server.store import BetStore, open_store, path_of
 
@@ -89,11 +89,11 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
         parts.push(_on_failure(store, log))
         parts.callback(reactor.close)
         reactor.pins = pins
-        backend = LiveBackend(handlers, reactor)
+        control_at = control_path(settings.control, settings.store)
         with (
             _stopping(reactor, settings.grace_s) as stopped_by,
             hangups.leading_to(lambda: reactor.call(lambda: tls.reload(reactor))),
-            control_server(settings.control, settings.store, backend, log) as control,
+            ControlServer(control_at, LiveBackend(handlers, reactor), log, required=bool(settings.control)) as control,
         ):
             for listener in listeners:
                 if _reachable_from_outside(listener.url):

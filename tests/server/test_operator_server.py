@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import itertools
 import json
 import os
 import resource
 import select
 import socket
 import stat
+import sys
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -250,6 +255,13 @@ def test_no_thread(tmp_path: Path, backend: LiveBackend) -> None:
     assert output.getvalue().count("open_control | result: fail") == 1
 
 
+def test_no_thread_for_an_operator(control: Control) -> None:
+    """The thread that accepts answers in its place."""
+    with without_threads():
+        assert control.ask(command="status")[-1] == {"ok": True}
+    assert control.ask(command="status")[-1] == {"ok": True}
+
+
 def test_no_socket(backend: LiveBackend) -> None:
     """Without a path there is nothing to open and nothing to close."""
     log, output = captured_log()
@@ -405,6 +417,43 @@ def test_slow_reader_holds_up_nobody(tmp_path: Path) -> None:
     assert documents == [bet.document for bet in bets] * 20
 
 
+def test_export_without_end_holds_up_nobody(
+    control: Control, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one that is read as fast as it comes gives way to others after each piece."""
+    monkeypatch.setattr(backend.store, "bets", lambda _agency: itertools.cycle(BETS))
+    greedy = control.operator()
+    greedy.send(command="export")
+    asking = [control.operator() for _ in range(3)]
+    for operator in asking:
+        operator.send(command="status")
+    deadline = time.monotonic() + DEADLINE_S
+    for operator in asking:
+        while not select.select([operator.socket], [], [], 0)[0]:
+            assert greedy.socket.recv(65_536)
+            assert time.monotonic() < deadline
+        assert operator.answer[-1] == {"ok": True}
+
+
+def test_commands_run_one_at_a_time(control: Control, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them never meet in the backend."""
+    meeting = threading.Barrier(2)
+
+    def status() -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(0.1)
+            met.append(True)
+        meeting.reset()
+
+    met: list[bool] = []
+    monkeypatch.setattr(backend, "status", status)
+    operators = [control.operator() for _ in range(3)]
+    for operator in operators:
+        operator.send(command="status")
+    assert [operator.answer[-1] for operator in operators] == [{"ok": True}] * 3
+    assert not met
+
+
 def test_reader_that_leaves(control: Control) -> None:
     """In the middle of an answer, or before the request: nobody else notices."""
     Operator(control.path).close()
@@ -448,32 +497,42 @@ def _wait_for_the_end(operator: Operator) -> None:
 
 
 def test_stop_in_the_middle_of_an_answer(tmp_path: Path, backend: LiveBackend) -> None:
-    """The server does not wait for who reads; the answer has no last line, so nobody takes it for whole."""
+    """The server waits for no operator; the answer has no last line, so nobody takes it for whole."""
     backend.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
     with controlled(tmp_path / "control", backend) as control:
-        operator = control.operator()
+        silent, operator = control.operator(), control.operator()
         operator.send(command="export")
         operator.socket.recv(1)
         control.server.__exit__(None, None, None)
         assert b'"ok"' not in operator.read_to_end()
+        assert silent.read_to_end() == b""
     assert control.lines[-1] == "close_control | result: success"
 
 
 def test_stop_while_a_command_runs(tmp_path: Path, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server does not wait for ever, and says that the store is in use."""
+    """The server does not wait for ever, and says that the store is in use; no command begins after the stop."""
     monkeypatch.setattr(control_module, "CLOSE_S", 0.05)
     backend.gate.clear()
     with controlled(tmp_path / "control", backend) as control:
         control.operator().send(command="status")
         assert backend.asked.wait(DEADLINE_S)
+        late = control.operator()
+        late.send(command="void", number=1, reason="too late")
+        wait_until(lambda: not _unread(late), "the server has taken the request")
         control.server.__exit__(None, None, None)
         assert control.server.store_in_use
         backend.gate.set()
         wait_until(lambda: not control.server.store_in_use, "the command has ended")
+        assert not any(upload.voided for upload in backend.store.uploads())
     assert [line for line in control.lines if line.startswith("close")] == [
         "close_control | result: fail | error: a command still runs",
         "close_control | result: success",
     ]
+
+
+def _unread(operator: Operator) -> int:
+    """Bytes, or more, of what the operator has sent and the server has not received yet."""
+    return int.from_bytes(fcntl.ioctl(operator.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def test_descriptors_run_out(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,3 +156,22 @@ def message_of(line: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise ValueError("expected a JSON object")
     return message
+
+
+def request_of(received: bytes) -> tuple[str, dict[str, Any]]:
+    """The command and its arguments, from the first line of what an operator has sent.
+
+    Raises:
+        ConfigError: it is no request.
+    """
+    line, _, _ = received.partition(b"\n")
+    if len(line) > MAX_REQUEST_BYTES:
+        raise ConfigError(f"the request is longer than {MAX_REQUEST_BYTES} bytes")
+    try:
+        arguments = message_of(line)
+    except ValueError as error:
+        raise ConfigError(f"the request is not a JSON object on one line: {error}") from error
+    command = arguments.pop("command", None)
+    if not isinstance(command, str):
+        raise ConfigError('the request has no "command", which is a text')
+    return command, arguments

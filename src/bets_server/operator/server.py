@@ -1,21 +1,22 @@
-"""The server's side of the control socket: operators ask while the server has the store open.
+"""The server's side of the control socket: it answers operators while the server has the store open.
 
-Strategy: one thread of its own with a selector, so that neither an operator's slow terminal nor a long export matters
-to the reactor. Rules:
+Strategy: one thread accepts, and each operator has a thread of its own, so that neither an operator's slow terminal nor
+a long export delays the reactor. Rules:
 
-1. One line of an answer for each connection and round, and the next one only when the operator has taken that: an
-   export holds a piece of the book in memory and nothing of the store between two pieces.
-2. Everything is bounded: connections, the request, how long it may take to come, how long an answer may wait.
-3. Somebody who tidies up may remove the socket's file: it is looked after, and made anew.
-4. Commands come one at a time. What they raise on purpose is their answer; a failure of the store is also the
-   backend's.
+1. Commands run one at a time, and each gives way to the others after a piece of its answer. The next piece is read
+   from the store when the operator has taken the one before: an export holds one piece of the book in memory, and
+   nothing of the store between two pieces.
+2. Everything is bounded: the operators, the request, the time for it to arrive, and the time that a piece of the answer
+   may wait. An operator that is above the limit waits in the system's queue.
+3. A program that tidies up may remove the socket's file: the server looks after it and creates it again.
+4. An error that a command raises is its answer. A failure of the store is reported to the backend first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import selectors
+import select
 import socket
 import threading
 import time
@@ -24,43 +25,50 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from bets_protocol import BetsError, ConfigError, ConnectError, StorageError, TransportError
+from bets_protocol import (
+    BetsError,
+    ConfigError,
+    ConnectError,
+    PeerClosed,
+    StorageError,
+    TransportError,
+    TransportTimeout,
+)
 from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
 from bets_protocol.transports import Listener, Stream
 from bets_server.limits import MAX_OPERATORS
 from bets_server.logs import ServerLog
-from bets_server.operator.commands import CHANGES, AgencySeen, LiveStatus, OperatorBackend, answer
-from bets_server.operator.protocol import MAX_REQUEST_BYTES, control_path, line_of, listening, message_of
-
-__all__ = ["AgencySeen", "ControlServer", "LiveStatus", "OperatorBackend", "control_server"]
+from bets_server.operator.commands import CHANGES, OperatorBackend, answer
+from bets_server.operator.protocol import MAX_REQUEST_BYTES, line_of, listening, request_of
 
 REQUEST_S: Final = 10.0
-"""Seconds for a request to come, from the connection on."""
+"""Seconds from the connection until the request is complete."""
 
 ANSWER_S: Final = 60.0
-"""Seconds for an operator to make room for the next piece of an answer."""
+"""Seconds for an operator to make room for more of an answer."""
 
 CLOSE_S: Final = 0.5
 """Seconds that a command may still take when the server stops."""
 
-_MAX_LOGGED: Final = 1000
-"""Characters of what an operator sends that a line of the log repeats."""
+LOOK_S: Final = 1.0
+"""Seconds between two checks that the socket's file exists."""
 
 _REST_S: Final = 1.0
-"""Seconds without accepting when there is no descriptor left to accept with."""
+"""Seconds without accepting when no descriptor is left to accept with."""
 
-LOOK_S: Final = 1.0
-"""Seconds between two looks whether the socket's file is still there."""
+_MAX_LOGGED: Final = 1000
+"""Characters of an operator's request that a line of the log repeats."""
 
 
 class ControlServer:
-    """Answers operators from its own thread, from `__enter__` to `__exit__`.
+    """Answers operators from threads of its own, from `__enter__` to `__exit__`.
 
     Args:
-        path: of the socket; None: there is none, and nothing is done.
-        backend: carries the commands out.
+        path: of the socket; without one, nothing is opened.
+        backend: carries out the commands.
         log: where commands are written down.
-        required: whether a socket that cannot be opened is an error, or only worth a line of the log.
+        required: whether a socket that cannot be opened is an error, or only a line of the log.
+        clock: monotonic seconds.
 
     Thread: the one that also closes it.
     """
@@ -81,246 +89,178 @@ class ControlServer:
         self._clock = clock
         self._parts = contextlib.ExitStack()
         self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._places = threading.Semaphore(MAX_OPERATORS)
+        self._turn = threading.Lock()  # held while one piece of an answer is made
+        self._complained = False  # that the file is gone and cannot be created
 
     @property
     def store_in_use(self) -> bool:
-        """Whether a command still runs after `__exit__`: then the store must not be closed under it."""
+        """Whether a command still runs after `__exit__`: then the store must not be closed."""
         return self._thread is not None and self._thread.is_alive()
 
     def __enter__(self) -> Self:
-        """Open the socket and begin.
+        """Open the socket and start to accept.
 
         Raises:
-            ConfigError: it cannot be opened, and is required.
+            ConfigError: the socket cannot be opened, and is required.
         """
-        if self._path is None:
-            return self
-        with contextlib.ExitStack() as parts:
-            try:
-                self._thread = self._begun(self._path, parts)
-            except (ConfigError, ConnectError) as error:
-                if self._required:
-                    raise ConfigError(f"--control: {error}") from error
-                parts.close()
-                self._log.no_control(error)
-            else:
-                self._parts = parts.pop_all()
+        try:
+            if self._path is not None:
+                self._open(self._path)
+        except (ConfigError, ConnectError) as error:
+            if self._required:
+                raise ConfigError(f"--control: {error}") from error
+            self._log.no_control(error)
         return self
 
-    def _begun(self, path: Path, parts: contextlib.ExitStack) -> threading.Thread:
-        """Opens what is needed, into `parts`, and starts the thread.
-
-        Raises:
-            ConfigError: the path cannot be one.
-            ConnectError: something cannot be opened, or no thread be started.
-        """
-        listener = parts.enter_context(listening(path))
-        try:
-            stop, self._stop = (parts.enter_context(end) for end in socket.socketpair())
-            selector = parts.enter_context(selectors.DefaultSelector())
-        except OSError as error:
-            raise ConnectError(f"cannot listen at {path}: {error.strerror}") from error
-        loop = _Loop(path, listener, stop, selector, self._backend, self._log, self._clock)
-        thread = threading.Thread(target=loop.run, name="control", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # how `threading` says that the system allows no further one
-            raise ConnectError(f"cannot listen at {path}: {error}") from error
-        return thread
+    def _open(self, path: Path) -> None:
+        with contextlib.ExitStack() as parts:
+            listener = parts.enter_context(listening(path))
+            try:
+                self._stopped, self._stop = (parts.enter_context(end) for end in socket.socketpair())
+                thread = threading.Thread(target=self._serve, args=(listener,), name="control", daemon=True)
+                thread.start()
+            except OSError as error:
+                raise ConnectError(f"cannot listen at {path}: {error.strerror}") from error
+            except RuntimeError as error:  # raised by `threading` when the system allows no more threads
+                raise ConnectError(f"cannot listen at {path}: {error}") from error
+            self._thread = thread
+            self._parts = parts.pop_all()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._thread is None:
             return
-        self._stop.send(b"\0")
+        self._stopping.set()
+        self._stop.send(b"\0")  # never received, so it wakes every thread that waits
         self._thread.join(CLOSE_S)
-        if self.store_in_use:  # what the thread has open ends with the process
+        if self.store_in_use:  # what the threads have open ends with the process
             self._log.failed_to_close("control", "a command still runs")
             return
         self._parts.close()
         self._thread = None
         self._log.closed("control")
 
-
-def control_server(control: str, store: str, backend: OperatorBackend, log: ServerLog) -> ControlServer:
-    """The control server that the settings `control` and `store` ask for; one that is named must come about.
-
-    Raises:
-        ConfigError: the path cannot be one.
-    """
-    return ControlServer(control_path(control, store), backend, log, required=bool(control))
-
-
-class _Call:
-    """One connection: first the request comes, then the answer goes.
-
-    Attributes:
-        deadline: when it is given up, in seconds of the clock.
-        lines: the answer; None as long as the request is not complete.
-        outbox: what of the current line has to go yet.
-    """
-
-    def __init__(self, stream: Stream, deadline: float) -> None:
-        self.stream = stream
-        self.deadline = deadline
-        self.lines: Iterator[bytes] | None = None
-        self.outbox = memoryview(b"")
-        self._received = bytearray()
-
-    def read(self) -> bytes | None:
-        """Takes what has come; gives the request once it is complete or too long.
-
-        Raises:
-            TransportError: the connection broke, or ended without a request.
-        """
-        while (data := self.stream.receive()) is not None:
-            self._received += data
-            if b"\n" in data or len(self._received) > MAX_REQUEST_BYTES or (not data and self._received):
-                return bytes(self._received)
-            if not data:
-                raise TransportError("ended without a request")
-        return None
-
-    def write(self) -> bool:
-        """Sends at most one line of the answer; returns whether that was all of it.
-
-        Raises:
-            TransportError: the connection broke.
-        """
-        if not self.outbox:
-            line = next(self.lines or iter(()), None)
-            if line is None:
-                return True
-            self.outbox = memoryview(line)
-        self.outbox = self.outbox[self.stream.send(self.outbox) :]
-        return False
-
-
-class _Loop:
-    """The thread's work: everything in here belongs to it."""
-
-    def __init__(
-        self,
-        path: Path,
-        listener: Listener,
-        stop: socket.socket,
-        selector: selectors.BaseSelector,
-        backend: OperatorBackend,
-        log: ServerLog,
-        clock: Callable[[], float],
-    ) -> None:
-        self._path = path
-        self._listener = listener
-        self._stop = stop
-        self._backend = backend
-        self._log = log
-        self._clock = clock
-        self._selector = selector
-        self._calls: set[_Call] = set()
-        self._accepting = False
-        self._rests_until = 0.0
-        self._look_at = clock() + LOOK_S
-        self._complained = False  # that the file is gone and cannot be made anew
-
-    def run(self) -> None:
-        """Serves until the stop socket is readable."""
-        self._selector.register(self._stop, selectors.EVENT_READ)
-        try:
-            while self._round():
-                pass
-        finally:
-            for call in list(self._calls):
-                self._drop(call)
-
-    def _round(self) -> bool:
-        now = self._clock()
-        for call in [call for call in self._calls if now >= call.deadline]:
-            self._drop(call)
-        if now >= self._look_at:
-            self._look_at = now + LOOK_S
-            self._look()
-        self._accept_or_not(now)
-        ready = self._selector.select(self._timeout(now))
-        for key, _ in ready:
-            if key.fileobj is self._stop:
-                return False
-            if isinstance(key.data, _Call):
-                self._serve(key.data)
+    def _serve(self, listener: Listener) -> None:
+        """The accepting thread: it ends when all operators' threads have ended."""
+        operators: list[threading.Thread] = []
+        look_at = self._clock() + LOOK_S
+        while not self._stopping.is_set():
+            if self._clock() >= look_at:
+                self._look(listener)
+                look_at = self._clock() + LOOK_S
+            stream = self._accepted(listener, look_at)
+            if stream is None:
+                continue
+            thread = threading.Thread(target=self._converse, args=(stream,), name="operator", daemon=True)
+            operators = [each for each in operators if each.is_alive()]
+            try:
+                thread.start()
+            except RuntimeError:  # no thread is left: this one answers, and accepts nobody else meanwhile
+                self._converse(stream)
             else:
-                self._accept()
-        return True
+                operators.append(thread)
+        for thread in operators:
+            thread.join()
 
-    def _timeout(self, now: float) -> float:
-        times = [self._look_at, *(call.deadline for call in self._calls)]
-        if now < self._rests_until:
-            times.append(self._rests_until)
-        return max(0.0, min(times) - now)
-
-    def _look(self) -> None:
-        """Makes the file anew where it is gone, as far as nobody else's is there."""
-        if not self._listener.lost:
+    def _look(self, listener: Listener) -> None:
+        """Creates the file again where it is gone and its place is free."""
+        if not listener.lost:
             return
-        if self._accepting:
-            self._selector.unregister(self._listener.fileno())
-            self._accepting = False
         try:
-            self._listener.restore()
+            listener.restore()
         except ConnectError as error:
             if not self._complained:
-                # A long path is listened at by another name, see `control_socket`.
-                self._log.no_control(ConnectError(str(error).replace(self._listener.url, str(self._path))))
+                # The listener knows a long path by another name, see `protocol.listening`.
+                self._log.no_control(ConnectError(str(error).replace(listener.url, str(self._path))))
             self._complained = True
         else:
             self._log.restored("control", path=str(self._path))
             self._complained = False
 
-    def _accept_or_not(self, now: float) -> None:
-        wanted = len(self._calls) < MAX_OPERATORS and now >= self._rests_until
-        if wanted and not self._accepting:
-            self._selector.register(self._listener.fileno(), selectors.EVENT_READ)
-        elif self._accepting and not wanted:
-            self._selector.unregister(self._listener.fileno())
-        self._accepting = wanted
+    def _accepted(self, listener: Listener, until: float) -> Stream | None:
+        """Accepts the next operator and takes a place for it; None if none came in time or the server stops."""
+        if not self._places.acquire(timeout=max(0.0, until - self._clock())):
+            return None
+        stream = None
+        with contextlib.suppress(TransportTimeout):
+            self._wait(listener.fileno(), select.POLLIN, until)
+            try:
+                stream = listener.accept()
+            except TransportError:  # no descriptor is left, and the connection stays in the queue
+                self._stopping.wait(_REST_S)
+        if stream is None:
+            self._places.release()
+        return stream
 
-    def _accept(self) -> None:
+    def _converse(self, stream: Stream) -> None:
+        """An operator's thread: receives the request and sends the answer."""
         try:
-            stream = self._listener.accept()
-        except TransportError:  # no descriptor left; the connection waits in its queue
-            self._rests_until = self._clock() + _REST_S
-            return
-        if stream is not None:
-            call = _Call(stream, self._clock() + REQUEST_S)
-            self._calls.add(call)
-            self._selector.register(stream.fileno(), selectors.EVENT_READ, call)
+            with stream, contextlib.suppress(TransportError):
+                lines = self._answer(self._received(stream))
+                while (line := self._next(lines)) is not None:
+                    self._send(stream, line)
+        finally:
+            self._places.release()
 
-    def _serve(self, call: _Call) -> None:
-        try:
-            if call.lines is None:
-                request = call.read()
-                if request is None:
-                    return
-                call.lines = self._answer(request)
-                self._selector.modify(call.stream.fileno(), selectors.EVENT_WRITE, call)
-            if call.write():
-                self._drop(call)
+    def _received(self, stream: Stream) -> bytes:
+        """The request, complete or too long.
+
+        Raises:
+            TransportError: the connection broke or ended, the time is over, or the server stops.
+        """
+        until = self._clock() + REQUEST_S
+        received = bytearray()
+        while b"\n" not in received and len(received) <= MAX_REQUEST_BYTES:
+            data = stream.receive()
+            if data is None:
+                self._wait(stream.fileno(), select.POLLIN, until)
+            elif data:
+                received += data
+            elif received:  # ended without a line feed
+                break
             else:
-                call.deadline = self._clock() + ANSWER_S
-        except TransportError:
-            self._drop(call)
+                raise PeerClosed("the operator left without a request")
+        return bytes(received)
 
-    def _drop(self, call: _Call) -> None:
-        self._calls.discard(call)
-        self._selector.unregister(call.stream.fileno())
-        call.stream.close()
+    def _next(self, lines: Iterator[bytes]) -> bytes | None:
+        """The next line of an answer; None at its end or if the server stops."""
+        with self._turn:
+            return None if self._stopping.is_set() else next(lines, None)
+
+    def _send(self, stream: Stream, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[stream.send(rest) :]
+            if rest:
+                self._wait(stream.fileno(), select.POLLOUT, self._clock() + ANSWER_S)
+
+    def _wait(self, descriptor: int, event: int, until: float) -> None:
+        """Waits until a descriptor is ready.
+
+        Streams stay non-blocking: one that blocks could not be woken by a stop.
+
+        Raises:
+            TransportTimeout: the time is over, or the server stops.
+        """
+        poll = select.poll()
+        poll.register(descriptor, event)
+        poll.register(self._stopped, select.POLLIN)
+        ready = {number for number, _ in poll.poll(max(0.0, until - self._clock()) * 1000)}
+        if ready != {descriptor}:
+            raise TransportTimeout("the time is over, or the server stops")
+
+    # -- commands
 
     def _answer(self, request: bytes) -> Iterator[bytes]:
         """The lines of an answer, the last one included."""
         command, arguments = "", dict[str, Any]()
         try:
-            command, arguments = _parsed(request)
+            command, arguments = request_of(request)
             pieces = answer(self._backend, command, arguments)
-            if command in CHANGES:  # made and written down, whether or not anybody waits to hear of it
+            if command in CHANGES:  # made and logged even if the operator has left
                 pieces = iter(list(pieces))
                 self._commanded(command, arguments)
             for rows in pieces:
@@ -330,8 +270,7 @@ class _Loop:
             yield line_of({"ok": True})
         except BetsError as error:
             self._commanded(command, arguments, str(error))
-            if isinstance(error, StorageError):
-                # Before anything else: whoever asked may not be there any more.
+            if isinstance(error, StorageError):  # before the answer, which may reach nobody
                 self._backend.failed(error)
             yield line_of({"error": str(error), "exit_code": int(exit_code_of(error))})
         except Exception as error:  # noqa: BLE001 - the thread's top: a bug of one command must not end the others
@@ -342,22 +281,3 @@ class _Loop:
     def _commanded(self, command: str, arguments: dict[str, Any], error: str = "") -> None:
         text = json.dumps(arguments, ensure_ascii=False)[:_MAX_LOGGED]
         self._log.commanded(command[:_MAX_LOGGED], text, change=command in CHANGES, error=error[:_MAX_LOGGED])
-
-
-def _parsed(request: bytes) -> tuple[str, dict[str, Any]]:
-    """The command and its arguments.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    line, _, _ = request.partition(b"\n")
-    if len(line) > MAX_REQUEST_BYTES:
-        raise ConfigError(f"the request is longer than {MAX_REQUEST_BYTES} bytes")
-    try:
-        arguments = message_of(line)
-    except ValueError as error:
-        raise ConfigError(f"the request is not a JSON object on one line: {error}") from error
-    command = arguments.pop("command", None)
-    if not isinstance(command, str):
-        raise ConfigError('the request has no "command", which is a text')
-    return command, arguments
