@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bets_protocol.conformance.against_server import draw_scenario as steps
 from bets_protocol.conformance.against_server.draw_scenario import DrawScenario
-from bets_protocol.conformance.against_server.target import NotTried, Target, rule
+from bets_protocol.conformance.against_server.target import NotTried, RuleList, Target
 from bets_protocol.conformance.against_server.wire_client import Broken
 from bets_protocol.conformance.report import SINCE_7
+
+RULES = RuleList()
 
 _SECTION = "WinnersRequest"
 
@@ -39,7 +41,7 @@ def _need_others(target: Target) -> None:
         raise NotTried("it takes a server that waits for two agencies or more")
 
 
-@rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7, draws=True)
 def draw_takes_place_when_all_have_asked(target: Target) -> None:
     """Every agency that has asked gets its Winners once the last has; on revision 9 behind code 16 (DRAWN)."""
     _look_at(target, steps.DRAW)
@@ -48,7 +50,7 @@ def draw_takes_place_when_all_have_asked(target: Target) -> None:
         raise Broken(f"no winners for agencies {', '.join(map(str, sorted(missing)))}")
 
 
-@rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7, draws=True)
 def winners_are_held_back_until_all_have_asked(target: Target) -> None:
     """Nothing about winners while an agency that is waited for has not asked."""
     _need_others(target)
@@ -56,14 +58,14 @@ def winners_are_held_back_until_all_have_asked(target: Target) -> None:
         raise Broken(_draw(target).wrong[steps.EARLY])
 
 
-@rule(_SECTION, (7, 8), draws=True)
+@RULES.rule(_SECTION, (7, 8), draws=True)
 def asking_twice_counts_once(target: Target) -> None:
     """An agency that asks on two connections waits on both for the others, and gets the same on both."""
     _need_others(target)
     _look_at(target, steps.TWICE)
 
 
-@rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7, draws=True)
 def agency_that_has_asked_is_sealed(target: Target) -> None:
     """Later bets of it are refused: Ack 0; on revision 9 a new upload with 7 (SEALED)."""
     _need_others(target)
@@ -71,20 +73,20 @@ def agency_that_has_asked_is_sealed(target: Target) -> None:
         raise Broken(_draw(target).wrong[steps.SEALED])
 
 
-@rule("Codes", (9,), draws=True)
+@RULES.rule("Codes", (9,), draws=True)
 def finished_upload_can_always_be_opened(target: Target) -> None:
     """0 to the OpenUpload of a complete upload, also of a sealed agency and after the draw; then its winners."""
     _look_at(target, steps.REOPENED)
 
 
-@rule("Codes", (9,), draws=True)
+@RULES.rule("Codes", (9,), draws=True)
 def unfinished_upload_keeps_its_agency_open(target: Target) -> None:
     """9 (INCOMPLETE) while an upload of the agency is unfinished, here or elsewhere; the connection goes on."""
     if steps.INCOMPLETE in _draw(target).wrong:
         raise Broken(_draw(target).wrong[steps.INCOMPLETE])
 
 
-@rule("Winners", SINCE_7, draws=True)
+@RULES.rule("Winners", SINCE_7, draws=True)
 def winners_are_the_agency_s_own(target: Target) -> None:
     """No document of a bet of another agency."""
     for agency, documents in _told(target):
@@ -93,7 +95,7 @@ def winners_are_the_agency_s_own(target: Target) -> None:
             raise Broken(f"agency {agency} was told {len(strangers)} winners of others")
 
 
-@rule("BetBatch", SINCE_7, draws=True)
+@RULES.rule("BetBatch", SINCE_7, draws=True)
 def refused_bets_never_win(target: Target) -> None:
     """No document of a bet whose message was refused: of a refused batch nothing is stored."""
     for agency, documents in _told(target):
@@ -101,7 +103,7 @@ def refused_bets_never_win(target: Target) -> None:
             raise Broken(f"agency {agency} was told {len(wrong)} winners of refused messages")
 
 
-@rule("Winners", SINCE_7, draws=True)
+@RULES.rule("Winners", SINCE_7, draws=True)
 def every_winning_bet_wins_in_the_order_of_storing(target: Target) -> None:
     """One document for each winning bet that was acknowledged, in the order in which they were."""
     for agency, documents in _told(target):
@@ -112,19 +114,19 @@ def every_winning_bet_wins_in_the_order_of_storing(target: Target) -> None:
             raise Broken(f"the winners of agency {agency}: {how}")
 
 
-@rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7, draws=True)
 def winners_can_be_asked_for_again(target: Target) -> None:
     """After the draw the same list, at once."""
     _look_at(target, steps.AGAIN)
 
 
-@rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7, draws=True)
 def bets_after_the_draw_are_refused(target: Target) -> None:
     """Ack 0; on revision 9 a new upload with 7 (SEALED) or 8 (DRAW_CLOSED)."""
     _look_at(target, steps.CLOSED)
 
 
-@rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7, draws=True)
 def draw_is_over_for_everybody(target: Target) -> None:
     """Bets of an agency that nobody has waited for are too late as well: Ack 0; on revision 9 8 (DRAW_CLOSED)."""
     _look_at(target, steps.OVER)
@@ -135,19 +137,3 @@ def _told(target: Target) -> list[tuple[int, tuple[str, ...]]]:
     if not found:
         raise NotTried("the draw did not take place")
     return found
-
-
-RULES = (
-    draw_takes_place_when_all_have_asked,
-    winners_are_held_back_until_all_have_asked,
-    asking_twice_counts_once,
-    agency_that_has_asked_is_sealed,
-    finished_upload_can_always_be_opened,
-    unfinished_upload_keeps_its_agency_open,
-    winners_are_the_agency_s_own,
-    refused_bets_never_win,
-    every_winning_bet_wins_in_the_order_of_storing,
-    winners_can_be_asked_for_again,
-    bets_after_the_draw_are_refused,
-    draw_is_over_for_everybody,
-)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bets_protocol import Bet, encode, limits
 from bets_protocol.conformance.against_server.mutations import encoded_bet
-from bets_protocol.conformance.against_server.target import Target, rule
+from bets_protocol.conformance.against_server.target import RuleList, Target
 from bets_protocol.conformance.against_server.wire_client import PAUSE_S
 from bets_protocol.conformance.report import EVERY, SINCE_6, UP_TO_8
+
+RULES = RuleList()
 
 _ENDED_BY_SERVER = (5, 6)
 """Revisions in which the server ends the connection after its answer."""
@@ -14,14 +16,14 @@ _ENDED_BY_SERVER = (5, 6)
 _ANY_NUMBER_OF_BATCHES = (8, 9)
 
 
-@rule("Ack", UP_TO_8)
+@RULES.rule("Ack", UP_TO_8)
 def bets_are_acknowledged_with_their_count(target: Target) -> None:
     """The batch's own count (1 for a bare bet), once the bets are on disk."""
     with target.ready(3) as client:
         target.submit(client, *(target.winning_bet() for _ in range(1 if target.revision == 5 else 3)))
 
 
-@rule("Exactly-once uploads", (9,))
+@RULES.rule("Exactly-once uploads", (9,))
 def status_counts_and_sums_what_is_stored(target: Target) -> None:
     """UploadStatus 0 to OpenUpload and to each batch, with the running number of bets and CRC-32."""
     with target.ready(3) as client:
@@ -29,7 +31,7 @@ def status_counts_and_sums_what_is_stored(target: Target) -> None:
         target.submit(client, target.winning_bet())
 
 
-@rule("Revisions", _ENDED_BY_SERVER)
+@RULES.rule("Revisions", _ENDED_BY_SERVER)
 def connection_ends_after_one_message(target: Target) -> None:
     """The server answers one message and ends the connection."""
     with target.ready(1) as client:
@@ -37,7 +39,7 @@ def connection_ends_after_one_message(target: Target) -> None:
         client.expect_end()
 
 
-@rule("Revisions", _ENDED_BY_SERVER)
+@RULES.rule("Revisions", _ENDED_BY_SERVER)
 def second_message_is_not_answered(target: Target) -> None:
     """Of two messages on one connection the first is answered; then the connection ends."""
     with target.ready(1) as client:
@@ -49,7 +51,7 @@ def second_message_is_not_answered(target: Target) -> None:
         client.expect_end()
 
 
-@rule("Revisions", _ANY_NUMBER_OF_BATCHES)
+@RULES.rule("Revisions", _ANY_NUMBER_OF_BATCHES)
 def connection_carries_any_number_of_batches(target: Target) -> None:
     """One batch after another on one connection, each answered when it was said."""
     with target.ready(20) as client:
@@ -57,7 +59,7 @@ def connection_carries_any_number_of_batches(target: Target) -> None:
             target.submit(client, target.bet())
 
 
-@rule("BetBatch", _ANY_NUMBER_OF_BATCHES)
+@RULES.rule("BetBatch", _ANY_NUMBER_OF_BATCHES)
 def batches_may_be_sent_ahead(target: Target) -> None:
     """32 batches in one piece are answered in their order."""
     batches = [target.bets(1 + number % 5) for number in range(32)]
@@ -67,7 +69,7 @@ def batches_may_be_sent_ahead(target: Target) -> None:
             target.expect_stored(client.receive(), *batch)
 
 
-@rule("Frames", EVERY)
+@RULES.rule("Frames", EVERY)
 def message_may_come_byte_by_byte(target: Target) -> None:
     """The same answer as to a message in one piece."""
     with target.ready(2) as client:
@@ -76,7 +78,7 @@ def message_may_come_byte_by_byte(target: Target) -> None:
         target.expect_stored(client.receive(), *bets)
 
 
-@rule("Frames", EVERY)
+@RULES.rule("Frames", EVERY)
 def first_byte_may_come_alone(target: Target) -> None:
     """The type byte (in revisions without: the first byte) and the rest in segments of their own."""
     with target.ready(1) as client:
@@ -88,7 +90,7 @@ def first_byte_may_come_alone(target: Target) -> None:
         target.expect_stored(client.receive(), bet)
 
 
-@rule("Revisions", UP_TO_8)
+@RULES.rule("Revisions", UP_TO_8)
 def client_may_end_its_side_first(target: Target) -> None:
     """A client that ends its side behind a whole message gets the answer, then the end."""
     with target.ready(1) as client:
@@ -99,7 +101,7 @@ def client_may_end_its_side_first(target: Target) -> None:
         client.expect_end()
 
 
-@rule("Bet", EVERY)
+@RULES.rule("Bet", EVERY)
 def longest_names_are_taken(target: Target) -> None:
     """Names of 255 bytes of UTF-8, in one, two, three and four bytes a character."""
     bet = target.bet(first_name="x" + "é" * 127, last_name="日" * 81 + "🎲" * 3)
@@ -107,7 +109,7 @@ def longest_names_are_taken(target: Target) -> None:
         target.submit(client, bet)
 
 
-@rule("Bet", EVERY)
+@RULES.rule("Bet", EVERY)
 def extreme_values_are_taken(target: Target) -> None:
     """Number 0 and 9999, the first day that there is, the last, and 29 February of a year that has one."""
     days = ("0001-01-01", "9999-12-31", "2000-02-29")
@@ -116,7 +118,7 @@ def extreme_values_are_taken(target: Target) -> None:
             target.submit(client, target.bet(birthdate=birthdate, number=number))
 
 
-@rule("Bet", SINCE_6)
+@RULES.rule("Bet", SINCE_6)
 def equal_bets_are_two_bets(target: Target) -> None:
     """The same bet twice in a batch is stored twice."""
     bet = target.winning_bet()
@@ -124,7 +126,7 @@ def equal_bets_are_two_bets(target: Target) -> None:
         target.submit(client, bet, bet)
 
 
-@rule("BetBatch", SINCE_6)
+@RULES.rule("BetBatch", SINCE_6)
 def batch_of_255_bets_is_taken(target: Target) -> None:
     """As many bets as the count can say."""
     bets = [target.bet(first_name="A", last_name="B") for _ in range(limits.MAX_BATCH_BETS)]
@@ -132,7 +134,7 @@ def batch_of_255_bets_is_taken(target: Target) -> None:
         target.submit(client, *bets)
 
 
-@rule("BetBatch", SINCE_6)
+@RULES.rule("BetBatch", SINCE_6)
 def batch_of_8192_bytes_is_taken(target: Target) -> None:
     """A whole frame of exactly 8192 bytes."""
     bets = full_batch(target)
@@ -148,21 +150,3 @@ def full_batch(target: Target) -> list[Bet]:
     room = limits.MAX_FRAME_BYTES - size
     bets[-1] = target.bet(first_name="x" * (1 + room), last_name="y" * 100)
     return bets
-
-
-RULES = (
-    bets_are_acknowledged_with_their_count,
-    status_counts_and_sums_what_is_stored,
-    connection_ends_after_one_message,
-    second_message_is_not_answered,
-    connection_carries_any_number_of_batches,
-    batches_may_be_sent_ahead,
-    message_may_come_byte_by_byte,
-    first_byte_may_come_alone,
-    client_may_end_its_side_first,
-    longest_names_are_taken,
-    extreme_values_are_taken,
-    equal_bets_are_two_bets,
-    batch_of_255_bets_is_taken,
-    batch_of_8192_bytes_is_taken,
-)

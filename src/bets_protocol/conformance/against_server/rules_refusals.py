@@ -16,7 +16,7 @@ from bets_protocol.conformance.against_server.mutations import (
     unknown_types,
 )
 from bets_protocol.conformance.against_server.rules_intake import full_batch
-from bets_protocol.conformance.against_server.target import ServerRule, Target, describe, expect_ack_0, rule
+from bets_protocol.conformance.against_server.target import RuleList, ServerRule, Target, describe, expect_ack_0
 from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
 from bets_protocol.conformance.report import EVERY, SINCE_6, SINCE_7
 
@@ -60,7 +60,15 @@ def _expect_framing_error(target: Target, client: WireClient, *bets: Bet) -> Non
     client.expect_end()
 
 
-@rule("Ack", (8,))
+RULES = RuleList(
+    (
+        *(_value_rule(name, what, mutate) for name, (what, mutate) in VALUES.items()),
+        *(_layout_rule(name, what, mutate) for name, (what, mutate) in LAYOUTS.items()),
+    )
+)
+
+
+@RULES.rule("Ack", (8,))
 def connection_goes_on_after_a_value_error(target: Target) -> None:
     """Ack 0, and then the next batch on the same connection is stored."""
     _, mutate = VALUES["document-letter"]
@@ -71,7 +79,7 @@ def connection_goes_on_after_a_value_error(target: Target) -> None:
         target.submit(client, good)
 
 
-@rule("BetBatch", (8,))
+@RULES.rule("BetBatch", (8,))
 def batch_behind_a_refused_one_is_judged_for_itself(target: Target) -> None:
     """A batch with a value error and a sound one in one piece: Ack 0, and the count of the second."""
     _, mutate = VALUES["document-letter"]
@@ -85,7 +93,7 @@ def batch_behind_a_refused_one_is_judged_for_itself(target: Target) -> None:
         target.expect_stored(client.receive(), good)
 
 
-@rule("WinnersRequest", (7, 8))
+@RULES.rule("WinnersRequest", (7, 8))
 def refuses_a_request_of_agency_0(target: Target) -> None:
     """A value error like any other: Ack 0; on revision 8 the connection goes on."""
     request = WinnersRequest(agency=1)
@@ -97,7 +105,7 @@ def refuses_a_request_of_agency_0(target: Target) -> None:
             target.submit(client, target.bet())
 
 
-@rule("Frames", (7, 8))
+@RULES.rule("Frames", (7, 8))
 def refuses_a_request_that_is_cut_short(target: Target) -> None:
     """Half a WinnersRequest and the end of the stream: Ack 0 or nothing, and no agency is sealed."""
     request = WinnersRequest(agency=1)
@@ -109,7 +117,7 @@ def refuses_a_request_that_is_cut_short(target: Target) -> None:
         target.submit(client, target.bet())
 
 
-@rule("Whose turn it is", (8,))
+@RULES.rule("Whose turn it is", (8,))
 def upload_behind_bets_is_refused(target: Target) -> None:
     """An OpenUpload where it is not the turn for one is answered like a framing error: Ack 0, and the end."""
     with target.connect() as client:
@@ -119,7 +127,7 @@ def upload_behind_bets_is_refused(target: Target) -> None:
         client.expect_end()
 
 
-@rule("Frames", SINCE_6)
+@RULES.rule("Frames", SINCE_6)
 def refuses_count_0(target: Target) -> None:
     """A batch without bets is a framing error: refused, and the connection ends."""
     bet = target.winning_bet()
@@ -130,7 +138,7 @@ def refuses_count_0(target: Target) -> None:
         _expect_framing_error(target, client)
 
 
-@rule("Frames", EVERY)
+@RULES.rule("Frames", EVERY)
 def refuses_what_the_end_cuts_short(target: Target) -> None:
     """A message that the end of the stream cuts short: nothing is stored; Ack 0 or nothing, and the end."""
     bet = target.winning_bet()
@@ -142,7 +150,7 @@ def refuses_what_the_end_cuts_short(target: Target) -> None:
         target.expect_refused(answer, RejectCode.BAD_FRAME)
 
 
-@rule("Frames", SINCE_6)
+@RULES.rule("Frames", SINCE_6)
 def refuses_8193_bytes(target: Target) -> None:
     """A batch of one byte more than 8192 is a framing error: refused before it is whole, and the connection ends."""
     bets = full_batch(target)
@@ -156,7 +164,7 @@ def refuses_8193_bytes(target: Target) -> None:
         _expect_framing_error(target, client)
 
 
-@rule("Typed messages", SINCE_7)
+@RULES.rule("Typed messages", SINCE_7)
 def refuses_an_unknown_type(target: Target) -> None:
     """A first byte that is no message's and begins no probe is a framing error: Ack 0, and the connection ends."""
     for first in unknown_types():
@@ -168,7 +176,7 @@ def refuses_an_unknown_type(target: Target) -> None:
             client.expect_end()
 
 
-@rule("Typed messages", (7, 8))
+@RULES.rule("Typed messages", (7, 8))
 def nothing_behind_a_framing_error_is_looked_at(target: Target) -> None:
     """A sound batch behind a broken one gets no answer and is not stored."""
     bad, behind = target.winning_bet(), target.winning_bet()
@@ -185,7 +193,7 @@ def _expect_echo(client: WireClient, probe: Probe) -> None:
     client.expect_end()
 
 
-@rule("Probe", SINCE_7)
+@RULES.rule("Probe", SINCE_7)
 def probe_comes_back(target: Target) -> None:
     """The same bytes, whatever stands in the line, and then the end of the connection."""
     for line in (b"hello\n", b" \n", "[CLIENT 1] Message N°1\r\n".encode(), b"~\x00\xff\n"):
@@ -194,7 +202,7 @@ def probe_comes_back(target: Target) -> None:
             _expect_echo(client, probe)
 
 
-@rule("Probe", (8,))
+@RULES.rule("Probe", (8,))
 def probe_may_follow_bets(target: Target) -> None:
     """A line behind an answered batch comes back as well, and ends the connection."""
     with target.connect() as client:
@@ -203,7 +211,7 @@ def probe_may_follow_bets(target: Target) -> None:
         _expect_echo(client, probe)
 
 
-@rule("Probe", SINCE_7)
+@RULES.rule("Probe", SINCE_7)
 def what_follows_a_probe_is_not_looked_at(target: Target) -> None:
     """A batch in one piece with the line and behind it is neither answered nor stored."""
     bet = target.winning_bet()
@@ -214,7 +222,7 @@ def what_follows_a_probe_is_not_looked_at(target: Target) -> None:
         _expect_echo(client, probe)
 
 
-@rule("Probe", SINCE_7)
+@RULES.rule("Probe", SINCE_7)
 def probe_may_end_with_the_stream(target: Target) -> None:
     """A line without a line feed, ended by the client's end of stream, comes back as it is."""
     with target.connect() as client:
@@ -223,7 +231,7 @@ def probe_may_end_with_the_stream(target: Target) -> None:
         _expect_echo(client, probe)
 
 
-@rule("Probe", SINCE_7)
+@RULES.rule("Probe", SINCE_7)
 def probe_of_1024_bytes_comes_back(target: Target) -> None:
     """The longest line, and its line feed."""
     with target.connect() as client:
@@ -231,32 +239,10 @@ def probe_of_1024_bytes_comes_back(target: Target) -> None:
         _expect_echo(client, probe)
 
 
-@rule("Probe", SINCE_7)
+@RULES.rule("Probe", SINCE_7)
 def refuses_a_probe_of_1025_bytes(target: Target) -> None:
     """A longer line is a framing error: Ack 0, and the connection ends."""
     with target.connect(8) as client:
         client.send_mutated(target.message(target.bet()), b"x" * (limits.MAX_PROBE_BYTES + 1))
         expect_ack_0(client)
         client.expect_end()
-
-
-RULES = (
-    *(_value_rule(name, what, mutate) for name, (what, mutate) in VALUES.items()),
-    *(_layout_rule(name, what, mutate) for name, (what, mutate) in LAYOUTS.items()),
-    connection_goes_on_after_a_value_error,
-    batch_behind_a_refused_one_is_judged_for_itself,
-    refuses_a_request_of_agency_0,
-    refuses_a_request_that_is_cut_short,
-    upload_behind_bets_is_refused,
-    refuses_count_0,
-    refuses_what_the_end_cuts_short,
-    refuses_8193_bytes,
-    refuses_an_unknown_type,
-    nothing_behind_a_framing_error_is_looked_at,
-    probe_comes_back,
-    probe_may_follow_bets,
-    what_follows_a_probe_is_not_looked_at,
-    probe_may_end_with_the_stream,
-    probe_of_1024_bytes_comes_back,
-    refuses_a_probe_of_1025_bytes,
-)

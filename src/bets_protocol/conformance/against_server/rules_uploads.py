@@ -19,18 +19,20 @@ from bets_protocol import (
 from bets_protocol.conformance.against_server.mutations import LAYOUTS, agency_0, encoded_bet, other_version
 from bets_protocol.conformance.against_server.target import (
     NotTried,
+    RuleList,
     Target,
     describe,
     expect_ack_0,
     expect_code,
     expect_last_code,
     has_code,
-    rule,
 )
 from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
 
 _SECTION = "Exactly-once uploads"
 _ONLY_9 = (9,)
+
+RULES = RuleList()
 
 _LARGEST_TOTAL = 2**64 - 1
 _MANY_UPLOADS = 80
@@ -55,173 +57,7 @@ def _expect_stored(target: Target, upload: OpenUpload, stored: int) -> None:
         raise Broken(f"{found} bets stored of the upload, where {stored} were acknowledged")
 
 
-@rule(_SECTION, _ONLY_9)
-def upload_goes_on_where_it_stopped(target: Target) -> None:
-    """OpenUpload of an upload that was cut off says how many bets are stored and their CRC-32; the rest fits."""
-    upload, bets = target.upload(5), target.bets(5)
-    with target.connect() as client:
-        target.open(client, upload)
-        target.submit(client, *bets[:2])
-        target.submit(client, bets[2])
-    with target.connect() as client:
-        status = target.open(client, upload)
-        if status.stored != 3:
-            raise Broken(f"{describe(status)}, where 3 were acknowledged")
-        if status.crc32 != (crc32 := zlib.crc32(encode_bets(bets[:3]))):
-            raise Broken(f"the CRC-32 {status.crc32:#010x}, where it is {crc32:#010x} over what was acknowledged")
-        target.submit(client, *bets[3:])
-
-
-@rule(_SECTION, _ONLY_9)
-def older_connection_is_fenced(target: Target) -> None:
-    """Once a newer connection has the upload, the older one is told 4 (FENCED) and stores nothing more."""
-    upload = target.upload(2)
-    with target.connect() as old, target.connect() as new:
-        target.open(old, upload)
-        target.open(new, upload)
-        old.send(target.message(target.bet()))
-        expect_last_code(old, RejectCode.FENCED)
-        target.submit(new, *target.bets(2))
-
-
-@rule("Codes", _ONLY_9)
-def same_name_with_another_total_is_refused(target: Target) -> None:
-    """5 (MISMATCH), and the connection ends."""
-    upload = target.upload(2)
-    with target.connect() as client:
-        target.open(client, upload)
-    with target.connect() as client:
-        client.send(attrs.evolve(upload, total=3))
-        expect_last_code(client, RejectCode.MISMATCH)
-
-
-@rule("Codes", _ONLY_9)
-def more_bets_than_the_total_are_refused(target: Target) -> None:
-    """6 (OVERRUN), and the connection ends; nothing of that batch is stored."""
-    upload = target.upload(2)
-    with target.connect() as client:
-        target.open(client, upload)
-        target.submit(client, target.bet())
-        client.send(target.message(*target.bets(2)))
-        expect_last_code(client, RejectCode.OVERRUN)
-    _expect_stored(target, upload, 1)
-
-
-@rule("Codes", _ONLY_9)
-def refusals_say_what_is_stored(target: Target) -> None:
-    """`stored` and `crc32` beside a code other than 0 are those of what is stored."""
-    upload, bets = target.upload(3), target.bets(2)
-    with target.connect() as client:
-        target.open(client, upload)
-        target.submit(client, *bets)
-        client.send(target.message(*target.bets(2)))
-        status = expect_code(client.receive(), RejectCode.OVERRUN)
-    if (status.stored, status.crc32) != (2, zlib.crc32(encode_bets(bets))):
-        raise Broken(f"{describe(status)}, CRC-32 {status.crc32:#010x}, where 2 were acknowledged")
-
-
-@rule("Codes", _ONLY_9)
-def another_draw_is_refused(target: Target) -> None:
-    """14 (WRONG_DRAW), and the connection ends."""
-    with target.connect() as client:
-        client.send(attrs.evolve(target.upload(0), draw=target.draw_id + 1))
-        expect_last_code(client, RejectCode.WRONG_DRAW)
-
-
-@rule("Codes", _ONLY_9)
-def bets_of_another_agency_are_refused(target: Target) -> None:
-    """3 (NOT_AUTHORIZED), and the connection ends; nothing of that batch is stored."""
-    upload = target.upload(2)
-    with target.connect() as client:
-        target.open(client, upload)
-        client.send(target.message(target.bet(), target.bet(agency=2)))
-        expect_last_code(client, RejectCode.NOT_AUTHORIZED)
-    _expect_stored(target, upload, 0)
-
-
-@rule("Codes", _ONLY_9)
-def winners_of_another_agency_are_refused(target: Target) -> None:
-    """3 (NOT_AUTHORIZED) to a WinnersRequest of another agency than the upload's, and the connection ends."""
-    upload = target.upload(1)
-    with target.connect() as client:
-        target.open(client, upload)
-        target.submit(client, target.bet())
-        client.send(WinnersRequest(agency=2))
-        expect_last_code(client, RejectCode.NOT_AUTHORIZED)
-
-
-@rule("Codes", _ONLY_9)
-def nothing_behind_a_refused_message_is_looked_at(target: Target) -> None:
-    """A batch that does not fit, and one behind it that would: one answer, the end, and nothing stored."""
-    upload = target.upload(1)
-    with target.connect() as client:
-        target.open(client, upload)
-        client.send(target.message(*target.bets(2)), target.message(target.bet()))
-        expect_last_code(client, RejectCode.OVERRUN)
-    _expect_stored(target, upload, 0)
-
-
-@rule("Codes", _ONLY_9)
-def framing_error_in_an_upload_is_the_last_word(target: Target) -> None:
-    """1 (BAD_FRAME), and the connection ends; what was acknowledged before stays."""
-    upload, bad = target.upload(2), target.bet()
-    _, mutate = LAYOUTS["length-one-short"]
-    with target.connect() as client:
-        target.open(client, upload)
-        target.submit(client, target.bet())
-        client.send_mutated(target.message(bad), target.frame(mutate(bad)) + encoded_bet(bad))
-        expect_last_code(client, RejectCode.BAD_FRAME)
-    _expect_stored(target, upload, 1)
-
-
-@rule("Whose turn it is", _ONLY_9)
-def second_upload_on_a_connection_is_refused(target: Target) -> None:
-    """A connection is bound to one upload: another OpenUpload is answered like a framing error, and the end."""
-    with target.connect() as client:
-        target.open(client, target.upload(1))
-        batch = target.message(target.bet())
-        client.send_mutated(batch, encode(target.upload(1), revision=9))
-        expect_last_code(client, RejectCode.BAD_FRAME)
-
-
-@rule("Whose turn it is", _ONLY_9)
-def probe_in_an_upload_is_refused(target: Target) -> None:
-    """A connection that is bound to an upload is not there for probes: answered like a framing error, and the end."""
-    with target.connect() as client:
-        target.open(client, target.upload(1))
-        client.send_mutated(target.message(target.bet()), encode(Probe(line=b"hello\n"), revision=8))
-        expect_last_code(client, RejectCode.BAD_FRAME)
-
-
-@rule("Frames", _ONLY_9)
-def refuses_another_version(target: Target) -> None:
-    """An OpenUpload of another version than 1 is a framing error: 1 (BAD_FRAME), and the connection ends."""
-    upload = target.upload(1)
-    with target.connect() as client:
-        client.send_mutated(upload, other_version(upload))
-        expect_last_code(client, RejectCode.BAD_FRAME)
-
-
-@rule("Codes", _ONLY_9)
-def refuses_an_upload_of_agency_0(target: Target) -> None:
-    """1 (BAD_FRAME) or 2 (BAD_BET), and the connection ends."""
-    upload = target.upload(1)
-    with target.connect() as client:
-        client.send_mutated(upload, agency_0(upload, 9))
-        expect_last_code(client, RejectCode.BAD_FRAME, RejectCode.BAD_BET)
-
-
-@rule("Frames", _ONLY_9)
-def refuses_an_opening_that_is_cut_short(target: Target) -> None:
-    """An OpenUpload that the end of the stream cuts short: 1 (BAD_FRAME) or nothing, and the end."""
-    upload = target.upload(1)
-    with target.connect() as client:
-        answer = client.send_cut_short(upload, encode(upload, revision=9))
-    if answer is not None:
-        expect_code(answer, RejectCode.BAD_FRAME)
-
-
-@rule("Codes", _ONLY_9)
+@RULES.rule("Codes", _ONLY_9)
 def uploads_beyond_a_limit_are_refused(target: Target) -> None:
     """One upload of an agency after the other: 0, or 12 (LIMIT) and the end; those that are open go on."""
     agency = target.extra_agency()
@@ -238,7 +74,173 @@ def uploads_beyond_a_limit_are_refused(target: Target) -> None:
         target.submit(client, target.bet(agency=agency))
 
 
-@rule(_SECTION, _ONLY_9)
+@RULES.rule(_SECTION, _ONLY_9)
+def upload_goes_on_where_it_stopped(target: Target) -> None:
+    """OpenUpload of an upload that was cut off says how many bets are stored and their CRC-32; the rest fits."""
+    upload, bets = target.upload(5), target.bets(5)
+    with target.connect() as client:
+        target.open(client, upload)
+        target.submit(client, *bets[:2])
+        target.submit(client, bets[2])
+    with target.connect() as client:
+        status = target.open(client, upload)
+        if status.stored != 3:
+            raise Broken(f"{describe(status)}, where 3 were acknowledged")
+        if status.crc32 != (crc32 := zlib.crc32(encode_bets(bets[:3]))):
+            raise Broken(f"the CRC-32 {status.crc32:#010x}, where it is {crc32:#010x} over what was acknowledged")
+        target.submit(client, *bets[3:])
+
+
+@RULES.rule(_SECTION, _ONLY_9)
+def older_connection_is_fenced(target: Target) -> None:
+    """Once a newer connection has the upload, the older one is told 4 (FENCED) and stores nothing more."""
+    upload = target.upload(2)
+    with target.connect() as old, target.connect() as new:
+        target.open(old, upload)
+        target.open(new, upload)
+        old.send(target.message(target.bet()))
+        expect_last_code(old, RejectCode.FENCED)
+        target.submit(new, *target.bets(2))
+
+
+@RULES.rule("Codes", _ONLY_9)
+def same_name_with_another_total_is_refused(target: Target) -> None:
+    """5 (MISMATCH), and the connection ends."""
+    upload = target.upload(2)
+    with target.connect() as client:
+        target.open(client, upload)
+    with target.connect() as client:
+        client.send(attrs.evolve(upload, total=3))
+        expect_last_code(client, RejectCode.MISMATCH)
+
+
+@RULES.rule("Codes", _ONLY_9)
+def more_bets_than_the_total_are_refused(target: Target) -> None:
+    """6 (OVERRUN), and the connection ends; nothing of that batch is stored."""
+    upload = target.upload(2)
+    with target.connect() as client:
+        target.open(client, upload)
+        target.submit(client, target.bet())
+        client.send(target.message(*target.bets(2)))
+        expect_last_code(client, RejectCode.OVERRUN)
+    _expect_stored(target, upload, 1)
+
+
+@RULES.rule("Codes", _ONLY_9)
+def refusals_say_what_is_stored(target: Target) -> None:
+    """`stored` and `crc32` beside a code other than 0 are those of what is stored."""
+    upload, bets = target.upload(3), target.bets(2)
+    with target.connect() as client:
+        target.open(client, upload)
+        target.submit(client, *bets)
+        client.send(target.message(*target.bets(2)))
+        status = expect_code(client.receive(), RejectCode.OVERRUN)
+    if (status.stored, status.crc32) != (2, zlib.crc32(encode_bets(bets))):
+        raise Broken(f"{describe(status)}, CRC-32 {status.crc32:#010x}, where 2 were acknowledged")
+
+
+@RULES.rule("Codes", _ONLY_9)
+def another_draw_is_refused(target: Target) -> None:
+    """14 (WRONG_DRAW), and the connection ends."""
+    with target.connect() as client:
+        client.send(attrs.evolve(target.upload(0), draw=target.draw_id + 1))
+        expect_last_code(client, RejectCode.WRONG_DRAW)
+
+
+@RULES.rule("Codes", _ONLY_9)
+def bets_of_another_agency_are_refused(target: Target) -> None:
+    """3 (NOT_AUTHORIZED), and the connection ends; nothing of that batch is stored."""
+    upload = target.upload(2)
+    with target.connect() as client:
+        target.open(client, upload)
+        client.send(target.message(target.bet(), target.bet(agency=2)))
+        expect_last_code(client, RejectCode.NOT_AUTHORIZED)
+    _expect_stored(target, upload, 0)
+
+
+@RULES.rule("Codes", _ONLY_9)
+def winners_of_another_agency_are_refused(target: Target) -> None:
+    """3 (NOT_AUTHORIZED) to a WinnersRequest of another agency than the upload's, and the connection ends."""
+    upload = target.upload(1)
+    with target.connect() as client:
+        target.open(client, upload)
+        target.submit(client, target.bet())
+        client.send(WinnersRequest(agency=2))
+        expect_last_code(client, RejectCode.NOT_AUTHORIZED)
+
+
+@RULES.rule("Codes", _ONLY_9)
+def nothing_behind_a_refused_message_is_looked_at(target: Target) -> None:
+    """A batch that does not fit, and one behind it that would: one answer, the end, and nothing stored."""
+    upload = target.upload(1)
+    with target.connect() as client:
+        target.open(client, upload)
+        client.send(target.message(*target.bets(2)), target.message(target.bet()))
+        expect_last_code(client, RejectCode.OVERRUN)
+    _expect_stored(target, upload, 0)
+
+
+@RULES.rule("Codes", _ONLY_9)
+def framing_error_in_an_upload_is_the_last_word(target: Target) -> None:
+    """1 (BAD_FRAME), and the connection ends; what was acknowledged before stays."""
+    upload, bad = target.upload(2), target.bet()
+    _, mutate = LAYOUTS["length-one-short"]
+    with target.connect() as client:
+        target.open(client, upload)
+        target.submit(client, target.bet())
+        client.send_mutated(target.message(bad), target.frame(mutate(bad)) + encoded_bet(bad))
+        expect_last_code(client, RejectCode.BAD_FRAME)
+    _expect_stored(target, upload, 1)
+
+
+@RULES.rule("Whose turn it is", _ONLY_9)
+def second_upload_on_a_connection_is_refused(target: Target) -> None:
+    """A connection is bound to one upload: another OpenUpload is answered like a framing error, and the end."""
+    with target.connect() as client:
+        target.open(client, target.upload(1))
+        batch = target.message(target.bet())
+        client.send_mutated(batch, encode(target.upload(1), revision=9))
+        expect_last_code(client, RejectCode.BAD_FRAME)
+
+
+@RULES.rule("Whose turn it is", _ONLY_9)
+def probe_in_an_upload_is_refused(target: Target) -> None:
+    """A connection that is bound to an upload is not there for probes: answered like a framing error, and the end."""
+    with target.connect() as client:
+        target.open(client, target.upload(1))
+        client.send_mutated(target.message(target.bet()), encode(Probe(line=b"hello\n"), revision=8))
+        expect_last_code(client, RejectCode.BAD_FRAME)
+
+
+@RULES.rule("Frames", _ONLY_9)
+def refuses_another_version(target: Target) -> None:
+    """An OpenUpload of another version than 1 is a framing error: 1 (BAD_FRAME), and the connection ends."""
+    upload = target.upload(1)
+    with target.connect() as client:
+        client.send_mutated(upload, other_version(upload))
+        expect_last_code(client, RejectCode.BAD_FRAME)
+
+
+@RULES.rule("Codes", _ONLY_9)
+def refuses_an_upload_of_agency_0(target: Target) -> None:
+    """1 (BAD_FRAME) or 2 (BAD_BET), and the connection ends."""
+    upload = target.upload(1)
+    with target.connect() as client:
+        client.send_mutated(upload, agency_0(upload, 9))
+        expect_last_code(client, RejectCode.BAD_FRAME, RejectCode.BAD_BET)
+
+
+@RULES.rule("Frames", _ONLY_9)
+def refuses_an_opening_that_is_cut_short(target: Target) -> None:
+    """An OpenUpload that the end of the stream cuts short: 1 (BAD_FRAME) or nothing, and the end."""
+    upload = target.upload(1)
+    with target.connect() as client:
+        answer = client.send_cut_short(upload, encode(upload, revision=9))
+    if answer is not None:
+        expect_code(answer, RejectCode.BAD_FRAME)
+
+
+@RULES.rule(_SECTION, _ONLY_9)
 def names_of_uploads_are_an_agency_s_own(target: Target) -> None:
     """An upload of another agency with the same name is another upload."""
     agency = target.extra_agency()
@@ -253,7 +255,7 @@ def names_of_uploads_are_an_agency_s_own(target: Target) -> None:
         target.submit(client, target.bet())
 
 
-@rule("Codes", _ONLY_9)
+@RULES.rule("Codes", _ONLY_9)
 def largest_total_is_understood(target: Target) -> None:
     """An OpenUpload with the largest total that there is: 0, or 12 (LIMIT) and the end of the connection."""
     upload = attrs.evolve(target.upload(1, agency=target.extra_agency()), total=_LARGEST_TOTAL)
@@ -262,7 +264,7 @@ def largest_total_is_understood(target: Target) -> None:
         _expect_opened_or_limit(client)
 
 
-@rule("Codes", _ONLY_9)
+@RULES.rule("Codes", _ONLY_9)
 def agency_with_other_bets_opens_no_upload(target: Target) -> None:
     """An OpenUpload of an agency that has sent bets on revision 8: 15 (MODE_CONFLICT), and the connection ends."""
     agency = target.extra_agency(plain=True)
@@ -275,7 +277,7 @@ def agency_with_other_bets_opens_no_upload(target: Target) -> None:
         expect_last_code(client, RejectCode.MODE_CONFLICT)
 
 
-@rule(_SECTION, _ONLY_9)
+@RULES.rule(_SECTION, _ONLY_9)
 def agency_with_uploads_sends_no_other_bets(target: Target) -> None:
     """A batch of revision 8 of an agency that has an upload in the draw is refused: Ack 0."""
     with target.ready(1) as client:
@@ -283,27 +285,3 @@ def agency_with_uploads_sends_no_other_bets(target: Target) -> None:
     with target.connect(8) as client:
         client.send(target.message(target.bet()))
         expect_ack_0(client)
-
-
-RULES = (
-    uploads_beyond_a_limit_are_refused,
-    upload_goes_on_where_it_stopped,
-    older_connection_is_fenced,
-    same_name_with_another_total_is_refused,
-    more_bets_than_the_total_are_refused,
-    refusals_say_what_is_stored,
-    another_draw_is_refused,
-    bets_of_another_agency_are_refused,
-    winners_of_another_agency_are_refused,
-    nothing_behind_a_refused_message_is_looked_at,
-    framing_error_in_an_upload_is_the_last_word,
-    second_upload_on_a_connection_is_refused,
-    probe_in_an_upload_is_refused,
-    refuses_another_version,
-    refuses_an_upload_of_agency_0,
-    refuses_an_opening_that_is_cut_short,
-    names_of_uploads_are_an_agency_s_own,
-    largest_total_is_understood,
-    agency_with_other_bets_opens_no_upload,
-    agency_with_uploads_sends_no_other_bets,
-)

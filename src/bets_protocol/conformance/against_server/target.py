@@ -50,22 +50,27 @@ class ServerRule(Rule):
     draws: bool = False
 
 
-def rule(
-    section: str, revisions: tuple[int, ...], *, draws: bool = False
-) -> Callable[[Callable[[Target], None]], ServerRule]:
-    """Makes a rule of a function: its name becomes the rule's name, its docstring what is expected."""
+class RuleList(list[ServerRule]):
+    """Rules in the order in which they are tried."""
 
-    def decorate(check: Callable[[Target], None]) -> ServerRule:
-        return ServerRule(
-            name=check.__name__.replace("_", "-"),
-            section=section,
-            expected=" ".join(docstring_of(check).split()),
-            revisions=revisions,
-            check=check,
-            draws=draws,
-        )
+    def rule(
+        self, section: str, revisions: tuple[int, ...], *, draws: bool = False
+    ) -> Callable[[Callable[[Target], None]], ServerRule]:
+        """Adds a rule made of a function: its name becomes the rule's name, its docstring what is expected."""
 
-    return decorate
+        def decorate(check: Callable[[Target], None]) -> ServerRule:
+            made = ServerRule(
+                name=check.__name__.replace("_", "-"),
+                section=section,
+                expected=" ".join(docstring_of(check).split()),
+                revisions=revisions,
+                check=check,
+                draws=draws,
+            )
+            self.append(made)
+            return made
+
+        return decorate
 
 
 @attrs.define(kw_only=True)
