@@ -1,4 +1,4 @@
-"""The faults of the scenarios: each handles some messages otherwise than usual and leaves the others to the run."""
+"""The faults of the scenarios: each answers some messages in its own way and leaves the others to the run."""
 
 from __future__ import annotations
 

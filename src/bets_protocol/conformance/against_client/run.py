@@ -58,7 +58,7 @@ class Upload:
 
 
 Fault = Callable[["Run", Peer, object, float], bool]
-"""Handles a message at a time otherwise than usual, or returns False to leave it to the usual answer."""
+"""Answers a message of a peer at a time in another way than usual, or returns False to have the usual answer sent."""
 
 
 @attrs.define(kw_only=True)

@@ -28,7 +28,7 @@ class Scenario:
         says: what happens, for the user who starts the client.
         rule: the one that it checks.
         verdict: on whether the rule was kept.
-        fault: which messages are handled otherwise than usual, if any.
+        fault: which messages get another answer than usual, if any.
         bytewise: whether answers come one byte at a time, the first one late.
         joined: whether several answers are sent together if possible.
         may_stop: whether the client has a reason to stop before its job is done.
