@@ -1,1 +1,1 @@
-"""The client of the bets protocol: uploads, single bets, winners, probes, and what prepares for them."""
+"""The client of the bets protocol: uploads, single bets, winners, probes, and checks of files."""

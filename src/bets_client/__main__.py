@@ -6,10 +6,8 @@ import signal
 
 
 def main() -> None:
-    """Run the program as the whole process.
-
-    A Ctrl-C that comes while modules are loaded ends the process as the system does it: Python would show a traceback.
-    """
+    """Run the program as the whole process."""
+    # A Ctrl-C while modules are loaded ends the process by the signal; Python would show a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

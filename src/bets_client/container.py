@@ -1,4 +1,4 @@
-"""What an agency's container runs: `bets-client run`, with `/config.yaml` as its settings where it is mounted."""
+"""The program of an agency's container: `bets-client run`, with the settings in `/config.yaml` if it is mounted."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bets_protocol.cli.signals import work_begins
 CONFIG_FILE = "/config.yaml"
 
 WORK = ("send", "bet", "winners")
-"""The commands for which a SIGTERM that comes too early is no success."""
+"""The commands for which a SIGTERM during the start is not a success."""
 
 
 def main() -> None:
     """Run `bets-client` with the command line of this process, `run` if it is empty."""
     if sys.argv[1:2] and sys.argv[1] in WORK:
-        work_begins()  # the group says so later, and forgets this
+        work_begins()  # until the command group calls it, too
     take_stops()
     use_config_file(CONFIG_FILE)
     cli(args=sys.argv[1:] or ["run"], prog_name="bets-client")

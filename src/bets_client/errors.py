@@ -1,6 +1,6 @@
-"""How the client's work can end, other than well: one class for each exit code that is the client's to decide.
+"""The errors of the client: one class for each exit code that the client decides.
 
-Errors of the library (`bets_protocol.errors`) pass through as they are; `exit_code_of` knows theirs.
+Errors of the library (`bets_protocol.errors`) pass through; `exit_code_of` has their exit codes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ class BadInput(ProgramError):
 
 
 WHOLE_ROW = "row"
-"""The field of a `BadRow` where no single field is to blame."""
+"""The field of a `BadRow` that concerns no single field."""
 
 
 class BadRow(BadInput):
-    """One row cannot be used; reads `file:line: field: reason`, with the field `row` where no single one is to blame.
+    """One row cannot be used; the text is `file:line: field: reason`.
 
     Attributes:
         file: as the user named it.
         line: from 1.
-        field: its name, or `row`.
-        reason: what was expected, and what was there.
+        field: its name, or `row` if no single field is the cause.
+        reason: what was expected, and what was found.
     """
 
     def __init__(self, file: str, line: int, field: str, reason: str) -> None:
@@ -38,20 +38,20 @@ class BadRow(BadInput):
 
 
 class FileChanged(BadInput):
-    """The input is not any more what was checked, or what an earlier run of the upload has sent."""
+    """The input is no longer what was checked, or what an earlier run of the upload has sent."""
 
 
 class Unreachable(ProgramError):
-    """The deadline passed without the server's answer: nobody there, or nobody answering."""
+    """The deadline passed without an answer: the server cannot be reached, or is silent."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
 class Refused(ProgramError):
-    """The server refused bets for good: sending them again is of no use.
+    """The server refused bets for good, so sending them again cannot help.
 
     Attributes:
-        code: why; None where the revision has no codes.
+        code: the reason; None on a revision without codes.
     """
 
     exit_code = ExitCode.REFUSED
@@ -62,12 +62,12 @@ class Refused(ProgramError):
 
 
 class WrongPeer(ProgramError):
-    """What answers breaks the protocol, or speaks another revision."""
+    """The peer breaks the protocol, or speaks another revision."""
 
     exit_code = ExitCode.PROTOCOL
 
 
 class NotDrawn(ProgramError):
-    """The server is there and waits: the draw had not taken place before the deadline."""
+    """The server waits for the draw, which had not taken place before the deadline."""
 
     exit_code = ExitCode.NOT_DRAWN

@@ -1,9 +1,7 @@
-"""What a user sees while an upload runs: a bar on a terminal, elsewhere one plain line every 10 s.
+"""The progress of an upload: a bar on a terminal, otherwise one plain line every 10 s.
 
-A terminal that knows no escapes (TERM=dumb: an editor's shell, a log of a terminal) is elsewhere.
-
-Both go to standard error and count acknowledged bets. The bar is wiped before a log line and drawn again after it.
-That nobody can see it is never an error.
+A terminal without escapes (TERM=dumb: an editor's shell, a log of a terminal) gets plain lines, too. Both are written
+to standard error and count acknowledged bets. The bar is wiped before a log line and drawn again after it.
 """
 
 from __future__ import annotations
@@ -25,8 +23,8 @@ class Progress:
     """Shows how far the work is.
 
     Args:
-        stream: where to; None: nowhere.
-        logger: whose lines must not run into the bar.
+        stream: the output, or None for no progress.
+        logger: its lines must not run into the bar.
     """
 
     def __init__(self, stream: TextIO | None, logger: logging.Logger) -> None:
@@ -39,7 +37,7 @@ class Progress:
         self._drawn = self._running = False
 
     def start(self, title: str, total: int) -> None:
-        """Begin to count to `total` bets."""
+        """Start counting to `total` bets."""
         self._title, self._done, self._total = one_line(title), 0, total
         self._started = self._shown_at = now()
         self._running = True
@@ -49,20 +47,20 @@ class Progress:
             self._draw()
 
     def acknowledged(self, bets: int) -> None:
-        """So many bets more are acknowledged."""
+        """Count `bets` more acknowledged bets."""
         self._done += bets
         self.tick()
 
     def waiting(self, title: str) -> None:
-        """The work is now to wait, for what `title` says."""
+        """Show `title` and the time from now on, without a count."""
         self.start(title, 0)
 
     def retitle(self, title: str) -> None:
-        """From now on `title` says what the work is; it has not begun anew."""
+        """Change the title; the time goes on."""
         self._title = one_line(title)
 
     def tick(self) -> None:
-        """Show how far it is, if that is due; to be called now and then."""
+        """Show the progress if it is due. Call it often."""
         if not self._running:
             return
         every = DRAW_EVERY_S if self._terminal else LINE_EVERY_S
@@ -74,7 +72,7 @@ class Progress:
                 self._write(self._text() + "\n")
 
     def finish(self) -> None:
-        """The work is over; leaves the last state of a bar on a line of its own."""
+        """End the progress, and leave the last state of a bar on a line of its own."""
         if self._running and self._terminal:
             self._draw()
             self._write("\n")
@@ -107,7 +105,7 @@ class Progress:
             columns = os.get_terminal_size(self._stream.fileno()).columns if self._stream is not None else 0
         except (OSError, ValueError):
             columns = 0
-        return columns or 80  # a terminal that nobody has sized yet says 0
+        return columns or 80  # a terminal without a size says 0
 
     def _write(self, text: str) -> None:
         if self._stream is None:
@@ -115,5 +113,5 @@ class Progress:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # errors of the progress stream are ignored
             self._stream = None

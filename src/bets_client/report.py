@@ -1,6 +1,6 @@
-"""What a command answers on standard output, besides its log: text for people, one JSON object for programs.
+"""The answer of a command on standard output, besides its log: text for people, one JSON object for programs.
 
-Rule: the JSON object is written once, whatever happens, also after an error or a stop; `result` says which.
+The JSON object is always written once, also after an error or a stop; `result` says which.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from bets_protocol.cli.stdio import OutputError, ReaderLeft, write_result
 
 @attrs.define(kw_only=True)
 class AgencyReport:
-    """How one agency fared.
+    """The result for one agency.
 
     Attributes:
-        files: as they were named; None where the command sends none.
+        files: as they were named; None if the command sends none.
         bets: how many there were to send.
         stored: how many of them the server acknowledged.
         sent_twice: how many were sent again after a lost connection, and may be stored twice.
-        already_stored: how many of the stored ones were before this run; None where the revision does not tell.
-        winners: their documents; None as long as they are not known.
+        already_stored: how many were stored before this run; None if the revision does not tell.
+        winners: their documents; None until they are known.
     """
 
     agency: int
@@ -63,7 +63,7 @@ class Report:
     """The answer of one command.
 
     Attributes:
-        agencies: in the order in which they were asked for; may stay empty.
+        agencies: in the order of the requests; may be empty.
         extra: more keys for the JSON object.
     """
 
@@ -93,20 +93,20 @@ class Report:
             self._write_json("success", ExitCode.DONE)
         else:
             documents = [document for agency in self.agencies for document in agency.winners or ()]
-            # Who asks for the winners, or wants the answer only, has no use for a run that does not give them. Else
-            # the log is there too, and what it tells is done: the bets are stored.
+            # For `winners`, and with `-q`, the documents are the result, so an output that nobody reads is an error.
+            # Otherwise the log says what was done: the bets are stored.
             needed = self._command == "winners" or self._context.settings.quiet
             write_result("".join(f"{document}\n" for document in documents), confirms=not needed)
         work_is_done()
 
     def log_winners(self) -> None:
-        """Log a line for each agency's winners, all of which are known."""
+        """Log a line for each agency's winners. All of them must be known."""
         for agency in self.agencies:
             whose = {"client_id": agency.agency} if len(self.agencies) > 1 else {}
             self._context.log.success("consulta_ganadores", cant_ganadores=len(agency.winners or ()), **whose)
 
     def _write_failure(self, result: str, code: ExitCode, error: str | None = None) -> None:
-        """Write what went wrong. That this cannot be written changes nothing: the exit code tells what went wrong."""
+        """Write an error. If it cannot be written, the exit code stays that of the error."""
         try:
             self._write_json(result, code, error)
         except ReaderLeft:

@@ -1,8 +1,8 @@
-"""How long the client goes on, and how long it rests between two attempts.
+"""How long the client tries, and how long it pauses between two attempts.
 
-The one place of the client that reads a clock. `RetryDeadline` is a deadline that moves: `--retry-for` counts from the
-last progress (an acknowledged batch), not from the start, so that an upload that takes longer than that is not cut
-short while it goes well; on revisions 5 to 8 running it again would store everything twice.
+Only this module of the client reads a clock. `--retry-for` counts from the last progress (an acknowledged batch) and
+not from the start, so that a long upload is not ended while it makes progress: on revisions 5 to 8 running it again
+would store everything twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MIN_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 
 _LEAST_S = 0.1
-"""Seconds that even `--retry-for 0` gives to the one attempt."""
+"""Seconds of the one attempt that `--retry-for 0` allows."""
 
 
 def now() -> float:
@@ -29,11 +29,11 @@ class RetryDeadline:
     """Seconds without progress until the client gives up.
 
     Args:
-        limit_s: how long, as the user said it.
+        limit_s: as the user gave it.
 
     Attributes:
-        limit_s: how long it is in fact: even no patience is enough for one attempt.
-        said_s: as the user said it, for messages.
+        limit_s: the real limit, which is long enough for one attempt.
+        said_s: as the user gave it, for messages.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -42,12 +42,12 @@ class RetryDeadline:
         self.renew()
 
     def renew(self) -> None:
-        """There was progress."""
+        """Start again, because there was progress."""
         self._until = now() + self.limit_s
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left, 0 when it is over."""
+        """Seconds that are left, at least 0."""
         return max(0.0, self._until - now())
 
     @property
@@ -62,18 +62,18 @@ class RetryDeadline:
 
 
 class Backoff:
-    """Rests between attempts, with full jitter: many clients that lost one server do not come back all at once."""
+    """Pauses between attempts, with full jitter, so that many clients of one server do not reconnect at once."""
 
     def __init__(self) -> None:
         self._random = random.Random()
         self._bound_s = MIN_BACKOFF_S
 
     def next_s(self) -> float:
-        """Seconds to rest before the next attempt; the bound doubles with each call, up to `MAX_BACKOFF_S`."""
+        """Seconds until the next attempt. The bound doubles with each call, up to `MAX_BACKOFF_S`."""
         rest = self._random.uniform(0, self._bound_s)
         self._bound_s = min(MAX_BACKOFF_S, self._bound_s * 2)
         return rest
 
     def reset(self) -> None:
-        """There was progress: begin with short rests again."""
+        """Begin with short pauses again, because there was progress."""
         self._bound_s = MIN_BACKOFF_S

@@ -1,7 +1,7 @@
-"""What one run of a command works with: its settings, its log, and a list of what it has open.
+"""The context of one run of a command: its settings, its log, and a list of what is open.
 
-The list exists for a stop: whatever state SIGTERM finds, `working` closes everything that is open and logs a line for
-each. `guard` logs the last line, `shutdown`.
+The list is for a stop: at SIGTERM, in any state, `working` closes everything that is open and logs a line for each. The
+command group logs the last line, `shutdown`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ class Closable(Protocol):
     """Anything with `close`."""
 
     def close(self) -> None:
-        """Close it; twice is harmless."""
+        """Close it. Calling it again has no effect."""
 
 
 class OpenThings:
-    """What is open now, in the order of opening."""
+    """Everything that is open now, in the order of opening."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._things: dict[int, tuple[Closable, str, dict[str, object]]] = {}
 
     def add(self, kind: str, thing: Closable, **fields: object) -> None:
-        """Remember `thing`; `kind` and `fields` are for the line that its closing logs."""
+        """Add `thing`; `kind` and `fields` are for the log line at its closing."""
         self._things[id(thing)] = (thing, kind, fields)
 
     def close(self, thing: Closable, *, level: int = logging.DEBUG) -> None:
-        """Close `thing`, and log it unless it was closed this way already."""
+        """Close `thing`, and log that unless it was closed here before."""
         entry = self._things.pop(id(thing), None)
         thing.close()
         if entry is not None:
@@ -62,7 +62,7 @@ class RunContext:
     """One run of a command.
 
     Attributes:
-        transports: what the settings say of how to connect, for `connect`.
+        transports: those of the settings, for `connect`.
     """
 
     settings: ClientSettings
@@ -72,7 +72,7 @@ class RunContext:
     transports: Mapping[str, Transport]
 
     def log_config(self, agencies: Sequence[int], *, amount: int | None = None) -> None:
-        """Log the line that a client starts with; `amount` is that of the probes where the settings leave it open."""
+        """Log the first line of a client; `amount` is the number of probes if the settings have none."""
         settings = self.settings
         self.log.success(
             "config",
@@ -86,20 +86,19 @@ class RunContext:
         self._warn_of_certificate()
 
     def _warn_of_certificate(self) -> None:
-        """Log a line where this client's own certificate is out of date, or soon will be."""
-        with contextlib.suppress(ConfigError):  # what cannot be read is for who connects to say
+        """Log a line if this client's own certificate is out of date, or soon will be."""
+        with contextlib.suppress(ConfigError):  # connecting will raise it
             warning = certificate_warning(self.transports.get("tls"), datetime.datetime.now(datetime.UTC))
             if warning is not None:
                 self.log.success("check_certificate", level=logging.WARNING, file=warning[0], warning=warning[1])
 
     def look_at_unused(self, *names: str) -> None:
-        """Refuse options, of those `names`, that the revision has no use for.
-
-        Who types one means it for this run. A variable may be there for other runs: it is worth a warning only.
+        """Refuse those of the options `names` that have no effect on the revision.
 
         Raises:
-            ConfigError: there is one.
+            ConfigError: such an option was given.
         """
+        # An option is meant for this run. An environment variable may be meant for other runs: it only gets a warning.
         settings = self.settings
         for name, origin in settings.unused.items():
             if name not in names:
@@ -112,12 +111,12 @@ class RunContext:
 
 @contextlib.contextmanager
 def working(settings: ClientSettings) -> Iterator[RunContext]:
-    """Set the log up and close at the end what the block left open.
+    """Set up the log, and close what is still open at the end.
 
     Raises:
-        ConfigError: the settings lack what an encrypted connection needs, or have it without need.
+        ConfigError: the settings lack files for an encrypted connection, or have them without one.
         OutputError: the block has ended well, and its log could not be written.
-        Stopped: as it came, when everything is closed.
+        Stopped: the program was asked to stop; everything is closed.
     """
     ignore_strays()
     transports = client_transports(

@@ -499,7 +499,8 @@ def test_check_of_good_files_is_silent_when_told(files: list[str]) -> None:
 
 
 def test_check_takes_standard_input_and_refuses_an_empty_one() -> None:
-    assert run_with_input(ROW, "check", "-").exit_code == 0
+    good = run_with_input(ROW, "check", "-")
+    assert (good.exit_code, good.stderr) == (0, "<stdin>: 1 row, 0 bad\n")
     empty = run_with_input("", "check", "-")
     assert (empty.exit_code, empty.stdout.startswith("<stdin>: the file is empty")) == (3, True)
 

@@ -52,7 +52,8 @@ def _check(source: CsvFile, *, quiet: bool) -> bool:
     found = check(source, _show, on_odd=warnings)
     if not quiet:
         warnings.summarize(found.odd, "if that is not meant, correct the file before it is sent")
-        say_error(source.name, f"{found.good + found.bad} rows, {found.bad} bad")
+        total = found.good + found.bad
+        say_error(source.name, f"{total} {'row' if total == 1 else 'rows'}, {found.bad} bad")
     return not found.bad
 
 

@@ -85,7 +85,7 @@ _one_bet = _options(
 @click.group(name="bets-client", cls=ProgramGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @version_option("bets-client")
 def cli() -> None:
-    """Sends an agency's bets to the central and gets its winners.
+    """Sends an agency's bets to the server and gets its winners.
 
     Options win over the environment (in brackets), the environment over --config FILE.
     """

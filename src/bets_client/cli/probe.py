@@ -46,7 +46,7 @@ def probes(context: RunContext, amount: int) -> Iterator[int]:
     Raises:
         Unreachable: the server could not be reached, or did not answer in time.
         WrongPeer: what came back is not what was sent.
-        Refused: the server lets this client not in.
+        Refused: the server rejects this client's certificate.
     """
     own_id = client_id(context)
     for number in range(1, amount + 1):

@@ -1,4 +1,4 @@
-"""What an agency has: rows of a CSV file as checked bets, and the batches that are made of them."""
+"""The input of an agency: rows of a CSV file as checked bets, and the batches made of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Bets that were checked, kept as bytes, so that sending them need not read and check their file a second time.
+"""Checked bets, kept as bytes, so that a file need not be read and checked a second time to send it.
 
-Reading a row and checking it costs ten times what decoding it costs, and halves the pace of an upload whose batches
-are sent ahead. What is kept is bounded; of a file that is too large for that, nothing is, and it is read twice.
+Reading and checking a row costs ten times what decoding it costs, and halves the speed of an upload whose batches are
+sent ahead. The cache is bounded; a file that does not fit is not kept at all, and is read twice.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from bets_protocol import Bet, decode_bets, encode_bets
 
 KEPT_BYTES = 16 << 20
-"""Bytes that one run of a program keeps, of all its files together: some 350,000 bets."""
+"""Bytes that one run of a program keeps of all its files together: about 350,000 bets."""
 
 _CHUNK_BETS = 500
 
 
 class CacheBudget:
-    """The room that the files of one run share."""
+    """The room in bytes that the files of one run share."""
 
     def __init__(self, room: int = KEPT_BYTES) -> None:
         self.room = room
@@ -27,10 +27,10 @@ class CachedBets:
     """The bets of one file.
 
     Args:
-        budget: whose room it takes.
+        budget: the shared room.
 
     Attributes:
-        complete: every bet that was added is there.
+        complete: whether every added bet is kept.
     """
 
     def __init__(self, budget: CacheBudget) -> None:
@@ -40,26 +40,26 @@ class CachedBets:
         self._chunks: list[bytes] = []
 
     def add(self, bet: Bet) -> None:
-        """Keeps a bet behind the others, while there is room."""
+        """Keep a bet after the others, while there is room."""
         if self.complete:
             self._waiting.append(bet)
             if len(self._waiting) == _CHUNK_BETS:
                 self.pack()
 
     def __iter__(self) -> Iterator[Bet]:
-        """The bets in order, once they are packed; of one that is `complete`."""
+        """Iterate over the bets in order. They must be packed and `complete`."""
         for chunk in self._chunks:
             yield from decode_bets(chunk)
 
     def drop(self) -> None:
-        """Gives the room back. Twice is harmless."""
+        """Give the room back. Calling it again has no effect."""
         self._keeper.room += sum(map(len, self._chunks))
         self._chunks.clear()
         self._waiting.clear()
         self.complete = False
 
     def pack(self) -> None:
-        """Makes bytes of the bets that were added last; they take their room now."""
+        """Encode the bets that were added last, and take their room."""
         if not self._waiting:
             return
         chunk = encode_bets(self._waiting)

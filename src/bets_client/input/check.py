@@ -1,7 +1,7 @@
-"""Validation without a server: what is wrong with which row, and which names look wrong.
+"""Validation without a server: which rows are bad and why, and which names look wrong.
 
-`send` runs it over all of its files before it sends the first bet, so that a file with a bad row stores nothing. A name
-that looks wrong is worth a warning and no more: the protocol takes it, and somebody may be called that.
+`send` checks all of its files before it sends the first bet, so that a file with a bad row stores nothing. A name that
+looks wrong only gets a warning: the protocol allows it, and somebody may have that name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHOWN_ROWS = 10
 
 @attrs.frozen(kw_only=True)
 class Checked:
-    """What a validation found.
+    """The result of a validation.
 
     Attributes:
         good: rows that are bets.
@@ -39,10 +39,10 @@ class Checked:
 
 
 class OnOdd(Protocol):
-    """What is told of a name that looks wrong."""
+    """A function that is called for a name that looks wrong."""
 
     def __call__(self, line: int, field: str, what: str) -> None:
-        """`what` shows the name and says what is odd about it."""
+        """Report a name; `what` shows it and says why it looks wrong."""
 
 
 def _not_told(line: int, field: str, what: str) -> None:
@@ -55,10 +55,10 @@ def check(
     on_good: Callable[[Bet], None] = lambda _: None,
     on_odd: OnOdd = _not_told,
 ) -> Checked:
-    """Read all of `source`; tell `on_bad` of each bad row, `on_good` of each bet, `on_odd` of names that look wrong.
+    """Read all of `source`; call `on_bad` for each bad row, `on_good` for each bet, `on_odd` for names that look wrong.
 
     Raises:
-        BadInput: it holds no row, or reading failed.
+        BadInput: it has no row, or reading failed.
     """
     good = bad = odd = 0
     for row in source.rows():
@@ -71,7 +71,7 @@ def check(
             if source.may_be_odd:
                 for field, what in odd_names(row):
                     odd += 1
-                    on_odd(good + bad, field, what)  # every line counts: a blank one is a bad row
+                    on_odd(good + bad, field, what)  # the line number: a blank line counts as a bad row
     if not good and not bad:
         raise source.empty()
     return Checked(good=good, bad=bad, odd=odd)
@@ -82,7 +82,7 @@ class NameWarnings:
 
     Args:
         name: of the file.
-        shown: how many.
+        shown: the most warnings.
     """
 
     def __init__(self, name: str, shown: int) -> None:
@@ -96,7 +96,7 @@ class NameWarnings:
             write_remark(one_line(f"{self._name}:{line}: {field}: warning: {what}") + "\n")
 
     def summarize(self, count: int, what_to_do: str) -> None:
-        """Say how many there were in all, if any."""
+        """Write how many there were in all, if any."""
         if count:
             names = "1 name that looks" if count == 1 else f"{count:,} names that look"
             more = f", {-self._left:,} of them not shown" if self._left < 0 else ""
@@ -104,14 +104,14 @@ class NameWarnings:
 
 
 def require_good(source: CsvFile, budget: CacheBudget | None = None, *, warn: bool = False) -> int:
-    """How many bets `source` holds, all of its rows being good.
+    """Check that all rows of `source` are good, and return how many there are.
 
     Args:
-        budget: where the source may keep its bets for `CsvFile.checked_bets`; None: it reads its file again.
+        budget: the room for keeping its bets for `CsvFile.checked_bets`; with None it reads the file again.
         warn: whether to warn of names that look wrong.
 
     Raises:
-        BadInput: some row is bad; the text has the first ones, a line each. Or it holds no row.
+        BadInput: a row is bad, and the text has the first bad ones, a line each; or it has no row.
     """
     first: list[BadRow] = []
 

@@ -1,11 +1,10 @@
 """Rows of a CSV file as bets: `first_name,last_name,document,birthdate,number`.
 
-Strategy: the file is read as bytes, line by line, and every line is decoded and split on its own. So memory stays
-constant whatever the file holds, a bad byte or an unclosed quote costs one row and not the rest of the file, and a
-line's number is the row's. A row cannot span lines: no field may hold a line feed.
-Accepted: UTF-8 with or without BOM, LF or CRLF, fields quoted as CSV has it, blank lines at the very end.
-The agency is not in the rows; it comes from outside (`resolve_agency`).
-Every reading hashes the bytes as they pass, so that a later one can tell whether it read the same file.
+The file is read as bytes, and each line is decoded and split on its own. So memory is bounded whatever the file holds,
+a bad byte or an unclosed quote costs one row only, and a line's number is the row's. A row cannot span lines, because
+no field may hold a line feed. Accepted are UTF-8 with or without BOM, LF or CRLF, quoted fields, and blank lines at the
+very end. The agency is not in the rows, see `resolve_agency`. Every reading hashes the bytes, so that a later one can
+tell whether it has read the same file.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
 STDIN = "-"
 
 MAX_LINE_BYTES = 4096
-"""Bytes of one line, its end included. Two names of 255 bytes, all of them quotes and so doubled, make 1,050."""
+"""Bytes of one line with its end. The longest row has 1,050: two names of 255 quotes, which are doubled."""
 
 PIECE_BYTES = 1 << 15
 """Bytes that are read at a time."""
@@ -42,7 +41,7 @@ PIECE_BYTES = 1 << 15
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"0*([0-9]+)")
 _MAX_DIGITS = 9
-"""More than any number has that is allowed, and few enough for `int` to be quick."""
+"""More digits than any allowed number has, and few enough for a fast `int`."""
 
 _AGENCY_FILE = re.compile(r"agency-([0-9]+)\.csv")
 _SHOWN_CHARACTERS = 40
@@ -51,22 +50,22 @@ _SHOWN_CHARACTERS = 40
 class CsvFile:
     """One input file, which may be read several times from its start.
 
-    Standard input, a pipe and the like can be read only once, so those are copied to a temporary file first.
+    Standard input and a pipe can be read only once, so they are copied to a temporary file first.
 
     Args:
         path: of the file; `-` is standard input.
-        agency: whose bets they are, 1 to 255.
+        agency: the agency of the bets, 1 to 255.
 
     Attributes:
         name: for messages.
-        digest: SHA-256 of all of its bytes, as the first reading that came to the end found them; b"" before that.
-        kept: its bets as they were checked, or as many of them as there was room for; None: none.
-        may_be_odd: whether the row that was read last may hold a name that looks wrong, as far as `names.may_be_odd`
-            tells; during the first reading only.
+        digest: SHA-256 of all of its bytes in the first complete reading; b"" before that.
+        kept: the checked bets, or None if they are not kept.
+        may_be_odd: during the first reading, whether the last row may hold a name that looks wrong, by
+            `names.may_be_odd`.
 
     Raises:
         BadInput: it cannot be opened.
-        ConfigError: it has to be copied, and the copy cannot be written.
+        ConfigError: it must be copied, and the copy cannot be written.
         Stopped: the program was asked to stop; reading raises it as well.
 
     Thread: one.
@@ -83,12 +82,12 @@ class CsvFile:
         self._written = self._last_written()
 
     def rows(self) -> Iterator[Bet | BadRow]:
-        """Every row in order, as a bet or as what is wrong with it; an empty input gives none.
+        """Every row in order, as a bet or as a `BadRow`; an empty input has none.
 
         Raises:
             BadInput: reading failed.
         """
-        blank: range = range(0)  # blank lines that nothing but other blank lines has followed so far
+        blank: range = range(0)  # the latest blank lines, which are good only at the end of the file
         for line, text in self._lines():
             if len(text) <= 2 and text in {b"", b"\n", b"\r\n"}:
                 blank = range(blank.start if blank else line, line + 1)
@@ -103,7 +102,7 @@ class CsvFile:
         """Every row as a bet.
 
         Raises:
-            BadRow: at the first row that is none; the bets before it have been given.
+            BadRow: at the first bad row, after the bets before it.
             BadInput: reading failed, or there is no row.
         """
         row: Bet | BadRow | None = None
@@ -115,10 +114,10 @@ class CsvFile:
             raise self.empty()
 
     def checked_bets(self) -> Iterator[Bet]:
-        """Every row as a bet, of the bytes that gave `digest`; from memory where all of them were kept.
+        """Every row of the checked file as a bet, from memory if all of them were kept.
 
         Raises:
-            FileChanged: at the first row that is not a bet any more, or at the end, where these were other bytes.
+            FileChanged: at the first row that is no longer a bet, or at the end if the bytes are not those of `digest`.
             BadInput: reading failed.
         """
         if self.kept is not None and self.kept.complete:
@@ -132,11 +131,11 @@ class CsvFile:
             raise self._changed("its bytes are not those that were checked")
 
     def require_unchanged(self) -> None:
-        """Check that nobody has written to the file since it was opened; costs one call of the system.
+        """Check that the file was not written to since it was opened. Costs one system call.
 
         Raises:
-            FileChanged: somebody has.
-            BadInput: the system cannot say.
+            FileChanged: its size or its time of change differs.
+            BadInput: the system call failed.
         """
         if self._last_written() != self._written:
             raise self._changed("it was written to")
@@ -152,17 +151,17 @@ class CsvFile:
         return found.st_size, found.st_mtime_ns
 
     def empty(self) -> BadInput:
-        """The error that an input without a row means."""
+        """The error for an input without a row."""
         return BadInput(f"{self.name}: the file is empty: expected rows of {','.join(FIELDS)}")
 
     def close(self) -> None:
-        """Close the file and forget its bets. Twice is harmless."""
+        """Close the file and drop its bets. Calling it again has no effect."""
         if self.kept is not None:
             self.kept.drop()
         self._file.close()
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
-        """Line numbers and lines; of a line that is too long, its start."""
+        """Line numbers and lines. Of a line that is too long, only the start."""
         line = 0
         try:
             hashed = _Hashed(self._file, None if self.digest else self._look_at)
@@ -247,11 +246,11 @@ class _Hashed(io.RawIOBase):
 
 
 def parse_number(text: str) -> int:
-    """The number that is bet on.
+    """Parse the number of a bet.
 
     Raises:
-        InvalidMessage: `text` is not ASCII digits only: no sign, blank or underscore, which `int` would take. Or they
-            are too many for any number that is allowed; `Bet` refuses the others that are too large.
+        InvalidMessage: `text` is not ASCII digits only (`int` would accept signs, blanks and underscores), or has too
+            many of them. `Bet` refuses other numbers that are too large.
     """
     match = _NUMBER.fullmatch(text)
     if match is None:
@@ -267,20 +266,20 @@ def _shortened(text: str) -> str:
 
 
 def not_utf_8(error: UnicodeDecodeError) -> str:
-    """What is wrong with bytes that are not UTF-8."""
+    """The message for bytes that are not UTF-8."""
     return f"expected UTF-8, found byte 0x{error.object[error.start]:02x} at column {error.start + 1}"
 
 
 def with_found(error: InvalidMessage) -> str:
-    """What was expected of a field and what stands there; its owner may see it."""
+    """What was expected of a field and what was found. For the owner of the data only, not for logs."""
     return error.reason + (f", found {error.found}" if error.found else "")
 
 
 def agency_in_name(path: str) -> int | None:
-    """N where the file is named `agency-N.csv`.
+    """N if the file is named `agency-N.csv`, else None.
 
     Raises:
-        ConfigError: N is no agency's number.
+        ConfigError: N is not 1 to 255.
     """
     match = _AGENCY_FILE.fullmatch(os.path.basename(path))
     if match is None:
@@ -294,14 +293,14 @@ def agency_in_name(path: str) -> int | None:
 
 
 def resolve_agency(path: str, given: int | None, given_by: str | None) -> int:
-    """Whose bets the file at `path` holds: as given, else as its name says.
+    """The agency of the file at `path`: the given one, else that of its name.
 
     Args:
-        given: the agency from option, environment or configuration; None: none was given.
-        given_by: where that stands, for the error.
+        given: the agency from option, environment or configuration, or None.
+        given_by: where it was given, for the error.
 
     Raises:
-        ConfigError: neither says it, or the two contradict each other.
+        ConfigError: neither says it, or the two differ.
     """
     named = agency_in_name(path)
     if given is not None and named is not None and given != named:
@@ -314,7 +313,7 @@ def resolve_agency(path: str, given: int | None, given_by: str | None) -> int:
 
 def _open_seekable(path: str, name: str) -> BinaryIO | IO[bytes]:
     try:
-        with interruptible():  # a pipe may have nobody at its other end yet
+        with interruptible():  # opening a pipe waits for its other end
             if path == STDIN:
                 if sys.stdin is None:
                     raise BadInput(f"{name}: standard input is closed")
@@ -324,7 +323,7 @@ def _open_seekable(path: str, name: str) -> BinaryIO | IO[bytes]:
                 return file
             with file:
                 return _spooled(file, name)
-    except ConfigError:  # a ValueError too
+    except ConfigError:  # it is also a ValueError
         raise
     except OSError as error:
         raise BadInput(f"{name}: cannot read it: {why_unreadable(error)}") from error
@@ -333,7 +332,7 @@ def _open_seekable(path: str, name: str) -> BinaryIO | IO[bytes]:
 
 
 def _spooled(once: BinaryIO, name: str) -> IO[bytes]:
-    """A temporary file with all that `once` gives.
+    """A temporary file with the content of `once`.
 
     Raises:
         ConfigError: the copy cannot be written.

@@ -1,7 +1,7 @@
 """Names that look wrong to people, although the protocol takes them: invisible characters, and traces of a mistake.
 
-Strategy: nothing here refuses a name or changes one. Nearly all names are plain, and looking closely at each would cost
-too much, so `may_be_odd` rules out whole pieces of a file in one pass, and `odd_names` looks at what is left.
+No name is refused or changed. Nearly all names are plain, and checking each of them closely would be too slow, so
+`may_be_odd` rules out whole pieces of a file in one pass, and `odd_names` checks the rest.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _IS_UNSEEN = f"[{_UNSEEN}]|(?<![{_INDIC}])[\u200c\u200d]|[\u200c\u200d](?![{_IND
 _IS_SEEN = f"[^ \u200c\u200d{_UNSEEN}]"
 
 _IS_LOST = "[?\ufffc\ufffd\ue000-\uf8ff]"
-"""What programs put where they could not convert a character, or what only the font of one firm can show."""
+"""Replacements for characters that a program could not convert, and private-use characters."""
 
 _SECOND = "".join(bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xC0))
 _IS_MISREAD = f"[\u00c2\u00c3][{re.escape(_SECOND)}]|\u00e2\u20ac"
-"""How accented letters and typographic quotes look where each byte of their UTF-8 was taken for a character."""
+"""Accented letters and typographic quotes in UTF-8 whose bytes were each taken for a character."""
 
 _QUOTES = ('""', "''", "\u201c\u201d", "\u201d\u201d", "\u2018\u2019", "\u00ab\u00bb", "``", "\u00b4\u00b4")
 
@@ -43,25 +43,25 @@ _PLAIN = (
     + bytes((*range(0xCE, 0xD8), *range(0xD9, 0xE0), *range(0x80, 0xC0)))
 )
 
-# A piece is searched by what it comes to when every byte that is not plain is a NUL, every end of a line a comma, every
-# apostrophe a space, and what names seldom consist of alone is left out, which makes it shorter by two thirds.
+# Before a piece is searched, every byte that is not plain becomes a NUL, every line feed a comma, every apostrophe a
+# space. Bytes of which names seldom consist alone are left out, which makes the piece shorter by two thirds.
 _TABLE = bytes({0x0A: 0x2C, 0x27: 0x20}.get(code, code if code in _PLAIN else 0) for code in range(256))
 _LEFT_OUT = b"\r0123456789-aeio" + bytes(range(0x80, 0xC0))
 
 
 def may_be_odd(piece: bytes) -> bool:
-    """Whether a piece of a file may hold odd names: quick, and never wrong where it says no.
+    """Whether a piece of a file may hold odd names. It is fast, and False is always right.
 
     Args:
-        piece: with the byte in front of it, a line feed if there is none.
+        piece: with the byte before it, or a line feed at the start of the file.
     """
     found = piece.translate(_TABLE, _LEFT_OUT)
-    # Spaces and apostrophes are plain within a name, but not at its ends.
+    # Spaces and apostrophes are plain inside a name, but not at its ends.
     return b"\0" in found or b", " in found or b" ," in found
 
 
 def odd_names(bet: Bet) -> Iterator[tuple[str, str]]:
-    """The fields of `bet` with a name that looks wrong, each with what stands there and what is odd about it."""
+    """The fields of `bet` with a name that looks wrong, each with the name and the reasons."""
     for field, name in (("first_name", bet.first_name), ("last_name", bet.last_name)):
         reasons = _oddness(name)
         if reasons:

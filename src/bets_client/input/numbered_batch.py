@@ -1,4 +1,4 @@
-"""Bets cut into what one message carries, with the rows that they came from, so that a refusal can name them."""
+"""Batches of bets with the rows that they came from, so that a refusal can name the rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class NumberedBatch:
     """One message with bets.
 
     Attributes:
-        message: what is sent.
+        message: the message to send.
         count: how many bets it holds.
         name: of the input.
-        first_row: the line in the input of the first of them; 0 where the input has no lines.
+        first_row: the line of its first bet in the input; 0 if the input has no lines.
     """
 
     message: Bet | BetBatch
@@ -29,21 +29,21 @@ class NumberedBatch:
 
     @property
     def last_row(self) -> int:
-        """The line of the last bet; rows follow each other, since blank lines are refused."""
+        """The line of the last bet. Rows are consecutive lines, because blank lines are refused."""
         return self.first_row + self.count - 1 if self.first_row else 0
 
 
 def single(bet: Bet, name: str, settings: ClientSettings) -> NumberedBatch:
-    """One bet that came from no file."""
+    """One bet that did not come from a file."""
     message = bet if settings.revision == 5 else BetBatch(bets=(bet,))
     return NumberedBatch(message=message, count=1, name=name, first_row=0)
 
 
 def numbered_batches(sources: Iterable[CsvFile], settings: ClientSettings) -> Iterator[NumberedBatch]:
-    """All bets of `sources` in order, as the revision sends them; a batch never spans two files.
+    """All bets of `sources` in order, in the messages of the revision; a batch never spans two files.
 
     Raises:
-        BadInput: as `CsvFile.bets`, where the row's turn comes.
+        BadInput: as `CsvFile.bets`, when the bad row is reached.
     """
     for source in sources:
         row = 1
@@ -54,7 +54,7 @@ def numbered_batches(sources: Iterable[CsvFile], settings: ClientSettings) -> It
 
 
 def describe_rows(those: Sequence[NumberedBatch]) -> str:
-    """The rows of `those` as `file:first-last`, neighbours joined: `a.csv:1-260, a.csv:391-520`."""
+    """The rows of `those` as `file:first-last`, with neighbours joined: `a.csv:1-260, a.csv:391-520`."""
     ranges: list[tuple[str, int, int]] = []
     for batch in those:
         if ranges and batch.first_row and ranges[-1][0] == batch.name and ranges[-1][2] + 1 == batch.first_row:

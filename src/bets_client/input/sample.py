@@ -1,8 +1,8 @@
-"""Files of bets that look like real ones, the same for the same seed on every machine and Python.
+"""Files of made-up bets that look real, the same for the same seed on every machine and Python.
 
-Shape: UTF-8, CRLF, no header; a given name or two (now and then three), one family name, three rows in ten with an
-accent or ñ; eight-digit documents, births from 1980 to 2004, numbers from 0 to 9999. The people are made up.
-Only `Random.getrandbits` is used: the sequence of the other methods may change between versions of Python.
+They are UTF-8 with CRLF and without a header. A row has one or two given names (seldom three), one family name, an
+accent or ñ in three of ten, a document of eight digits, a birth from 1980 to 2004, and a number from 0 to 9999.
+Only `Random.getrandbits` is used, because the sequence of other methods may change between versions of Python.
 """
 
 from __future__ import annotations
@@ -73,16 +73,16 @@ def rows(agency: int, bets: int, seed: int) -> Iterator[str]:
 
 
 def write_samples(folder: str, *, agencies: int, bets: int, seed: int, overwrite: bool = False) -> list[Path]:
-    """Write `agency-1.csv` to `agency-N.csv` into `folder`, which is made if need be.
+    """Write `agency-1.csv` to `agency-N.csv` into `folder`, which is made if it is missing.
 
-    A file appears whole or not at all. One that is there already stays if it is the same, and is never replaced by
-    another unless `overwrite` says so: it may be somebody's real data.
+    A file appears whole or not at all. An existing file that differs is replaced only with `overwrite`: it may be real
+    data.
 
     Returns:
         The paths, in the order of the agencies.
 
     Raises:
-        ConfigError: a different file of that name is there, the folder has no name, or writing failed.
+        ConfigError: a different file of that name exists, the folder has no name, or writing failed.
     """
     if not folder:
         raise ConfigError("DIR: '': expected the name of a folder")
@@ -112,7 +112,7 @@ def _write_one(path: Path, lines: Iterator[str], *, overwrite: bool) -> None:
 
 
 def _unwritable(path: str | Path, error: OSError | ValueError) -> ConfigError:
-    """The error that a failure to write means; it names what was to be written, never the file beside it."""
+    """The error for a failure to write. It names the target and not the temporary file beside it."""
     return ConfigError(f"{path}: cannot write it: {getattr(error, 'strerror', None) or error}")
 
 

@@ -1,4 +1,4 @@
-"""How bets reach the server: connections, waiting and trying again, uploads of each revision, and the winners."""
+"""How bets reach the server: connections, retries, the uploads of each revision, and the request for winners."""
 
 from __future__ import annotations
 

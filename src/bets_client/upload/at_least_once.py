@@ -1,12 +1,11 @@
 """The upload of one agency's bets over one connection after the other, on revisions 5 to 8.
 
-Strategy: a queue of batches that the server has not answered yet (`_in_flight`), refilled from the files up to the
-window: 16 batches on revision 8, one message before that, where each has a connection of its own. When a connection
-is lost, nobody knows what became of those in flight, so they are sent again, in order, on the next one: these
-revisions are *at least once*, and how many bets were sent twice is counted and told.
+`_in_flight` is the queue of batches without an answer, refilled from the files up to the window: 16 batches on revision
+8, one message on older revisions, where each has a connection of its own. These revisions are *at least once*: what was
+in flight on a lost connection is sent again, and the user is told how many bets were sent twice.
 
-Rule: a refusal (Ack 0) is final. Nothing more is sent, the answers to what has left already are waited for, and the
-winners are never asked for.
+A refusal (Ack 0) is final: nothing more is sent, the answers to what has left already are awaited, and the client never
+asks for the winners.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ DRAIN_S = 10.0
 
 
 class Upload(Delivery):
-    """One agency's bets on their way to the server.
+    """The bets of one agency on their way to the server.
 
     Args:
-        agency: whose.
-        queue: what to send, read as far as the window asks for it.
-        total: how many bets that is.
+        agency: the agency of the bets.
+        queue: the batches to send, read only as far as the window needs.
+        total: how many bets they have.
 
     Attributes:
         stored: bets that the server acknowledged.
@@ -54,13 +53,13 @@ class Upload(Delivery):
         self._bad_input: BadInput | None = None
 
     def run(self) -> None:
-        """Send everything, until all of it is acknowledged.
+        """Send all batches until they are acknowledged.
 
         Raises:
-            Refused: the server refused some of it.
-            WrongPeer: what answers breaks the protocol.
+            Refused: the server refused a batch.
+            WrongPeer: the peer breaks the protocol.
             Unreachable: the deadline passed.
-            BadInput: a row is bad that was good before; what came before it is sent and answered.
+            BadInput: a row is bad that was good before; the rows before it are sent and answered.
         """
         super().run()
         if self._refused:
@@ -74,7 +73,7 @@ class Upload(Delivery):
         return bool(self._refused) or not self._more()
 
     def _more(self) -> bool:
-        """Whether there is something to send; looks one ahead, so that no connection is made for nothing."""
+        """Whether there is a batch to send. It reads one ahead, so that no connection is made for nothing."""
         if not self._again and self._next is None and self._bad_input is None:
             try:
                 self._next = next(self._queue, None)
@@ -108,7 +107,7 @@ class Upload(Delivery):
         return bool(self._in_flight)
 
     def _answered(self, link: Link, count: int) -> None:
-        """The oldest batch in flight was stored (its `count`) or refused (0)."""
+        """Handle the answer to the oldest batch in flight: stored (its `count`) or refused (0)."""
         batch = self._in_flight.popleft()
         if count:
             self.stored += batch.count
@@ -132,13 +131,14 @@ class Upload(Delivery):
             self._link = None
 
     def _lost(self, link: Link, error: TransportError) -> None:
-        """Keep what the lost link left unanswered, and rest before it is sent again, unless a refusal forbids that.
+        """Keep the unanswered batches of the lost link and pause before the next attempt, except after a refusal.
 
         Raises:
-            Unreachable: patience is over.
+            Unreachable: the retry deadline passed.
         """
         self._link = None
         unsent = link.drop_unsent()
+        # Nobody knows what became of the batches that have left, so they are sent again, in order.
         left = list(self._in_flight)[: len(self._in_flight) - unsent]
         bets = sum(batch.count for batch in left)
         self._dialer.lost(link, error, unanswered=bets)

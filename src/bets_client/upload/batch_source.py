@@ -1,9 +1,9 @@
-"""What an upload of revision 9 carries: its identity and its bets, from a file or from a command line.
+"""The identity and the bets of an upload of revision 9, from a file or from the command line.
 
-Strategy: the identity is computed from the bytes of the input, so the same command finds the same upload again and
-nothing has to be remembered between two runs. A file is read twice: once to check and hash it, once to send it. The
-second reading is hashed as well, and the last batch is given out only when the hash is the same: so an upload never
-becomes complete with other bets than those that its identity stands for.
+The identity is computed from the bytes of the input, so the same command finds the same upload again and the client
+remembers nothing between two runs. A file is read twice: to check and hash it, and to send it. The second reading is
+hashed as well, and the last batch is given out only if the hash is the same. So an upload never becomes complete with
+other bets than those of its identity.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from bets_client.upload.machine import UploadMachine
 from bets_protocol import Bet, BetBatch, batches, encode_bets
 
 _SKIP_BETS = 1000
-"""Bets that are encoded at a time when rows are skipped."""
+"""Bets that are encoded at a time while rows are skipped."""
 
 
 def upload_id(agency: int, draw: int, label: str, digest: bytes) -> bytes:
-    """The 16 bytes that name an upload.
+    """The 16 bytes of an upload's identity.
 
     Args:
         label: at most 255 bytes of UTF-8.
@@ -38,11 +38,11 @@ def upload_id(agency: int, draw: int, label: str, digest: bytes) -> bytes:
 
 
 class FileBatchSource:
-    """The rows of a file that was checked, as the source of an upload.
+    """The rows of a checked file, as the source of an upload.
 
     Args:
-        source: read once to its end.
-        batch_max: bets in a batch at most.
+        source: was read once to its end.
+        batch_max: the most bets in a batch.
     """
 
     def __init__(self, source: CsvFile, batch_max: int) -> None:
@@ -50,10 +50,10 @@ class FileBatchSource:
         self._batch_max = batch_max
 
     def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
-        """The CRC-32 of the bets before `row`, and the batches from there on; see `BatchSource`.
+        """The CRC-32 of the bets before `row`, and the batches from `row` on; see `BatchSource`.
 
         Raises:
-            FileChanged: the file is not that which was checked.
+            FileChanged: the file has changed since it was checked.
             BadInput: it cannot be read.
         """
         self._source.require_unchanged()
@@ -88,9 +88,9 @@ def upload_of_file(source: CsvFile, total: int, settings: ClientSettings, *, ask
     """The upload of a file.
 
     Args:
-        source: read to its end, so that its `digest` is there.
-        total: how many bets it holds, all of them good.
-        ask: whether to ask for the winners behind it.
+        source: was read to its end, so that it has its `digest`.
+        total: how many bets it holds; all are good.
+        ask: whether to ask for the winners afterwards.
     """
     return UploadMachine(
         agency=source.agency,
@@ -104,7 +104,7 @@ def upload_of_file(source: CsvFile, total: int, settings: ClientSettings, *, ask
 
 
 def upload_of_bet(bet: Bet, settings: ClientSettings) -> UploadMachine:
-    """The upload of one bet: the bet as it is encoded stands for the file."""
+    """The upload of one bet; the encoded bet takes the place of the file's bytes."""
     batch_source = BetBatchSource(bet)
     digest = hashlib.sha256(batch_source.encoded).digest()
     return UploadMachine(

@@ -1,14 +1,10 @@
-"""The loop of every upload: over one connection after the other, until all is done or patience ends.
+"""The loop of every upload: over one connection after the other, until all is done or the retry deadline passes.
 
-Strategy: one turn sends what may be sent or else waits a little, hands on what was answered, and looks at the time.
-What may be sent and what an answer means is the business of the class that fills this in: `Upload` for revisions 5 to
-8, `ExactUpload` for revision 9.
+One turn sends a message or else waits a little, handles the answers, and checks the time. The subclass decides what to
+send and what an answer means: `Upload` for revisions 5 to 8, `ExactUpload` for revision 9.
 
-Rules:
-
-1. Silence is a lost connection; a lost connection is tried again; patience is renewed by stored bets only. Once it
-   is over, bytes that do not complete an answer count as silence.
-2. What is stored, refused, unknown or not sent is known at every moment, and every error and every stop says it.
+A silent connection counts as lost, and a lost connection is made again. Only stored bets renew the retry deadline.
+Every error and every stop says how many bets are stored, refused, unknown and not sent.
 """
 
 from __future__ import annotations
@@ -48,14 +44,14 @@ class Delivery(abc.ABC):
         self._answered_at = 0.0
 
     def run(self) -> None:
-        """Send everything, until all of it is acknowledged.
+        """Send all bets until they are acknowledged.
 
         Raises:
-            Refused: the server refused some of it.
-            WrongPeer: what answers breaks the protocol.
+            Refused: the server refused some bets.
+            WrongPeer: the peer breaks the protocol.
             Unreachable: the deadline passed.
-            BadInput: a row is bad that was good before, or the input cannot be read any more.
-            Stopped: as it came; the user has been told how things stand.
+            BadInput: a row is bad that was good before, or the input can no longer be read.
+            Stopped: the program was asked to stop; the user has been told the state.
         """
         try:
             while not self._finished():
@@ -71,7 +67,7 @@ class Delivery(abc.ABC):
             raise
 
     def take_link(self) -> Link | None:
-        """The connection, if it can carry another message; it is the caller's to close from now on."""
+        """The connection, or None if it cannot carry another message. The caller closes it from now on."""
         link, self._link = self._link, None
         return link
 
@@ -81,14 +77,14 @@ class Delivery(abc.ABC):
 
     @abc.abstractmethod
     def _send_next(self, link: Link) -> bool:
-        """Queue the next message if there is one and its turn has come; say whether it was so."""
+        """Queue the next message if it may be sent now, and return whether there was one."""
 
     @abc.abstractmethod
     def _heard(self, link: Link, answers: list[Answer]) -> None:
-        """Take note of what the server has answered.
+        """Handle answers of the server.
 
         Raises:
-            TransportError: this means that the connection is over.
+            TransportError: an answer ends the connection.
         """
 
     @abc.abstractmethod
@@ -97,15 +93,15 @@ class Delivery(abc.ABC):
 
     @abc.abstractmethod
     def _lost(self, link: Link, error: TransportError) -> None:
-        """Keep what the lost link left unanswered, and rest before it is tried again.
+        """Keep what the lost link left unanswered, and pause before the next attempt.
 
         Raises:
-            Unreachable: patience is over.
+            Unreachable: the retry deadline passed.
         """
 
     @abc.abstractmethod
     def state(self) -> str:
-        """How things stand, for an error or after a stop."""
+        """What is stored and what is not, for an error or after a stop."""
 
     @property
     def _silence_limit_s(self) -> float:
@@ -131,7 +127,9 @@ class Delivery(abc.ABC):
         self._context.progress.tick()
 
     def _check_silence(self, link: Link) -> None:
-        """Raise TransportTimeout when the server has been silent for too long while an answer is due."""
+        """Raise `TransportTimeout` if the server has been silent for too long while an answer is due."""
+        # 1. Any byte in or out ends a silence.
+        # 2. After the retry deadline only complete answers do, so a peer that drips bytes does not extend it.
         if link.traffic != self._traffic or not self._awaiting():
             self._traffic, self._moved_at = link.traffic, now()
         elif now() - self._moved_at >= self._silence_limit_s:
@@ -142,7 +140,7 @@ class Delivery(abc.ABC):
 
     @property
     def _silence_means(self) -> str:
-        """What follows the news of a silence, where more is known of it."""
+        """A possible reason for a silence, for the end of its message."""
         return ""
 
     def _breach(self, error: RemoteProtocolError) -> str:
@@ -157,5 +155,5 @@ class Delivery(abc.ABC):
             say_error("bets-client", f"stopped: {self.state()}{advice}")
 
     def _failed(self, kind: type[E], text: str) -> E:
-        """The error that says as well how things stand."""
+        """The error with the state of the upload."""
         return kind(f"{text}\n{self.state()}")

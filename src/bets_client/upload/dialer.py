@@ -1,4 +1,4 @@
-"""Connects, and keeps trying: with rests between the attempts, as long as patience lasts."""
+"""Connects, and tries again with pauses until the retry deadline."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from bets_protocol import ConnectError, Probe, RemoteProtocolError, TransportErr
 from bets_protocol.transports import AuthenticationError, HandshakeError
 
 PROBE_REVISION = 8
-"""Revisions 7 and up have probes, all the same one; a connection for a probe is of no other revision."""
+"""The revision of a connection for a probe: from 7 on all revisions have the same probe."""
 
 _IS_ANYBODY_THERE = Probe(line=b"bets-client: is anybody there?\n")
 
 
 def breach(server: str, error: RemoteProtocolError, otherwise: str) -> str:
-    """What to tell the user where the peer breaks the protocol; `otherwise` where nothing shows what it speaks."""
+    """The message for a peer that breaks the protocol: its own protocol if that is known, else `otherwise`."""
     return f"{server}: {error if isinstance(error, ForeignPeer) else otherwise}"
 
 
 def echo_of(link: Link, probe: Probe, wait_s: float) -> list[Answer]:
-    """Send `probe` and wait for it to come back.
+    """Send `probe` and wait until it comes back.
 
     Raises:
-        TransportError: it does not, within `wait_s` seconds or at all.
-        RemoteProtocolError: something else does.
+        TransportError: it does not come back within `wait_s` seconds, or the connection breaks.
+        RemoteProtocolError: something else comes back.
     """
     until = now() + wait_s
     link.queue(probe)
@@ -40,11 +40,11 @@ def echo_of(link: Link, probe: Probe, wait_s: float) -> list[Answer]:
 
 
 def raise_if_final(server: str, error: TransportError) -> None:
-    """Raise what `error` means where trying again is of no use.
+    """Raise if trying again after `error` cannot help.
 
     Raises:
-        Refused: one of the two has not proved who it is. With TLS 1.3 that may come with the first answer only.
-        WrongPeer: what is there does not speak TLS, or no version of it in common.
+        Refused: one of the two ends has not proved its identity. With TLS 1.3 that may come with the first answer.
+        WrongPeer: the peer does not speak TLS, or no version in common.
     """
     if isinstance(error, HandshakeError):
         kind = Refused if isinstance(error, AuthenticationError) else WrongPeer
@@ -55,12 +55,12 @@ class Dialer:
     """Makes the links of one agency.
 
     Args:
-        agency: for the log lines; None: none is known.
-        patience: of whoever dials; read, and renewed by that one only.
-        revision: of the wire; None: that of the settings.
+        agency: for the log lines; None if it is not known.
+        patience: the caller's retry deadline, which only the caller renews.
+        revision: of the wire; by default that of the settings.
 
     Attributes:
-        last_error: why there was no link, or why the last one broke; None as long as all went well.
+        last_error: why there was no link, or why the last one broke; None before any error.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Dialer:
         """Connect once.
 
         Raises:
-            ConnectError: it did not work; logged. `rest_s` says when to try again.
+            ConnectError: it failed; logged. `rest_s` says when to try again.
             Refused, WrongPeer: as `raise_if_final`; logged.
         """
         settings = self._context.settings
@@ -98,10 +98,10 @@ class Dialer:
         return link
 
     def is_answered(self, wait_s: float) -> bool:
-        """Whether a server answers there now, a probe on a connection of its own; within `wait_s` seconds.
+        """Whether the server answers a probe on a connection of its own within `wait_s` seconds.
 
         Raises:
-            Refused, WrongPeer: as `raise_if_final`; the second also where what answers is no server of ours.
+            Refused, WrongPeer: as `raise_if_final`; `WrongPeer` also if the answer is not that of a server of ours.
         """
         settings = self._context.settings
         link: Link | None = None
@@ -119,10 +119,10 @@ class Dialer:
                 self._context.opened.close(link)
 
     def dial(self) -> Link:
-        """Connect, trying again until patience is over.
+        """Connect, trying again until the retry deadline.
 
         Raises:
-            Unreachable: it is over.
+            Unreachable: the deadline passed.
             Refused, WrongPeer: as `raise_if_final`.
         """
         while True:
@@ -135,7 +135,7 @@ class Dialer:
         """Wait before the next attempt.
 
         Raises:
-            Unreachable: there will be none, patience is over.
+            Unreachable: the retry deadline passed.
         """
         rest_s = min(self.rest_s(), self._patience.left_s)
         wait_ready((), rest_s)
@@ -161,14 +161,14 @@ class Dialer:
         raise_if_final(self._context.settings.server, error)
 
     def progressed(self) -> None:
-        """The server answered: rests begin short again."""
+        """Begin with short pauses again, because the server has answered."""
         self._backoff.reset()
 
     def gave_up(self, why: str = "") -> Unreachable:
-        """The error that an end of patience means.
+        """The error for a retry deadline that has passed.
 
         Args:
-            why: empty: as the last connection broke, or did not come about.
+            why: the reason; by default the last error of a connection.
         """
         return Unreachable(
             f"no answer from {self._context.settings.server} for {self._patience.said_s:g} s (--retry-for): "

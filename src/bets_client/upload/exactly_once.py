@@ -1,8 +1,6 @@
-"""The upload of one input on revision 9: every bet exactly once, whatever happens on the way.
+"""The upload of one input on revision 9: every bet is stored exactly once, whatever happens on the way.
 
-What is said and what an answer means is decided by `UploadMachine`; this module carries it over connections and tells
-the user. Another first byte than that of an answer means that the server does not know revision 9. Silence may mean the
-same, or a server that is stopped or being replaced: it is tried again like a lost connection.
+`UploadMachine` decides what to send and what an answer means; this module carries it over connections, and logs.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ class ExactUpload(Delivery):
     """One upload on its way to the server.
 
     Args:
-        machine: the upload; when `run` returns all of it is stored, and the winners were not asked for yet.
+        machine: the upload. When `run` returns, all of it is stored, and the winners were not asked for yet.
         name: of the input, for messages.
     """
 
@@ -105,6 +103,7 @@ class ExactUpload(Delivery):
 
     @property
     def _silence_means(self) -> str:
+        # Before the first answer silence has two possible reasons, so it is tried again like a lost connection.
         if self.machine.answered_once:
             return ""
         return f": it is stopped or being replaced, or it does not know revision 9 ({_OLDER})"

@@ -1,14 +1,9 @@
-"""One connection to the server: a stream, the protocol's state, and the bytes that wait to leave.
+"""One connection to the server: a stream, the state of the protocol, and the bytes that wait to leave.
 
-Strategy: the stream never blocks. `advance` moves what can be moved now and gives the answers that are complete;
-`wait_ready` is the only place that waits. So one thread may hold any number of links, and every wait has its deadline.
-One `advance` takes in a bounded amount, however fast the server talks, and looks whether the program is to stop: so
-whoever calls it in a loop comes back to look at deadlines, and no peer decides how long that takes or what it costs.
-When the connection breaks, what the server said before is still given out first: a server that refuses a batch and
-closes has often closed before we notice while writing, and its refusal must not be lost to that.
-An Ack is one byte that anything may begin with, so what comes first on a connection is believed as a whole or not at
-all: where bytes follow it at once that are no answer, none of it was one.
-Nothing in here decides what to send, when to give up, or reads a clock.
+The stream never blocks. `advance` sends and receives what is possible now and returns the complete answers;
+`wait_ready` is the only place that waits. So one thread can have any number of links, and every wait has a deadline.
+
+This module does not decide what to send or when to give up, and reads no clock.
 """
 
 from __future__ import annotations
@@ -39,38 +34,38 @@ from bets_protocol.transports import Stream, Transport, connect, foreign_protoco
 
 Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload
 TICK_S = 1.0
-"""Seconds that a loop waits at most before it looks at what else there is: deadlines, the progress."""
+"""The longest wait of a loop before it looks at deadlines and the progress, in seconds."""
 
 TURN_BYTES = 131_072
-"""Bytes after which one `advance` stops to receive: more than the answers to a whole window of batches, and so few that
-understanding them takes a fraction of a second even where they are thousands of the shortest answers."""
+"""Bytes after which one `advance` stops receiving: more than the answers to a whole window of batches, and so few that
+decoding them takes a fraction of a second, even if they are thousands of the shortest answers."""
 
 HEAD_BYTES = 16
-"""Of what the server says first: enough to tell another protocol by."""
+"""The first bytes of the server that are kept: enough to recognize another protocol."""
 
 _ENOUGH_BYTES = 3
-"""Of those: one may be an Ack, two the count of winners."""
+"""So many of them are needed: one may be an Ack, two the count of winners."""
 
 _COUNT_BYTES = 2
-"""Of winners, before their documents."""
+"""The count of winners, before their documents."""
 
 Answer = Ack | Winners | Probe | UploadStatus
 
 
 class ForeignPeer(RemoteProtocolError):
-    """What answers speaks another protocol, as its first bytes show."""
+    """The first bytes of the peer are those of another protocol."""
 
 
 class Link:
-    """A stream on which this client talks.
+    """A connection of this client.
 
     Args:
         stream: connected; the link owns it from now on.
         revision: of the wire.
 
     Attributes:
-        traffic: bytes that went in or out so far; while it stays the same, the peer is silent.
-        unread: whether the last `advance` left something to receive, which a selector need not see.
+        traffic: bytes sent and received so far; while it stays the same, the peer is silent.
+        unread: whether the last `advance` left bytes to receive, which a selector may not see.
         answered: whether the server has answered on this connection.
 
     Thread: one.
@@ -80,11 +75,11 @@ class Link:
         self.traffic = 0
         self.unread = False
         self.answered = False
-        self._head = b""  # what came first
-        self._asks_first = False  # the first message is a request for winners, on a revision that answers with these
+        self._head = b""  # the first bytes of the server
+        self._asks_first = False  # whether the first message is a request for winners
         self._stream = stream
         self._connection = ClientConnection(revision=revision)
-        self._frames: deque[memoryview] = deque()  # what has to leave; of the first one a part may have left
+        self._frames: deque[memoryview] = deque()  # to be sent; a part of the first one may have left
         self._first_begun = False
         self._failure: TransportError | None = None
         stream.set_timeout(0)
@@ -99,8 +94,8 @@ class Link:
             transports: as `connect` takes them.
 
         Raises:
-            ConnectError: nobody there, or not in time.
-            ConfigError: the url makes no sense.
+            ConnectError: the server cannot be reached, or not in time.
+            ConfigError: the URL is not valid.
             Stopped: the program was asked to stop.
         """
         with interruptible():
@@ -112,32 +107,28 @@ class Link:
             raise
 
     def fileno(self) -> int:
-        """The descriptor to select on."""
+        """The descriptor for a selector."""
         return self._stream.fileno()
 
     @property
     def begun(self) -> bool:
-        """Whether the server has said a part of its first answer."""
+        """Whether a part of the server's first answer has come, and not all of it."""
         return bool(self._head) and not self.answered
 
     @property
     def interest(self) -> int:
-        """What to wait for: a mask of `selectors.EVENT_READ` and `EVENT_WRITE`."""
+        """The events to wait for: a mask of `selectors.EVENT_READ` and `EVENT_WRITE`."""
         write = bool(self._frames) or self._stream.needs_write
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
 
     def queue(self, message: Request) -> None:
-        """Put `message` behind what waits to leave; `advance` sends it."""
+        """Queue `message`; `advance` sends it."""
         if not self.traffic and not self._frames:
             self._asks_first = isinstance(message, WinnersRequest)
         self._frames.append(memoryview(self._connection.send(message)))
 
     def drop_unsent(self) -> int:
-        """Forget the messages of which no byte has left.
-
-        Returns:
-            How many; they are the last ones that were queued.
-        """
+        """Drop the messages of which no byte has left, which are the last ones, and return how many they were."""
         kept = 1 if self._first_begun else 0
         dropped = len(self._frames) - kept
         for _ in range(dropped):
@@ -148,14 +139,16 @@ class Link:
         """Send and receive what is possible now, without waiting.
 
         Returns:
-            The answers that are complete, in the order of the questions.
+            The complete answers, in the order of the questions.
 
         Raises:
-            TransportError: the connection has broken, and all answers that came before were given.
-            RemoteProtocolError: the server broke the protocol, likewise; `ForeignPeer` where it is none of ours.
+            TransportError: the connection has broken, and all answers before that were returned.
+            RemoteProtocolError: the server broke the protocol, likewise; `ForeignPeer` if it speaks another one.
             Stopped: the program was asked to stop.
         """
         raise_if_stopped()
+        # A failure is raised only when all answers before it were returned: a server that refuses a batch and closes
+        # has often closed before we notice it while writing, and its refusal must not be lost.
         if self._failure is None:
             try:
                 self._send()
@@ -170,7 +163,7 @@ class Link:
         return events
 
     def close(self) -> None:
-        """Close the stream. Twice is harmless."""
+        """Close the stream. Calling it again has no effect."""
         self._stream.close()
 
     def _send(self) -> None:
@@ -188,7 +181,9 @@ class Link:
                 self._first_begun = True
 
     def _receive(self) -> None:
-        """Read until it would block or it is enough: an encrypted stream may hold bytes that no selector sees."""
+        """Receive until it would block, or a bound is reached."""
+        # Until it would block: an encrypted stream may hold bytes that no selector sees. The bound lets the caller look
+        # at its deadlines, however fast the server sends.
         self.unread = False
         received = 0
         try:
@@ -212,26 +207,27 @@ class Link:
             while (event := self._connection.next_event()) is not NEED_DATA and event is not CLOSED:
                 events.append(event)
         except RemoteProtocolError as error:
-            # Other answers than an Ack show by themselves that they are some: what follows casts no doubt on them.
+            # An Ack is one byte, with which anything may begin. If the first bytes of a connection hold Acks and then
+            # something that is not an answer, none of them was one. Other answers cannot be mistaken.
             if not self.answered and all(isinstance(event, Ack) for event in events):
                 raise self._breach(error) from error
             if not events:
-                raise  # else it is raised again by the next call, behind the answers
+                raise  # with events: the next call raises it again, after the answers
         if not events and not self.answered:
             self._check_head()
         self.answered = self.answered or bool(events)
         return events
 
     def _breach(self, error: RemoteProtocolError) -> RemoteProtocolError:
-        """What it means that the first thing that the server has said is `error`, or no answer but for its start."""
+        """The error for first bytes that are not an answer: `ForeignPeer` for a known protocol, else `error`."""
         name = foreign_protocol(self._head) if len(self._head) >= _ENOUGH_BYTES else ""
         return error if not name else ForeignPeer(_FOREIGN.get(name, f"what answers there speaks {name}"))
 
     def _check_head(self) -> None:
-        """Look at what is there of the first answer, which may never become whole: two bytes promise many winners.
+        """Check the beginning of the first answer, which may never be complete: two bytes can announce many winners.
 
         Raises:
-            RemoteProtocolError: it is none.
+            RemoteProtocolError: it cannot be an answer.
         """
         if len(self._head) < _ENOUGH_BYTES:
             return
@@ -250,9 +246,9 @@ _FOREIGN = {
 
 
 def wait_ready(links: Sequence[Link], wait_s: float) -> None:
-    """Wait until one of `links` can advance, or `wait_s` seconds have passed; without links, just wait.
+    """Wait until one of `links` can advance, or `wait_s` seconds have passed; without links, only wait.
 
-    A link that has left something `unread` can advance at once.
+    A link with `unread` bytes can advance at once.
 
     Raises:
         Stopped: the program was asked to stop.

@@ -1,22 +1,18 @@
-"""One upload of revision 9, without sockets: what may be said next, and what an answer means.
+"""One upload of revision 9, without sockets: what to send next, and what an answer means.
 
-The machine knows the bets that it has to bring to the server's disk, how many of them are there, and which are on
-their way. Whoever drives it (a loop over a socket, a simulation) tells it of connections made and lost and of answers,
-asks it what to send, and does the waiting. It has no socket, no clock and no thread.
+The machine knows the bets of the upload, how many of them the server has stored, and which are on their way. It has no
+socket, no clock and no thread: its driver (a loop over a socket, a simulation) reports connections and answers, asks
+for the next message, and waits.
 
-Rules:
+1. `CODES` says what a code means, `_STEPS` what to do in which phase. A code that a phase does not have is a breach of
+   the protocol.
+2. `stored` is what the server last said, and nothing else.
+3. An upload never goes on with other rows than those that it began with: each opening compares the CRC-32 of the rows
+   that are skipped. `ClientConnection` compares that of the rows sent since.
+4. After FENCED, and every other code that stops, nothing more is sent.
 
-1. Everything that the server says is looked up: what a code means in `CODES`, what to do about it in which phase in
-   `_STEPS`. A code at a time that the table does not name is a breach of the protocol.
-2. What is stored is what the server last said, nothing else. What was on its way when a connection was lost is kept,
-   and after the next opening the part of it that turns out to be stored is dropped; so a lost connection costs no
-   second reading, unless the server names a row that is not the end of a batch that is kept.
-3. The CRC-32 of the rows that are skipped is compared each time that an upload is opened: an upload never goes on
-   with other rows than those that it began with. That of the rows sent since is for `ClientConnection` to compare.
-4. After FENCED, and every other code that stops, nothing more is ever said.
-
-Memory: the batches on their way, at most the window, and up to `MOST_WINNERS` documents, kept as one text for each list
-(9 bytes a document) until the last list is there.
+Memory: the batches on their way, at most the window, and up to `MOST_WINNERS` documents, as one text for each list (9
+bytes a document) until the last list has come.
 
 Thread: one.
 Source: "Exactly-once uploads" in docs/protocol.md.
@@ -36,15 +32,15 @@ from bets_client.errors import BadInput, FileChanged, Refused, WrongPeer
 from bets_protocol import BetBatch, OpenUpload, RejectCode, UploadStatus, Winners, WinnersRequest, encode_bets, limits
 
 ASK_AGAIN_S: Final = 2.0
-"""Seconds to wait after INCOMPLETE before the winners are asked for again, on the same connection."""
+"""Seconds from INCOMPLETE to the next request for winners, on the same connection."""
 
 FIRST_ANSWER_S: Final = 10.0
-"""Seconds of silence at an opening after which the server is connected to again."""
+"""Seconds of silence at an opening after which the connection counts as lost."""
 
 MOST_WINNERS: Final = 16 * limits.MAX_WINNERS
-"""Documents that an answer may name in all its lists: sixteen full ones, 1,048,560. The protocol has no such bound, and
-no upload knows how many bets its agency has stored by others. But where one number of 10,000 wins it takes some ten
-thousand million bets to have as many winners, and a server that names them without end must not fill the memory."""
+"""Documents in all lists of an answer: sixteen full ones, 1,048,560. The protocol has no such bound. But one number of
+10,000 wins, so that many winners would need some ten thousand million bets, and a server that sends lists without end
+must not fill the memory."""
 
 
 class BatchSource(Protocol):
@@ -53,16 +49,16 @@ class BatchSource(Protocol):
     def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
         """The CRC-32 over the encoded bets 0 to `row` - 1, and the bets from `row` on, in batches.
 
-        What an earlier call gave is not read any more.
+        The iterator of an earlier call is no longer used.
 
         Raises:
-            BadInput: there are not so many rows, or they cannot be read; so may the iterator, at any batch.
+            BadInput: there are fewer rows, or they cannot be read. The iterator may raise it at any batch.
         """
         ...
 
 
 class Meaning(enum.Enum):
-    """What a code asks of the client."""
+    """What the client does at a code."""
 
     GO_ON = enum.auto()
     ASK_LATER = enum.auto()
@@ -73,7 +69,7 @@ class Meaning(enum.Enum):
 
 @attrs.frozen
 class Rule:
-    """What a code asks of the client, and what it asks of the user."""
+    """What the client does at a code, and what it tells the user."""
 
     meaning: Meaning
     advice: str = ""
@@ -126,7 +122,7 @@ CODES: Final[dict[RejectCode, Rule]] = {
 
 
 def in_words(code: RejectCode) -> str:
-    """What `code` means for the user."""
+    """The text about `code` for the user."""
     return f"{CODES[code].advice} (code {code.value}, {code.name})"
 
 
@@ -147,21 +143,21 @@ class UploadMachine:
     """One upload on its way to the server, over one connection after the other.
 
     Args:
-        agency: whose bets, 1 to 255.
-        draw: for which draw.
+        agency: the agency of the bets, 1 to 255.
+        draw: the draw's id.
         total: how many bets the upload has, at least 1.
         upload_id: its 16 bytes.
         source: the bets.
         window: how many batches may be on their way.
-        ask: whether to ask for the winners once all is stored.
+        ask: whether to ask for the winners when all bets are stored.
 
     Attributes:
-        stored: how many bets are on the server's disk, as it last said; 0 as long as it has said nothing.
-        already_stored: how many were when this machine first heard of it.
-        told: how many bets the server last said are stored, also when it refused; None: it has said nothing yet.
-        opened_once: whether the server has ever opened the upload; before that `stored` says nothing.
-        winners: the documents of the agency's winners; None until all of them are there.
-        reconnect_for: the code because of which this connection is over and another is to be made; else None.
+        stored: how many bets are on the server's disk, as it last said; 0 before it has opened the upload.
+        already_stored: how many were there at the first opening.
+        told: how many bets the server last said are stored, also in a refusal; None before its first answer.
+        opened_once: whether the server has ever opened the upload; before that `stored` means nothing.
+        winners: the documents of the agency's winners; None until all of them have come.
+        reconnect_for: the code that asks for another connection, or None.
     """
 
     def __init__(
@@ -199,12 +195,12 @@ class UploadMachine:
 
     @property
     def answered_once(self) -> bool:
-        """Whether the server has ever answered as one of revision 9."""
+        """Whether the server has ever answered on revision 9."""
         return self.told is not None
 
     @property
     def sent_now(self) -> int:
-        """How many bets this machine has brought to the server's disk."""
+        """How many bets this machine has added."""
         return self.stored - self.already_stored
 
     @property
@@ -219,12 +215,12 @@ class UploadMachine:
 
     @property
     def awaiting(self) -> bool:
-        """Whether the server has to say something now: an answer, or a sign of life until the draw."""
+        """Whether an answer of the server is due, or a sign of life before the draw."""
         return self._phase in _AWAITING or (self._phase is _Phase.SENDING and bool(self._in_flight))
 
     @property
     def opening(self) -> bool:
-        """Whether the answer to OpenUpload is what comes next."""
+        """Whether the answer to OpenUpload is due."""
         return self._phase is _Phase.OPENING
 
     @property
@@ -234,37 +230,38 @@ class UploadMachine:
 
     @property
     def ask_again_due(self) -> bool:
-        """Whether the winners are to be asked for again: `ask_again` after `ASK_AGAIN_S`, on the same connection."""
+        """Whether the driver has to call `ask_again` after `ASK_AGAIN_S`, on the same connection."""
         return self._phase is _Phase.ASK_LATER
 
     @property
     def unanswered(self) -> int:
-        """Bets on their way; nobody knows yet whether they are stored."""
+        """How many bets are on their way, so that it is not known whether they are stored."""
         return sum(len(batch.bets) for some in (self._in_flight, self._again) for batch in some)
 
     def connected(self) -> None:
-        """There is a new connection, and nothing was said on it yet."""
+        """Report a new connection, on which nothing was sent yet."""
         self.lost()
         self.reconnect_for = None
         self._go_to(_Phase.CONNECTED)
 
     def lost(self) -> None:
-        """The connection is gone, and with it all answers that were due. Twice is harmless."""
+        """Report that the connection is lost, with all answers that were due. Calling it again has no effect."""
+        # The batches on their way are kept: they need not be read again if the next opening goes on among them.
         self._in_flight.extend(self._again)
         self._in_flight, self._again = deque(), self._in_flight
         self._forget_lists()
         self._go_to(_Phase.OFFLINE)
 
     def ask_again(self) -> None:
-        """The rest after INCOMPLETE is over."""
+        """Report that the pause after INCOMPLETE is over."""
         if self.ask_again_due:
             self._go_to(_Phase.SENDING)
 
     def next_message(self) -> OpenUpload | BetBatch | WinnersRequest | None:
-        """What to send now; None: nothing before an answer, or at all.
+        """The message to send now, or None if there is none before the next answer.
 
         Raises:
-            BadInput: the source cannot give it, for instance since the file has changed; nothing more will be sent.
+            BadInput: the source cannot be read, for example because the file has changed; nothing more will be sent.
         """
         match self._phase:
             case _Phase.CONNECTED:
@@ -279,15 +276,15 @@ class UploadMachine:
                 return None
 
     def answered(self, event: UploadStatus | Winners) -> None:
-        """The server has said `event`; `ClientConnection` has checked it as far as one connection goes.
+        """Handle an answer, which `ClientConnection` has checked as far as one connection goes.
 
-        After a code that asks for it `reconnect_for` is set: rest, make another connection, call `connected`.
+        If `reconnect_for` is set afterwards: pause, make another connection, and call `connected`.
 
         Raises:
-            Refused: for good; the text says what to do.
-            FileChanged: the rows that are stored are not those of the source.
+            Refused: the server refused for good; the text says what to do.
+            FileChanged: the stored rows are not those of the source.
             BadInput: the source could not be read again.
-            WrongPeer: the server says something at the wrong time.
+            WrongPeer: the answer came at the wrong time.
         """
         try:
             if isinstance(event, Winners):
@@ -334,13 +331,14 @@ class UploadMachine:
         code = status.reason
         step = _STEPS.get((self._phase, CODES[code].meaning))
         if step is None:
-            raise WrongPeer(f"the server says {code.name} where that means nothing")
+            raise WrongPeer(f"unexpected {code.name} from the server")
         step(self, status)
 
     def _opened(self, status: UploadStatus) -> None:
-        """Find the row to go on with, and compare what is before it."""
+        """Find the row to go on with, and compare the rows before it."""
         if status.stored > self.total:
             raise WrongPeer(f"the server says that {status.stored:,} bets are stored, of {self.total:,}")
+        # Drop the kept batches that turn out to be stored. If the row is not at the end of one, read the source again.
         row, crc32 = self.stored, self._crc32
         while self._again and row < status.stored:
             batch = self._again.popleft()
@@ -399,7 +397,8 @@ class UploadMachine:
         self._lists, self._named = [], 0
 
     def _refused(self, status: UploadStatus) -> None:
-        if self._phase is not _Phase.OPENING:  # nothing behind a refusal is stored; before the opening nobody knows
+        # Nothing behind a refusal is stored. Before the opening it is not known what became of earlier batches.
+        if self._phase is not _Phase.OPENING:
             self._in_flight.clear()
             self._again.clear()
         raise Refused(f"the server refuses: {in_words(status.reason)}", status.reason)
@@ -419,7 +418,7 @@ _ANSWERABLE = (
     _Phase.WAITING,
     _Phase.ASK_LATER,
 )
-"""Where a status may come, also one that nobody has asked for. Not behind DRAWN: what follows that is a Winners."""
+"""The phases in which a status may come, also unasked. Not in `DRAWN`, where a Winners must follow."""
 
 _STEPS: Final[dict[tuple[_Phase, Meaning], Callable[[UploadMachine, UploadStatus], None]]] = {
     (_Phase.OPENING, Meaning.GO_ON): UploadMachine._opened,

@@ -1,10 +1,7 @@
-"""Which agencies this client's own certificate names, read before a connection is made.
+"""Reads which agencies this client's own certificate names, before a connection is made.
 
-On revisions 7 and 8 a server that may not tell somebody the winners can only close the connection, which looks like any
-other lost one and would be tried again until patience ends. So who may not ask is found out here.
-
-Rule: only what a server would certainly refuse is refused. A certificate that names no agency in the way of docs/tls.md
-may be good for a server that knows its clients in another way.
+On the revisions 7 and 8 a server that refuses a request for winners can only close the connection, which the client
+would make again until `--retry-for`. So the client checks its certificate first.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from bets_protocol.cli.agency_uri import agency_of
 from bets_protocol.transports import TlsTransport
 
 _URI_HEAD = re.compile(rb"\x86(.)(?=urn:)", re.DOTALL)
-"""What DER puts before a uniformResourceIdentifier (RFC 5280, section 4.2.1.6): tag 6 of its context, its length."""
+"""The head of a uniformResourceIdentifier in DER (RFC 5280, section 4.2.1.6): context tag 6, and its length."""
 
 
 def require_own_agency(context: RunContext, agency: int) -> None:
@@ -30,8 +27,10 @@ def require_own_agency(context: RunContext, agency: int) -> None:
     transport = context.transports.get("tls")
     try:
         own = transport.own_certificate() if isinstance(transport, TlsTransport) else None
-    except ConfigError:  # to say that is for who connects with it
+    except ConfigError:  # connecting will raise it
         return
+    # Only what a server would certainly refuse is refused. A certificate that names no agency as in docs/tls.md may be
+    # good for a server that identifies its clients in another way.
     named = [] if own is None else named_agencies(own.encoded)
     if own is not None and named and named != [agency]:
         raise Refused(
@@ -41,10 +40,10 @@ def require_own_agency(context: RunContext, agency: int) -> None:
 
 
 def named_agencies(encoded: bytes) -> list[int]:
-    """The agencies that a certificate names, each as often as it stands there.
+    """The agencies that a certificate names, with repetitions.
 
     Args:
-        encoded: in DER form.
+        encoded: the certificate in DER form.
     """
     uris = [encoded[head.end() : head.end() + head[1][0]] for head in _URI_HEAD.finditer(encoded)]
     return [agency for uri in uris if (agency := agency_of(uri.decode("latin-1"))) is not None]

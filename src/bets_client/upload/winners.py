@@ -1,15 +1,13 @@
-"""Asking for winners: sealing agencies, and waiting until the draw has taken place.
+"""Asking for winners: sealing agencies, and waiting for the draw.
 
-Strategy: asking and waiting are apart. `ask` sends an agency's request as soon as its bets are stored; `collect` waits
-for the answers of all of them in one selector loop. So one process may be every agency there is: were it to wait for
-the first agency's winners before it sends the second's bets, the draw would wait for it for ever.
-What is said is decided elsewhere: by `Question` on revisions 7 and 8, by the agency's `UploadMachine` on revision 9.
-An answer is held back for as long as the draw takes, so on 7 and 8 silence means nothing; on 9 the server gives a sign
-of life every 30 s, and silence is a lost connection. A lost connection is made again and asked again, which the server
-counts once. RetryDeadline counts from the beginning of `collect`, and signs of life do not renew it.
+`ask` sends an agency's request when its bets are stored; `collect` waits for the answers of all agencies in one
+selector loop. Asking and waiting are separate so that one process can be all agencies: if it waited for the first
+agency's winners before it sent the second's bets, the draw would never take place.
 
-Rule: that the draw has not taken place is said only where the server waits for it. On revision 9 it has said so; on 7
-and 8 it has said anything on the connection that asks, or else it answers a probe when patience is over.
+`Question` decides what to send on the revisions 7 and 8, the agency's `UploadMachine` on revision 9. The answer comes
+after the draw, so on 7 and 8 silence means nothing. On 9 the server gives a sign of life every 30 s, and silence is a
+lost connection. A lost connection is made again and asked again, which the server counts once. The retry deadline
+counts from the beginning of `collect`, and signs of life do not renew it.
 """
 
 from __future__ import annotations
@@ -38,14 +36,14 @@ from bets_protocol import (
 )
 
 HEARTBEAT_LIMIT_S = 90.0
-"""Seconds of silence that count as a lost connection on revision 9: three signs of life that did not come."""
+"""Seconds of silence that count as a lost connection on revision 9: three missing signs of life."""
 
 PROBE_S = 5.0
-"""Seconds that a server has at most to answer a probe once patience is over."""
+"""Seconds that a server has to answer a probe after the retry deadline."""
 
 
 class Question:
-    """What revisions 7 and 8 say on a connection: the request, once.
+    """The conversation of the revisions 7 and 8: the request, once for each connection.
 
     Attributes:
         winners: as `UploadMachine.winners`.
@@ -54,7 +52,7 @@ class Question:
     reconnect_for: RejectCode | None = None
     ask_again_due = False
     opening = sealed = False
-    awaiting = False  # for a sign of life: there are none
+    awaiting = False  # these revisions have no signs of life
 
     def __init__(self, agency: int) -> None:
         self.agency = agency
@@ -62,21 +60,21 @@ class Question:
         self._asked = False
 
     def connected(self) -> None:
-        """There is a new connection."""
+        """Report a new connection."""
         self._asked = False
 
     def next_message(self) -> WinnersRequest | None:
-        """What to send now, if anything."""
+        """The message to send now, or None."""
         if self._asked:
             return None
         self._asked = True
         return WinnersRequest(agency=self.agency)
 
     def ask_again(self) -> None:
-        """Never needed: the answer is held back until it is there."""
+        """Do nothing: the server answers once, after the draw."""
 
     def answered(self, answer: UploadStatus | Winners) -> None:
-        """The server has said `answer`."""
+        """Handle an answer."""
         self.winners = answer.documents if isinstance(answer, Winners) else None
 
 
@@ -85,13 +83,13 @@ class _Asking:
     """One agency that waits.
 
     Attributes:
-        talk: what is said on its connection.
-        link: on which it has asked; None: it has to ask (again).
+        talk: the conversation on its connection.
+        link: the connection on which it has asked, or None if it has to connect.
         retry_at: when to connect, in monotonic seconds.
-        ask_at: when to ask again on the same connection; None: that is not due.
+        ask_at: when to ask again on the same connection, or None.
         incomplete: whether the last answer was that an upload of the agency is unfinished.
-        traffic: of the link, when it moved last.
-        moved_at: when that was; None: nobody has looked yet.
+        traffic: `Link.traffic` at the last look.
+        moved_at: when it last changed; None before the first look.
     """
 
     agency: int
@@ -106,12 +104,12 @@ class _Asking:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether the server has said on this connection that it waits for the draw, or else anything at all."""
+        """Whether the server has said that it waits for the draw; on 7 and 8, whether it has said anything."""
         return self.talk.sealed or (isinstance(self.talk, Question) and self.link is not None and self.link.answered)
 
     @property
     def begun(self) -> bool:
-        """Whether a part of the first answer is there, and the rest is not."""
+        """Whether only a part of the first answer has come."""
         return self.link is not None and self.link.begun
 
 
@@ -128,20 +126,20 @@ class WinnersCollector:
 
     @property
     def found(self) -> dict[int, tuple[str, ...]]:
-        """The documents of the agencies that have their answer."""
+        """The documents of each agency that has its answer."""
         return {asking.agency: asking.talk.winners for asking in self._asking if asking.talk.winners is not None}
 
     def ask(self, agency: int, link: Link | None, upload: UploadMachine | None = None) -> None:
         """Say that `agency` has sent everything, and ask for its winners.
 
-        A server that cannot be reached just now is no error here; `collect` asks again.
+        If the server cannot be reached now, `collect` asks again.
 
         Args:
-            link: where its bets went and more can follow; None makes a new connection.
+            link: the connection on which its bets were sent; None makes a new one.
             upload: on revision 9, the agency's last upload, all of it stored.
 
         Raises:
-            Refused, WrongPeer: the server says so at once.
+            Refused, WrongPeer: the server refuses at once.
         """
         talk = Question(agency) if upload is None else upload
         asking = _Asking(agency=agency, dialer=Dialer(self._context, agency, self._patience), talk=talk)
@@ -156,11 +154,11 @@ class WinnersCollector:
         """Wait until every agency that asked has its winners, in `found`.
 
         Raises:
-            NotDrawn: the server is there and has not answered before the deadline.
-            Unreachable: the server is not there.
+            NotDrawn: the server waits for the draw, and has not answered before the deadline.
+            Unreachable: the server cannot be reached.
             Refused: the server refuses for good, or another client has the upload now.
-            WrongPeer: what answers breaks the protocol.
-            BadInput: the server wants bets again that cannot be read any more.
+            WrongPeer: the peer breaks the protocol.
+            BadInput: the server needs bets again that can no longer be read.
         """
         self._patience.renew()
         waiting = self._waiting()
@@ -184,7 +182,7 @@ class WinnersCollector:
         return [asking for asking in self._asking if asking.talk.winners is None]
 
     def _what_for(self, waiting: list[_Asking]) -> str:
-        """What a user is told meanwhile: nobody waits for a draw without a connection to a server."""
+        """The title of the progress: without a connection no agency waits for the draw."""
         if all(asking.link is None for asking in waiting):
             return f"{_named(waiting)}: no connection to {self._context.settings.server}, trying again"
         return f"{_named(waiting)} {'wait' if len(waiting) > 1 else 'waits'} for the draw"
@@ -208,7 +206,7 @@ class WinnersCollector:
         wait_ready(links, min([TICK_S, self._patience.left_s, *(at - now() for at in due if at is not None)]))
 
     def _advance(self, asking: _Asking) -> None:
-        """Say what is to be said, hear what there is to be heard, in a bounded time: one turn of several agencies."""
+        """Send what may be sent and handle the answers, in a bounded time, so that all agencies have their turn."""
         link = asking.link
         if link is None:
             return
@@ -216,7 +214,7 @@ class WinnersCollector:
             self._say(asking, link)
             for answer in [one for one in link.advance() if isinstance(one, UploadStatus | Winners)]:
                 self._hear(asking, answer)
-            self._say(asking, link)  # what an answer has made possible waits for no other
+            self._say(asking, link)  # an answer may allow a message, which must not wait for the next answer
             self._check_silence(asking, link)
         except TransportError as error:
             try:
@@ -277,7 +275,9 @@ class WinnersCollector:
         asking.retry_at = now() + asking.dialer.rest_s()
 
     def _gave_up(self, waiting: list[_Asking]) -> NotDrawn | Unreachable | Refused | WrongPeer:
-        """Why patience was not enough; logged."""
+        """The error for a retry deadline that has passed; logged."""
+        # "Not drawn" is said only if the server is known to wait for the draw. On revision 9 it has said so. On 7 and 8
+        # it has sent anything on the connection that asks, or it answers a probe now.
         error: NotDrawn | Unreachable | Refused | WrongPeer
         away = [asking for asking in waiting if asking.link is None]
         incomplete = [asking for asking in waiting if asking.incomplete]
@@ -294,13 +294,13 @@ class WinnersCollector:
                     f"the draw has not taken place: {_named(waiting)} {'have' if len(waiting) > 1 else 'has'} waited "
                     f"for {self._patience.said_s:g} s (--retry-for); bets-client winners asks again"
                 )
-        except (Refused, WrongPeer) as found:  # a probe has shown what is there
+        except (Refused, WrongPeer) as found:  # the result of the probe
             error = found
         self._failed(error)
         return error
 
     def _silent(self, waiting: list[_Asking]) -> list[_Asking]:
-        """Those of `waiting` of whom nobody knows whether a server waits for the draw with them.
+        """The agencies of which it is not known whether a server waits for the draw with them.
 
         Raises:
             Refused, WrongPeer: as `Dialer.is_answered`.
@@ -327,7 +327,7 @@ def _why_silent(silent: list[_Asking]) -> str:
 
 
 def _named(asking: list[_Asking]) -> str:
-    """The agencies, in their order; many behind one another are named by the first and the last."""
+    """The agencies in their order; more than two consecutive ones as `1 to 5`."""
     numbers = sorted(one.agency for one in asking)
     parts: list[str] = []
     for _, run in itertools.groupby(enumerate(numbers), lambda each: each[1] - each[0]):
