@@ -8,13 +8,12 @@ the sockets. All that is raised on purpose is a `BetsError`.
 from __future__ import annotations
 
 from bets_protocol import limits
-from bets_protocol.batching import batches
 from bets_protocol.codec import decode, encode
 from bets_protocol.codec.backend import CodecInfo, codec_info
 from bets_protocol.connection.client import ClientConnection
 from bets_protocol.connection.server import CLOSED, NEED_DATA, InvalidFrame, ServerConnection
 from bets_protocol.connection.turns import CLIENT_REVISIONS, SERVER_REVISIONS
-from bets_protocol.encoded import decode_bets, documents_with_number, encode_bets, survey_runs
+from bets_protocol.encoded import batches, decode_bets, documents_with_number, encode_bets, survey_runs
 from bets_protocol.errors import (
     BetsError,
     ConfigError,

@@ -1,4 +1,4 @@
-"""Batches whose bets stay bytes: splitting them by agency, and reading them again later.
+"""Batches and the bytes of their bets: filling them, splitting them by agency, and reading them again later.
 
 A store keeps the exact bytes that an agency sent. What must be known of a bet without decoding it (where it ends,
 whose it is, its number) is read at places that are computed from the layout of a bet, once, when this module is
@@ -18,11 +18,13 @@ from struct import Struct
 from typing import Literal, TypeAlias
 
 from bets_protocol.bytes_like import Octets, octets
-from bets_protocol.codec import CODECS
+from bets_protocol.codec import CODECS, codec_for
 from bets_protocol.codec.backend import native_module
+from bets_protocol.errors import LocalProtocolError
 from bets_protocol.generated import layouts
 from bets_protocol.layout import nodes as ir
-from bets_protocol.messages import Bet, BetRun, EncodedBatch
+from bets_protocol.limits import DEFAULT_BATCH_MAX, MAX_BATCH_BETS, MAX_FRAME_BYTES
+from bets_protocol.messages import Bet, BetBatch, BetRun, EncodedBatch
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _ORDERS = {"little": "<", "big": ">"}
@@ -91,6 +93,47 @@ def bet_count(frame: bytes, batch: ir.Node) -> int:
     """How many bets a sound `frame` of layout `batch` says it holds."""
     start, end, order = _count_field(batch)
     return int.from_bytes(frame[start:end], order)
+
+
+def batches(
+    bets: Iterable[Bet],
+    *,
+    max_amount: int = DEFAULT_BATCH_MAX,
+    max_bytes: int = MAX_FRAME_BYTES,
+    revision: int = 8,
+) -> Iterator[BetBatch]:
+    """`bets` in order, in batches such that the next bet would break a bound of its batch.
+
+    Args:
+        bets: any number of bets; read as far as the batches are asked for.
+        max_amount: bets in a batch at most, 1 to 255.
+        max_bytes: bytes of a whole frame at most; never above 8192.
+        revision: 6 or above; says how large the frame's header is.
+
+    Raises:
+        LocalProtocolError: a bound that no batch can keep; while iterating, a bet that alone is above `max_bytes`.
+    """
+    if not 1 <= max_amount <= MAX_BATCH_BETS:
+        raise LocalProtocolError(f"expected 1 to {MAX_BATCH_BETS} bets a batch, not {max_amount}")
+    header = header_size(codec_for(BetBatch, revision).frame.layout)
+    return _filled(bets, max_amount, header, min(max_bytes, MAX_FRAME_BYTES))
+
+
+def _filled(bets: Iterable[Bet], max_amount: int, header: int, bound: int) -> Iterator[BetBatch]:
+    encode = _BET_FRAME.encode
+    waiting: list[Bet] = []
+    size = header
+    for bet in bets:
+        bet_size = len(encode(bet))
+        if header + bet_size > bound:
+            raise LocalProtocolError(f"a bet of {bet_size} bytes does not fit a batch of {bound} bytes")
+        if size + bet_size > bound or len(waiting) == max_amount:
+            yield BetBatch(bets=waiting)
+            waiting, size = [], header
+        waiting.append(bet)
+        size += bet_size
+    if waiting:
+        yield BetBatch(bets=waiting)
 
 
 _Runs: TypeAlias = list[tuple[int, int, bytes]]
