@@ -16,7 +16,7 @@ import attrs
 from bets_protocol.errors import InvalidMessage, RejectCode
 from bets_protocol.generated.layouts import FRAMES
 from bets_protocol.generated.values import VALID
-from bets_protocol.layout.diagnose_value import explain_record
+from bets_protocol.layout.diagnose import explain_record
 from bets_protocol.layout.nodes import records
 
 # Records of one class differ in their constants only, which no message has.

@@ -21,7 +21,7 @@ from bets_protocol.compiler.python import codec
 from bets_protocol.generated import support
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout import rules
-from bets_protocol.layout.diagnose_value import explain_record
+from bets_protocol.layout.diagnose import explain_record
 from bets_protocol.layout.rules import CalendarDate, Characters, IntRange, digits, printable_name
 from bets_protocol.schema import Bounded, FrameSchema, Line, Ruled, StrictEnum
 

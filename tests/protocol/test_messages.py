@@ -34,7 +34,7 @@ from bets_protocol import messages as messages_module
 from bets_protocol.codec import CODECS
 from bets_protocol.generated.values import VALID
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose_value import explain_record, explain_value
+from bets_protocol.layout.diagnose import explain_record, explain_value
 from tests.effort import examples
 from tests.protocol.codecs import EVERY
 from tests.protocol.frames import ANA, JOSE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bets_protocol import encode
 from bets_protocol.codec import CODECS
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose_value import encoded_size, explain_value
+from bets_protocol.layout.diagnose import encoded_size, explain_value
 from bets_protocol.layout.rules import Characters, digits
 from bets_protocol.testing.strategies import any_message, bets, damaged, messages, values
 from tests.effort import examples

@@ -1,7 +1,7 @@
 """What generated code calls: the rare branches and the pieces that are the same for every layout.
 
 Nothing in here knows a particular frame. The functions that the fast path reaches only on bad input end in the slow
-path, `bets_protocol.layout.diagnose` and `bets_protocol.layout.diagnose_value`.
+path, `bets_protocol.layout.diagnose`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any
 
 from bets_protocol.bytes_like import octets
 from bets_protocol.errors import InvalidMessage, LocalProtocolError, RemoteProtocolError
-from bets_protocol.layout.diagnose import explain_bytes
-from bets_protocol.layout.diagnose_value import encoded_size, explain_record, explain_value, is_line
+from bets_protocol.layout.diagnose import encoded_size, explain_bytes, explain_record, explain_value, is_line
 from bets_protocol.layout.nodes import Node, Record, records
 from bets_protocol.layout.rules import CalendarDate, is_whole_number
 

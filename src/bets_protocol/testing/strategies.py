@@ -20,7 +20,7 @@ import bets_protocol
 from bets_protocol import Bet, Message
 from bets_protocol.generated.layouts import FRAMES
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose_value import encoded_size
+from bets_protocol.layout.diagnose import encoded_size
 from bets_protocol.layout.rules import CalendarDate, Characters, CodeRanges
 
 Classes: TypeAlias = Mapping[str, Callable[..., Any]]

@@ -33,7 +33,7 @@ from bets_protocol.compiler.python.source import (
 )
 from bets_protocol.compiler.walk import switched_fields
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose_value import FLOAT_CODES
+from bets_protocol.layout.diagnose import FLOAT_CODES
 from bets_protocol.layout.rules import CalendarDate, Characters
 
 

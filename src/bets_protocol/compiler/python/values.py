@@ -1,6 +1,6 @@
 """Emits `valid_<Record>`: whether the fields of a message hold what the layout allows.
 
-Every message class asks it once, when a message is made. It only says yes or no; `bets_protocol.layout.diagnose_value`
+Every message class asks it once, when a message is made. It only says yes or no; `bets_protocol.layout.diagnose`
 says what is wrong. The classes come in as an argument, since the message classes import what is written here. A field
 that is itself a message has been checked when that was made, so its class is all that is asked.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bets_protocol.compiler.python.source import Source, region_name, text_tests
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose_value import FLOAT_CODES
+from bets_protocol.layout.diagnose import FLOAT_CODES
 
 _WHOLE = "(type({0}) is int or is_whole_number({0}))"  # the call only for what is rare, such as members of an IntEnum
 

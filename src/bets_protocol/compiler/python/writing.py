@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from bets_protocol.compiler.python.source import Source, class_of
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose_value import FLOAT_CODES
+from bets_protocol.layout.diagnose import FLOAT_CODES
 
 PutNames = Mapping[ir.Record, str]
 """The function that puts each record: frames of one message class may differ in their constants."""
