@@ -13,26 +13,25 @@ from typing import Any
 
 import attrs
 
-from bets_protocol import ConfigError, limits
+from bets_protocol import CLIENT_REVISIONS, ConfigError, limits
 from bets_protocol.cli.config_files import read_yaml
 from bets_protocol.cli.durations import parse_duration
 from bets_protocol.cli.settings import (
+    FILE,
+    LOG_LEVEL,
     Resolved,
     Setting,
     address,
     boolean,
+    choice,
     decimal_number,
-    log_level,
-    one_of,
+    fields_of,
     resolve,
+    setting,
+    settings_of,
     whole_number,
 )
-from bets_protocol.transports import TLS_VERSIONS
-
-REVISIONS = (5, 6, 7, 8, 9)
-"""The revisions of the wire that this client speaks."""
-
-DEFAULT_REVISION = 9
+from bets_protocol.cli.tls_options import TlsSettings, tls_settings
 
 DEFAULT_DATA_FILE = "agency.csv"
 
@@ -46,8 +45,10 @@ _MAX_LABEL_BYTES = 255
 
 
 def _revision(text: str) -> int:
-    if text not in {str(revision) for revision in REVISIONS}:
-        raise ValueError(f"expected one of the revisions that this client speaks: {', '.join(map(str, REVISIONS))}")
+    if text not in map(str, CLIENT_REVISIONS):
+        raise ValueError(
+            f"expected one of the revisions that this client speaks: {', '.join(map(str, CLIENT_REVISIONS))}"
+        )
     return int(text)
 
 
@@ -63,115 +64,147 @@ def _label(text: str) -> str:
     return text
 
 
-SETTINGS = (
-    Setting(
-        name="server",
-        env=("CLI_SERVER_ADDRESS",),
-        key="server.address",
-        parse=address,
-        default="tcp://127.0.0.1:12345",
-    ),
-    Setting(name="agency", env=("AGENCIA", "CLI_ID"), key="id", parse=whole_number(1, limits.MAX_AGENCY)),
-    Setting(name="log_level", env=("CLI_LOG_LEVEL",), key="log.level", parse=log_level, default="INFO"),
-    Setting(
-        name="batch_max",
-        env=("CLI_BATCH_MAXAMOUNT",),
-        key="batch.maxAmount",
-        parse=whole_number(1, limits.MAX_BATCH_BETS),
-        default=limits.DEFAULT_BATCH_MAX,
-    ),
-    Setting(name="amount", env=("CLI_LOOP_AMOUNT",), key="loop.amount", parse=whole_number(0, 1_000_000_000)),
-    Setting(name="period", env=("CLI_LOOP_PERIOD",), key="loop.period", parse=parse_duration, default=5.0),
-    Setting(name="window", env=("BETS_WINDOW",), parse=whole_number(1, MAX_WINDOW), default=16),
-    Setting(name="revision", env=("BETS_REVISION",), parse=_revision, default=DEFAULT_REVISION),
-    Setting(name="draw", env=("BETS_DRAW",), parse=whole_number(0, 2**32 - 1), default=1),
-    Setting(name="label", env=("BETS_LABEL",), parse=_label, default=""),
-    Setting(name="no_winners", env=("BETS_NO_WINNERS",), parse=boolean, default=False),
-    Setting(name="yes", env=("BETS_YES",), parse=boolean, default=False),
-    Setting(name="retry_for", env=("BETS_RETRY_FOR",), parse=decimal_number(0, _MAX_SECONDS)),
-    Setting(name="idle_timeout", env=("BETS_IDLE_TIMEOUT",), parse=decimal_number(0.1, _MAX_SECONDS), default=60.0),
-    Setting(name="progress", env=("BETS_PROGRESS",), parse=boolean, option="--progress/--no-progress"),
-    Setting(name="format", env=("BETS_FORMAT",), parse=one_of("text", "json"), default="text"),
-    Setting(name="quiet", env=("BETS_QUIET",), parse=boolean, default=False),
-    Setting(name="tls_cert", env=("BETS_TLS_CERT",), key="tls.cert", default=""),
-    Setting(name="tls_key", env=("BETS_TLS_KEY",), key="tls.key", default=""),
-    Setting(name="tls_ca", env=("BETS_TLS_CA",), key="tls.ca", default=""),
-    Setting(name="tls_min", env=("BETS_TLS_MIN",), key="tls.min", parse=one_of(*TLS_VERSIONS), default="1.3"),
-    Setting(name="first_name", env=("NOMBRE",)),
-    Setting(name="last_name", env=("APELLIDO",)),
-    Setting(name="document", env=("DOCUMENTO",)),
-    Setting(name="birthdate", env=("NACIMIENTO",)),
-    Setting(name="number", env=("NUMERO",)),
-    Setting(name="file", env=("BETS_FILE",), parse=_file),
-    Setting(name="agencies", env=("BETS_AGENCIES",), parse=whole_number(1, limits.MAX_AGENCY), default=5),
-    Setting(name="bets", env=("BETS_BETS",), parse=whole_number(1, 100_000_000), default=1000),
-    Setting(name="seed", env=("BETS_SEED",), parse=whole_number(0, 2**63 - 1), default=1),
-    Setting(name="overwrite", env=("BETS_OVERWRITE",), parse=boolean, default=False),
-)
-
-TLS_NAMES = ("tls_cert", "tls_key", "tls_ca", "tls_min")
-"""The settings that only an encrypted connection has a use for."""
-
 FIRST_REVISIONS: Mapping[str, int] = {"window": 8, "draw": 9, "label": 9}
 """The settings that not every revision has a use for, and the first one that has."""
 
-BET_FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
+_BET = (
+    Setting(name="first_name", text="First name of the person who bets", env=("NOMBRE",)),
+    Setting(name="last_name", text="Last name", env=("APELLIDO",)),
+    Setting(name="document", text="Number of the document, eight digits", metavar="DIGITS", env=("DOCUMENTO",)),
+    Setting(name="birthdate", text="Date of birth", metavar="YYYY-MM-DD", env=("NACIMIENTO",)),
+    Setting(name="number", text="The number that is bet on, 0 to 9999", metavar="N", env=("NUMERO",)),
+)
+
+BET_FIELDS = tuple(one.name for one in _BET)
 """The settings of one bet, in the order of its fields."""
 
+_TLS = tls_settings("This client's certificate", "the server's certificate", lambda name: name.replace("_", "."))
 
-@attrs.frozen(kw_only=True)
-class ClientSettings:
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)  # as `Setting`, for --help
+class ClientSettings(TlsSettings):
     """Every setting of the client; the names are those of the options.
 
     Attributes:
         agency: None where nothing gives it.
-        agency_origin: where the agency stands, to be shown in an error.
-        amount: probes; None where nothing says how many.
-        period_s: seconds between probes.
-        retry_for_s: seconds without progress after which the client gives up.
-        idle_timeout_s: seconds without a byte from the server after which a connection counts as lost.
+        amount: None where nothing says how many.
         progress: None where it depends on the terminal.
-        format: `text` or `json`.
-        tls_cert: the file of this client's certificate, empty where none is given; its key and the authority likewise.
-        tls_min: the oldest version of TLS.
-        tls_origin: where the first of the four stands; None: nowhere.
-        bet: the five values of one bet as they were given, None for what is missing.
-        bet_origins: where each of them stands.
-        unused: those of `FIRST_REVISIONS` that are set although `revision` has no use for them, and where each stands.
-        file: the data file of `run`; None where nothing names it.
+        file: None where nothing names it.
+        found: the settings as they were found, also those of one bet, and where each stands.
     """
 
-    server: str
-    agency: int | None
-    agency_origin: str | None
-    log_level: str
-    batch_max: int
-    amount: int | None
-    period_s: float
-    window: int
-    revision: int
-    draw: int
-    label: str
-    no_winners: bool
-    yes: bool
-    retry_for_s: float
-    idle_timeout_s: float
-    progress: bool | None
-    format: str
-    quiet: bool
-    tls_cert: str
-    tls_key: str
-    tls_ca: str
-    tls_min: str
-    tls_origin: str | None
-    bet: Mapping[str, str | None]
-    bet_origins: Mapping[str, str | None]
-    unused: Mapping[str, str]
-    file: str | None
-    agencies: int
-    bets: int
-    seed: int
-    overwrite: bool
+    server: str = setting(
+        "Where the server listens; HOST:PORT means tcp",
+        "tcp://127.0.0.1:12345",
+        address,
+        metavar="URL",
+        env=("CLI_SERVER_ADDRESS",),
+        key="server.address",
+    )
+    agency: int | None = setting(
+        "Whose bets these are, 1 to 255",
+        None,
+        whole_number(1, limits.MAX_AGENCY),
+        metavar="N",
+        env=("AGENCIA", "CLI_ID"),
+        key="id",
+    )
+    batch_max: int = setting(
+        "Most bets in a batch",
+        limits.DEFAULT_BATCH_MAX,
+        whole_number(1, limits.MAX_BATCH_BETS),
+        metavar="N",
+        env=("CLI_BATCH_MAXAMOUNT",),
+        key="batch.maxAmount",
+    )
+    window: int = setting(
+        "Most batches that are sent and not acknowledged; on revisions 8 and 9",
+        16,
+        whole_number(1, MAX_WINDOW),
+        metavar="N",
+    )
+    revision: int = setting("Revision of the protocol", 9, **choice(*CLIENT_REVISIONS) | {"parse": _revision})
+    no_winners: bool = setting(
+        "Stop after the last acknowledgement; the upload is not ended, and no winners are asked for", False, boolean
+    )
+    yes: bool = setting("The agency has sent everything; do not ask for confirmation", False, boolean)
+    retry_for_s: float = setting(
+        "Give up after this time without progress",
+        None,
+        decimal_number(0, _MAX_SECONDS),
+        metavar="SECONDS",
+        shown=f"{DEFAULT_RETRY_FOR_S:g}, of probe 10",
+    )
+    idle_timeout_s: float = setting(
+        "Silence after which a connection counts as lost", 60.0, decimal_number(0.1, _MAX_SECONDS), metavar="SECONDS"
+    )
+    draw: int = setting("Which draw the bets are for; on revision 9", 1, whole_number(0, 2**32 - 1), metavar="ID")
+    label: str = setting("Makes an identical file or bet a different upload; on revision 9", "", _label)
+    log_level: str = setting(**LOG_LEVEL, env=("CLI_LOG_LEVEL",), key="log.level")
+    progress: bool | None = setting(
+        "Show on standard error how many bets are acknowledged",
+        None,
+        boolean,
+        option="--progress/--no-progress",
+        shown="unless --quiet is given",
+    )
+    format: str = setting(
+        "How the answer is printed; json moves the log to standard error", "text", **choice("text", "json")
+    )
+    quiet: bool = setting("Print only the answer, and no log", False, boolean, short="-q")
+    amount: int | None = setting(
+        "How many probes",
+        None,
+        whole_number(0, 1_000_000_000),
+        metavar="N",
+        env=("CLI_LOOP_AMOUNT",),
+        key="loop.amount",
+        shown="1, of run 0",
+    )
+    period_s: float = setting(
+        "Pause between two probes, such as 5s or 150ms",
+        5.0,
+        parse_duration,
+        metavar="DURATION",
+        env=("CLI_LOOP_PERIOD",),
+        key="loop.period",
+        shown="5s",
+    )
+    file: str | None = setting("The data file", None, _file, metavar="FILE", complete=FILE, shown=DEFAULT_DATA_FILE)
+    agencies: int = setting("How many files", 5, whole_number(1, limits.MAX_AGENCY), metavar="N")
+    bets: int = setting("Rows in each file", 1000, whole_number(1, 100_000_000), metavar="M")
+    seed: int = setting("The same seed gives the same files", 1, whole_number(0, 2**63 - 1), metavar="S")
+    overwrite: bool = setting("Replace files that differ", False, boolean)
+    found: Resolved
+
+    @property
+    def agency_origin(self) -> str | None:
+        """Where the agency stands, to be shown in an error."""
+        return self.found.origin("agency")
+
+    @property
+    def tls_origin(self) -> str | None:
+        """Where the first of the settings of TLS stands; None: nowhere."""
+        return next((origin for one in _TLS if (origin := self.found.origin(one.name)) is not None), None)
+
+    @property
+    def bet(self) -> Mapping[str, str | None]:
+        """The five values of one bet as they were given, None for what is missing."""
+        return {name: self.found[name] for name in BET_FIELDS}
+
+    @property
+    def bet_origins(self) -> Mapping[str, str | None]:
+        """Where each value of the bet stands."""
+        return {name: self.found.origin(name) for name in BET_FIELDS}
+
+    @property
+    def unused(self) -> Mapping[str, str]:
+        """Those of `FIRST_REVISIONS` that are set although `revision` has no use for them, and where each stands."""
+        return {
+            name: origin
+            for name, first in FIRST_REVISIONS.items()
+            if self.revision < first and (origin := self.found.origin(name)) is not None and self.found[name] != ""
+        }
 
     @property
     def persistent(self) -> bool:
@@ -187,6 +220,11 @@ class ClientSettings:
     def knows_winners(self) -> bool:
         """Whether the revision has winners at all."""
         return self.revision >= 7
+
+
+CONFIG = Setting(name="config", text="A YAML file of settings", metavar="FILE", complete=FILE)
+
+SETTINGS = (*settings_of(ClientSettings), *_TLS, *_BET)
 
 
 def load_settings(
@@ -207,26 +245,10 @@ def load_settings(
     config = config or environ.get("BETS_CONFIG") or None
     file = read_yaml(config) if config is not None else None
     found = resolve(SETTINGS, options, environ, file, config or "")
-    return ClientSettings(
-        agency_origin=found.origin("agency"),
-        period_s=found["period"],
-        retry_for_s=retry_for_s if found["retry_for"] is None else found["retry_for"],
-        idle_timeout_s=found["idle_timeout"],
-        tls_origin=next((origin for name in TLS_NAMES if (origin := found.origin(name)) is not None), None),
-        bet={name: found[name] for name in BET_FIELDS},
-        bet_origins={name: found.origin(name) for name in BET_FIELDS},
-        unused={
-            name: origin
-            for name, first in FIRST_REVISIONS.items()
-            if found["revision"] < first and (origin := found.origin(name)) is not None and found[name] != ""
-        },
-        **_same_named(found),
-    )
-
-
-def _same_named(found: Resolved) -> dict[str, Any]:
-    names = {field.name for field in attrs.fields(ClientSettings)}
-    return {name: value for name, value in found.items() if name in names}
+    values = fields_of(ClientSettings, found)
+    if values["retry_for_s"] is None:
+        values["retry_for_s"] = retry_for_s
+    return ClientSettings(**values, found=found)
 
 
 def require_agency(settings: ClientSettings) -> int:

@@ -1,85 +1,32 @@
 """The command line of `bets-client`.
 
-Strategy: options are text here; `config` parses them together with the environment and the file, so that a value is
-checked and blamed in the same way wherever it stands. Each command imports its module when it runs: help and typing
-errors are answered without loading the protocol.
+Strategy: options are made from the table of settings and stay text here; `config` parses them together with the
+environment and the file, so that a value is checked and blamed in the same way wherever it stands. Each command imports
+its module when it runs: help and typing errors are answered without loading sockets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import functools
+from typing import Any
 
 import click
 
 from bets_client.cli.conform import conform
+from bets_client.config import BET_FIELDS, CONFIG, SETTINGS
 from bets_protocol.cli.command_group import ProgramGroup
+from bets_protocol.cli.settings import FILE, FOLDER, click_options
 from bets_protocol.cli.version_option import version_option
 
-F = TypeVar("F", bound=Callable[..., Any])
+_TLS = ("tls_cert", "tls_key", "tls_ca", "tls_min")
+_SERVER = ("server", *_TLS, "agency", "retry_for", "config", "log_level", "format", "quiet")
+_REVISION = ("revision", "idle_timeout")
+_WHICH_UPLOAD = ("draw", "label")
+_UPLOAD = ("batch_max", "window", *_WHICH_UPLOAD, "no_winners", "progress")
+_LOOP = ("amount", "period")
 
-
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def decorate(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_config = click.option("--config", metavar="FILE", help="YAML file with settings. [BETS_CONFIG]")
-_quiet = click.option("-q", "--quiet", is_flag=True, default=None, help="Nothing but the answer, no log. [BETS_QUIET]")
-_loop = _options(
-    click.option("--amount", metavar="N", help="How many probes. [CLI_LOOP_AMOUNT]"),
-    click.option("--period", metavar="DURATION", help="Pause between two, such as 5s or 150ms. [CLI_LOOP_PERIOD]"),
-)
-_tls = _options(
-    click.option("--tls-cert", metavar="FILE", help="For tls://: this client's certificate. [BETS_TLS_CERT]"),
-    click.option("--tls-key", metavar="FILE", help="Its private key. [BETS_TLS_KEY]"),
-    click.option("--tls-ca", metavar="FILE", help="Whose word the server's certificate needs. [BETS_TLS_CA]"),
-    click.option("--tls-min", metavar="1.2|1.3", help="The oldest TLS, default 1.3. [BETS_TLS_MIN]"),
-)
-_server = _options(
-    click.option(
-        "--server", metavar="URL", help="Default tcp://127.0.0.1:12345; host:port means tcp. [CLI_SERVER_ADDRESS]"
-    ),
-    _tls,
-    click.option("--agency", metavar="N", help="Whose bets, 1 to 255. [AGENCIA, then CLI_ID]"),
-    click.option(
-        "--retry-for", metavar="SECONDS", help="Give up after so long without progress, default 900. [BETS_RETRY_FOR]"
-    ),
-    _config,
-    click.option("--log-level", metavar="LEVEL", help="DEBUG, INFO (default), WARNING or ERROR. [CLI_LOG_LEVEL]"),
-    click.option("--format", metavar="text|json", help="Of the answer; json moves the log to stderr. [BETS_FORMAT]"),
-    _quiet,
-)
-_revision = _options(
-    click.option("--revision", metavar="5..9", help="Of the protocol, default 9. [BETS_REVISION]"),
-    click.option(
-        "--idle-timeout",
-        metavar="SECONDS",
-        help="Silence that counts as a lost connection, default 60. [BETS_IDLE_TIMEOUT]",
-    ),
-)
-_which_upload = _options(
-    click.option("--draw", metavar="ID", help="Which draw, default 1; on revision 9. [BETS_DRAW]"),
-    click.option("--label", metavar="TEXT", help="Makes it another upload; on revision 9. [BETS_LABEL]"),
-)
-_upload = _options(
-    click.option("--batch-max", metavar="N", help="Bets in a batch, default 130. [CLI_BATCH_MAXAMOUNT]"),
-    click.option("--window", metavar="N", help="Batches in flight, default 16. [BETS_WINDOW]"),
-    _which_upload,
-    click.option("--no-winners", is_flag=True, default=None, help="Neither end the upload nor wait. [BETS_NO_WINNERS]"),
-    click.option("--progress/--no-progress", default=None, help="Default: unless -q. [BETS_PROGRESS]"),
-)
-_one_bet = _options(
-    click.option("--first-name", metavar="TEXT", help="[NOMBRE]"),
-    click.option("--last-name", metavar="TEXT", help="[APELLIDO]"),
-    click.option("--document", metavar="DIGITS", help="Eight digits. [DOCUMENTO]"),
-    click.option("--birthdate", metavar="YYYY-MM-DD", help="[NACIMIENTO]"),
-    click.option("--number", metavar="N", help="0 to 9999. [NUMERO]"),
-)
+_options = functools.partial(click_options, (CONFIG, *SETTINGS))
+_files = click.argument("files", metavar="FILE...", nargs=-1, required=True, shell_complete=FILE.shell_complete)
 
 
 @click.group(name="bets-client", cls=ProgramGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,15 +34,12 @@ _one_bet = _options(
 def cli() -> None:
     """Sends an agency's bets to the server and gets its winners.
 
-    Options win over the environment (in brackets), the environment over --config FILE.
+    An option wins over its variable of the environment, the variable over --config FILE.
     """
 
 
-@cli.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@_server
-@_revision
-@_upload
+@cli.command(params=_options(*_SERVER, *_REVISION, *_UPLOAD))
+@_files
 def send(files: tuple[str, ...], **options: Any) -> None:
     """Upload files, then print the winners.
 
@@ -111,11 +55,7 @@ def send(files: tuple[str, ...], **options: Any) -> None:
     command.run(options, files)
 
 
-@cli.command()
-@_server
-@_revision
-@_which_upload
-@_one_bet
+@cli.command(params=_options(*_SERVER, *_REVISION, *_WHICH_UPLOAD, *BET_FIELDS))
 def bet(**options: Any) -> None:
     """Send one bet.
 
@@ -126,12 +66,7 @@ def bet(**options: Any) -> None:
     command.run(options)
 
 
-@cli.command()
-@_server
-@_revision
-@click.option(
-    "--yes", is_flag=True, default=None, help="The agency has sent everything; do not ask for confirmation. [BETS_YES]"
-)
+@cli.command(params=_options(*_SERVER, *_REVISION, "yes"))
 def winners(**options: Any) -> None:
     """Ask for an agency's winners; before the draw this says that the agency has sent everything.
 
@@ -146,7 +81,7 @@ def winners(**options: Any) -> None:
 
 
 @cli.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@_files
 @click.option(
     "--format",
     "form",
@@ -154,9 +89,9 @@ def winners(**options: Any) -> None:
     default="text",
     envvar="BETS_FORMAT",
     metavar="text|json",
-    help="json: an object for each finding and each file. [BETS_FORMAT]",
+    help="Text for people, or one JSON object for each finding and each file (default text). Environment: BETS_FORMAT.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Bad rows only, no warnings, no summary.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the bad rows, no warnings and no summary.")
 def check(files: tuple[str, ...], form: str, quiet: bool) -> int:
     """Check files without a server.
 
@@ -168,9 +103,7 @@ def check(files: tuple[str, ...], form: str, quiet: bool) -> int:
     return command.run(files, form=form, quiet=quiet)
 
 
-@cli.command()
-@_server
-@_loop
+@cli.command(params=_options(*_SERVER, *_LOOP))
 def probe(**options: Any) -> None:
     """Test a live server: lines that must come back."""
     from bets_client.cli import probe as command
@@ -178,13 +111,7 @@ def probe(**options: Any) -> None:
     command.run(options)
 
 
-@cli.command()
-@_server
-@_revision
-@_upload
-@_loop
-@_one_bet
-@click.option("--file", metavar="FILE", help="The data file, default agency.csv. [BETS_FILE]")
+@cli.command(params=_options(*_SERVER, *_REVISION, *_UPLOAD, *_LOOP, *BET_FIELDS, "file"))
 def run(**options: Any) -> None:
     """What a container runs: probes, then one bet or a file.
 
@@ -196,14 +123,8 @@ def run(**options: Any) -> None:
     command.run(options)
 
 
-@cli.command()
-@click.argument("folder", metavar="DIR")
-@click.option("--agencies", metavar="N", help="How many files, default 5. [BETS_AGENCIES]")
-@click.option("--bets", metavar="M", help="Rows in each, default 1000. [BETS_BETS]")
-@click.option("--seed", metavar="S", help="The same seed gives the same files, default 1. [BETS_SEED]")
-@click.option("--overwrite", is_flag=True, default=None, help="Replace different files. [BETS_OVERWRITE]")
-@_config
-@_quiet
+@cli.command(params=_options("agencies", "bets", "seed", "overwrite", "config", "quiet"))
+@click.argument("folder", metavar="DIR", shell_complete=FOLDER.shell_complete)
 def sample(folder: str, **options: Any) -> None:
     """Write files of made-up bets into DIR."""
     from bets_client.cli import sample as command

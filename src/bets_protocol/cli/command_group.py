@@ -19,7 +19,6 @@ from typing import Any
 import click
 
 from bets_protocol.cli import stdio
-from bets_protocol.cli.docstrings import docstring_of
 from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
 from bets_protocol.cli.log_format import LOGGER_NAME, EventLog, line_handler, one_line, setup_logging
 from bets_protocol.cli.signals import Stopped, no_more_stops, stop_signals
@@ -129,6 +128,8 @@ class ProgramGroup(click.Group):
 
 def _restore_help(command: click.Command) -> None:
     """Give a command and those below it the help that `python -OO` has dropped with the docstrings."""
+    from bets_protocol.cli.docstrings import docstring_of
+
     if command.callback is not None and not command.help:
         command.help = docstring_of(command.callback)
     if isinstance(command, click.Group):

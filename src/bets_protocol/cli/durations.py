@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_WHOLE = re.compile(rf"\+?(?:{_PART.pattern})+")
+_PART = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
 
 MAX_DURATION_S = 1_000_000
 """Seconds of the longest duration that is taken, more than eleven days: the system's calls cannot wait for ever."""
@@ -25,9 +24,9 @@ def parse_duration(text: str) -> float:
     """
     if text == "0":
         return 0.0
-    if _WHOLE.fullmatch(text) is None:
+    if re.fullmatch(rf"\+?(?:{_PART})+", text) is None:
         raise ValueError(EXPECTED)
-    seconds = sum(float(amount) * _UNITS_S[unit] for amount, unit in _PART.findall(text))
+    seconds = sum(float(amount) * _UNITS_S[unit] for amount, unit in re.findall(_PART, text))
     if seconds > MAX_DURATION_S:
         raise ValueError(f"{EXPECTED}, of at most {format_duration(MAX_DURATION_S)}")
     return seconds

@@ -13,17 +13,16 @@ set. This module is loaded for `--help`, so it loads no socket.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import click
 
 from bets_protocol.cli.log_format import LEVELS, one_line
 from bets_protocol.errors import ConfigError
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path()
 FOLDER = click.Path(file_okay=False)
@@ -39,7 +38,7 @@ def _variable(setting: Setting) -> Sequence[str]:
     return ("BETS_" + setting.option.partition("/")[0].lstrip("-").replace("-", "_").upper(),)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)  # methods that nothing calls would slow --help
 class Setting:
     """One setting and where it may stand.
 
@@ -105,30 +104,27 @@ def fields_of(cls: type[attrs.AttrsInstance], values: Mapping[str, Any]) -> dict
     return {field: values[name] for field, name in names.items() if name in values}
 
 
-def click_options(settings: Iterable[Setting]) -> Callable[[F], F]:
-    """A decorator that gives a click command the options of `settings`, in this order.
+def click_options(settings: Iterable[Setting], *names: str) -> list[click.Parameter]:
+    """The options of `settings` for a click command: those of `names` in this order, else all.
 
     What the user types stays text, and None says that nothing was given: `resolve` does the rest.
     """
-
-    def decorate(command: F) -> F:
-        for one in reversed(list(settings)):
-            names = [name for name in (one.short, one.option, one.name) if name]
-            default = f" (default {one.default_text})" if one.default_text else ""
-            text = f"{one.text}{default}. Environment: {', then '.join(one.env)}."
-            if one.parse is boolean:
-                command = click.option(*names, is_flag=True, default=None, help=text)(command)
-            else:
-                complete = one.complete.shell_complete if one.complete is not None else None
-                command = click.option(
-                    *names, metavar=one.metavar, multiple=one.repeated, shell_complete=complete, help=text
-                )(command)
-        return command
-
-    return decorate
+    table = {one.name: one for one in settings}
+    return [_click_option(table[name]) for name in names or table]
 
 
-def choice(*choices: Any) -> Mapping[str, Any]:
+@functools.cache  # most commands share most options
+def _click_option(one: Setting) -> click.Option:
+    names = [name for name in (one.short, one.option, one.name) if name]
+    default = f" (default {one.default_text})" if one.default_text else ""
+    text = f"{one.text}{default}. Environment: {', then '.join(one.env)}."
+    if one.parse is boolean:
+        return click.Option(names, is_flag=True, default=None, help=text)
+    complete = one.complete.shell_complete if one.complete is not None else None
+    return click.Option(names, metavar=one.metavar, multiple=one.repeated, shell_complete=complete, help=text)
+
+
+def choice(*choices: Any) -> dict[str, Any]:
     """What `Setting` gets for a setting that takes one of `choices`."""
     texts = [str(value) for value in choices]
     return {"metavar": "|".join(texts), "parse": one_of(*choices), "complete": click.Choice(texts)}
@@ -242,10 +238,9 @@ def _parsed_one(setting: Setting, origin: str, value: Any) -> Any:
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     """A parser of whole numbers from `low` to `high` in ASCII digits: no sign, blank or underscore."""
-    digits = re.compile(r"[0-9]{1,20}")
 
     def parse(text: str) -> int:
-        if digits.fullmatch(text) is None or not low <= int(text) <= high:
+        if re.fullmatch(r"[0-9]{1,20}", text) is None or not low <= int(text) <= high:
             raise ValueError(f"expected a whole number from {low} to {high}")
         return int(text)
 
@@ -254,10 +249,9 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 def decimal_number(low: float, high: float) -> Callable[[str], float]:
     """A parser of numbers from `low` to `high`, with a decimal point if need be."""
-    digits = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 
     def parse(text: str) -> float:
-        if digits.fullmatch(text) is None or not low <= float(text) <= high:
+        if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", text) is None or not low <= float(text) <= high:
             raise ValueError(f"expected a number from {low:g} to {high:g}")
         return float(text)
 

@@ -27,9 +27,8 @@ def certs() -> None:
     """
 
 
-@certs.command()
+@certs.command(params=command_options("names", "days", "ca_days", "force"))
 @click.argument("folder", metavar="DIR", type=click.Path(), shell_complete=FOLDER.shell_complete)
-@command_options("names", "days", "ca_days", "force")
 def init(folder: str, **options: Any) -> None:
     """Make an authority and the server's certificate in DIR.
 
@@ -46,9 +45,8 @@ def init(folder: str, **options: Any) -> None:
     _say("server", server)
 
 
-@certs.command()
+@certs.command(params=command_options("folder", "days", "force"))
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@command_options("folder", "days", "force")
 def server(names: tuple[str, ...], **options: Any) -> None:
     """Make a certificate for the server at the host names or addresses NAME.
 
@@ -59,9 +57,8 @@ def server(names: tuple[str, ...], **options: Any) -> None:
     _say("server", maker.issue_server(values.pop("folder"), names or maker.DEFAULT_NAMES, **values))
 
 
-@certs.command()
+@certs.command(params=command_options("folder", "days", "force"))
 @click.argument("agency_number", metavar="N")
-@command_options("folder", "days", "force")
 def agency(**options: Any) -> None:
     """Make a certificate for agency N, and print its line for --tls-pins.
 

@@ -33,8 +33,7 @@ def main() -> None:
     """The central of a lottery's bet intake."""
 
 
-@main.command()
-@click_options([CONFIG, *OPTIONS])
+@main.command(params=click_options([CONFIG, *OPTIONS]))
 def serve(**options: Any) -> int:
     """Take bets, store them, draw, tell the winners."""
     from bets_protocol.cli.log_format import EventLog, setup_logging
@@ -47,9 +46,8 @@ def serve(**options: Any) -> int:
     return run(settings, ServerLog(EventLog(setup_logging(settings.log_level))))
 
 
-@main.command()
+@main.command(params=command_options("timeout", "tls_cert", "tls_key", "tls_ca", "tls_min"))
 @click.argument("url")
-@command_options("timeout", "tls_cert", "tls_key", "tls_ca", "tls_min")
 def health(url: str, **options: Any) -> int:
     """Exit with 0 if the server at URL answers, else with 1.
 
@@ -105,23 +103,20 @@ def _answer(
     return ExitCode.DONE
 
 
-@main.command()
-@command_options(*_PLACE, "form")
+@main.command(params=command_options(*_PLACE, "form"))
 def status(**options: Any) -> int:
     """Show what has come from each agency, and how the draw stands."""
     return _answer("status", **options)
 
 
-@main.command()
-@command_options(*_PLACE, "form")
+@main.command(params=command_options(*_PLACE, "form"))
 def uploads(**options: Any) -> int:
     """List the uploads, each with the number that `void` takes."""
     return _answer("uploads", **options)
 
 
-@main.command()
+@main.command(params=command_options("reason", *_PLACE, "form"))
 @click.argument("number", metavar="NUMBER")
-@command_options("reason", *_PLACE, "form")
 def void(**options: Any) -> int:
     """Take the bets of an upload out of the draw, before it takes place: an anonymous or an unfinished upload.
 
@@ -130,8 +125,7 @@ def void(**options: Any) -> int:
     return _answer("void", "reason", **options)
 
 
-@main.command()
-@command_options("without", "reason", *_PLACE, "form")
+@main.command(params=command_options("without", "reason", *_PLACE, "form"))
 def close(**options: Any) -> int:
     """Go on without an agency that does not finish: a running server takes no more bets of it.
 
@@ -140,23 +134,20 @@ def close(**options: Any) -> int:
     return _answer("close", "without", **options)
 
 
-@main.command()
-@command_options(*_PLACE, "form")
+@main.command(params=command_options(*_PLACE, "form"))
 def audit(**options: Any) -> int:
     """List what has happened to uploads, agencies and draws."""
     return _answer("audit", **options)
 
 
-@main.command()
-@command_options(*_PLACE, "agency", "form")
+@main.command(params=command_options(*_PLACE, "agency", "form"))
 def winners(**options: Any) -> int:
     """Print the winners: agency,document."""
     return _answer("winners", **options)
 
 
-@main.command()
+@main.command(params=command_options(*_PLACE, "agency", "raw"))
 @click.argument("file", shell_complete=FILE.shell_complete)
-@command_options(*_PLACE, "agency", "raw")
 def export(file: str, store: str | None, draw: str | None, control: str | None, **options: Any) -> None:
     """Write the bets to FILE: CSV, or SQLite where FILE ends in .db or .sqlite; - is standard output.
 

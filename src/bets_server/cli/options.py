@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from bets_protocol import ConfigError
 from bets_protocol.cli.settings import (
@@ -18,8 +19,6 @@ from bets_protocol.cli.settings import (
 )
 from bets_protocol.cli.tls_options import tls_settings
 from bets_server.config import AGENCY, OPTIONS
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _DAYS = whole_number(1, 36_500)
 
@@ -87,10 +86,8 @@ COMMAND_SETTINGS = (
 """What commands other than `serve` take, by the names of their parameters."""
 
 
-def command_options(*names: str) -> Callable[[F], F]:
-    """A decorator that gives a click command other than `serve` its options, by their names."""
-    known = {one.name: one for one in (*OPTIONS, *COMMAND_SETTINGS)}
-    return click_options(known[name] for name in names)
+command_options = functools.partial(click_options, (*OPTIONS, *COMMAND_SETTINGS))
+"""The options of a click command, by their names."""
 
 
 def command_settings(
