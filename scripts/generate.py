@@ -6,6 +6,7 @@ is imported beside the `__init__` of the package and of its connections, from ba
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -42,4 +43,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    tables = [sys.executable, str(ROOT / "scripts" / "settings_tables.py"), *sys.argv[1:]]
+    sys.exit(main(sys.argv[1:]) | subprocess.call(tables))

@@ -69,7 +69,7 @@ FIRST_REVISIONS: Mapping[str, int] = {"window": 8, "draw": 9, "label": 9}
 
 _BET = (
     Setting(name="first_name", text="First name of the person who bets", env=("NOMBRE",)),
-    Setting(name="last_name", text="Last name", env=("APELLIDO",)),
+    Setting(name="last_name", text="Last name of the person who bets", env=("APELLIDO",)),
     Setting(name="document", text="Number of the document, eight digits", metavar="DIGITS", env=("DOCUMENTO",)),
     Setting(name="birthdate", text="Date of birth", metavar="YYYY-MM-DD", env=("NACIMIENTO",)),
     Setting(name="number", text="The number that is bet on, 0 to 9999", metavar="N", env=("NUMERO",)),
@@ -171,7 +171,7 @@ class ClientSettings(TlsSettings):
         shown="5s",
     )
     file: str | None = setting("The data file", None, _file, metavar="FILE", complete=FILE, shown=DEFAULT_DATA_FILE)
-    agencies: int = setting("How many files", 5, whole_number(1, limits.MAX_AGENCY), metavar="N")
+    agencies: int = setting("How many files to make", 5, whole_number(1, limits.MAX_AGENCY), metavar="N")
     bets: int = setting("Rows in each file", 1000, whole_number(1, 100_000_000), metavar="M")
     seed: int = setting("The same seed gives the same files", 1, whole_number(0, 2**63 - 1), metavar="S")
     overwrite: bool = setting("Replace files that differ", False, boolean)

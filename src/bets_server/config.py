@@ -85,7 +85,9 @@ class ServerSettings(TlsSettings):
         repeated=True,
         shown=f"tcp://127.0.0.1:{DEFAULT_PORT}, the port from SERVER_PORT",
     )
-    store: str = setting("sqlite:///PATH or csv:///PATH", "sqlite:///bets.db", _store, metavar="URL")
+    store: str = setting(
+        "Where bets are kept: sqlite:///PATH or csv:///PATH", "sqlite:///bets.db", _store, metavar="URL"
+    )
     draw: int = setting("Which draw", 1, whole_number(0, 2**32 - 1), metavar="ID")
     control: str = setting(
         "The socket at which operators ask a running server, or 'none'",

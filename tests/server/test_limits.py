@@ -1,4 +1,4 @@
-"""The bounds of the server: what the page says of them, and what a user may set."""
+"""The bounds of the server: what a user may set."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ from bets_protocol import ConfigError
 from bets_protocol.cli.settings import Setting
 from bets_server.config import LIMIT_SETTINGS, load_settings
 from bets_server.limits import Limits
-
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
-
-
-def test_page_lists_the_limits() -> None:
-    """The table of docs/operations.md is this one; when it is not, paste what is expected."""
-    rows = ["| option | default | bounds |", "|---|---|---|"]
-    for bound in LIMIT_SETTINGS:
-        text = (
-            bound.text.removeprefix("At most so many ").removeprefix("At least so many ").replace("Seconds", "seconds")
-        )
-        rows.append(f"| `{bound.option} {bound.metavar}` | {bound.default_text} | {text} |")
-    shown = PAGE.read_text(encoding="utf-8").partition("<!-- limits: begin -->\n")[2]
-    assert shown.partition("\n<!-- limits: end -->")[0] == "\n".join(rows)
 
 
 @pytest.mark.parametrize("bound", LIMIT_SETTINGS, ids=lambda bound: bound.name)

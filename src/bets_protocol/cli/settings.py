@@ -300,7 +300,7 @@ def log_level(text: str) -> str:
 
 
 LOG_LEVEL: Mapping[str, Any] = {
-    "text": "DEBUG, INFO, WARNING or ERROR",
+    "text": "The least level that is logged: DEBUG, INFO, WARNING or ERROR",
     "metavar": "LEVEL",
     "default": "INFO",
     "parse": log_level,

@@ -39,17 +39,17 @@ class TlsSettings:
     tls_min: str = "1.3"
 
 
-def tls_settings(cert: str, ca: str, key: Callable[[str], str] = str) -> tuple[Setting, ...]:
+def tls_settings(cert: str, ca: str, key: Callable[[str], str] | None = None) -> tuple[Setting, ...]:
     """The four options of TLS.
 
     Args:
         cert: whose certificate it is, in words.
         ca: what the CA has signed, in words.
-        key: makes the key of the configuration file of a setting's name.
+        key: makes a setting's key in the configuration file from its name; None: there is no file.
     """
 
     def of(name: str, text: str, default: str = "", **more: Any) -> Setting:
-        return Setting(name=name, text=text, default=default, key=key(name), **more)
+        return Setting(name=name, text=text, default=default, key=key(name) if key is not None else None, **more)
 
     file: Mapping[str, Any] = {"metavar": "FILE", "complete": FILE}
     return (
