@@ -88,7 +88,7 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
             )
         parts.push(_on_failure(store, log))
         parts.callback(reactor.close)
-        reactor.pins = pins
+        reactor.renew_pins(pins)
         control_at = control_path(settings.control, settings.store)
         with (
             _stopping(reactor, settings.grace_s) as stopped_by,

@@ -284,12 +284,12 @@ class Server:
     @property
     def sessions(self) -> list[Session]:
         """The sessions of the reactor, the oldest first; its thread goes on changing them."""
-        return list(self.reactor._sessions.values())
+        return list(self.reactor.conversations.sessions.values())
 
     @property
     def handshakes(self) -> int:
         """How many handshakes of TLS are under way."""
-        return len(self.reactor._gate.handshakes._under_way)
+        return len(self.reactor.conversations._gate.handshakes._under_way)
 
     @property
     def lines(self) -> list[str]:

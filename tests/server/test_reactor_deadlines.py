@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from bets_server.limits import Limits
-from bets_server.reactor.poller import NEWCOMERS_A_ROUND
+from bets_server.reactor.fairness import NEWCOMERS_A_ROUND
 from bets_server.reactor.session import UNIT_REQUESTS
 from tests.server.raw_bytes import ACK_0, STATUS_BYTES, WINNING, ask, batch, bet, document, opening, status, winners
 from tests.server.serving import RawClient, Server, Servers, opened, wait_until

@@ -12,7 +12,7 @@ import pytest
 from bets_protocol import Ack, EncodedBatch, InvalidFrame, Probe, ReadError, Winners, WinnersRequest
 from bets_protocol.transports import Stream, connect, listen
 from bets_server.intake.requests import Close, Park, Reply, Work
-from bets_server.reactor.poller import oldest_first
+from bets_server.reactor.fairness import oldest_first
 from bets_server.reactor.session import OUTBOX_BYTES, READ_AHEAD_BYTES, UNIT_REQUESTS, Session
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, winners
 from tests.server.serving import RawClient, wait_until

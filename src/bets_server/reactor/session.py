@@ -121,7 +121,6 @@ class Session:
         "opened_at",
         "outbox",
         "quiet_since",
-        "refusal_logged",
         "refused",
         "resuming",
         "revoked",
@@ -163,7 +162,6 @@ class Session:
         self.drained_bytes = 0
         self.in_work: tuple[Request, ...] = ()
         self.refused: RemoteProtocolError | None = None
-        self.refusal_logged = False
         self.opened_at = self.shaking_since = self.quiet_since = opened_at
         self.frame_since: float | None = None
         self.held_until = self.drain_until = self.linger_until = _NEVER
@@ -348,6 +346,38 @@ class Session:
             self.outbox.append(self.connection.send(self.binding.status(code)))
         self.waiting = None
         self.closing = self.lingering = True
+
+    def let_go(self) -> None:
+        """Ends the session because the server stops, once everything that was read of it is answered.
+
+        Raises:
+            ReadError: the connection broke.
+        """
+        if self.busy or self.closing or self.choked:
+            return
+        if self.binding is not None:
+            self.end_upload(RejectCode.SHUTTING_DOWN)
+            return
+        # Closing with bytes unread makes a reset, which could overtake the last answers; without any, close at once.
+        self.closing = True
+        self.throw_away()
+        self.lingering = bool(self.drained_bytes)
+
+    def half_close(self, linger_until: float) -> None:
+        """Tells the peer that nothing more comes, and gives it some time to end its side.
+
+        Raises:
+            WriteError: the connection broke.
+        """
+        self.half_closed, self.linger_until = True, linger_until
+        self.stream.close_writing()
+
+    def take_refused(self) -> RemoteProtocolError | None:
+        """How the peer broke the protocol, once its refusal is due; given once, for the log."""
+        if not self.closing:
+            return None
+        refused, self.refused = self.refused, None
+        return refused
 
     def beat(self) -> None:
         """Tells a peer that waits for the draw that the server is still there, where it understands that."""
