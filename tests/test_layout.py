@@ -41,6 +41,15 @@ def test_no_file_imports_a_test_module(file: str) -> None:
     assert bad == []
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if Path(file).name.startswith("test_")])
+def test_every_test_says_in_a_sentence_what_holds(file: str) -> None:
+    """Its docstring begins with one; the name alone is too short to say it."""
+    tree = ast.parse((PROJECT / file).read_text(encoding="utf-8"), file)
+    tests = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    mute = [f"{file}:{test.lineno}: {test.name}" for test in tests if (ast.get_docstring(test) or "")[-1:] != "."]
+    assert mute == []
+
+
 COLLECT_WITHOUT = """
 import sys
 folder, *blocked = sys.argv[1:]

@@ -90,15 +90,18 @@ def invoke(*arguments: str, env: dict[str, str] | None = None) -> Result:
     ],
 )
 def test_an_exception_is_a_line_and_an_exit_code(what: str, code: int, stderr: str) -> None:
+    """Each kind of error ends with its code and its lines on standard error."""
     result = invoke("do", what)
     assert (result.exit_code, result.stderr) == (code, stderr)
 
 
 def test_a_result_goes_to_standard_output() -> None:
+    """What a command prints as its result is on standard output."""
     assert invoke("do", "fine").stdout == "fine\n"
 
 
 def test_a_bug_is_named_with_its_place_and_without_a_traceback() -> None:
+    """An unexpected error has its type, file and line."""
     result = invoke("do", "bug")
     assert result.exit_code == 1
     first, second = result.stderr.splitlines()
@@ -109,6 +112,7 @@ def test_a_bug_is_named_with_its_place_and_without_a_traceback() -> None:
 
 
 def test_the_traceback_of_a_bug_is_there_for_who_asks() -> None:
+    """BETS_DEBUG=1 shows the traceback."""
     result = invoke("do", "bug", env={"BETS_DEBUG": "1"})
     assert result.exit_code == 1
     assert "Traceback (most recent call last)" in result.stderr
@@ -125,6 +129,7 @@ def _no_logging_yet() -> None:
 @pytest.mark.usefixtures("_no_logging_yet")
 @pytest.mark.parametrize(("what", "code"), [("term", 0), ("int", 130)])
 def test_a_signal_ends_with_the_shutdown_line(what: str, code: int) -> None:
+    """The last line of the log says that the program was stopped."""
     result = invoke("do", what)
     assert result.exit_code == code
     assert result.stdout.endswith("INFO     action: shutdown | result: success\n")
@@ -138,22 +143,26 @@ def test_a_signal_does_not_change_the_answer_of_a_command_that_needs_no_time() -
 
 
 def test_a_usage_error_is_clicks_own_text_and_exit_2() -> None:
+    """An unknown command is explained by click."""
     result = invoke("nothing")
     assert result.exit_code == 2
     assert "No such command 'nothing'" in result.stderr
 
 
 def test_help_ends_with_0() -> None:
+    """`--help` is a success."""
     result = invoke("--help")
     assert (result.exit_code, "A program." in result.stdout) == (0, True)
 
 
 def test_an_error_is_shown_on_one_line_for_each_of_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters are escaped, line feeds begin a line."""
     say_error("p", "one\ntwo\r\x00")
     assert capsys.readouterr().err == "p: one\np: two\\x0d\\x00\n"
 
 
 def test_without_standard_output_and_error_nothing_but_a_result_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing standard error changes no exit code."""
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     with pytest.raises(SystemExit) as caught:
@@ -179,6 +188,7 @@ def run(*arguments: str, stdout: int | None = subprocess.PIPE, shell: str = "") 
 
 
 def test_a_result_whose_reader_has_left_is_quietly_no_success() -> None:
+    """A closed pipe ends with 9 and no message."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -189,6 +199,7 @@ def test_a_result_whose_reader_has_left_is_quietly_no_success() -> None:
 
 
 def test_clicks_own_output_without_a_reader_is_no_traceback() -> None:
+    """Help whose reader has left ends with 0."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -208,12 +219,14 @@ def test_a_broken_pipe_inside_a_command_is_no_traceback() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")
 def test_a_full_disk_is_not_called_a_bug() -> None:
+    """Help that cannot be written ends with 9 and says why."""
     done = run("--help", shell="> /dev/full")
     said = b"program: cannot write to standard output: No space left on device\n"
     assert (done.returncode, done.stderr) == (9, said)
 
 
 def test_an_error_of_the_system_inside_a_command_keeps_its_place() -> None:
+    """An OSError of a command is reported as a bug with its line."""
     first, second = invoke("do", "system").stderr.splitlines()
     assert first.startswith(f"program: OSError: [Errno 24] too many at {__file__}:")
     assert second == "program: BETS_DEBUG=1 in the environment shows more"
@@ -221,12 +234,14 @@ def test_an_error_of_the_system_inside_a_command_keeps_its_place() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")
 def test_a_result_that_cannot_be_written_is_no_success() -> None:
+    """A full disk ends with 9 and the reason."""
     done = run("do", "fine", shell="> /dev/full")
     assert done.returncode == 9
     assert done.stderr == b"program: cannot write to standard output: No space left on device\n"
 
 
 def test_closed_output_is_no_traceback() -> None:
+    """A process whose standard streams are closed keeps its exit code."""
     done = run("do", "config", shell=">&- 2>&-")
     assert (done.returncode, done.stderr) == (2, b"")
 
@@ -234,11 +249,13 @@ def test_closed_output_is_no_traceback() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")
 @pytest.mark.parametrize("arguments", [("do", "config"), ("nothing",), ("do", "bug")])
 def test_an_error_that_cannot_be_shown_keeps_its_exit_code(arguments: tuple[str, ...]) -> None:
+    """A full standard error changes no exit code."""
     done = run(*arguments, shell="2> /dev/full")
     assert done.returncode == (1 if "bug" in arguments else 2)
 
 
 def test_a_signal_after_the_work_does_not_change_the_exit_code() -> None:
+    """SIGTERM after the end of a command is ignored."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with pytest.raises(SystemExit) as caught:

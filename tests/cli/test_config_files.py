@@ -19,11 +19,13 @@ def written(folder: Path, text: str | bytes, name: str = "config") -> str:
 
 
 def test_an_ini_file_gives_the_keys_of_its_default_section(tmp_path: Path) -> None:
+    """Keys keep their case, values are text."""
     path = written(tmp_path, "[DEFAULT]\nSERVER_PORT = 12345\nSERVER_IP=server\nLOGGING_LEVEL = INFO\n")
     assert read_ini(path) == {"SERVER_PORT": "12345", "SERVER_IP": "server", "LOGGING_LEVEL": "INFO"}
 
 
 def test_an_ini_value_is_not_interpolated(tmp_path: Path) -> None:
+    """A percent sign is itself."""
     assert read_ini(written(tmp_path, "[DEFAULT]\nSTORE = 100%(x)s\n")) == {"STORE": "100%(x)s"}
 
 
@@ -38,6 +40,7 @@ def test_an_ini_value_is_not_interpolated(tmp_path: Path) -> None:
     ],
 )
 def test_an_ini_file_that_is_none_is_refused_by_name(tmp_path: Path, text: str | bytes, reason: str) -> None:
+    """A missing or second section, a double key and bad bytes are errors."""
     path = written(tmp_path, text, "server.ini")
     with pytest.raises(ConfigError, match=reason) as caught:
         read_ini(path)
@@ -46,6 +49,7 @@ def test_an_ini_file_that_is_none_is_refused_by_name(tmp_path: Path, text: str |
 
 
 def test_a_yaml_file_gives_dotted_keys_and_the_text_as_written(tmp_path: Path) -> None:
+    """Nested keys are joined, and no value is converted."""
     path = written(
         tmp_path,
         "server:\n  address: server:12345\nloop:\n  amount: 0x5\n  period: 5s\nlog: {level: INFO}\nid: '1'\non: yes\n",
@@ -62,6 +66,7 @@ def test_a_yaml_file_gives_dotted_keys_and_the_text_as_written(tmp_path: Path) -
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "{}", "\ufeffid: 1\n"])
 def test_a_yaml_file_may_be_empty_or_begin_with_a_bom(tmp_path: Path, text: str) -> None:
+    """A file without a key gives no settings."""
     assert read_yaml(written(tmp_path, text)) == ({"id": "1"} if "id" in text else {})
 
 
@@ -85,6 +90,7 @@ def test_a_yaml_file_may_be_empty_or_begin_with_a_bom(tmp_path: Path, text: str)
     ],
 )
 def test_a_yaml_file_that_is_unclear_is_refused_by_name(tmp_path: Path, text: str | bytes, reason: str) -> None:
+    """Double keys, lists and empty values are errors with their line."""
     path = written(tmp_path, text, "client.yaml")
     with pytest.raises(ConfigError, match=reason) as caught:
         read_yaml(path)
@@ -94,6 +100,7 @@ def test_a_yaml_file_that_is_unclear_is_refused_by_name(tmp_path: Path, text: st
 
 @pytest.mark.parametrize("read", [read_ini, read_yaml])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, read: object) -> None:
+    """A missing file and a folder are errors with the path."""
     assert callable(read)
     with pytest.raises(ConfigError, match="nowhere: cannot read the configuration file: No such file"):
         read(str(tmp_path / "nowhere"))
@@ -102,6 +109,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, read: object) -> No
 
 
 def test_without_pyyaml_a_yaml_file_is_a_clear_error_and_everything_else_works() -> None:
+    """The error names the missing package."""
     program = (
         "import sys; sys.modules['yaml'] = None\n"
         "from bets_protocol import ConfigError\n"

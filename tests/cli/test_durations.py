@@ -30,6 +30,7 @@ from bets_protocol.cli.durations import format_duration, parse_duration
     ],
 )
 def test_a_duration_is_taken(text: str, seconds: float) -> None:
+    """Hours to nanoseconds are summed, with fractions and a plus sign."""
     assert parse_duration(text) == pytest.approx(seconds)
 
 
@@ -37,6 +38,7 @@ def test_a_duration_is_taken(text: str, seconds: float) -> None:
     "text", ["", "5", "s", "5 s", " 5s", "5s ", "-5s", "5S", "5d", "1e3s", "٣s", "5s5", ".s", "1,5s"]
 )
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
+    """A text that is no duration is refused with what was expected."""
     with pytest.raises(ValueError, match="expected a duration such as 5s"):
         parse_duration(text)
 
@@ -66,9 +68,11 @@ def test_what_no_wait_takes_is_refused(text: str) -> None:
     ],
 )
 def test_a_duration_is_shown_as_the_legacy_client_showed_it(seconds: float, text: str) -> None:
+    """Units run from hours to nanoseconds, as in `1h30m0s`."""
     assert format_duration(seconds) == text
 
 
 @given(st.integers(0, 10**15))
 def test_what_is_shown_can_be_taken_again(nanoseconds: int) -> None:
+    """Formatting and parsing are inverse to the nanosecond."""
     assert parse_duration(format_duration(nanoseconds / 1e9)) == pytest.approx(nanoseconds / 1e9)

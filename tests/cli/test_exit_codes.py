@@ -30,10 +30,12 @@ class _Refused(ProgramError):
     ],
 )
 def test_an_error_means_an_exit_code(error: library.BetsError, code: int) -> None:
+    """Each class of the library's errors has one code."""
     assert exit_code_of(error) == code
 
 
 def test_the_numbers_are_those_of_the_contract() -> None:
+    """Names and numbers of the exit codes are fixed."""
     assert {code.name: int(code) for code in ExitCode} == {
         "DONE": 0,
         "BUG": 1,

@@ -42,6 +42,7 @@ def parsed(line: str) -> dict[str, str]:
 
 
 def test_a_line_reads_as_the_contract_has_it() -> None:
+    """Action, result and fields are separated by ` | `."""
     assert (
         log_line("apuesta_almacenada", "success", dni="30904465", numero=7574)
         == "action: apuesta_almacenada | result: success | dni: 30904465 | numero: 7574"
@@ -70,11 +71,13 @@ def test_a_line_reads_as_the_contract_has_it() -> None:
     ],
 )
 def test_a_value_is_escaped(value: object, shown: str) -> None:
+    """Control characters, line ends, direction marks and the separator cannot break a line."""
     assert escape(value) == shown
 
 
 @given(st.lists(st.text()))
 def test_any_values_give_one_line_that_comes_apart_again(values: list[str]) -> None:
+    """Whatever the values, the line can be parsed."""
     fields = {f"key{number}": value for number, value in enumerate(values)}
     line = log_line("name", "success", **fields)
     assert len(line.splitlines()) == 1
@@ -84,10 +87,12 @@ def test_any_values_give_one_line_that_comes_apart_again(values: list[str]) -> N
 
 
 def test_one_line_leaves_the_separator_alone() -> None:
+    """Only line ends are escaped outside of fields."""
     assert one_line("a | b\n") == "a | b\\x0a"
 
 
 def test_a_record_has_time_padded_level_and_message() -> None:
+    """Each line begins with date, time and level."""
     stream = io.StringIO()
     log = EventLog(setup_logging("DEBUG", stream))
     log.success("one")
@@ -115,6 +120,7 @@ class Held(io.StringIO):
 
 
 def test_every_line_is_flushed_whatever_the_stream() -> None:
+    """A buffered stream is flushed after each line."""
     stream = Held()
     log = EventLog(setup_logging("INFO", stream))
     log.success("one")
@@ -123,6 +129,7 @@ def test_every_line_is_flushed_whatever_the_stream() -> None:
 
 
 def test_lines_below_the_level_are_left_out() -> None:
+    """The level is a bound."""
     stream = io.StringIO()
     log = EventLog(setup_logging("WARNING", stream))
     log.success("quiet")
@@ -132,12 +139,14 @@ def test_lines_below_the_level_are_left_out() -> None:
 
 
 def test_silent_lets_no_line_through() -> None:
+    """At the level SILENT critical lines are left out too."""
     stream = io.StringIO()
     EventLog(setup_logging(SILENT, stream)).fail("loud", level=logging.CRITICAL)
     assert stream.getvalue() == ""
 
 
 def test_set_up_again_replaces_the_handler() -> None:
+    """Setting up twice writes each line once."""
     first, second = io.StringIO(), io.StringIO()
     setup_logging("INFO", first)
     EventLog(setup_logging("INFO", second)).success("once")
@@ -145,6 +154,7 @@ def test_set_up_again_replaces_the_handler() -> None:
 
 
 def test_a_traceback_and_a_message_of_several_lines_stay_one_line() -> None:
+    """A traceback is escaped to one line."""
     stream = io.StringIO()
     logger = setup_logging("INFO", stream)
     try:
@@ -156,6 +166,7 @@ def test_a_traceback_and_a_message_of_several_lines_stay_one_line() -> None:
 
 
 def test_what_stands_on_the_terminal_is_cleared_before_each_line() -> None:
+    """The hook of the progress bar runs before a line is written."""
     stream = io.StringIO()
     logger = setup_logging("INFO", stream)
     handler = line_handler(logger)
@@ -168,10 +179,12 @@ def test_what_stands_on_the_terminal_is_cleared_before_each_line() -> None:
 
 
 def test_a_logger_that_was_never_set_up_has_no_line_handler() -> None:
+    """Another logger gives None."""
     assert line_handler(logging.getLogger("bets.nothing")) is None
 
 
 def test_a_closed_stream_costs_nothing() -> None:
+    """A line for a closed stream is dropped without an error."""
     stream = io.StringIO()
     log = EventLog(setup_logging("INFO", stream))
     stream.close()
@@ -179,6 +192,7 @@ def test_a_closed_stream_costs_nothing() -> None:
 
 
 def test_no_standard_output_at_all_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without standard output can log."""
     monkeypatch.setattr(sys, "stdout", None)
     EventLog(setup_logging("INFO")).success("unseen")
 
@@ -196,6 +210,7 @@ print("on standard error", file=sys.stderr)
 
 
 def test_a_line_is_in_the_pipe_at_once_and_a_reader_that_leaves_is_no_error() -> None:
+    """A closed pipe does not end the program."""
     with subprocess.Popen(
         [sys.executable, "-c", LOG_THEN_WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -212,6 +227,7 @@ def test_a_line_is_in_the_pipe_at_once_and_a_reader_that_leaves_is_no_error() ->
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, the disk that is always full")
 def test_a_full_disk_loses_lines_and_nothing_else() -> None:
+    """The program goes on when its log cannot be written."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-c", LOG_THEN_WAIT],
@@ -226,6 +242,7 @@ def test_a_full_disk_loses_lines_and_nothing_else() -> None:
 
 
 def test_a_character_that_the_encoding_lacks_is_escaped() -> None:
+    """An ASCII stream gets escapes and no error."""
     done = subprocess.run(
         [
             sys.executable,
@@ -242,6 +259,7 @@ def test_a_character_that_the_encoding_lacks_is_escaped() -> None:
 
 
 def test_the_time_is_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stamp follows TZ."""
     stream = io.StringIO()
     monkeypatch.setattr(time, "time", lambda: 0.0)
     monkeypatch.setattr(time, "time_ns", lambda: 0)  # what logging reads from Python 3.13 on

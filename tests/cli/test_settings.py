@@ -39,6 +39,7 @@ QUIET = Setting(name="quiet", parse=boolean, default=False, env=("BETS_QUIET",))
 def test_the_first_place_that_has_a_value_wins(
     options: dict[str, Any], environ: dict[str, str], file: dict[str, str] | None, value: int, origin: str | None
 ) -> None:
+    """Option, variables, file and default are asked in this order."""
     found = resolve([AGENCY], options, environ, file, "client.yaml")
     assert (found["agency"], found.origin("agency")) == (value, origin)
     assert dict(found) == {"agency": value}
@@ -60,6 +61,7 @@ def test_the_first_place_that_has_a_value_wins(
 def test_a_value_that_cannot_be_used_is_named_with_its_place(
     options: dict[str, Any], environ: dict[str, str], file: dict[str, str], text: str
 ) -> None:
+    """The error has option, variable or key, and the value."""
     with pytest.raises(ConfigError) as caught:
         resolve([AGENCY, LISTEN], options, environ, file, "client.yaml")
     assert str(caught.value) == text
@@ -77,6 +79,7 @@ def test_a_value_that_cannot_be_used_is_named_with_its_place(
 def test_a_repeated_setting_is_a_tuple(
     options: dict[str, Any], environ: dict[str, str], file: dict[str, str], value: tuple[str, ...]
 ) -> None:
+    """Options repeat, variables are split at commas and blanks."""
     assert resolve([LISTEN], options, environ, file)["listen"] == value
 
 
@@ -102,10 +105,12 @@ def test_quotes_that_nobody_takes_away_are_named(
 
 
 def test_an_option_that_is_no_text_is_taken_as_it_is() -> None:
+    """A flag needs no parser."""
     assert resolve([QUIET], {"quiet": True}, {"BETS_QUIET": "0"})["quiet"] is True
 
 
 def test_an_option_with_two_names_is_shown_as_it_is_written() -> None:
+    """The error has both forms of the flag."""
     setting = Setting(name="progress", parse=boolean, option="--progress/--no-progress")
     with pytest.raises(ConfigError, match="--progress/--no-progress: 'x'"):
         resolve([setting], {"progress": "x"}, {})
@@ -126,6 +131,7 @@ def test_an_option_with_two_names_is_shown_as_it_is_written() -> None:
     ],
 )
 def test_a_parser_takes(parse: Callable[[str], Any], text: str, value: object) -> None:
+    """Each kind of setting gives its value from text."""
     assert parse(text) == value
 
 
@@ -144,12 +150,14 @@ NO_NUMBERS = ("nan", "inf", "1e1", "-1", "9.1", "", ".5", "5.")
     ],
 )
 def test_a_parser_refuses(parse: Callable[[str], Any], text: str, expected: str) -> None:
+    """Each kind of setting says what it expects."""
     with pytest.raises(ValueError, match=expected):
         parse(text)
 
 
 @pytest.mark.parametrize("text", ["tcp://127.0.0.1:1", "[::1]:2", "tls://host:3", "unix:///there", "memory://name"])
 def test_an_address_stays_as_it_is_written(text: str) -> None:
+    """Parsing checks an address and does not change it."""
     assert address(text) == text
 
 

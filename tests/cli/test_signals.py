@@ -44,6 +44,7 @@ def read_until_stopped(number: signal.Signals) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_breaks_a_wait_and_knows_its_exit_code(number: signal.Signals, code: int) -> None:
+    """SIGTERM means 0 and SIGINT 130."""
     with pytest.raises(Stopped) as caught:
         read_until_stopped(number)
     assert (caught.value.signal, caught.value.exit_code, str(caught.value)) == (number, code, number.name)
@@ -73,6 +74,7 @@ def stopped_once_more(closed: list[str]) -> None:
 
 
 def test_only_the_first_signal_raises() -> None:
+    """A second signal does not interrupt the closing."""
     closed: list[str] = []
     with pytest.raises(Stopped) as caught:
         stopped_once_more(closed)
@@ -80,6 +82,7 @@ def test_only_the_first_signal_raises() -> None:
 
 
 def test_a_deferred_stop_comes_up_at_the_next_look() -> None:
+    """A deferred signal is raised where the program asks for it."""
     reached: list[str] = []
     with pytest.raises(Stopped):
         deferred_until_the_look(reached)
@@ -100,11 +103,13 @@ def deferred_until_the_look(reached: list[str]) -> None:
 
 
 def test_a_deferred_stop_breaks_a_wait() -> None:
+    """A blocking read ends although the stop is deferred."""
     with pytest.raises(Stopped):
         deferred_read_until_stopped(before=False)
 
 
 def test_a_deferred_stop_from_before_a_wait_is_not_waited_out() -> None:
+    """A signal before the wait ends it at once."""
     with pytest.raises(Stopped):
         deferred_read_until_stopped(before=True)
 
@@ -129,6 +134,7 @@ def deferred_read_until_stopped(*, before: bool) -> None:
 
 
 def test_a_deferred_stop_comes_up_at_the_end_at_last() -> None:
+    """A stop that nobody asked for is raised at the end."""
     with pytest.raises(Stopped):
         deferred_to_the_end()
 
@@ -165,6 +171,7 @@ def deferred_after_the_signal(reached: list[str]) -> None:
 
 
 def test_a_stop_from_before_comes_up_before_anything_is_opened() -> None:
+    """A signal that came earlier is raised at once."""
     reached: list[str] = []
     with pytest.raises(Stopped):
         deferred_after_the_signal(reached)
@@ -188,6 +195,7 @@ def lose_one_stop(lost: list[object]) -> None:
 
 
 def test_a_second_sigterm_comes_up_where_the_first_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop that was swallowed can be repeated."""
     lost: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda what: lost.append(type(what.exc_value)))
     with pytest.raises(Stopped):
@@ -196,6 +204,7 @@ def test_a_second_sigterm_comes_up_where_the_first_was_lost(monkeypatch: pytest.
 
 
 def test_a_second_sigint_ends_the_process_whatever_hangs() -> None:
+    """Ctrl-C after a stop ends the process at once."""
     program = (
         "import signal, sys, time\n"
         "from bets_protocol.cli.signals import stop_signals\n"
@@ -212,10 +221,12 @@ def test_a_second_sigint_ends_the_process_whatever_hangs() -> None:
 
 
 def test_no_handler_of_ordinary_errors_swallows_it() -> None:
+    """`Stopped` is no `Exception`."""
     assert not issubclass(Stopped, Exception)
 
 
 def test_the_handlers_from_before_come_back() -> None:
+    """Leaving the block restores both handlers."""
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with stop_signals():
         assert signal.getsignal(signal.SIGTERM) is not before[0]
@@ -223,6 +234,7 @@ def test_the_handlers_from_before_come_back() -> None:
 
 
 def test_at_the_end_of_a_process_later_signals_are_ignored() -> None:
+    """With `restore=False` signals have no effect after the block."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with stop_signals(restore=False):
@@ -235,6 +247,7 @@ def test_at_the_end_of_a_process_later_signals_are_ignored() -> None:
 
 
 def test_sigterm_can_be_given_back_to_the_system() -> None:
+    """SIGTERM kills again, and SIGINT is still handled."""
     with stop_signals():
         let_sigterm_kill()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -242,6 +255,7 @@ def test_sigterm_can_be_given_back_to_the_system() -> None:
 
 
 def test_beside_the_main_thread_nothing_happens() -> None:
+    """In another thread no handler is changed."""
     before = signal.getsignal(signal.SIGTERM)
     seen: list[object] = []
 
@@ -257,6 +271,7 @@ def test_beside_the_main_thread_nothing_happens() -> None:
 
 
 def test_a_wait_that_ends_in_time_is_not_disturbed() -> None:
+    """Without a signal nothing is raised."""
     started = time.monotonic()
     with stop_signals():
         time.sleep(0.01)

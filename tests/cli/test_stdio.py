@@ -13,6 +13,7 @@ from bets_protocol.cli.stdio import OutputError, flush_at_end, prepare, write_re
 
 
 def test_a_closed_stream_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result for a closed standard output is an OutputError."""
     stream = io.StringIO()
     stream.close()
     monkeypatch.setattr(sys, "stdout", stream)
@@ -21,17 +22,20 @@ def test_a_closed_stream_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_closed_stream_can_be_flushed_at_the_end() -> None:
+    """Flushing a closed stream is no error."""
     stream = io.TextIOWrapper(io.BytesIO())
     stream.close()
     flush_at_end(stream)
 
 
 def test_a_stream_that_is_no_text_file_is_left_alone() -> None:
+    """Streams without an encoding, and None, are not changed."""
     prepare(io.StringIO())
     prepare(None)
 
 
 def test_a_prepared_stream_flushes_each_line_and_escapes_what_it_lacks() -> None:
+    """A prepared stream loses no character and no line."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     prepare(stream)
@@ -57,6 +61,7 @@ def _without_reader(program: str) -> tuple[int, bytes]:
 
 
 def test_a_reader_that_has_left_costs_no_confirmation_and_not_the_exit_code() -> None:
+    """A confirmation needs no reader."""
     assert _without_reader("for _ in range(3): write_result('x' * 100_000, confirms=True)") == (0, b"")
 
 
@@ -67,6 +72,7 @@ def test_a_reader_that_has_left_is_known_at_each_result() -> None:
 
 
 def test_a_result_of_nothing_needs_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty result succeeds without standard output."""
     assert _without_reader("for _ in range(3): write_result('')") == (0, b"")
     monkeypatch.setattr(sys, "stdout", None)
     write_result("")
@@ -83,6 +89,7 @@ def test_closed_descriptors_are_occupied() -> None:
 
 
 def test_a_remark_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A remark for a closed or missing standard error is dropped."""
     stream = io.StringIO()
     stream.close()
     for stderr in (stream, None):

@@ -32,6 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
+    """An undisturbed upload sends nothing twice."""
     central = Central()
     with ScriptedServer(central) as server:
         upload = send_at_least_once(server, file)
@@ -43,6 +44,7 @@ def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
 
 @pytest.mark.parametrize("window", [1, 3, 10])
 def test_so_many_batches_and_no_more_are_sent_ahead(file: Path, window: int) -> None:
+    """The window bounds the batches without an answer."""
     ahead: list[int] = []
     silent: list[bool] = []
 
@@ -68,6 +70,7 @@ def test_so_many_batches_and_no_more_are_sent_ahead(file: Path, window: int) -> 
 def test_a_lost_connection_is_made_again_and_goes_on_at_the_first_unanswered_batch(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """What was acknowledged is not sent again."""
     first: list[bytes] = []
 
     def dies(peer: Peer) -> None:
@@ -92,6 +95,8 @@ def test_a_lost_connection_is_made_again_and_goes_on_at_the_first_unanswered_bat
 
 
 def test_a_reset_connection_is_a_lost_one_too(file: Path) -> None:
+    """A reset is treated like an end of the stream."""
+
     def resets(peer: Peer) -> None:
         peer.acknowledge(peer.batch())
         peer.batch()
@@ -104,6 +109,7 @@ def test_a_reset_connection_is_a_lost_one_too(file: Path) -> None:
 
 
 def test_a_server_that_comes_late_is_waited_for(file: Path) -> None:
+    """Connections that fail before the server is ready do not end the upload."""
     with unused_port() as port:
         url = f"tcp://127.0.0.1:{port}"
         with pytest.raises(Unreachable):
@@ -116,6 +122,7 @@ def test_a_server_that_comes_late_is_waited_for(file: Path) -> None:
 def test_nobody_there_until_the_deadline_is_said_with_what_is_stored(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The error has the address, the time and the count of bets."""
     with unused_port() as port, pytest.raises(Unreachable) as caught:
         send_at_least_once(f"tcp://127.0.0.1:{port}", file, retry_for="0.5")
     first, second = str(caught.value).split("\n")
@@ -126,6 +133,7 @@ def test_nobody_there_until_the_deadline_is_said_with_what_is_stored(
 
 
 def test_a_refused_batch_stops_the_upload_and_names_its_rows(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is sent behind a refusal, and its rows are named."""
     came: list[list[bytes]] = []
 
     def refuses_the_second(peer: Peer) -> None:
@@ -147,6 +155,8 @@ def test_a_refused_batch_stops_the_upload_and_names_its_rows(file: Path, capsys:
 
 
 def test_after_a_refusal_the_answers_to_what_has_left_are_heard(file: Path) -> None:
+    """Batches sent ahead of a refusal are still counted by their answers."""
+
     def refuses_some(peer: Peer) -> None:
         sent_ahead = [peer.batch() for _ in range(4)]
         for number, batch in enumerate(sent_ahead):
@@ -159,6 +169,8 @@ def test_after_a_refusal_the_answers_to_what_has_left_are_heard(file: Path) -> N
 
 
 def test_a_connection_that_ends_after_a_refusal_leaves_the_rest_unknown_and_is_not_made_again(file: Path) -> None:
+    """A refusal is final."""
+
     def refuses_and_closes(peer: Peer) -> None:
         for _ in range(4):
             peer.batch()
@@ -177,6 +189,7 @@ def test_a_connection_that_ends_after_a_refusal_leaves_the_rest_unknown_and_is_n
 
 
 def test_silence_after_a_refusal_ends_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for the last answers has a deadline."""
     monkeypatch.setattr(uploader_module, "DRAIN_S", 0.2)
 
     def refuses_and_is_silent(peer: Peer) -> None:
@@ -190,6 +203,7 @@ def test_silence_after_a_refusal_ends_too(file: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that are still in memory are dropped and counted as not sent."""
     monkeypatch.setattr(uploader_module, "DRAIN_S", 0.2)
     path = tmp_path / "agency-1.csv"
     long = f"{'x' * 255},{'y' * 255},30904465,1999-03-17,1\n"
@@ -228,6 +242,8 @@ def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, mo
 
 @pytest.mark.parametrize("answer", [b"\x01", b"\xff", b"H", b"\x02\x02\x02\x02\x02"])
 def test_an_answer_that_fits_nothing_ends_the_upload(file: Path, answer: bytes) -> None:
+    """An answer that no batch can have is a breach, and nobody connects again."""
+
     def babbles(peer: Peer) -> None:
         peer.batch()
         peer.send(answer)
@@ -241,6 +257,8 @@ def test_an_answer_that_fits_nothing_ends_the_upload(file: Path, answer: bytes) 
 
 
 def test_silence_counts_as_a_lost_connection(file: Path) -> None:
+    """After `--idle-timeout` without an answer a new connection is made."""
+
     def is_silent(peer: Peer) -> None:
         peer.batch()
         peer.at_end()
@@ -253,6 +271,8 @@ def test_silence_counts_as_a_lost_connection(file: Path) -> None:
 
 
 def test_silence_until_the_deadline_is_unreachable(file: Path) -> None:
+    """The error counts what is stored, perhaps stored and not sent."""
+
     def is_silent(peer: Peer) -> None:
         peer.acknowledge(peer.batch())
         while peer.batch():
@@ -279,6 +299,7 @@ def test_progress_renews_the_deadline(file: Path) -> None:
 
 
 def test_a_row_that_has_gone_bad_since_it_was_checked_ends_the_upload_with_what_is_stored(file: Path) -> None:
+    """The batches before it are answered first."""
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join([*lines[:5], "bad\n", *lines[6:]]))
     central = Central()
@@ -291,6 +312,7 @@ def test_a_row_that_has_gone_bad_since_it_was_checked_ends_the_upload_with_what_
 
 
 def test_revision_7_uses_a_connection_for_each_batch(file: Path) -> None:
+    """Ten batches take ten connections."""
     came: list[bytes] = []
 
     def one_message(peer: Peer) -> None:
@@ -305,6 +327,7 @@ def test_revision_7_uses_a_connection_for_each_batch(file: Path) -> None:
 
 
 def test_revision_6_sends_batches_without_a_type(file: Path) -> None:
+    """The frame begins with the count."""
     came: list[bytes] = []
 
     def one_batch(peer: Peer) -> None:
@@ -318,6 +341,7 @@ def test_revision_6_sends_batches_without_a_type(file: Path) -> None:
 
 
 def test_revision_5_sends_bare_bets(file: Path) -> None:
+    """Each bet is a connection and a frame of its own."""
     came: list[bytes] = []
 
     def one_bet(peer: Peer) -> None:
@@ -332,6 +356,8 @@ def test_revision_5_sends_bare_bets(file: Path) -> None:
 
 @pytest.mark.parametrize("revision", ["5", "6", "7"])
 def test_a_lost_answer_is_asked_for_again_and_a_refusal_is_final_on_every_revision(file: Path, revision: str) -> None:
+    """Revisions 5 to 7 send again after a loss only."""
+
     def read(peer: Peer) -> None:
         {"5": peer.bet, "6": peer.batch_6, "7": peer.batch}[revision]()
 
@@ -352,6 +378,7 @@ def test_a_lost_answer_is_asked_for_again_and_a_refusal_is_final_on_every_revisi
 
 
 def test_rests_between_attempts_are_bounded_by_the_deadline(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long back-off does not outlast `--retry-for`."""
     monkeypatch.setattr(Backoff, "next_s", lambda _: 1000.0)
     with unused_port() as port, pytest.raises(Unreachable):
         send_at_least_once(f"tcp://127.0.0.1:{port}", file, retry_for="0.2")

@@ -61,11 +61,13 @@ def opening(source: CsvFile, **options: str) -> OpenUpload:
 
 
 def test_the_identity_is_that_of_the_contract() -> None:
+    """The upload id is the SHA-256 of the fields in docs/protocol.md, cut to 16 bytes."""
     named = b"bets-upload/1" + b"\x03" + b"\x00\x00\x01\x00" + b"\x03" + "é!".encode() + b"\xab" * 32
     assert upload_id(3, 256, "é!", b"\xab" * 32) == hashlib.sha256(named).digest()[:16]
 
 
 def test_a_file_is_named_by_its_bytes_and_by_what_it_is_sent_for(source: CsvFile, path: Path) -> None:
+    """Agency, draw, label and bytes each change the upload id."""
     digest = hashlib.sha256(path.read_bytes()).digest()
     assert source.digest == digest
     assert opening(source) == OpenUpload(agency=1, draw=1, total=10, upload_id=upload_id(1, 1, "", digest))
@@ -83,6 +85,7 @@ def test_a_file_is_named_by_its_bytes_and_by_what_it_is_sent_for(source: CsvFile
     ["\ufeff" + "".join(ROWS), "".join(ROWS).replace("\n", "\r\n"), "".join(ROWS) + "\n\n", "".join(ROWS)[:-1]],
 )
 def test_every_byte_counts_also_where_the_rows_are_the_same(tmp_path: Path, source: CsvFile, content: str) -> None:
+    """A BOM, CRLF or blank line gives another digest."""
     other = tmp_path / "other.csv"
     other.write_bytes(content.encode())
     copy = CsvFile(str(other), 1)
@@ -93,6 +96,7 @@ def test_every_byte_counts_also_where_the_rows_are_the_same(tmp_path: Path, sour
 
 
 def test_standard_input_is_named_by_its_bytes_too(source: CsvFile, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes give the same upload from a pipe."""
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
         copy = CsvFile("-", 1)
@@ -104,6 +108,7 @@ def test_standard_input_is_named_by_its_bytes_too(source: CsvFile, path: Path, m
 
 @pytest.mark.parametrize("row", range(11))
 def test_a_file_goes_on_at_any_row(source: CsvFile, row: int) -> None:
+    """The CRC-32 covers the rows before it, and the batches begin at it."""
     crc32, rest = FileBatchSource(source, 3).resume(row)
     batches = [batch.bets for batch in rest]
     assert crc32 == zlib.crc32(encode_bets(bet(number) for number in range(row)))
@@ -112,6 +117,7 @@ def test_a_file_goes_on_at_any_row(source: CsvFile, row: int) -> None:
 
 
 def test_more_rows_than_are_skipped_at_a_time(tmp_path: Path) -> None:
+    """Skipping goes on over several pieces of the file."""
     path = tmp_path / "agency-1.csv"
     path.write_text("".join(ROWS) * 250)
     source = CsvFile(str(path), 1)
@@ -124,6 +130,7 @@ def test_more_rows_than_are_skipped_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_file_is_short_of_rows_that_the_server_has(source: CsvFile) -> None:
+    """A file with fewer rows than are stored has changed."""
     with pytest.raises(FileChanged, match="it has 10 rows instead of 11"):
         FileBatchSource(source, 3).resume(11)
 
@@ -183,6 +190,7 @@ def test_a_change_that_no_time_tells_costs_the_last_batch_at_least(
 
 
 def test_a_file_that_the_system_does_not_know_any_more_is_bad_input(source: CsvFile) -> None:
+    """A closed descriptor is reported as an error of reading."""
     descriptor = source._file.fileno()
     spare = os.dup(descriptor)
     os.close(descriptor)
@@ -193,6 +201,7 @@ def test_a_file_that_the_system_does_not_know_any_more_is_bad_input(source: CsvF
 
 
 def test_one_bet_is_named_by_what_it_says() -> None:
+    """The upload of a single bet has the digest of its encoding."""
     one = bet(7)
     upload = upload_of_bet(one, SETTINGS)
     upload.connected()

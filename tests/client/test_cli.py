@@ -31,6 +31,7 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def test_send_prints_its_log_and_then_the_winners(files: list[str]) -> None:
+    """The log has one line for each step, and the documents of the winners follow, each on a line."""
     central = Central(1, {1: ["30904465", "12345678"]})
     with ScriptedServer(central) as server:
         result = run("send", files[0], "--server", server.url, "--batch-max", "2", "--log-level", "debug")
@@ -54,6 +55,7 @@ def test_send_prints_its_log_and_then_the_winners(files: list[str]) -> None:
 
 
 def test_one_process_can_be_every_agency(files: list[str]) -> None:
+    """Files of three agencies are three uploads, and all their winners are printed."""
     central = Central(3, {1: ["11111111"], 2: [], 3: ["33333333"]})
     with ScriptedServer(central) as server:
         result = run("send", *files, "--server", f"127.0.0.1:{server.port}")
@@ -68,6 +70,7 @@ def test_one_process_can_be_every_agency(files: list[str]) -> None:
 
 
 def test_several_files_of_one_agency_are_sealed_once_at_the_end(tmp_path: Path, files: list[str]) -> None:
+    """On revision 8 the winners are asked for after the last file, once."""
     more = tmp_path / "more.csv"
     more.write_text(ROW)
     central = Central(1)
@@ -80,6 +83,7 @@ def test_several_files_of_one_agency_are_sealed_once_at_the_end(tmp_path: Path, 
 
 
 def test_json_is_one_object_and_the_log_goes_to_standard_error(files: list[str]) -> None:
+    """`--format json` leaves standard output to the result."""
     with ScriptedServer(Central(2, {1: ["30904465"]})) as server:
         result = run("send", files[0], files[1], "--server", server.url, "--format", "json")
     answer = json.loads(result.stdout)
@@ -117,6 +121,7 @@ def test_json_is_one_object_and_the_log_goes_to_standard_error(files: list[str])
 
 
 def test_quiet_is_the_answer_alone(files: list[str]) -> None:
+    """`-q` prints the winners and no log, in text and in JSON."""
     with ScriptedServer(Central(1, {1: ["30904465"]})) as server:
         result = run("send", files[0], "--server", server.url, "-q")
         as_json = run("winners", "--agency", "1", "--server", server.url, "-q", "--format", "json")
@@ -125,6 +130,7 @@ def test_quiet_is_the_answer_alone(files: list[str]) -> None:
 
 
 def test_without_winners_nothing_is_sealed(files: list[str]) -> None:
+    """`--no-winners` sends the file and does not ask."""
     central = Central(5)
     with ScriptedServer(central) as server:
         result = run("send", files[0], "--server", server.url, "--no-winners")
@@ -135,6 +141,7 @@ def test_without_winners_nothing_is_sealed(files: list[str]) -> None:
 
 
 def test_without_winners_revision_8_is_not_sealed_either(files: list[str]) -> None:
+    """On revision 8 `--no-winners` sends no request for winners."""
     central = Central(5)
     with ScriptedServer(central) as server:
         result = run("send", files[0], "--server", server.url, "--no-winners", "--revision", "8")
@@ -143,6 +150,7 @@ def test_without_winners_revision_8_is_not_sealed_either(files: list[str]) -> No
 
 
 def test_standard_input_is_a_file_like_any_other() -> None:
+    """`send -` stores the bets that come on standard input."""
     central = Central(1)
     with ScriptedServer(central) as server:
         result = run_with_input(ROW, "send", "-", "--server", server.url, AGENCIA="1")
@@ -151,6 +159,8 @@ def test_standard_input_is_a_file_like_any_other() -> None:
 
 @pytest.mark.parametrize("revision", ["5", "6"])
 def test_revisions_without_winners_end_with_the_upload(files: list[str], revision: str) -> None:
+    """On revisions 5 and 6 the run succeeds and logs that no winners are asked for."""
+
     def stores(peer: Peer) -> None:
         if revision == "5":
             peer.bet()
@@ -165,6 +175,8 @@ def test_revisions_without_winners_end_with_the_upload(files: list[str], revisio
 
 
 def test_revision_7_asks_on_a_connection_of_its_own(files: list[str]) -> None:
+    """The request for winners opens a second connection."""
+
     def answers(peer: Peer) -> None:
         assert peer.winners_request() == 1
         peer.winners("30904465")
@@ -176,6 +188,7 @@ def test_revision_7_asks_on_a_connection_of_its_own(files: list[str]) -> None:
 
 
 def test_running_it_again_sends_nothing_and_prints_the_winners_again(files: list[str]) -> None:
+    """A finished upload is opened again, and only asks."""
     central = Central(1, {1: ["30904465"]})
     with ScriptedServer(central) as server:
         results = [run("send", files[0], "--server", server.url) for _ in range(2)]
@@ -188,6 +201,7 @@ def test_running_it_again_sends_nothing_and_prints_the_winners_again(files: list
 
 
 def test_an_intended_second_upload_has_a_label(files: list[str]) -> None:
+    """The same file under another label is stored once more, and once only."""
     central = Central(1)
     with ScriptedServer(central) as server:
         for label in ("", "again", "again"):
@@ -198,6 +212,7 @@ def test_an_intended_second_upload_has_a_label(files: list[str]) -> None:
 def test_every_file_is_an_upload_of_its_own_and_the_winners_are_asked_on_the_last(
     tmp_path: Path, files: list[str]
 ) -> None:
+    """Two files of an agency are two uploads and one request."""
     more = tmp_path / "more.csv"
     more.write_text(ROW)
     central = Central(1, {1: ["30904465"]})
@@ -215,6 +230,8 @@ def test_every_file_is_an_upload_of_its_own_and_the_winners_are_asked_on_the_las
 
 @pytest.mark.parametrize(("code", "exit_code"), [(4, 6), (7, 6), (8, 6), (14, 6), (15, 6), (10, 4), (13, 4)])
 def test_codes_become_exit_codes(files: list[str], code: int, exit_code: int) -> None:
+    """A refusal ends with 6, a trouble that lasts until the deadline with 4."""
+
     def answers(peer: Peer) -> None:
         peer.open_upload()
         peer.status(code, 0)
@@ -243,6 +260,8 @@ def test_a_server_of_an_older_revision_ends_with_5_and_names_the_switch(files: l
 
 
 def test_a_file_that_differs_from_what_was_sent_before_ends_with_3(files: list[str]) -> None:
+    """A CRC-32 of the server that does not fit the file stops the upload."""
+
     def has_other_bets(peer: Peer) -> None:
         peer.open_upload()
         peer.status(0, 2, 12345)
@@ -267,6 +286,7 @@ BAD_ROWS = "Ana,Paz,3090446,1999-03-17,1\n"
     ],
 )
 def test_bad_input_sends_nothing_and_ends_with_3(tmp_path: Path, files: list[str], content: str, error: str) -> None:
+    """All files are checked before the first connection is made."""
     bad = tmp_path / "bad.csv"
     bad.write_text(content)
     central = Central(1)
@@ -278,6 +298,7 @@ def test_bad_input_sends_nothing_and_ends_with_3(tmp_path: Path, files: list[str
 
 
 def test_of_many_bad_rows_the_first_are_shown(tmp_path: Path) -> None:
+    """Ten bad rows are shown, and the number of the others."""
     bad = tmp_path / "agency-1.csv"
     bad.write_text(BAD_ROWS * 15)
     result = run("send", str(bad))
@@ -296,6 +317,7 @@ A_FOLDER = "Is a directory; Docker makes one where a file that it is to mount is
 
 @pytest.mark.parametrize(("name", "reason"), [("missing.csv", "No such file or directory"), ("", A_FOLDER)])
 def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, reason: str) -> None:
+    """A missing file and a folder are named with the reason."""
     path = str(tmp_path / name)
     result = run("send", path, "--agency", "1")
     assert (result.exit_code, result.stderr) == (3, f"bets-client: {path}: cannot read it: {reason}\n")
@@ -323,6 +345,7 @@ def test_a_file_that_cannot_be_read_ends_with_3(tmp_path: Path, name: str, reaso
 def test_what_makes_no_sense_ends_with_2(
     files: list[str], arguments: tuple[str, ...], env: dict[str, str], error: str
 ) -> None:
+    """Contradictions and bad settings are usage errors that name their place."""
     here = Path(files[0]).parent
     placed = [str(here / one) if one.endswith(".csv") and not one.startswith("bets") else one for one in arguments]
     result = run("send", *placed, **env)
@@ -332,6 +355,8 @@ def test_what_makes_no_sense_ends_with_2(
 
 
 def test_a_refusal_ends_with_6_and_asks_nobody_for_winners(files: list[str]) -> None:
+    """After a refused batch no other file is sent and no winners are asked for."""
+
     def refuses(peer: Peer) -> None:
         peer.batch()
         peer.send(b"\x00")
@@ -348,6 +373,7 @@ def test_a_refusal_ends_with_6_and_asks_nobody_for_winners(files: list[str]) -> 
 
 
 def test_nobody_there_ends_with_4(files: list[str]) -> None:
+    """A server that cannot be reached until `--retry-for` ends the run with 4."""
     with unused_port() as port:
         result = run("send", files[0], "--server", f"127.0.0.1:{port}", "--retry-for", "0.3")
     assert result.exit_code == 4
@@ -357,6 +383,8 @@ def test_nobody_there_ends_with_4(files: list[str]) -> None:
 
 
 def test_a_peer_of_another_kind_ends_with_5(files: list[str]) -> None:
+    """An answer that is none of the protocol ends the run at once."""
+
     def is_a_web_server(peer: Peer) -> None:
         peer.batch()
         peer.send(b"421 Bad command\r\n\r\n")
@@ -368,6 +396,8 @@ def test_a_peer_of_another_kind_ends_with_5(files: list[str]) -> None:
 
 
 def test_a_draw_that_does_not_come_ends_with_7(files: list[str]) -> None:
+    """Waiting for the draw ends at `--retry-for`."""
+
     def holds(peer: Peer) -> None:
         peer.acknowledge(peer.batch())
         peer.winners_request()
@@ -380,6 +410,7 @@ def test_a_draw_that_does_not_come_ends_with_7(files: list[str]) -> None:
 
 
 def test_winners_asks_for_one_agency() -> None:
+    """`winners` asks on revisions 8 and 7, and opens no upload."""
     central = Central(1, {4: ["30904465"]})
     with ScriptedServer(central) as server:
         result = run("winners", "--server", server.url, CLI_ID="4")
@@ -390,10 +421,12 @@ def test_winners_asks_for_one_agency() -> None:
 
 @pytest.mark.parametrize("arguments", [("winners",), ("winners", "--agency", "1", "--revision", "6"), ("bet",)])
 def test_a_command_that_lacks_something_ends_with_2(arguments: tuple[str, ...]) -> None:
+    """A missing agency, bet, or revision with winners is a usage error."""
     assert run(*arguments).exit_code == 2
 
 
 def test_bet_sends_the_one_bet_of_the_environment() -> None:
+    """The bet comes from NOMBRE, APELLIDO, DOCUMENTO, NACIMIENTO and NUMERO."""
     central = Central(1)
     with ScriptedServer(central) as server:
         result = run("bet", "--server", server.url, AGENCIA="1", **BET_VARIABLES)
@@ -402,6 +435,7 @@ def test_bet_sends_the_one_bet_of_the_environment() -> None:
 
 
 def test_the_same_bet_sent_again_is_stored_once() -> None:
+    """A second `bet` with the same values sends nothing, unless its label differs."""
     central = Central(1)
     with ScriptedServer(central) as server:
         results = [
@@ -423,6 +457,7 @@ def test_the_same_bet_sent_again_is_stored_once() -> None:
 
 
 def test_bet_takes_options_and_speaks_revision_5() -> None:
+    """Options and variables together make the bet, which travels bare on revision 5."""
     came: list[bytes] = []
 
     def stores(peer: Peer) -> None:
@@ -451,12 +486,14 @@ def test_bet_takes_options_and_speaks_revision_5() -> None:
     ],
 )
 def test_a_bet_with_a_bad_value_ends_with_3(variable: str, value: str, error: str) -> None:
+    """The error names the variable and what was expected."""
     result = run("bet", AGENCIA="1", **{**BET_VARIABLES, variable: value})
     assert result.exit_code == 3
     assert result.stderr.startswith(f"bets-client: {error}")
 
 
 def test_a_bet_that_lacks_parts_names_them() -> None:
+    """Each missing value is named by its option and its variable."""
     result = run("bet", AGENCIA="1", NOMBRE="Ana", APELLIDO="Paz", NUMERO="")
     assert (result.exit_code, result.stderr) == (
         2,
@@ -465,6 +502,8 @@ def test_a_bet_that_lacks_parts_names_them() -> None:
 
 
 def test_a_refused_bet_ends_with_6_and_is_logged() -> None:
+    """The refusal is an `apuesta_enviada` line with the result fail."""
+
     def refuses(peer: Peer) -> None:
         peer.batch()
         peer.send(b"\x00")
@@ -480,6 +519,7 @@ def test_a_refused_bet_ends_with_6_and_is_logged() -> None:
 
 
 def test_check_shows_every_bad_row_and_ends_with_3(tmp_path: Path, files: list[str]) -> None:
+    """All bad rows of all files are on standard output, the counts on standard error."""
     bad = tmp_path / "bad.csv"
     bad.write_bytes(ROW.encode() + b"x\n" + b"\xff,Paz,30904465,1999-03-17,1\n" + BAD_ROWS.encode() * 12)
     result = run("check", files[0], str(bad), str(tmp_path / "missing.csv"))
@@ -494,11 +534,13 @@ def test_check_shows_every_bad_row_and_ends_with_3(tmp_path: Path, files: list[s
 
 
 def test_check_of_good_files_is_silent_when_told(files: list[str]) -> None:
+    """`check -q` of good files prints nothing and ends with 0."""
     result = run("check", "-q", *files)
     assert (result.exit_code, result.output) == (0, "")
 
 
 def test_check_takes_standard_input_and_refuses_an_empty_one() -> None:
+    """`check -` reads standard input, and an empty one is bad input."""
     good = run_with_input(ROW, "check", "-")
     assert (good.exit_code, good.stderr) == (0, "<stdin>: 1 row, 0 bad\n")
     empty = run_with_input("", "check", "-")
@@ -514,6 +556,7 @@ def echo(peer: Peer) -> None:
 
 
 def test_probe_sends_numbered_lines_on_connections_of_their_own() -> None:
+    """Each probe is a connection, a line with its number, and its echo."""
     with ScriptedServer(echo) as server:
         result = run("probe", "--amount", "3", "--period", "1ms", "--server", server.url, CLI_ID="2")
         assert server.accepted == 3
@@ -527,6 +570,7 @@ def test_probe_sends_numbered_lines_on_connections_of_their_own() -> None:
 
 
 def test_probe_sends_one_line_unless_told_and_counts_in_json() -> None:
+    """Without `--amount` one probe is sent, and JSON tells how many came back."""
     with ScriptedServer(echo) as server:
         result = run("probe", "--server", server.url, "--format", "json", "--log-level", "DEBUG")
     assert json.loads(result.stdout)["echoed"] == 1
@@ -545,6 +589,8 @@ def test_probe_sends_one_line_unless_told_and_counts_in_json() -> None:
     ],
 )
 def test_a_wrong_or_missing_echo_is_no_success(answer: bytes, code: int, error: str) -> None:
+    """Other bytes end with 5, a connection that ends early with 4."""
+
     def answers(peer: Peer) -> None:
         peer.exactly(len("[CLIENT 0] Message N°1\n".encode()))
         peer.send(answer)
@@ -557,6 +603,7 @@ def test_a_wrong_or_missing_echo_is_no_success(answer: bytes, code: int, error: 
 
 
 def test_a_silent_server_is_no_echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An echo that does not come in time ends with 4."""
     monkeypatch.setattr(probe_module, "ECHO_S", 0.2)
     with ScriptedServer(silent) as server:
         result = run("probe", "--server", server.url)
@@ -565,6 +612,7 @@ def test_a_silent_server_is_no_echo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_probe_of_nobody_ends_with_4() -> None:
+    """A server that cannot be reached is exit code 4 for a probe too."""
     with unused_port() as port:
         result = run("probe", "--server", f"127.0.0.1:{port}", "--retry-for", "0.2")
     assert result.exit_code == 4
@@ -579,6 +627,7 @@ def test_no_patience_at_all_is_reported_as_that() -> None:
 
 
 def test_run_probes_and_then_sends_the_data_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run` follows the legacy settings: its probes first, then the file and the winners."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "agency.csv").write_text(ROW)
     (tmp_path / "config.yaml").write_text("loop: {amount: 2, period: 1ms}\nid: 3\n")
@@ -599,6 +648,7 @@ def test_run_probes_and_then_sends_the_data_file(tmp_path: Path, monkeypatch: py
 
 
 def test_run_sends_the_file_that_is_named(files: list[str]) -> None:
+    """BETS_FILE names the file, whose name tells the agency."""
     central = Central(1)
     with ScriptedServer(central) as server:
         result = run("run", "--server", server.url, BETS_FILE=files[1])
@@ -606,6 +656,7 @@ def test_run_sends_the_file_that_is_named(files: list[str]) -> None:
 
 
 def test_run_sends_the_bet_of_the_environment_instead() -> None:
+    """With a whole bet in the environment `run` sends it and reads no file."""
     central = Central(1)
     with ScriptedServer(central) as server:
         result = run("run", "--server", server.url, CLI_ID="1", BETS_FILE="missing.csv", **BET_VARIABLES)
@@ -613,6 +664,7 @@ def test_run_sends_the_bet_of_the_environment_instead() -> None:
 
 
 def test_run_warns_of_a_bet_that_lacks_parts(files: list[str]) -> None:
+    """With some values of a bet `run` names the missing ones and sends the file."""
     with ScriptedServer(Central(1)) as server:
         result = run("run", "--server", server.url, BETS_FILE=files[0], NOMBRE="Ana", NUMERO="1")
     assert result.exit_code == 0
@@ -688,6 +740,7 @@ def test_run_names_a_data_file_that_it_may_not_look_at(monkeypatch: pytest.Monke
 def test_run_without_its_data_file_ends_with_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], error: str
 ) -> None:
+    """A data file that does not exist is bad input."""
     monkeypatch.chdir(tmp_path)
     with ScriptedServer(echo) as server:
         result = run("run", "--server", server.url, CLI_ID="1", **env)
@@ -709,6 +762,7 @@ def test_settings_of_the_environment_that_a_revision_does_not_have_are_worth_a_w
 
 
 def test_bet_and_run_refuse_what_their_revision_does_not_have(files: list[str]) -> None:
+    """`--draw` is refused before revision 9, a useless variable is logged."""
     for command in ("bet", "run"):
         env = {"AGENCIA": "1", "BETS_WINDOW": "2", "BETS_FILE": files[0], **BET_VARIABLES}
         result = run(command, "--revision", "5", "--draw", "2", **env)
@@ -721,6 +775,7 @@ def test_bet_and_run_refuse_what_their_revision_does_not_have(files: list[str]) 
 
 @pytest.mark.parametrize("arguments", [("sample", ""), ("sample", "x", "--config", ""), ("run", "--file", "")])
 def test_an_empty_name_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    """An empty name of a folder or file is a usage error, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     result = run(*arguments, CLI_ID="1")
     assert result.exit_code == 2
@@ -729,6 +784,7 @@ def test_an_empty_name_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_sample_writes_files_and_names_them(tmp_path: Path) -> None:
+    """The names are printed, and a file that differs is replaced with `--overwrite` only."""
     result = run("sample", str(tmp_path), "--agencies", "2", "--bets", "5", "--seed", "3")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}/agency-1.csv\n{tmp_path}/agency-2.csv\n")
     again = run("sample", str(tmp_path), "-q", BETS_AGENCIES="2", BETS_BETS="5", BETS_SEED="3")
@@ -741,6 +797,7 @@ def test_sample_writes_files_and_names_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["send", "bet", "winners", "probe", "run", "sample"])
 def test_a_bad_setting_ends_with_2_in_every_command(command: str, files: list[str]) -> None:
+    """Every command reads all settings before it does anything."""
     arguments = {"send": files[:1], "sample": ["x"]}.get(command, [])
     result = run(command, *arguments, CLI_LOOP_PERIOD="5")
     assert (result.exit_code, result.stderr) == (
@@ -750,6 +807,8 @@ def test_a_bad_setting_ends_with_2_in_every_command(command: str, files: list[st
 
 
 def test_a_bug_is_one_line_and_exit_1(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is shown without a traceback."""
+
     def breaks(*_: Any) -> None:
         raise KeyError("oops")
 
@@ -762,6 +821,7 @@ def test_a_bug_is_one_line_and_exit_1(files: list[str], monkeypatch: pytest.Monk
 
 
 def test_version_and_help() -> None:
+    """`--version` names the codec, and every command has its help."""
     assert re.fullmatch(r"bets-client [0-9]+\.[0-9]+\.[0-9]+, (native|pure) codec.*\n", run("--version").stdout)
     shown = run("--help").stdout
     assert all(f"\n  {command} " in shown for command in ("send", "bet", "winners", "check", "probe", "run", "sample"))

@@ -32,6 +32,7 @@ def test_no_setting_is_a_variable_that_kubernetes_sets() -> None:
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
+    """Without any setting each value is the documented one."""
     settings = load_settings({}, {})
     assert (settings.server, settings.agency, settings.log_level) == ("tcp://127.0.0.1:12345", None, "INFO")
     assert (settings.batch_max, settings.window, settings.revision, settings.draw) == (130, 16, 9, 1)
@@ -41,6 +42,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 
 def test_the_legacy_file_means_what_it_meant(tmp_path: Path) -> None:
+    """The keys of the legacy config.yaml are understood."""
     path = tmp_path / "config.yaml"
     path.write_text(LEGACY_FILE)
     settings = load_settings({"config": str(path)}, {})
@@ -50,6 +52,7 @@ def test_the_legacy_file_means_what_it_meant(tmp_path: Path) -> None:
 
 
 def test_the_environment_may_name_the_file_and_wins_over_it(tmp_path: Path) -> None:
+    """BETS_CONFIG names the file, and variables outrank its keys."""
     path = tmp_path / "config.yaml"
     path.write_text(LEGACY_FILE)
     environ = {
@@ -67,11 +70,13 @@ def test_the_environment_may_name_the_file_and_wins_over_it(tmp_path: Path) -> N
 
 
 def test_agencia_wins_over_cli_id() -> None:
+    """Of two variables for one setting the first listed counts."""
     settings = load_settings({}, {"AGENCIA": "1", "CLI_ID": "2"})
     assert (settings.agency, settings.agency_origin) == (1, "environment AGENCIA")
 
 
 def test_every_option_has_its_variable() -> None:
+    """A variable is BETS_ and the option, except for legacy ones."""
     legacy = {"server", "agency", "log_level", "batch_max", "amount", "period"}
     bet = {"first_name", "last_name", "document", "birthdate", "number"}
     others = {setting.name: tuple(setting.env) for setting in SETTINGS if setting.name not in legacy | bet}
@@ -109,16 +114,19 @@ def test_every_option_has_its_variable() -> None:
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(options: dict[str, Any], environ: dict[str, str], text: str) -> None:
+    """The error names the option or variable, the value and what was expected."""
     with pytest.raises(ConfigError) as caught:
         load_settings(options, environ)
     assert text in str(caught.value)
 
 
 def test_a_label_may_have_255_bytes() -> None:
+    """The bound of the label is in bytes of UTF-8."""
     assert load_settings({"label": "é" * 127 + "x"}, {}).label == "é" * 127 + "x"
 
 
 def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
+    """The error lists the keys that the file may have."""
     path = tmp_path / "config.yaml"
     path.write_text("batch:\n  maxAmont: 3\n")
     with pytest.raises(ConfigError) as caught:
@@ -131,6 +139,7 @@ def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_agency_may_be_required() -> None:
+    """Commands that need an agency say so when none is set."""
     assert require_agency(load_settings({"agency": "5"}, {})) == 5
     with pytest.raises(ConfigError, match="which agency"):
         require_agency(load_settings({}, {}))
@@ -141,11 +150,13 @@ def test_the_agency_may_be_required() -> None:
     [("5", False, False), ("6", False, False), ("7", False, True), ("8", True, True), ("9", True, True)],
 )
 def test_a_revision_says_what_it_can(revision: str, persistent: bool, winners: bool) -> None:
+    """From 7 on a revision has winners, from 8 on lasting connections."""
     settings = load_settings({"revision": revision}, {})
     assert (settings.persistent, settings.knows_winners) == (persistent, winners)
 
 
 def test_winners_need_a_revision_that_has_them() -> None:
+    """The error names the option and the first revision that has winners."""
     require_winners(load_settings({"revision": "7"}, {}))
     with pytest.raises(ConfigError, match="--revision: '6': expected 7 or more: earlier revisions have no winners"):
         require_winners(load_settings({"revision": "6"}, {}))

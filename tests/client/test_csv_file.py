@@ -51,10 +51,12 @@ def rows_of(folder: Path, content: bytes, agency: int = 1) -> list[Bet | str]:
     ids=["LF", "CRLF", "no end", "BOM", "blank lines at the end", "quoted", "leading zero"],
 )
 def test_a_row_is_a_bet_of_the_agency(tmp_path: Path, content: str) -> None:
+    """Line ends, a BOM, quotes and leading zeros make no difference."""
     assert rows_of(tmp_path, content.encode()) == [GOOD_BET]
 
 
 def test_a_quoted_field_may_hold_commas_and_quotes(tmp_path: Path) -> None:
+    """Quoting follows RFC 4180."""
     (bet,) = rows_of(tmp_path, b'"Ana, ""la"" Rubia",D\'Elia,30904465,1999-03-17,0\n')
     assert isinstance(bet, Bet)
     assert (bet.first_name, bet.last_name) == ('Ana, "la" Rubia', "D'Elia")
@@ -80,6 +82,7 @@ def test_a_quoted_field_may_hold_commas_and_quotes(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_of_the_wrong_shape_is_named_with_its_line(tmp_path: Path, row: bytes, error: str) -> None:
+    """Wrong counts of fields, bad UTF-8 and bad quotes are errors of the row."""
     content = GOOD.encode() + b"\n" + row + b"\n" + GOOD.encode() + b"\n"
     assert rows_of(tmp_path, content) == [GOOD_BET, f":2: {error}", GOOD_BET]
 
@@ -115,6 +118,7 @@ def test_a_row_of_the_wrong_shape_is_named_with_its_line(tmp_path: Path, row: by
     ],
 )
 def test_a_value_that_breaks_its_rule_is_named_with_its_field(tmp_path: Path, row: str, field: str) -> None:
+    """The error has the line and the field."""
     (error,) = rows_of(tmp_path, f"{row}\r\n".encode())
     assert isinstance(error, str)
     assert error.startswith(f":1: {field}: expected ")
@@ -122,12 +126,14 @@ def test_a_value_that_breaks_its_rule_is_named_with_its_field(tmp_path: Path, ro
 
 
 def test_names_of_255_bytes_are_good(tmp_path: Path) -> None:
+    """The longest names of the protocol are read, in bytes of UTF-8."""
     (bet,) = rows_of(tmp_path, f"{'é' * 127}x,{'y' * 255},30904465,1999-03-17,9999\n".encode())
     assert isinstance(bet, Bet)
     assert (len(bet.first_name.encode()), len(bet.last_name), bet.number) == (255, 255, 9999)
 
 
 def test_a_blank_line_is_an_error_unless_nothing_follows(tmp_path: Path) -> None:
+    """Blank lines count only between rows."""
     content = f"\n{GOOD}\n\r\n\n{GOOD}\n\n".encode()
     blank = "row: expected a row, found a blank line"
     assert rows_of(tmp_path, content) == [f":1: {blank}", GOOD_BET, f":3: {blank}", f":4: {blank}", GOOD_BET]
@@ -135,6 +141,7 @@ def test_a_blank_line_is_an_error_unless_nothing_follows(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("end", [b"\n", b""])
 def test_a_line_that_is_too_long_is_one_error_and_the_next_line_is_read(tmp_path: Path, end: bytes) -> None:
+    """The rest of an overlong line is skipped."""
     long = b"x" * (3 * MAX_LINE_BYTES)
     expected: list[Bet | str] = [f":1: row: expected a line of at most {MAX_LINE_BYTES} bytes"]
     follower = GOOD.encode() if end else b""
@@ -142,6 +149,7 @@ def test_a_line_that_is_too_long_is_one_error_and_the_next_line_is_read(tmp_path
 
 
 def test_the_longest_row_that_can_be_good_is_read(tmp_path: Path) -> None:
+    """A row of two names with 255 quotes each is within the bound of a line."""
     quotes = '"' + '""' * 255 + '"'
     (bet,) = rows_of(tmp_path, f"{quotes},{quotes},30904465,1999-03-17,1\r\n".encode())
     assert isinstance(bet, Bet)
@@ -150,11 +158,13 @@ def test_the_longest_row_that_can_be_good_is_read(tmp_path: Path) -> None:
 
 @given(content=st.binary(max_size=300))
 def test_any_bytes_give_bets_or_named_errors(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    """No input makes the reader raise anything but its own errors."""
     for row in rows_of(tmp_path_factory.mktemp("any"), content):
         assert isinstance(row, Bet) or row.startswith(":")
 
 
 def test_bets_stops_at_the_first_bad_row(tmp_path: Path) -> None:
+    """`bets` gives the good rows before it and raises with file, line and field."""
     path = tmp_path / "bets.csv"
     path.write_text(f"{GOOD}\n{GOOD}\nbad\n{GOOD}\n")
     source = CsvFile(str(path), 1)
@@ -168,6 +178,7 @@ def test_bets_stops_at_the_first_bad_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\r\n\r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
 def test_an_input_without_a_row_is_empty(tmp_path: Path, content: bytes) -> None:
+    """A file of line ends or a BOM alone is refused as empty."""
     path = tmp_path / "bets.csv"
     path.write_bytes(content)
     source = CsvFile(str(path), 1)
@@ -180,11 +191,13 @@ def test_an_input_without_a_row_is_empty(tmp_path: Path, content: bytes) -> None
     ("name", "reason"), [("missing.csv", "No such file"), (".", "Is a directory"), ("a\x00b", "embedded null")]
 )
 def test_an_input_that_cannot_be_opened_is_named(tmp_path: Path, name: str, reason: str) -> None:
+    """The error of the system is shown with the path."""
     with pytest.raises(BadInput, match=f"cannot read it: {reason}"):
         CsvFile(str(tmp_path / name), 1)
 
 
 def test_a_source_can_be_read_again_from_its_start(tmp_path: Path) -> None:
+    """A second reading gives the same bets, and closing twice has no effect."""
     path = tmp_path / "bets.csv"
     path.write_text(f"\ufeff{GOOD}\n{GOOD}\n")
     source = CsvFile(str(path), 7)
@@ -196,6 +209,7 @@ def test_a_source_can_be_read_again_from_its_start(tmp_path: Path) -> None:
 
 
 def test_a_pipe_can_be_read_again_too(tmp_path: Path) -> None:
+    """What comes through a pipe is copied, so it can be read twice."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_text, args=(f"{GOOD}\n",))
@@ -207,6 +221,7 @@ def test_a_pipe_can_be_read_again_too(tmp_path: Path) -> None:
 
 
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` reads standard input, and errors call it `<stdin>`."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{GOOD}\nbad\n".encode())))
     source = CsvFile("-", 1)
     rows = list(source.rows())
@@ -216,12 +231,14 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without standard input gets an error that says so."""
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(BadInput, match="<stdin>: standard input is closed"):
         CsvFile("-", 1)
 
 
 def test_standard_input_that_cannot_be_read_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The temporary copy is closed when reading fails."""
     stream = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr(sys, "stdin", stream)
     stream.buffer.close()
@@ -261,6 +278,7 @@ def test_a_copy_that_cannot_be_written_is_told_from_what_it_copies(
 
 
 def test_a_file_that_breaks_while_it_is_read_is_named(tmp_path: Path) -> None:
+    """An error of the system in the middle of a file is bad input."""
     path = tmp_path / "bets.csv"
     path.write_text(f"{GOOD}\n")
     source = CsvFile(str(path), 1)
@@ -273,6 +291,7 @@ def test_a_file_that_breaks_while_it_is_read_is_named(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """Neither many rows nor a long line take more than 200 kB."""
     path = tmp_path / "bets.csv"
     path.write_text(f"{GOOD}\n" * 8_000 + "x" * 3_000_000)
     source = CsvFile(str(path), 1)
@@ -301,11 +320,13 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_the_name_of_a_file_may_say_its_agency(path: str, number: int | None) -> None:
+    """Only `agency-N.csv` names an agency, whatever the folder."""
     assert agency_in_name(path) == number
 
 
 @pytest.mark.parametrize("number", ["0", "256", "9" * 5000])
 def test_a_name_with_an_impossible_agency_is_refused(number: str) -> None:
+    """A number outside 1 to 255 in the name is an error."""
     with pytest.raises(ConfigError, match="expected a number from 1 to 255"):
         agency_in_name(f"agency-{number}.csv")
 
@@ -315,15 +336,18 @@ def test_a_name_with_an_impossible_agency_is_refused(number: str) -> None:
     [("agency-3.csv", None, 3), ("agency-3.csv", 3, 3), ("bets.csv", 3, 3), ("-", 3, 3)],
 )
 def test_the_agency_comes_from_the_settings_or_the_name(path: str, given_agency: int | None, agency: int) -> None:
+    """Either is enough, and both may agree."""
     assert resolve_agency(path, given_agency, "--agency") == agency
 
 
 def test_a_contradiction_names_both_places() -> None:
+    """The error says what the name and what the setting say."""
     with pytest.raises(ConfigError) as caught:
         resolve_agency("in/agency-3.csv", 2, "environment CLI_ID")
     assert str(caught.value) == "in/agency-3.csv: the file name says agency 3, environment CLI_ID says 2"
 
 
 def test_a_file_of_nobody_is_an_error_that_says_what_to_do() -> None:
+    """Without an agency the error names the option and the form of the name."""
     with pytest.raises(ConfigError, match=r"Give --agency N, or name the file agency-N\.csv"):
         resolve_agency("bets.csv", None, None)

@@ -94,6 +94,7 @@ def ran(*arguments: str) -> tuple[int, str]:
 
 
 def test_signs_of_life_without_end_do_not_outlast_the_deadline(file: Path) -> None:
+    """A flood of heartbeats ends at `--retry-for`."""
     with ScriptedServer(Flood(signs_of_life)) as server:
         code, err = ran("send", str(file), "--server", server.url, "--retry-for", "0.5")
     assert (code, err.splitlines()[-1]) == (
@@ -104,6 +105,7 @@ def test_signs_of_life_without_end_do_not_outlast_the_deadline(file: Path) -> No
 
 
 def test_winners_without_end_are_a_breach(file: Path) -> None:
+    """More winners than the bound end the client with 5."""
     with ScriptedServer(Flood(lists)) as server:
         code, err = ran("send", str(file), "--server", server.url)
     assert code == 5
@@ -113,6 +115,7 @@ def test_winners_without_end_are_a_breach(file: Path) -> None:
 
 
 def test_sigterm_amid_signs_of_life_without_end(file: Path) -> None:
+    """A client under a flood can be stopped."""
     flood = Flood(signs_of_life)
     with (
         ScriptedServer(flood) as server,
@@ -133,6 +136,7 @@ def test_sigterm_amid_signs_of_life_without_end(file: Path) -> None:
 
 @pytest.mark.parametrize("revision", ["5", "6", "7", "8"])
 def test_acknowledgements_without_end_are_a_breach(file: Path, revision: str) -> None:
+    """The first answer too many ends the upload."""
     with ScriptedServer(lambda peer: peer.flood(b"\x07" * 1_000_000)) as server:
         with pytest.raises(WrongPeer, match=r"expected an Ack of [12] or 0, not 7"):
             send_at_least_once(server, file, revision=revision)
@@ -140,6 +144,8 @@ def test_acknowledgements_without_end_are_a_breach(file: Path, revision: str) ->
 
 
 def test_openings_without_end_are_a_breach(file: Path) -> None:
+    """A second answer to one opening ends the upload."""
+
     def floods(peer: Peer) -> None:
         peer.open_upload()
         peer.flood((b"\x83\x00" + (1).to_bytes(4) + bytes(12)) * 1000)
@@ -151,6 +157,7 @@ def test_openings_without_end_are_a_breach(file: Path) -> None:
 
 
 def test_an_echo_without_end_is_a_breach() -> None:
+    """An echo that is longer than the line ends the probe."""
     with ScriptedServer(lambda peer: peer.flood(b"[CLIENT 1] " * 100_000)) as server:
         code, err = ran("probe", "--server", server.url, "--agency", "1")
     assert code == 5
@@ -171,6 +178,8 @@ def test_an_answer_that_drips_does_not_outlast_the_deadline(file: Path) -> None:
 
 
 def test_winners_that_drip_do_not_outlast_the_deadline() -> None:
+    """Bytes that complete no answer do not renew the deadline."""
+
     def drips(peer: Peer) -> None:
         assert peer.winners_request() == 1
         peer.drip(LARGEST_LIST, 0.02)

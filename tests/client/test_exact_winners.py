@@ -74,6 +74,7 @@ class Waiting(Stored):
 
 
 def test_one_process_can_be_every_agency(files: list[Path]) -> None:
+    """Two uploads wait for their winners at once."""
     central = Central(2, {1: ["30904465"], 2: []})
     with ScriptedServer(central) as server:
         assert ask(server, *files) == {1: ("30904465",), 2: ()}
@@ -82,6 +83,7 @@ def test_one_process_can_be_every_agency(files: list[Path]) -> None:
 
 
 def test_signs_of_life_are_no_winners_and_do_not_renew_the_deadline(files: list[Path]) -> None:
+    """Heartbeats keep the connection, and the wait still ends."""
     has = Waiting()
 
     def lives(peer: Peer) -> None:
@@ -105,6 +107,7 @@ def ended(peer: Peer) -> bool:
 
 
 def test_silence_is_a_lost_connection(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without heartbeats a new connection is made and asks again."""
     monkeypatch.setattr(module, "HEARTBEAT_LIMIT_S", 0.2)
     monkeypatch.setattr(module, "TICK_S", 0.05)
     has = Waiting()
@@ -119,6 +122,7 @@ def test_silence_is_a_lost_connection(files: list[Path], monkeypatch: pytest.Mon
 
 
 def test_incomplete_is_asked_again_on_the_same_connection(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code 9 means that the request is repeated later."""
     monkeypatch.setattr(module, "ASK_AGAIN_S", 0.05)
     has = Waiting()
 
@@ -139,6 +143,7 @@ def test_incomplete_is_asked_again_on_the_same_connection(files: list[Path], mon
 def test_incomplete_until_the_deadline_is_not_drawn_and_says_why(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The error says that the agency is incomplete."""
     monkeypatch.setattr(module, "ASK_AGAIN_S", 0.05)
     has = Waiting()
 
@@ -160,6 +165,7 @@ def test_incomplete_until_the_deadline_is_not_drawn_and_says_why(
 def test_a_passing_trouble_is_waited_out(
     files: list[Path], when: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """While waiting, too, a passing trouble leads to a new connection."""
     has = Waiting()
 
     def is_in_trouble(peer: Peer) -> None:
@@ -181,6 +187,7 @@ def test_a_passing_trouble_is_waited_out(
 
 
 def test_a_refusal_while_waiting_is_final(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """A fenced client does not connect again."""
     has = Waiting()
 
     def is_fenced(peer: Peer) -> None:
@@ -197,6 +204,7 @@ def test_a_refusal_while_waiting_is_final(files: list[Path], capsys: pytest.Capt
 
 @pytest.mark.parametrize("answer", [b"\x00", b"\x83\x10\x00\x00\x00\x02" + bytes(12)])
 def test_what_cannot_be_said_ends_the_wait(files: list[Path], answer: bytes) -> None:
+    """An answer that breaks the protocol names the agency."""
     has = Waiting()
 
     def babbles(peer: Peer) -> None:
@@ -211,6 +219,7 @@ def test_what_cannot_be_said_ends_the_wait(files: list[Path], answer: bytes) -> 
 
 
 def test_a_server_that_is_gone_is_unreachable(files: list[Path]) -> None:
+    """A server that does not come back is no success."""
     has = Waiting()
 
     def leaves(peer: Peer) -> None:
@@ -241,6 +250,7 @@ def test_bets_that_the_server_has_lost_meanwhile_are_sent_again(files: list[Path
 
 
 def test_more_winners_than_one_list_holds(files: list[Path]) -> None:
+    """A full list is followed by another one, and both are given."""
     has = Waiting()
     full = ["30000001"] * 65_535
 

@@ -27,6 +27,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
+    """An undisturbed upload is stored as one upload."""
     central = Central()
     with ScriptedServer(central) as server:
         machine = send_exactly_once(server, file).machine
@@ -36,6 +37,7 @@ def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
 
 
 def test_a_finished_upload_sends_nothing(file: Path) -> None:
+    """The second run finds everything stored."""
     central = Central()
     with ScriptedServer(central) as server:
         send_exactly_once(server, file)
@@ -45,6 +47,7 @@ def test_a_finished_upload_sends_nothing(file: Path) -> None:
 
 
 def test_another_label_is_another_upload(file: Path) -> None:
+    """The label is part of the upload's identity."""
     central = Central()
     with ScriptedServer(central) as server:
         send_exactly_once(server, file)
@@ -56,6 +59,7 @@ def test_another_label_is_another_upload(file: Path) -> None:
 def test_an_upload_goes_on_at_the_row_that_the_server_names(
     file: Path, stored: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Any row may be named, also in the middle of a batch."""
     has = Stored(stored)
     with ScriptedServer(has.rest) as server:
         machine = send_exactly_once(server, file).machine
@@ -87,6 +91,7 @@ def test_lost_answers_are_no_bets_twice(file: Path, answers: int, capsys: pytest
 
 
 def test_connections_that_end_before_any_answer_are_lost_ones(file: Path) -> None:
+    """A reset or an early end is retried."""
     has = Stored()
 
     def reads_and_closes(peer: Peer) -> None:
@@ -102,6 +107,7 @@ def test_connections_that_end_before_any_answer_are_lost_ones(file: Path) -> Non
 def test_a_passing_trouble_is_waited_out(
     file: Path, code: RejectCode, after: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The client connects again after codes that mean a passing trouble."""
     has = Stored()
 
     def is_in_trouble(peer: Peer) -> None:
@@ -121,6 +127,8 @@ def test_a_passing_trouble_is_waited_out(
 
 
 def test_a_trouble_that_does_not_pass_ends_at_the_deadline(file: Path) -> None:
+    """The error names the trouble and its code."""
+
     def is_full(peer: Peer) -> None:
         peer.open_upload()
         peer.status(11, 0)
@@ -137,6 +145,7 @@ def test_a_trouble_that_does_not_pass_ends_at_the_deadline(file: Path) -> None:
 
 @pytest.mark.parametrize("code", STOPS)
 def test_a_refusal_is_final_and_nobody_connects_again(file: Path, code: RejectCode) -> None:
+    """Each code that stops an upload ends it at once."""
     has = Stored()
 
     def refuses(peer: Peer) -> None:
@@ -184,6 +193,8 @@ def test_a_server_that_was_busy_at_first_is_none_of_another_revision(
 
 @pytest.mark.parametrize("stored", [2, 3])
 def test_rows_that_differ_from_those_of_before_stop_the_upload(file: Path, stored: int) -> None:
+    """The CRC-32 of the stored rows is compared before anything is sent."""
+
     def has_others(peer: Peer) -> None:
         peer.open_upload()
         peer.stored(BETS[1 : stored + 1])
@@ -196,6 +207,7 @@ def test_rows_that_differ_from_those_of_before_stop_the_upload(file: Path, store
 
 
 def test_a_file_that_changes_while_it_is_sent_stops_the_upload(file: Path) -> None:
+    """A row that is added during the upload is found."""
     has = Stored()
 
     def changes_the_file(peer: Peer) -> None:
@@ -269,6 +281,8 @@ def test_silence_instead_of_the_first_answer_is_tried_again(file: Path, monkeypa
 
 @pytest.mark.parametrize("start", [b"", b"\x83\x00\x00"])
 def test_silence_until_the_deadline_is_no_server_and_says_what_it_may_mean(file: Path, start: bytes) -> None:
+    """A server that never answers is unreachable."""
+
     def stops(peer: Peer) -> None:
         peer.send(start)
         silent(peer)
@@ -285,6 +299,7 @@ def test_silence_until_the_deadline_is_no_server_and_says_what_it_may_mean(file:
 def test_silence_of_a_server_that_has_answered_before_is_a_lost_connection(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A silent connection is replaced by a new one."""
     monkeypatch.setattr(module, "FIRST_ANSWER_S", 0.3)
     has = Stored()
 
@@ -298,12 +313,14 @@ def test_silence_of_a_server_that_has_answered_before_is_a_lost_connection(
 
 
 def test_the_deadline_may_be_shorter_than_the_wait_for_the_first_answer(file: Path) -> None:
+    """`--retry-for` ends the wait for the first answer too."""
     with ScriptedServer(silent) as server:
         first, _ = failed(send_exactly_once(server, file, retry_for="0.3"), Unreachable)
     assert "(--retry-for): the server has been silent for 0.3 s" in first
 
 
 def test_all_that_is_on_its_way_is_said(file: Path) -> None:
+    """The error counts the bets that may be stored."""
     has = Stored()
 
     def babbles_at_the_end(peer: Peer) -> None:
@@ -318,6 +335,7 @@ def test_all_that_is_on_its_way_is_said(file: Path) -> None:
 
 
 def test_nobody_there_is_unreachable(file: Path) -> None:
+    """A refused connection is retried until the deadline."""
     with unused_port() as port:
         first, _ = failed(send_exactly_once(f"tcp://127.0.0.1:{port}", file, retry_for="0.3"), Unreachable)
     assert first.startswith(f"no answer from tcp://127.0.0.1:{port} for 0.3 s")
@@ -325,6 +343,7 @@ def test_nobody_there_is_unreachable(file: Path) -> None:
 
 @pytest.mark.parametrize("breach", ["crc", "stored", "draw", "code"])
 def test_an_answer_that_cannot_be_is_a_breach(file: Path, breach: str) -> None:
+    """A wrong CRC-32, count, draw or code ends the upload."""
     has = Stored()
 
     def breaks_the_protocol(peer: Peer) -> None:

@@ -75,6 +75,8 @@ def error_of(link: Link) -> Exception:
 
 
 def test_messages_go_out_and_answers_come_in_in_order() -> None:
+    """Queued messages are sent in order and their answers are given in order."""
+
     def script(peer: Peer) -> None:
         peer.acknowledge(peer.batch())
         peer.send(b"\x00" if peer.batch() else b"")
@@ -93,6 +95,7 @@ def test_messages_go_out_and_answers_come_in_in_order() -> None:
 
 
 def test_only_what_waits_to_leave_asks_for_room() -> None:
+    """A link waits for room only while it has bytes to send."""
     with ScriptedServer(lambda peer: peer.acknowledge(peer.batch())) as server:
         link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
         assert link.interest == selectors.EVENT_READ
@@ -105,6 +108,8 @@ def test_only_what_waits_to_leave_asks_for_room() -> None:
 
 
 def test_answers_come_before_the_end_of_the_stream_and_before_a_breach() -> None:
+    """What arrived before the failure is given first."""
+
     def ends(peer: Peer) -> None:
         peer.acknowledge(peer.batch())
 
@@ -128,6 +133,8 @@ def test_answers_come_before_the_end_of_the_stream_and_before_a_breach() -> None
 
 
 def test_a_refusal_is_not_lost_when_the_server_closes_while_we_still_send() -> None:
+    """The answer is read although sending fails."""
+
     def refuses(peer: Peer) -> None:
         peer.batch()
         peer.send(b"\x00")
@@ -143,6 +150,7 @@ def test_a_refusal_is_not_lost_when_the_server_closes_while_we_still_send() -> N
 
 
 def test_what_has_not_begun_to_leave_can_be_taken_back() -> None:
+    """Only messages of which no byte has left are dropped."""
     done = threading.Event()
 
     def reads_nothing(_peer: Peer) -> None:
@@ -162,6 +170,8 @@ def test_what_has_not_begun_to_leave_can_be_taken_back() -> None:
 
 
 def test_nothing_begun_means_all_of_it_is_taken_back() -> None:
+    """Before the first byte leaves all messages are dropped."""
+
     def waits(peer: Peer) -> None:
         assert peer.at_end()
 
@@ -174,6 +184,7 @@ def test_nothing_begun_means_all_of_it_is_taken_back() -> None:
 
 
 def test_nobody_there_is_a_connect_error_and_a_bad_url_a_config_error() -> None:
+    """The two failures of opening have different types."""
     with unused_port() as port, pytest.raises(ConnectError):
         Link.open(f"tcp://127.0.0.1:{port}", 8, timeout_s=DEADLINE_S)
     with pytest.raises(ConfigError):
@@ -181,11 +192,14 @@ def test_nobody_there_is_a_connect_error_and_a_bad_url_a_config_error() -> None:
 
 
 def test_a_link_that_cannot_be_made_leaves_nothing_open() -> None:
+    """An unknown revision closes the new connection."""
     with ScriptedServer(lambda _: None) as server, pytest.raises(LocalProtocolError):
         Link.open(server.url, 99, timeout_s=DEADLINE_S)
 
 
 def test_one_advance_takes_a_bounded_amount_however_much_the_server_says() -> None:
+    """A flood is read in turns of bounded size."""
+
     def floods(peer: Peer) -> None:
         assert peer.winners_request() == 1
         peer.flood((65_535).to_bytes(2) + b"30904465" * 65_535)
@@ -206,6 +220,7 @@ def test_one_advance_takes_a_bounded_amount_however_much_the_server_says() -> No
 
 
 def test_what_an_advance_has_left_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are already in memory make the link ready."""
     monkeypatch.setattr(link_module, "TURN_BYTES", 1)
     sent = threading.Event()
 
@@ -276,6 +291,7 @@ def test_an_advance_looks_whether_to_stop() -> None:
 
 
 def test_traffic_counts_both_directions() -> None:
+    """`traffic` is the sum of bytes sent and received."""
     with ScriptedServer(lambda peer: peer.acknowledge(peer.batch())) as server:
         link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
         assert link.traffic == 0
@@ -286,6 +302,7 @@ def test_traffic_counts_both_directions() -> None:
 
 
 def test_a_wait_without_links_is_just_a_wait() -> None:
+    """Waiting for no link takes the time that was given."""
     started = time.monotonic()
     wait_ready((), 0.05)
     wait_ready((), 0)

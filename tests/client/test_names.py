@@ -164,6 +164,7 @@ def test_an_odd_name_that_lies_in_two_pieces_of_a_file(tmp_path: Path, name: str
 
 
 def test_no_name_of_the_agencies_looks_wrong(real_data: Path) -> None:
+    """The real files cause no warning."""
     for file in sorted(real_data.glob("agency-*.csv")):
         assert _found(file) == [], file
 
@@ -177,6 +178,7 @@ def odd(tmp_path: Path) -> str:
 
 
 def test_check_warns_and_stays_a_success(odd: str) -> None:
+    """A warning has file, line and field, and does not change the exit code."""
     result = run("check", odd)
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr.splitlines() == [
@@ -189,6 +191,7 @@ def test_check_warns_and_stays_a_success(odd: str) -> None:
 
 
 def test_check_in_json_is_an_object_for_each_finding_and_each_file(tmp_path: Path, odd: str) -> None:
+    """Findings and totals are one JSON object a line."""
     bad = tmp_path / "bad.csv"
     bad.write_text(f"Ana,Paz,{REST}\nbad\n")
     missing = str(tmp_path / "missing.csv")
@@ -211,6 +214,7 @@ def test_check_in_json_is_an_object_for_each_finding_and_each_file(tmp_path: Pat
 
 @pytest.mark.parametrize(("command", "shown"), [("check", SHOWN_NAMES), ("send", 10)])
 def test_there_is_a_bound_to_warnings(tmp_path: Path, command: str, shown: int) -> None:
+    """Only the first warnings are shown, and the others are counted."""
     path = tmp_path / "agency-1.csv"
     path.write_text(f" Ana,Paz,{REST}\n" * 150)
     with ScriptedServer(Central(1)) as server:
@@ -223,6 +227,7 @@ def test_there_is_a_bound_to_warnings(tmp_path: Path, command: str, shown: int) 
 
 @pytest.mark.parametrize("command", ["send", "run"])
 def test_an_upload_warns_and_sends_the_names_as_they_stand(odd: str, command: str) -> None:
+    """`send` and `run` change no name."""
     central = Central(1)
     arguments = ["send", odd] if command == "send" else ["run", "--file", odd]
     with ScriptedServer(central) as server:

@@ -28,6 +28,7 @@ def cut(folder: Path, sizes: list[int], **options: str) -> list[tuple[str, int, 
 
 
 def test_batches_end_with_their_file(tmp_path: Path) -> None:
+    """No batch holds rows of two files, and each knows its rows."""
     assert cut(tmp_path, [5, 1], batch_max="2") == [
         ("0.csv", 2, 1, 2),
         ("0.csv", 2, 3, 4),
@@ -37,10 +38,12 @@ def test_batches_end_with_their_file(tmp_path: Path) -> None:
 
 
 def test_revision_5_sends_bet_by_bet(tmp_path: Path) -> None:
+    """Whatever `--batch-max` says, a batch of revision 5 is one bet."""
     assert cut(tmp_path, [2], revision="5") == [("0.csv", 1, 1, 1), ("0.csv", 1, 2, 2)]
 
 
 def test_a_batch_keeps_the_bound_in_bytes_as_well(tmp_path: Path) -> None:
+    """Long bets fill a frame before the amount is reached."""
     path = tmp_path / "long.csv"
     path.write_text(f"{'x' * 255},{'y' * 255},30904465,1999-03-17,1\n" * 40)
     source = CsvFile(str(path), 1)
@@ -51,6 +54,7 @@ def test_a_batch_keeps_the_bound_in_bytes_as_well(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("revision", "kind"), [("5", Bet), ("6", BetBatch), ("8", BetBatch)])
 def test_a_single_bet_is_what_the_revision_sends(revision: str, kind: type) -> None:
+    """A single bet is a Bet on revision 5 and a BetBatch later."""
     batch = single(BET, "the bet", load_settings({"revision": revision}, {}))
     assert (type(batch.message), batch.count, batch.first_row, batch.last_row) == (
         kind,
@@ -75,4 +79,5 @@ def some(name: str, first: int, count: int) -> NumberedBatch:
     ],
 )
 def test_rows_are_described_as_ranges(those: list[NumberedBatch], text: str) -> None:
+    """Neighbouring batches of a file are joined."""
     assert describe_rows(those) == text

@@ -89,6 +89,7 @@ def waits(peer: Peer) -> None:
 
 
 def test_sigterm_while_it_cannot_connect(file: str) -> None:
+    """The client stops between two attempts and closes its file."""
     with unused_port() as port, running("send", file, "--server", f"127.0.0.1:{port}") as process:
         process.until("action: connect | result: fail")
         code, said, err = process.stop(signal.SIGTERM)
@@ -121,6 +122,7 @@ def test_sigterm_while_connecting_hangs(file: str) -> None:
 
 
 def test_sigterm_in_the_middle_of_a_batch(file: str) -> None:
+    """The client stops without an answer and says that nothing is known."""
     with ScriptedServer(waits) as server, running(*sending(file, server)) as process:
         process.until("action: connect | result: success")
         code, said, err = process.stop(signal.SIGTERM)
@@ -185,6 +187,8 @@ def test_a_stop_in_the_middle_of_an_upload_says_what_is_stored(file: str, revisi
     ],
 )
 def test_a_signal_while_waiting_for_the_draw(file: str, numbers: tuple[signal.Signals, ...], code: int) -> None:
+    """SIGTERM ends with 143, SIGINT with 130, and a second SIGTERM changes nothing."""
+
     def holds(peer: Peer) -> None:
         peer.open_upload()
         stored: list[bytes] = []
@@ -206,6 +210,8 @@ def test_a_signal_while_waiting_for_the_draw(file: str, numbers: tuple[signal.Si
 
 
 def test_sigterm_between_two_probes() -> None:
+    """The pause between two probes is cut short, and the run ends with 0."""
+
     def echo(peer: Peer) -> None:
         peer.send(peer.exactly(len("[CLIENT 1] Message N°1\n".encode())))
 
@@ -221,6 +227,7 @@ def test_sigterm_between_two_probes() -> None:
 
 
 def test_sigterm_while_standard_input_gives_nothing() -> None:
+    """A client that waits for its input can be stopped."""
     with running("send", "-", "--agency", "1", stdin=subprocess.PIPE) as process:
         process.until("action: config")
         code, said, err = process.stop(signal.SIGTERM)
@@ -228,6 +235,7 @@ def test_sigterm_while_standard_input_gives_nothing() -> None:
 
 
 def test_sigterm_with_json_still_gives_one_object(file: str) -> None:
+    """The object says that the run was stopped."""
     with ScriptedServer(waits) as server:
         process = subprocess.Popen(
             [*CLIENT, "send", file, "--server", server.url, "--format", "json"],
@@ -246,6 +254,7 @@ def test_sigterm_with_json_still_gives_one_object(file: str) -> None:
 
 
 def test_a_check_that_is_cut_short_is_no_success(tmp_path: Path) -> None:
+    """SIGTERM kills `check`, so its exit code is not 0."""
     bad = tmp_path / "bad.csv"
     bad.write_text("bad\n")
     with running("check", str(bad), "-", stdin=subprocess.PIPE) as process:
@@ -256,6 +265,7 @@ def test_a_check_that_is_cut_short_is_no_success(tmp_path: Path) -> None:
 
 
 def test_a_sample_that_is_cut_short_leaves_no_half_file(tmp_path: Path) -> None:
+    """The file appears under its name when it is whole."""
     with running("sample", str(tmp_path), "--bets", "100000000") as process:
         until = time.monotonic() + DEADLINE_S
         while not list(tmp_path.glob(".*.part")) and time.monotonic() < until:
@@ -267,6 +277,7 @@ def test_a_sample_that_is_cut_short_leaves_no_half_file(tmp_path: Path) -> None:
 
 
 def test_a_reader_of_the_log_that_leaves_does_not_stop_the_upload(file: str) -> None:
+    """A closed pipe loses lines and no bets."""
     central = Central(1, {1: ["30904465"]})
     with (
         ScriptedServer(central) as server,
@@ -286,6 +297,7 @@ def test_a_reader_of_the_log_that_leaves_does_not_stop_the_upload(file: str) -> 
 
 
 def test_a_terminal_shows_a_bar_on_standard_error_alone(file: str) -> None:
+    """The progress bar is not part of standard output."""
     ours, theirs = pty.openpty()
     with ScriptedServer(Central(1, {1: ["30904465"]})) as server:
         process = subprocess.Popen(
@@ -305,6 +317,7 @@ def test_a_terminal_shows_a_bar_on_standard_error_alone(file: str) -> None:
 
 
 def test_help_loads_neither_construct_nor_yaml_nor_ssl_nor_sockets() -> None:
+    """`--help` imports only what it shows."""
     program = (
         "import sys\n"
         "from bets_client.cli.commands import cli\n"
@@ -324,6 +337,7 @@ def test_help_loads_neither_construct_nor_yaml_nor_ssl_nor_sockets() -> None:
 
 
 def test_sending_loads_neither_construct_nor_yaml(file: str) -> None:
+    """A run without a YAML file does not import PyYAML."""
     program = (
         "import sys\n"
         "from bets_client.cli.commands import cli\n"

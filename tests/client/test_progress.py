@@ -58,6 +58,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[io.TextIOWrapper
 def test_a_terminal_that_knows_no_escapes_gets_plain_lines(
     clock: Clock, terminal: tuple[io.TextIOWrapper, Callable[[], str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With TERM=dumb no escape sequence is written."""
     monkeypatch.setenv("TERM", "dumb")
     stream, written = terminal
     progress = Progress(stream, logging.getLogger("bets"))
@@ -69,6 +70,7 @@ def test_a_terminal_that_knows_no_escapes_gets_plain_lines(
 
 
 def test_without_a_terminal_there_is_a_plain_line_every_10_s(clock: Clock) -> None:
+    """Each line has the count, the share and the time."""
     stream = io.StringIO()
     progress = Progress(stream, logging.getLogger("bets"))
     progress.start("sending", 26_936)
@@ -83,6 +85,7 @@ def test_without_a_terminal_there_is_a_plain_line_every_10_s(clock: Clock) -> No
 
 
 def test_a_wait_has_no_number_of_bets(clock: Clock) -> None:
+    """While the client waits, the line has a title and the time."""
     stream = io.StringIO()
     progress = Progress(stream, logging.getLogger("bets"))
     progress.waiting("waiting for\nthe draw")
@@ -94,6 +97,7 @@ def test_a_wait_has_no_number_of_bets(clock: Clock) -> None:
 def test_on_a_terminal_a_bar_is_drawn_in_place(
     clock: Clock, terminal: tuple[io.TextIOWrapper, Callable[[], str]]
 ) -> None:
+    """The bar is redrawn on its line, and is gone at the end."""
     stream, written = terminal
     progress = Progress(stream, logging.getLogger("bets"))
     progress.start("sending", 200)
@@ -108,6 +112,7 @@ def test_on_a_terminal_a_bar_is_drawn_in_place(
 
 
 def test_a_log_line_wipes_the_bar_first(clock: Clock, terminal: tuple[io.TextIOWrapper, Callable[[], str]]) -> None:
+    """No log line begins behind the bar."""
     stream, written = terminal
     log = EventLog(setup_logging("INFO", stream))
     progress = Progress(stream, log.logger)
@@ -129,6 +134,7 @@ def test_a_log_line_wipes_the_bar_first(clock: Clock, terminal: tuple[io.TextIOW
 def test_a_bar_is_cut_at_the_terminals_width(
     clock: Clock, terminal: tuple[io.TextIOWrapper, Callable[[], str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The bar never takes more than one line."""
     stream, written = terminal
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((20, 5)))
     progress = Progress(stream, logging.getLogger("bets"))
@@ -144,6 +150,7 @@ class Screen(io.StringIO):
 
 
 def test_a_terminal_of_unknown_width_has_80_columns(clock: Clock) -> None:
+    """Without a known width 79 columns are written."""
     stream = Screen()
     Progress(stream, logging.getLogger("bets")).start("x" * 200, int(clock.seconds))
     assert len(stream.getvalue().removeprefix("\r\x1b[K")) == 79
@@ -151,6 +158,7 @@ def test_a_terminal_of_unknown_width_has_80_columns(clock: Clock) -> None:
 
 @pytest.mark.parametrize("stream", [None, "closed"])
 def test_a_stream_that_is_gone_costs_nothing(clock: Clock, stream: str | None) -> None:
+    """A missing or closed stream is no error."""
     target = io.StringIO() if stream else None
     progress = Progress(target, logging.getLogger("bets"))
     if target is not None:
@@ -164,6 +172,7 @@ def test_a_stream_that_is_gone_costs_nothing(clock: Clock, stream: str | None) -
 
 
 def test_before_the_start_and_after_the_end_nothing_is_shown(clock: Clock) -> None:
+    """Time that passes outside a task writes nothing."""
     stream = io.StringIO()
     progress = Progress(stream, logging.getLogger("bets"))
     clock.seconds += 100

@@ -20,6 +20,7 @@ class Thing:
 
 
 def test_all_is_closed_the_latest_first_and_logged_once() -> None:
+    """Closing again, or closing something unknown, writes no second line."""
     stream = io.StringIO()
     opened = OpenThings(EventLog(setup_logging("DEBUG", stream)))
     file, connection, stranger = Thing(), Thing(), Thing()

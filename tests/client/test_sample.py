@@ -19,22 +19,26 @@ DIGEST = "54133ba20e75edb2cdfb5670c76c7ebfcdf9bdf9c3574d42f059f7b231e1da2d"
 
 
 def test_the_same_seed_gives_the_same_bytes_on_every_python() -> None:
+    """The rows of a seed have a fixed digest."""
     text = "\n".join(rows(3, 500, 7))
     assert next(rows(1, 1, 1)) == FIRST_ROW
     assert hashlib.sha256(text.encode()).hexdigest() == DIGEST
 
 
 def test_another_seed_and_another_agency_give_other_rows() -> None:
+    """Seed and agency each change the rows."""
     first = list(rows(1, 50, 1))
     assert list(rows(1, 50, 2)) != first
     assert list(rows(2, 50, 1)) != first
 
 
 def test_a_longer_file_begins_as_a_shorter_one() -> None:
+    """The number of bets does not change the first rows."""
     assert list(rows(1, 60, 1))[:50] == list(rows(1, 50, 1))
 
 
 def test_the_shape_is_that_of_the_real_files(tmp_path: Path) -> None:
+    """Line ends, accents and birthdates are as in the agencies' files."""
     (path,) = write_samples(str(tmp_path), agencies=1, bets=5000, seed=3)
     content = path.read_bytes()
     lines = content.decode().split("\r\n")
@@ -52,6 +56,7 @@ def test_the_shape_is_that_of_the_real_files(tmp_path: Path) -> None:
 
 
 def test_every_row_is_good(tmp_path: Path) -> None:
+    """`check` finds nothing wrong in a sample."""
     (path,) = write_samples(str(tmp_path / "made" / "as needed"), agencies=1, bets=5000, seed=4)
     source = CsvFile(str(path), 1)
     bad: list[BadRow] = []
@@ -61,6 +66,7 @@ def test_every_row_is_good(tmp_path: Path) -> None:
 
 
 def test_an_agency_more_changes_no_file(tmp_path: Path) -> None:
+    """The files of the other agencies stay byte for byte."""
     few = write_samples(str(tmp_path), agencies=2, bets=10, seed=1)
     before = [path.read_bytes() for path in few]
     more = write_samples(str(tmp_path), agencies=3, bets=10, seed=1)
@@ -69,6 +75,7 @@ def test_an_agency_more_changes_no_file(tmp_path: Path) -> None:
 
 
 def test_a_different_file_is_replaced_only_when_told(tmp_path: Path) -> None:
+    """Without `overwrite` nothing of another content is lost."""
     theirs = tmp_path / "agency-2.csv"
     theirs.write_text("somebody's data")
     with pytest.raises(ConfigError, match=r"agency-2\.csv: a different file is there already; --overwrite"):
@@ -80,6 +87,7 @@ def test_a_different_file_is_replaced_only_when_told(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """The error has the path and the reason."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="file: cannot write it: File exists"):
         write_samples(str(tmp_path / "file"), agencies=1, bets=1, seed=1)

@@ -54,6 +54,7 @@ def resets(peer: Peer) -> None:
 @pytest.mark.parametrize("peer", [silent, closes, resets])
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "probe"])
 def test_who_says_nothing_is_not_reached(command: str, peer: object, file: str) -> None:
+    """Silence, an end or a reset before any answer ends every command with 4."""
     with ScriptedServer(peer) as server:  # type: ignore[arg-type]
         result = run_against(server.url, command, file)
         assert server.accepted > 1
@@ -64,6 +65,7 @@ def test_who_says_nothing_is_not_reached(command: str, peer: object, file: str) 
 
 @pytest.mark.parametrize("peer", [silent, closes, resets])
 def test_a_probe_of_who_says_nothing(peer: object, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe ends with 4 whether the peer is silent or leaves."""
     monkeypatch.setattr("bets_client.cli.probe.ECHO_S", 0.2)
     with ScriptedServer(peer) as server:  # type: ignore[arg-type]
         result = run_against(server.url, "probe", file)
@@ -74,6 +76,8 @@ def test_a_probe_of_who_says_nothing(peer: object, file: str, monkeypatch: pytes
 @pytest.mark.parametrize("stays", [True, False])
 @pytest.mark.parametrize("command", HALVES)
 def test_half_an_answer_is_no_answer(command: str, file: str, *, stays: bool) -> None:
+    """A part of an answer does not count, whether the peer stays or leaves."""
+
     def says_half(peer: Peer) -> None:
         peer.stream.recv(65_536)
         peer.send(HALVES[command])
@@ -114,6 +118,7 @@ def test_another_protocol_is_wrong_at_once(command: str, said: bytes, words: str
 
 
 def test_json_says_the_same(file: str) -> None:
+    """The JSON result has the exit code and the explanation."""
     with ScriptedServer(silent) as server:
         result = run_against(server.url, "winners 8", file, "--format", "json")
     answer = json.loads(result.stdout)
@@ -123,6 +128,7 @@ def test_json_says_the_same(file: str) -> None:
 
 @pytest.mark.parametrize("revision", ["7", "8"])
 def test_a_server_that_waits_for_the_draw_answers_a_probe(revision: str, file: str) -> None:
+    """A server that echoes while it waits is told from a silent one."""
     with ScriptedServer(waits) as server:
         result = run_against(server.url, f"winners {revision}", file)
     assert result.exit_code == 7, result.stderr

@@ -140,6 +140,7 @@ def test_an_upload_without_faults() -> None:
 
 @pytest.mark.parametrize("window", [1, 3, 5])
 def test_so_many_batches_go_ahead_and_each_answer_lets_one_more_go(window: int) -> None:
+    """The window is full at first and stays full."""
     made, _ = opened(window=window)
     assert sent(made) == [0, 2, 4, 6, 8][:window]
     made.answered(ok(2))
@@ -147,6 +148,7 @@ def test_so_many_batches_go_ahead_and_each_answer_lets_one_more_go(window: int) 
 
 
 def test_what_is_stored_is_skipped_and_counted() -> None:
+    """The source is read from the row on that the server names."""
     made, rows = opened(4)
     assert (made.stored, made.already_stored, made.sent_now) == (4, 4, 0)
     assert sent(made) == [4, 6, 8]
@@ -154,12 +156,14 @@ def test_what_is_stored_is_skipped_and_counted() -> None:
 
 
 def test_a_complete_upload_sends_nothing_and_asks() -> None:
+    """When all is stored the request for winners follows at once."""
     made, _ = opened(10)
     assert (made.uploaded, made.already_stored, made.sent_now) == (True, 10, 0)
     assert made.next_message() == WinnersRequest(agency=3)
 
 
 def test_without_a_question_a_complete_upload_is_finished() -> None:
+    """With `ask=False` nothing follows the last answer."""
     made, _ = opened(10, ask=False)
     assert (made.finished, made.next_message()) == (True, None)
 
@@ -204,6 +208,7 @@ def test_other_rows_than_those_of_the_file_are_noticed_wherever_the_server_stand
     [(7, "it ends after 6 bets, 10 were there"), (11, "it has more than the 10 bets that were there")],
 )
 def test_a_source_with_another_number_of_bets_has_changed(left: int, text: str) -> None:
+    """A source that ends early or goes on past its total is an error."""
     made, rows = opened()
     rows.bets = [bet(number) for number in range(left)]
     rows.size = 3 if left == 7 else 4
@@ -216,6 +221,7 @@ def test_a_source_with_another_number_of_bets_has_changed(left: int, text: str) 
 
 
 def test_a_source_that_is_too_short_for_what_is_stored_ends_the_upload() -> None:
+    """After the error nothing is sent, on a new connection either."""
     made, rows = machine()
     rows.bets = rows.bets[:3]
     made.connected()
@@ -257,12 +263,14 @@ PHASES = ["opening", "sending", "idle", "asking", "waiting", "ask later"]
 
 
 def test_the_table_knows_every_code() -> None:
+    """Each code of the protocol has its rule, in the order of the codes."""
     assert list(CODES) == list(RejectCode)
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("code", STOPS)
 def test_a_refusal_is_for_good_and_says_what_to_do(phase: str, code: RejectCode) -> None:
+    """In every phase a refusal is raised with its advice, and nothing is sent after it."""
     made = in_phase(phase)
     with pytest.raises(Refused) as caught:
         made.answered(status(code))
@@ -278,6 +286,7 @@ def test_a_refusal_is_for_good_and_says_what_to_do(phase: str, code: RejectCode)
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("code", RECONNECTS)
 def test_a_passing_trouble_asks_for_another_connection(phase: str, code: RejectCode) -> None:
+    """In every phase the upload is opened again on the next connection."""
     made = in_phase(phase)
     made.answered(status(code))
     assert (made.reconnect_for, made.next_message(), made.awaiting) == (code, None, False)
@@ -289,6 +298,7 @@ def test_a_passing_trouble_asks_for_another_connection(phase: str, code: RejectC
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("code", [RejectCode.OK, RejectCode.INCOMPLETE, RejectCode.DRAWN])
 def test_what_a_server_says_at_the_wrong_time_is_a_breach(phase: str, code: RejectCode) -> None:
+    """A code is accepted in the phases in which the protocol has it."""
     legal = {
         RejectCode.OK: {"opening", "sending", "asking", "waiting"},
         RejectCode.INCOMPLETE: {"asking", "waiting"},
@@ -307,17 +317,20 @@ def test_what_a_server_says_at_the_wrong_time_is_a_breach(phase: str, code: Reje
 
 @pytest.mark.parametrize("code", list(RejectCode))
 def test_behind_the_announcement_of_the_draw_no_status_can_come(code: RejectCode) -> None:
+    """After code 16 only lists of winners are accepted."""
     with pytest.raises(WrongPeer):
         in_phase("drawn").answered(status(code, 10))
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_winners_that_no_status_announces_are_a_breach(phase: str) -> None:
+    """A list of winners is accepted behind code 16 only."""
     with pytest.raises(WrongPeer, match="winners that nobody has asked for"):
         in_phase(phase).answered(Winners(documents=()))
 
 
 def test_after_a_stop_even_an_answer_is_a_breach() -> None:
+    """Nothing is accepted on a connection that is over."""
     made = in_phase("sending")
     made.answered(status(RejectCode.BUSY))
     with pytest.raises(WrongPeer):
@@ -326,16 +339,19 @@ def test_after_a_stop_even_an_answer_is_a_breach() -> None:
 
 @pytest.mark.parametrize("stored", [1, 3, 4])
 def test_a_batch_is_stored_whole_and_alone(stored: int) -> None:
+    """`stored` grows by exactly the bets of the oldest batch on its way."""
     with pytest.raises(WrongPeer, match=f"says that {stored} bets are stored where 2 can be"):
         in_phase("sending").answered(ok(stored))
 
 
 def test_more_than_the_upload_has_cannot_be_stored() -> None:
+    """A `stored` above the total is a breach."""
     with pytest.raises(WrongPeer, match="11 bets are stored, of 10"):
         in_phase("opening").answered(status(RejectCode.OK, 11, crc32=0))
 
 
 def test_after_incomplete_the_question_is_asked_again_on_the_same_connection() -> None:
+    """Asking again twice has no effect."""
     made = in_phase("ask later")
     assert (made.ask_again_due, made.next_message(), made.awaiting) == (True, None, False)
     made.ask_again()
@@ -346,6 +362,7 @@ def test_after_incomplete_the_question_is_asked_again_on_the_same_connection() -
 
 
 def test_a_connection_lost_while_waiting_is_opened_and_asked_again() -> None:
+    """The request for winners is repeated after the opening."""
     made = in_phase("waiting")
     made.lost()
     made.connected()
@@ -355,6 +372,7 @@ def test_a_connection_lost_while_waiting_is_opened_and_asked_again() -> None:
 
 
 def test_a_full_list_of_winners_is_followed_by_another_and_half_of_it_counts_for_nothing() -> None:
+    """A cut between two lists starts them over."""
     full, rest = Winners(documents=["30000001"] * 65_535), Winners(documents=["30000002"])
     made = in_phase("waiting")
     made.answered(status(RejectCode.DRAWN, 10))
@@ -393,6 +411,7 @@ def test_lists_of_winners_without_end_are_a_breach(monkeypatch: pytest.MonkeyPat
 def test_lists_that_a_lost_connection_has_cut_short_do_not_count_towards_the_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The bound on winners is for one connection."""
     monkeypatch.setattr(module, "MOST_WINNERS", 65_535)
     full = Winners(documents=("30000001",) * 65_535)
     made = asking()

@@ -17,6 +17,7 @@ from tests.client.uploading import ask
 
 
 def test_each_agency_gets_its_own_when_the_last_has_asked() -> None:
+    """All agencies wait at once, each on its connection."""
     central = Central(3, {1: ["30904465"], 2: [], 3: ["11111111", "22222222"]})
     with ScriptedServer(central) as server:
         assert ask(server.url, 1, 2, 3) == {1: ("30904465",), 2: (), 3: ("11111111", "22222222")}
@@ -24,6 +25,7 @@ def test_each_agency_gets_its_own_when_the_last_has_asked() -> None:
 
 
 def test_a_link_that_is_there_is_used() -> None:
+    """The connection of the upload carries the request."""
     central = Central(1, {4: ["30904465"]})
     with ScriptedServer(central) as server:
         with working(load_settings({"server": server.url, "revision": "8"}, {})) as context:
@@ -37,10 +39,12 @@ def test_a_link_that_is_there_is_used() -> None:
 
 
 def test_nobody_to_wait_for_is_no_wait() -> None:
+    """Without an agency nobody connects."""
     assert ask("tcp://127.0.0.1:1") == {}
 
 
 def test_a_lost_connection_is_made_again_and_asked_again() -> None:
+    """A cut before or inside the answer is retried."""
     asked: list[int] = []
 
     def dies(peer: Peer) -> None:
@@ -57,6 +61,7 @@ def test_a_lost_connection_is_made_again_and_asked_again() -> None:
 
 
 def test_a_draw_that_does_not_come_is_not_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the agencies and the time."""
     with ScriptedServer(waits) as server, pytest.raises(NotDrawn) as caught:
         ask(server.url, 1, 3, retry_for="0.5")
     assert str(caught.value) == (
@@ -104,6 +109,8 @@ def test_without_a_connection_nobody_waits_for_the_draw() -> None:
 
 
 def test_what_is_known_at_the_deadline_is_kept() -> None:
+    """Winners that came in time are found although others did not."""
+
     def answers(peer: Peer) -> None:
         assert peer.winners_request() == 1
         peer.winners("30904465")
@@ -141,11 +148,14 @@ def test_the_time_before_the_wait_does_not_count() -> None:
 
 
 def test_nobody_there_is_unreachable() -> None:
+    """A refused connection is retried until the deadline."""
     with unused_port() as port, pytest.raises(Unreachable, match="no answer from"):
         ask(f"tcp://127.0.0.1:{port}", 1, retry_for="0.5")
 
 
 def test_a_server_that_always_closes_is_unreachable() -> None:
+    """A connection that ends without an answer is no success."""
+
     def closes(peer: Peer) -> None:
         peer.winners_request()
 
@@ -154,6 +164,8 @@ def test_a_server_that_always_closes_is_unreachable() -> None:
 
 
 def test_an_answer_that_is_none_ends_the_wait() -> None:
+    """An answer that breaks the protocol names the agency."""
+
     def babbles(peer: Peer) -> None:
         peer.winners_request()
         peer.send(b"\x00\x01abcdefgh")
@@ -164,6 +176,7 @@ def test_an_answer_that_is_none_ends_the_wait() -> None:
 
 
 def test_waiting_needs_no_thread_and_no_processor(capsys: pytest.CaptureFixture[str]) -> None:
+    """A second of waiting takes hardly any processor time."""
     released = threading.Event()
 
     def holds(peer: Peer) -> None:

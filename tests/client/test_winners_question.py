@@ -73,6 +73,7 @@ def ask(folder: Path, typed: str, *more: str, **environment: str) -> tuple[int, 
 
 @pytest.mark.parametrize("answer", ["y\n", "YES\n"])
 def test_yes_goes_on(tmp_path: Path, answer: str) -> None:
+    """`y` and `YES` ask the server, after the warning was shown."""
     code, out, shown, asked = ask(tmp_path, answer, "-q")
     assert (code, out, asked) == (0, "30904465\n", [1])
     assert MEANS in shown
@@ -82,6 +83,7 @@ def test_yes_goes_on(tmp_path: Path, answer: str) -> None:
     "answer", ["n\n", "\n", "why\n", "\x04", "\x03"], ids=["no", "Enter", "why", "Ctrl-D", "Ctrl-C"]
 )
 def test_anything_else_asks_nobody(tmp_path: Path, answer: str) -> None:
+    """Every other answer, Ctrl-C and Ctrl-D end with 130 and no connection."""
     code, _, shown, asked = ask(tmp_path, answer)
     assert (code, asked) == (130, [])
     assert QUESTION in shown
@@ -89,6 +91,7 @@ def test_anything_else_asks_nobody(tmp_path: Path, answer: str) -> None:
 
 
 def test_no_in_json(tmp_path: Path) -> None:
+    """In JSON the result of a refused question is `stopped`."""
     code, out, _, _ = ask(tmp_path, "n\n", "--format", "json")
     assert code == 130
     assert '"result": "stopped", "exit_code": 130' in out
@@ -96,12 +99,14 @@ def test_no_in_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "environment"), [(["--yes"], {}), ([], {"BETS_YES": "1"})])
 def test_an_answer_beforehand_is_enough(tmp_path: Path, options: list[str], environment: dict[str, str]) -> None:
+    """`--yes` or BETS_YES leaves the question out."""
     code, out, shown, asked = ask(tmp_path, "", "-q", *options, **environment)
     assert (code, out, asked) == (0, "30904465\n", [1])
     assert "[y/N]" not in shown
 
 
 def test_send_asks_nothing_back(tmp_path: Path) -> None:
+    """`send` asks for the winners without a question."""
     (tmp_path / "agency-1.csv").write_text(ROW, newline="\r\n")
     central = Central(1, {1: ["30904465"]})
     with ScriptedServer(central) as server:

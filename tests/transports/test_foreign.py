@@ -12,6 +12,7 @@ from tests.foreign import FOREIGN, PROXY_2, TLS_HELLO
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_they_are_named(name: str) -> None:
+    """The first bytes of each other protocol are explained."""
     head, words = FOREIGN[name]
     assert first_bytes_explained(head) == words
 
@@ -35,6 +36,7 @@ def test_they_are_named(name: str) -> None:
     ],
 )
 def test_certain_ones_only(head: bytes, name: str) -> None:
+    """Bytes that could still be something else are not named."""
     assert foreign_protocol(head) == name
 
 

@@ -184,6 +184,7 @@ def test_dates_of_the_own_certificate(authority: Authority, ends: datetime.datet
 
 @pytest.mark.parametrize("text", [b"", b"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n"])
 def test_no_certificate_has_no_dates(text: bytes) -> None:
+    """Bytes that are no certificate give None."""
     assert own_certificate(Path("x"), text) is None
 
 
