@@ -93,7 +93,8 @@ def types(session: nox.Session) -> None:
     """Check the types: of everything with mypy, strictly; of `src` and of programs of others with basedpyright too."""
     _install(session, "types")
     session.run("mypy", *session.posargs)
-    session.run("basedpyright")
+    # By itself it takes the packages of `.venv` in the tree, if that exists, and not this session's.
+    session.run("basedpyright", "--pythonpath", str(Path(session.bin) / "python"))
 
 
 @nox.session
