@@ -17,8 +17,8 @@ import pytest
 from bets_protocol import TransportTimeout
 from bets_server.operator.commands import NeedsServer, StoreBackend, answer
 from bets_server.operator.export import export_rows
-from bets_server.operator.live import LiveBackend as ServingDesk
-from bets_server.operator.reports import audit_text
+from bets_server.operator.live import LiveBackend as ServerBackend
+from bets_server.operator.reports import report
 from bets_server.store import BetStore, Parcel, open_store
 from bets_server.store.conformance import batch_of
 from tests.server.command_line import Result, Run
@@ -202,7 +202,7 @@ def test_status_of_a_server(live: Office) -> None:
 def test_status_counts_connections_as_soon_as_it_can(serve: Servers) -> None:
     """With their agency from the first message on, answered or not; those that are silent, or only probe, apart."""
     server = serve(agencies=3)
-    backend = ServingDesk(server.handlers, server.reactor)
+    backend = ServerBackend(server.handlers, server.reactor)
     silent, probing, agency = (server.client() for _ in range(3))
     assert probing.exchange(b"ping\n", size=5) == b"ping\n"
     server.store.gate.clear()
@@ -477,4 +477,4 @@ def test_export_whose_source_fails(tmp_path: Path, name: str) -> None:
 def test_cells_stay_in_their_lines() -> None:
     """What comes from a store cannot break a table, nor do anything to a terminal."""
     entry = {"seq": 1, "at": "now", "draw": 1, "event": "void", "agency": None, "detail": "a\n\x1b[2Jb"}
-    assert audit_text([entry]).splitlines()[1] == "  1  now     1  void   -       a\\x0a\\x1b[2Jb"
+    assert report("audit", "text", [entry]).splitlines()[1] == "  1  now     1  void   -       a\\x0a\\x1b[2Jb"

@@ -1,7 +1,7 @@
-"""The command line's side of operators' commands: asks the server that runs, or opens the store where none does.
+"""The command line's side of operators' commands: asks the running server, or opens the store if no server runs.
 
-Rules: a server that answers at the control socket is asked, whatever it answers. Where none does, the store is opened,
-which works only while no server has it. Either way the same code makes the answer (`backend`).
+If a server takes the connection at the control socket, its answer counts, even if it is an error. Otherwise the store
+is opened, which works only while no server has it open. Either way `commands` makes the answer.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from bets_server.operator.protocol import MAX_ANSWER_BYTES, connected, control_p
 from bets_server.store import open_store, path_of
 
 CONNECT_S: Final = 5.0
-"""Seconds for a server to be there: it is on this machine."""
+"""Seconds to connect, to a server on the same machine."""
 
 SILENCE_S: Final = 300.0
-"""Seconds without a byte of an answer: the draw of a hundred million bets takes less."""
+"""Seconds to wait for a byte of an answer: the draw of a hundred million bets takes less."""
 
 _EXIT_CODES: Final = {int(code): code for code in ExitCode}
 
@@ -36,7 +36,7 @@ _ONLY_LIVE: Final = frozenset({"close"})
 
 
 class ServerError(ProgramError):
-    """What the server answered instead of a result, with the exit code that it means."""
+    """An error that the server has answered, with its exit code."""
 
     def __init__(self, text: str, exit_code: ExitCode) -> None:
         self.exit_code = ExitCode(exit_code)
@@ -45,12 +45,12 @@ class ServerError(ProgramError):
 
 @attrs.frozen(kw_only=True)
 class Place:
-    """Where to ask: of a server, by its control socket, or of a store.
+    """Where to ask: at a server's control socket, or in a store.
 
     Attributes:
         store: the store's URL.
-        draw: its id, where one was asked for.
-        control: the socket's path; None: there is none.
+        draw: its id, or None if none was asked for.
+        control: the socket's path, or None if there is no socket.
     """
 
     store: str
@@ -59,7 +59,7 @@ class Place:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files among them: the control socket, and the store where it is one."""
+        """The control socket, and the store if it is a file."""
         files = [] if self.control is None else [self.control]
         with contextlib.suppress(ConfigError):  # another scheme's URL, which need not name a file
             files.append(path_of(self.store))
@@ -83,15 +83,15 @@ def place_of(store: str | None, draw: str | None, control: str | None) -> Place:
 
 @contextlib.contextmanager
 def asked(place: Place, command: str, **arguments: Any) -> Iterator[Iterator[Row]]:
-    """The rows of a command's answer, one after the other as they come; whatever is open is closed with the block.
+    """The rows of a command's answer, as they come; the connection or the store is closed at the end of the block.
 
-    A stop comes up between two rows, so this also fits into `deferred_stops`.
+    A stop is raised between two rows, so this may be used in `deferred_stops`.
 
     Raises:
         ConfigError: the command cannot be asked like this, or the store cannot be opened.
         ServerError: the server's answer.
         TransportError: the connection to the server broke; what a command was to change may have changed.
-        BetsError: what else `backend.answer` raises.
+        BetsError: what else `commands.answer` raises.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     stream, why_not = _server(place)
@@ -113,7 +113,7 @@ def asked(place: Place, command: str, **arguments: Any) -> Iterator[Iterator[Row
 
 
 def _server(place: Place) -> tuple[Stream | None, str]:
-    """A connection to the server; or None and why there is none."""
+    """A connection to the server, or None with the reason."""
     if place.control is None:
         return None, "there is no control socket to ask at"
     try:
@@ -131,9 +131,9 @@ def _one_by_one(pieces: Iterator[list[Row]]) -> Iterator[Row]:
 
 
 def _answer_of(stream: Stream, request: dict[str, Any]) -> Iterator[list[Row]]:
-    """Sends a request; gives the pieces of its answer."""
+    """Sends a request and yields the pieces of its answer."""
     stream.set_timeout(SILENCE_S)
-    with contextlib.suppress(WriteError), interruptible():  # what it says may be there all the same
+    with contextlib.suppress(WriteError), interruptible():  # its answer may be there to receive
         stream.send_all(line_of(request))
     for line in _lines(stream):
         try:

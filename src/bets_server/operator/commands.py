@@ -1,10 +1,10 @@
-"""What an operator may ask, and what is answered: the same of a server that runs as of a store that none has open.
+"""What an operator may ask and what is answered, by a running server or by a store that no server has open.
 
-A command goes to a `OperatorBackend`: the running server's, or a `StoreBackend` over a store. Its answer is a list of
-rows (plain data that JSON can carry), given a piece at a time, so that a book of any size is exported while the server
-goes on.
+A command goes to an `OperatorBackend`: that of the running server, or a `StoreBackend` over a store. Its answer is a
+list of rows (plain data that JSON can carry), made a piece at a time, so that a book of any size is exported while the
+server goes on.
 
-Nothing in here knows a socket or how a row looks to people.
+Nothing in here knows a socket or how rows are printed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_REASON_CHARACTERS: Final = 500
 """For the reason of a change, which goes into the audit and on one line of the log."""
 
 _ROWS_PER_PIECE: Final = 256
-"""Bounds a piece to 300 KB: a bet takes 1.1 KB at most, when each letter of its names is a quotation mark."""
+"""Bounds a piece to 300 KB: a bet takes at most 1.1 KB, with a quotation mark for each letter of its names."""
 
 _MAX_NUMBER: Final = 2**63 - 1
 
@@ -33,7 +33,7 @@ Row = Any
 
 
 class Refused(ProgramError):
-    """What is asked for cannot be done as things stand; nothing was changed."""
+    """The store's state does not allow the command; nothing was changed."""
 
     exit_code = ExitCode.REFUSED
 
@@ -53,7 +53,8 @@ class NeedsServer(ProgramError):
 class AgencySeen(TypedDict):
     """What a running server has seen of one agency.
 
-    `connections`: how many it has open now. `silent_s`: seconds since its last message was answered; None: none was.
+    `connections`: how many it has open now. `silent_s`: seconds since its last message was answered, or None if no
+    message was.
     """
 
     connections: int
@@ -63,8 +64,9 @@ class AgencySeen(TypedDict):
 class LiveStatus(TypedDict):
     """What only a running server knows.
 
-    `agencies`: the draw waits for 1 to this. `connections`: all open ones. `unknown_connections`: those of them that
-    are of no known agency. `seen`: the agencies that were answered since the server was started, or are connected.
+    `agencies`: the draw waits for the agencies 1 to this number. `connections`: how many are open.
+    `unknown_connections`: how many of them belong to no known agency. `seen`: the agencies that are connected or were
+    answered since the server was started.
     """
 
     agencies: int
@@ -74,26 +76,26 @@ class LiveStatus(TypedDict):
 
 
 class OperatorBackend(Protocol):
-    """Where operators' commands arrive.
+    """Carries out operators' commands.
 
-    Thread: any; commands come one at a time, from a thread of their own.
+    Thread: any; commands come one at a time, each from a thread of the control server.
     """
 
     @property
     def store(self) -> BetStore:
-        """The store; only calls that read are made of it."""
+        """The store, only for calls that read."""
         ...
 
     def status(self) -> LiveStatus | None:
-        """What only a running server knows; None: there is none."""
+        """What only a running server knows, or None without one."""
         ...
 
     def close_without(self, agency: int, reason: str) -> SealOutcome:
-        """Seal an agency by force, and draw where it was the last one missing; whoever waits is told.
+        """Seal an agency by force, and draw if it was the last one missing; agencies that wait are told.
 
         Raises:
             NeedsServer: no server runs.
-            StoreFull: nothing changed.
+            StoreFull: nothing was changed.
             StorageError: what is on disk is unknown.
         """
         ...
@@ -103,7 +105,7 @@ class OperatorBackend(Protocol):
         ...
 
     def failed(self, error: StorageError) -> None:
-        """The store failed: what is on disk is unknown, the server must end. Comes at most once for each command."""
+        """End the server, since what is on disk is unknown; called at most once for each command."""
         ...
 
 
@@ -114,11 +116,11 @@ class StoreBackend:
         self.store = store
 
     def status(self) -> LiveStatus | None:
-        """Nothing."""
+        """None, since no server runs."""
         return None
 
-    def close_without(self, agency: int, reason: str) -> SealOutcome:  # noqa: ARG002 - the same for all
-        """Not without a server, which knows how many agencies take part and has the others waiting."""
+    def close_without(self, agency: int, reason: str) -> SealOutcome:  # noqa: ARG002 - as the protocol says
+        """Refused: only a server knows how many agencies take part, and has the others waiting."""
         raise NeedsServer("close: needs a server that runs")
 
     def void(self, number: int, reason: str) -> UploadState:
@@ -126,25 +128,25 @@ class StoreBackend:
         return self.store.void(number, reason=reason)
 
     def failed(self, error: StorageError) -> None:
-        """The command's own error says it all."""
+        """Does nothing: the command reports its error itself, and no server has to end."""
 
 
 def answer(backend: OperatorBackend, command: str, arguments: Mapping[str, Any]) -> Iterator[list[Row]]:
-    """Carry out a command; gives its rows in pieces. Nothing happens before the first one is asked for.
+    """Carry out a command and yield its rows in pieces; nothing happens before the first piece is asked for.
 
     Args:
-        command: one of `COMMANDS`.
-        arguments: each command has its own; besides, `draw` says which draw is meant, and None whichever it is.
+        command: a key of `_COMMANDS`.
+        arguments: each command has its own. With `draw`, the command is refused if the store has another draw.
 
     Raises:
-        ConfigError: no such command, or an argument that it does not have or cannot use.
-        Refused: as things stand; nothing was changed.
-        NotDrawn: winners, before the draw.
-        NeedsServer: there is none.
-        StorageError: as the store says.
+        ConfigError: there is no such command, or an argument is unknown or cannot be used.
+        Refused: the store's state does not allow it; nothing was changed.
+        NotDrawn: winners were asked for before the draw.
+        NeedsServer: the command needs a running server.
+        StorageError: the store failed.
     """
     if command not in _COMMANDS:
-        raise ConfigError(f"no command {command[:50]!r}; expected one of {', '.join(COMMANDS)}")
+        raise ConfigError(f"no command {command[:50]!r}; expected one of {', '.join(_COMMANDS)}")
     run, parameters = _COMMANDS[command]
     unknown = sorted(set(arguments) - set(parameters) - {"draw"})
     if unknown:
@@ -167,8 +169,7 @@ def answer(backend: OperatorBackend, command: str, arguments: Mapping[str, Any])
 
 
 def _uploads(backend: OperatorBackend) -> Iterator[Row]:
-    for upload in backend.store.uploads():
-        yield _upload_row(upload)
+    return map(_upload_row, backend.store.uploads())
 
 
 def _upload_row(upload: UploadState) -> Row:
@@ -186,8 +187,7 @@ def _upload_row(upload: UploadState) -> Row:
 
 
 def _audit(backend: OperatorBackend) -> Iterator[Row]:
-    for entry in backend.store.audit():
-        yield attrs.asdict(entry)
+    return map(attrs.asdict, backend.store.audit())
 
 
 def _status(backend: OperatorBackend) -> Iterator[Row]:
@@ -225,7 +225,7 @@ def _status(backend: OperatorBackend) -> Iterator[Row]:
 
 
 def _intake(uploads: list[UploadState]) -> dict[str, Any]:
-    """How an agency sends, and whether all of it has come; anonymous uploads have no end that could be known."""
+    """How an agency sends, and whether it has finished; an anonymous upload has no end that could be known."""
     identified = [upload for upload in uploads if upload.upload_id is not None]
     return {
         "mode": "upload" if identified else "anonymous" if uploads else None,
@@ -303,8 +303,5 @@ _COMMANDS: Mapping[str, tuple[Callable[..., Iterable[Row]], Mapping[str, _Check]
     "close": (_close, {"without": _AGENCY, "reason": _optional(_reason)}),
 }
 
-COMMANDS: Final = tuple(_COMMANDS)
-"""The names of the commands."""
-
 CHANGES: Final = frozenset({"void", "close"})
-"""Those that change something."""
+"""The commands that change something."""

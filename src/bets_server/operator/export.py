@@ -1,8 +1,8 @@
 """Writes bets as rows: a CSV file, an SQLite file with a plain table, or CSV on standard output.
 
 The file appears whole or not at all: it is written beside its place and moved there at the end, readable by its owner
-only, as the store is. What is replaced is an ordinary file, and never a part of a store: a slip of the pen must not
-cost the bets.
+only, as the store is. Only an ordinary file is replaced, and never a part of a store: a typing error must not cost the
+bets.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def export_rows(rows: Iterable[Sequence[object]], path: Path, *, raw: bool = Fal
     """Writes `rows` to `path`, SQLite by its suffix and CSV otherwise; returns how many.
 
     Args:
-        rows: bets, as the values of `FIELDS`, in the order in which they are to stand.
-        path: an ordinary file there is replaced; through a symbolic link, what it leads to.
+        rows: bets, as the values of `FIELDS`, in the order of the file.
+        path: an ordinary file there is replaced; through a symbolic link, the file that it leads to.
         raw: in CSV, leave a name that a spreadsheet would take for a formula as it is, instead of putting an
             apostrophe in front.
-        kept: files that are not replaced, by whichever of their names: those where the rows come from.
+        kept: files that are not replaced, under any of their names: those where the rows come from.
 
     Raises:
-        ConfigError: the file cannot or must not be written; what was there before is unchanged. Likewise where `rows`
-            raises.
+        ConfigError: the file cannot or must not be written; what was there before is unchanged, as it is if `rows`
+            raises an error.
     """
     with _refusals(path):
         target = Path(os.path.realpath(path))
@@ -62,10 +62,10 @@ def export_rows(rows: Iterable[Sequence[object]], path: Path, *, raw: bool = Fal
 
 @contextlib.contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Says why the file cannot be written."""
+    """Turns errors of the system and of SQLite into a `ConfigError` that names the file."""
     try:
         yield
-    except BetsError:  # of the rows, too; a deadline that passes is an OSError
+    except BetsError:  # of the rows, too; a `TransportTimeout` is also an OSError
         raise
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -86,7 +86,7 @@ def _require_replaceable(path: Path, target: Path, kept: Iterable[Path]) -> None
 
 
 def _is_standard(found: os.stat_result) -> bool:
-    """Whether it is what standard output, say, goes to: `/dev/stdout` leads there, and who has it open keeps it."""
+    """Whether a standard stream goes there, as with `/dev/stdout`: who has the file open would keep the old one."""
     for descriptor in range(3):
         with contextlib.suppress(OSError):  # closed
             if os.path.samestat(found, os.fstat(descriptor)):
@@ -103,7 +103,7 @@ def _are_same(one: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """An empty file, mode 0600, that takes the place of `target` when the block has ended well."""
+    """An empty file, mode 0600, that replaces `target` if the block ends without an error."""
     descriptor, partial = tempfile.mkstemp(prefix=".export-", dir=target.parent)
     os.close(descriptor)
     try:
@@ -118,13 +118,13 @@ def print_rows(rows: Iterable[Sequence[object]], *, raw: bool = False) -> None:
     """Writes `rows` to standard output as CSV in UTF-8, as they come.
 
     Args:
-        rows: likewise.
-        raw: likewise.
+        rows: as for `export_rows`.
+        raw: as for `export_rows`.
 
     Raises:
         OutputError: it cannot be written.
-        Stopped: somebody asked for it; nothing more goes to standard output then, not even the log, since it would
-            stand in the middle of the CSV.
+        Stopped: a stop was asked for; nothing more goes to standard output, not even the log, which would land in the
+            middle of the CSV.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
@@ -133,7 +133,7 @@ def print_rows(rows: Iterable[Sequence[object]], *, raw: bool = False) -> None:
         while some := list(islice(rest, _ROWS_PER_PIECE)):
             text = io.StringIO(newline="")
             _write_lines(some, text, raw)
-            with interruptible():  # its reader may take its time
+            with interruptible():  # the reader of a pipe may be slow
                 write_result(text.getvalue())
     except Stopped:
         if sys.stdout is not None:

@@ -1,7 +1,7 @@
-"""The backend of a server that runs: operators' commands reach its store, its handlers and its reactor.
+"""The backend of a running server: passes operators' commands to its store, its handlers and its reactor.
 
-Commands come from the control socket's thread. Nothing in here touches a session: what a command changes for those who
-wait is told to the reactor, which acts on it in its own round.
+Commands come from the threads of the control server. Nothing in here touches a session: the reactor is told of a draw,
+and answers the clients that wait in its own round.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bets_server.store import BetStore, SealOutcome, UploadState
 
 
 class LiveBackend:
-    """A `OperatorBackend` over a running server.
+    """An `OperatorBackend` over a running server.
 
     Thread: any, one command at a time.
     """
@@ -25,7 +25,7 @@ class LiveBackend:
 
     @property
     def store(self) -> BetStore:
-        """The server's store; only calls that read are made of it."""
+        """The server's store, only for calls that read."""
         return self._handlers.store
 
     def status(self) -> LiveStatus:
@@ -45,10 +45,11 @@ class LiveBackend:
         )
 
     def close_without(self, agency: int, reason: str) -> SealOutcome:
-        """Seal an agency by force; if it was the last one missing, whoever waits is answered.
+        """Seal an agency by force; if it was the last one missing, the clients that wait are answered.
 
         Raises:
-            StorageError: what is on disk is unknown; `StoreFull`: nothing changed.
+            StoreFull: nothing was changed.
+            StorageError: what is on disk is unknown.
         """
         outcome = self._handlers.close_without(agency, reason)
         if outcome.drawn_now:
@@ -56,9 +57,9 @@ class LiveBackend:
         return outcome
 
     def void(self, number: int, reason: str) -> UploadState:
-        """Void an upload; a client that is at it is refused with its next batch."""
+        """Void an upload; a client that still sends to it is refused with its next batch."""
         return self._handlers.store.void(number, reason=reason)
 
     def failed(self, error: StorageError) -> None:
-        """Have the server end."""
+        """End the server."""
         self._reactor.fail(error)

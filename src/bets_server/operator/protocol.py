@@ -1,12 +1,11 @@
-"""The control socket: where it lies, how both ends get at it, and the lines that travel on it.
+"""The control socket: its path, how both ends open it, and the lines that travel on it.
 
-It is a Unix stream socket, mode 0600 from its first moment (see `bets_protocol.transports`), beside the store. A path
-may be longer than the 107 bytes that the address of such a socket takes: it is then named through an open descriptor of
-its folder.
+It is a Unix stream socket beside the store, with mode 0600 from its first moment (see `bets_protocol.transports`). The
+address of such a socket takes 107 bytes: a longer path is named through an open descriptor of its folder.
 
 A line is one JSON object in UTF-8. The operator sends one, the request: `{"command": ..., argument: value, ...}`. Any
-number of `{"rows": [...]}` come back, and last `{"ok": true}` or `{"error": text, "exit_code": number}`. What ends
-without a last line was cut off. One request a connection.
+number of `{"rows": [...]}` come back, and at the end `{"ok": true}` or `{"error": text, "exit_code": number}`. If this
+last line is missing, the answer was cut off. There is one request for each connection.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from bets_protocol.transports import ConnectTimeout, Listener, Stream, Url, conn
 from bets_server.store import path_of
 
 MAX_REQUEST_BYTES: Final = 65_536
-"""The longest is a void with 500 characters of reason: 3 KB, if each was escaped."""
+"""The longest request, a void with a reason of 500 escaped characters, takes 3 KB."""
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
-"""Of one line: 256 bets take 300 KB at most; 255 agencies in a status 60 KB."""
+"""For one line: 256 bets take at most 300 KB, a status with 255 agencies 60 KB."""
 
 NO_CONTROL: Final = "none"
-"""What the setting says where there is to be no socket."""
+"""The value of the setting that switches the socket off."""
 
 SUFFIX: Final = ".control"
 
@@ -38,17 +37,17 @@ _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 def control_path(control: str, store: str) -> Path | None:
-    """Where the control socket lies.
+    """The path of the control socket.
 
     Args:
         control: the setting: a path, `NO_CONTROL`, or empty for beside the store.
         store: the store's URL.
 
     Returns:
-        None where there is none: it is switched off, or the store is not a file that it could lie beside.
+        The path, or None if the socket is switched off or would lie beside a store that is not a file.
 
     Raises:
-        ConfigError: the path cannot be one.
+        ConfigError: the path cannot be used.
     """
     if control == NO_CONTROL:
         return None
@@ -72,11 +71,11 @@ def control_path(control: str, store: str) -> Path | None:
 
 @contextlib.contextmanager
 def listening(path: Path) -> Iterator[Listener]:
-    """A listener at `path`; it replaces the file of a dead server, and takes its own along at the end.
+    """A listener at `path`; it replaces the file of a dead server, and removes its own at the end.
 
     Raises:
-        ConfigError: the path makes no sense for a socket.
-        ConnectError: it is in use, or no socket can be there.
+        ConfigError: the path cannot be used for a socket.
+        ConnectError: the path is in use, or no socket can be made there.
     """
     with _address(path, f"cannot listen at {path}") as address:
         with _told_of(path, address):
@@ -89,8 +88,8 @@ def connected(path: Path, timeout_s: float) -> Stream:
     """A connection to the server that listens at `path`.
 
     Raises:
-        ConfigError: the path makes no sense for a socket.
-        ConnectError: no server is there, or it may not be asked.
+        ConfigError: the path cannot be used for a socket.
+        ConnectError: no server listens there, or connecting is not allowed.
     """
     with _address(path, f"cannot connect to {path}") as address, _told_of(path, address):
         return connect(Url(scheme="unix", path=address), timeout_s=timeout_s)
@@ -101,7 +100,7 @@ def is_answered(path: Path, timeout_s: float) -> bool:
     try:
         connected(path, timeout_s).close()
     except ConnectTimeout:
-        return True  # its queue is full: it was stopped, and operators have gone on asking
+        return True  # the queue is full: the server is suspended, and operators went on connecting
     except (ConfigError, TransportError):
         return False
     return True
@@ -109,7 +108,7 @@ def is_answered(path: Path, timeout_s: float) -> bool:
 
 @contextlib.contextmanager
 def _address(path: Path, doing: str) -> Iterator[str]:
-    """A name of `path` that fits into the address of a socket, good for as long as the block lasts."""
+    """A name of `path` that fits into the address of a socket, valid in the block."""
     whole = os.path.abspath(path)
     if len(os.fsencode(whole)) <= _ADDRESS_BYTES or not _DESCRIPTORS.is_dir():
         yield whole
@@ -130,7 +129,7 @@ def _address(path: Path, doing: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _told_of(path: Path, address: str) -> Iterator[None]:
-    """Has errors name the path as it was given, and not the address that stands for it."""
+    """Replaces the address in errors by the path as it was given."""
     try:
         yield
     except (ConfigError, TransportError) as error:
@@ -138,16 +137,16 @@ def _told_of(path: Path, address: str) -> Iterator[None]:
 
 
 def line_of(message: Mapping[str, Any]) -> bytes:
-    """One line, its end included."""
+    """The line for a message, with its line feed."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def message_of(line: bytes) -> dict[str, Any]:
-    """What a line says.
+    """The message in a line.
 
     Raises:
-        ValueError: it is no JSON object.
+        ValueError: it is not a JSON object.
     """
     try:
         message = json.loads(line.decode("utf-8"))
@@ -162,7 +161,7 @@ def request_of(received: bytes) -> tuple[str, dict[str, Any]]:
     """The command and its arguments, from the first line of what an operator has sent.
 
     Raises:
-        ConfigError: it is no request.
+        ConfigError: it is not a request.
     """
     line, _, _ = received.partition(b"\n")
     if len(line) > MAX_REQUEST_BYTES:

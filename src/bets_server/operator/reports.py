@@ -1,4 +1,4 @@
-"""How answers to operators look: tables and sentences for people, one JSON object a line for programs."""
+"""Prints answers to operators: tables and sentences for people, one JSON object a line for programs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from bets_protocol.cli.log_format import one_line
 from bets_server.operator.commands import Row
 
-_NOTHING = "-"
 
-
-def as_json(rows: Iterable[Row]) -> str:
-    """A line for each row."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def winners_text(rows: Iterable[Row]) -> str:
-    """A line ``agency,document`` for each winner."""
+def _winners(rows: Iterable[Row]) -> str:
     return "".join(f"{row['agency']},{row['document']}\n" for row in rows)
 
 
-def uploads_text(rows: Iterable[Row]) -> str:
-    """A table of uploads."""
+def _uploads(rows: Iterable[Row]) -> str:
     headings = ("NUMBER", "AGENCY", "STORED", "TOTAL", "CRC-32", "EPOCH", "STATE", "UPLOAD")
     return _table(
         headings,
@@ -50,18 +41,17 @@ def _upload_state(row: Row) -> str | None:
     return "finished" if row["finished"] else "unfinished"
 
 
-def audit_text(rows: Iterable[Row]) -> str:
-    """A table of what has happened."""
+def _audit(rows: Iterable[Row]) -> str:
     columns = ("seq", "at", "draw", "event", "agency", "detail")
     return _table([name.upper() for name in columns], [[row[name] for name in columns] for row in rows])
 
 
-def status_text(rows: Iterable[Row]) -> str:
-    """A few lines about the draw, and a table of the agencies."""
+def _status(rows: Iterable[Row]) -> str:
     return "".join(text for row in rows for text in _status_lines(row))
 
 
 def _status_lines(row: Row) -> Iterator[str]:
+    """A few lines about the draw, and a table of the agencies."""
     drawn = f"drawn, the winning number is {row['winning_number']}" if row["drawn"] else "not drawn"
     missing = ", ".join(map(str, row["missing"])) or "none"
     waits = "" if row["drawn"] or not row["server"] else f"; waits for agencies 1 to {row['agencies']}"
@@ -99,16 +89,14 @@ def _span(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
-def void_text(rows: Iterable[Row]) -> str:
-    """What was voided."""
+def _void(rows: Iterable[Row]) -> str:
     return "".join(
         f"upload {row['number']} of agency {row['agency']} is void: its {row['stored']} bets count no more\n"
         for row in rows
     )
 
 
-def close_text(rows: Iterable[Row]) -> str:
-    """What was sealed by force, and whether the draw came of it."""
+def _close(rows: Iterable[Row]) -> str:
     return "".join(f"{_sealed(row)}; {_drawn(row)}\n" for row in rows)
 
 
@@ -125,7 +113,7 @@ def _drawn(row: Row) -> str:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Aligned columns, those of numbers to the right; nothing in a cell can break its line."""
+    """Aligned columns, with numbers to the right; control characters in a cell are escaped."""
     lines = [list(row) for row in rows]
     columns = []
     for heading, *values in zip(headings, *lines, strict=True):
@@ -138,20 +126,22 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _cell(value: object) -> str:
     if value is None or value == "":
-        return _NOTHING
+        return "-"
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 _TEXTS: Mapping[str, Callable[[Iterable[Row]], str]] = {
-    "status": status_text,
-    "uploads": uploads_text,
-    "void": void_text,
-    "close": close_text,
-    "audit": audit_text,
-    "winners": winners_text,
+    "status": _status,
+    "uploads": _uploads,
+    "void": _void,
+    "close": _close,
+    "audit": _audit,
+    "winners": _winners,
 }
 
 
 def report(command: str, form: str, rows: Iterable[Row]) -> str:
-    """The answer to `command` as text, or as JSON where `form` says so."""
-    return as_json(rows) if form == "json" else _TEXTS[command](rows)
+    """The answer to `command` as text, or as a JSON object a row if `form` is ``json``."""
+    if form == "json":
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return _TEXTS[command](rows)
