@@ -1,4 +1,4 @@
-"""Builds a server from its settings, runs it, and takes it apart again."""
+"""Builds a server from its settings, runs it, and closes what it has opened."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bets_protocol.cli.signals import (
     stop_asked,
 )
 from bets_protocol.cli.tls_options import certificate_warning, server_transports
-from bets_protocol.transports import Listener, Transport, listen, parse_url, require_file
+from bets_protocol.transports import Listener, listen, parse_url, require_file
 from bets_server.config import ServerSettings
 from bets_server.intake.handlers import Handlers, random_number
 from bets_server.intake.identity import read_pins
@@ -39,8 +39,7 @@ from bets_server.store import BetStore, open_store, path_of
 _ENCRYPTED_SCHEMES = frozenset({"tls"})
 
 OTHER_DESCRIPTORS = 64
-"""Descriptors beside those of connections: listeners, the store, the log, the loop, operators, and some to spare."""
-
+"""Descriptors besides those of connections: listeners, the store, the log, the loop, operators, and some to spare."""
 
 CONTROL_ANSWER_S = 5.0
 """Seconds for another server to take a connection at the control socket."""
@@ -60,9 +59,11 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
         tls = _Tls(settings, log)
         pins = tls.pins()
         _raise_descriptor_limit(settings.limits.max_connections + OTHER_DESCRIPTORS)
-        _require_no_server_of(settings.store, settings.control)
-        # A store that is not there yet is made behind the listeners, so that a start that fails for them leaves none.
-        # To open one that is there may take a while: whoever got in meanwhile would take this for no server of ours.
+        control_at = control_path(settings.control, settings.store)
+        _require_no_server_of(settings.store, control_at)
+        # 1. A new store is created after the listeners: a start that fails because of a listener leaves no store.
+        # 2. An existing store is opened before them, which may take long: a client that connected meanwhile would get
+        #    no answer, and give up.
         listeners = parts.enter_context(_opened_listeners(settings, tls)) if _is_new(settings.store) else []
         store = parts.enter_context(_opened_store(settings))
         if store.upgraded_from is not None:
@@ -75,7 +76,7 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
             pick=random_number if number is None else lambda: number,
             draw=settings.draw,
         )
-        with _short_of_nothing():
+        with _enough_resources():
             reactor = Reactor(
                 listeners,
                 handlers,
@@ -89,7 +90,6 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
         parts.push(_on_failure(store, log))
         parts.callback(reactor.close)
         reactor.renew_pins(pins)
-        control_at = control_path(settings.control, settings.store)
         with (
             _stopping(reactor, settings.grace_s) as stopped_by,
             hangups.leading_to(lambda: reactor.call(lambda: tls.reload(reactor))),
@@ -107,7 +107,7 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
             )
             code = reactor.run()
         if reactor.store_in_use or control.store_in_use:
-            # Closing would wait for that call. What it does is whole or nothing, so the process may end under it.
+            # Closing would wait for that call. It is atomic, so the process may end while it runs.
             parts.pop_all()
             log.failed_to_close("store", "a call of it still runs")
         else:
@@ -118,9 +118,10 @@ def serve(settings: ServerSettings, log: ServerLog) -> ExitCode:
 
 
 def _on_failure(store: BetStore, log: ServerLog) -> Callable[[type[BaseException] | None, object, object], None]:
-    """What ends a block: closes the store where the block fails, and says so, as of what the reactor had open.
+    """An exit callback: on an exception, closes the store and logs it, as the reactor does for its parts.
 
-    No generator: one that is thrown away unended, as when the store must not be closed, would take that for a failure.
+    Not a generator: when the stack is discarded because the store must stay open, a generator would get GeneratorExit
+    and close the store.
     """
 
     def close(kind: type[BaseException] | None, _error: object, _trace: object) -> None:
@@ -132,22 +133,21 @@ def _on_failure(store: BetStore, log: ServerLog) -> Callable[[type[BaseException
     return close
 
 
-def _require_no_server_of(store: str, control: str) -> None:
-    """Make sure that no server answers operators for this store: its file may have been moved away under it.
+def _require_no_server_of(store: str, path: Path | None) -> None:
+    """Make sure that no server answers operators at `path`: its store's file may have been moved while it runs.
 
     Raises:
-        ConfigError: one does.
+        ConfigError: a server answers.
     """
-    path = control_path(control, store)
     if path is not None and is_answered(path, CONTROL_ANSWER_S):
         raise ConfigError(f"--store {store}: another server runs for it, and answers at {path}: stop that one first")
 
 
 def _is_new(store: str) -> bool:
-    """Whether a store has still to be made, as far as its URL tells."""
+    """Whether the store does not exist yet, as far as its URL tells."""
     try:
         return not os.path.exists(path_of(store))
-    except ConfigError:  # of another scheme, which need not name a file
+    except ConfigError:  # the URL of another scheme need not name a file
         return False
 
 
@@ -160,7 +160,7 @@ def _opened_store(settings: ServerSettings) -> BetStore:
 
 
 class _Tls:
-    """The certificates of the server, and which of its peers' are good."""
+    """The certificates of the server, and the pins of its peers' certificates."""
 
     def __init__(self, settings: ServerSettings, log: ServerLog) -> None:
         self._pins = Path(settings.tls_pins) if settings.tls_pins else None
@@ -175,28 +175,28 @@ class _Tls:
         )
 
     def pins(self) -> Mapping[str, int] | None:
-        """The pins as their file has them now.
+        """The pins in their file, read again; None without such a file.
 
         Raises:
-            ConfigError: it cannot be used.
+            ConfigError: the file cannot be used.
         """
         return None if self._pins is None else read_pins(self._pins)
 
     def look_at_dates(self) -> None:
-        """Says so where the server's own certificate is out of date, or soon will be."""
+        """Logs a warning if a certificate of the server has expired or soon will."""
         for transport in self.transports.values():
             warning = certificate_warning(transport, datetime.datetime.now(datetime.UTC))
             if warning is not None:
                 self._log.certificate_is_out_of_date(*warning)
 
     def reload(self, reactor: Reactor) -> None:
-        """Takes what the files hold now; where they cannot be used, all stays."""
+        """Reads the files again; if one of them cannot be used, nothing changes."""
         if not self.transports:
             self._log.nothing_to_reload()
             return
         try:
             if self._pins is not None:
-                require_file(self._pins)  # a pipe would give an empty list now, and all would be locked out
+                require_file(self._pins)  # a pipe would give an empty list, which locks out every peer
             pins = self.pins()
             for transport in self.transports.values():
                 transport.reload()
@@ -209,7 +209,7 @@ class _Tls:
 
 
 class _Hangups:
-    """What SIGHUP leads to: while the server starts, it is remembered; while it stops, it is nothing."""
+    """The handler of SIGHUP: while the server starts, the signal is remembered; while it stops, it has no effect."""
 
     def __init__(self) -> None:
         self._came = False
@@ -224,7 +224,7 @@ class _Hangups:
 
     @contextlib.contextmanager
     def leading_to(self, action: Callable[[], None]) -> Iterator[None]:
-        """In the block each one, and one that has come before, leads to `action`."""
+        """In the block, each SIGHUP runs `action`, as does one that came before."""
         self._action = action
         if self._came:
             action()
@@ -236,7 +236,7 @@ class _Hangups:
 
 @contextlib.contextmanager
 def _hangups() -> Iterator[_Hangups]:
-    """Takes SIGHUP, which would end the process, where signals can be taken."""
+    """Catches SIGHUP, which would end the process; only the main thread can."""
     hangups = _Hangups()
     if threading.current_thread() is not threading.main_thread():
         yield hangups
@@ -249,13 +249,13 @@ def _hangups() -> Iterator[_Hangups]:
 
 
 def _dump_no_core() -> None:
-    """Has the system write no image of this process to disk, should it crash: there are bets and a key in it."""
+    """Disables core dumps: the memory of this process holds bets and a private key."""
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _raise_descriptor_limit(wanted: int) -> None:
-    """Has the system allow this process as many descriptors as the settings may need, as far as it does."""
+    """Raises the soft limit of descriptors to what the settings may need, or to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft < wanted:
@@ -263,33 +263,31 @@ def _raise_descriptor_limit(wanted: int) -> None:
 
 
 @contextlib.contextmanager
-def _short_of_nothing() -> Iterator[None]:
-    """Says what the system does not give enough of.
+def _enough_resources() -> Iterator[None]:
+    """Names the resource that the system does not give enough of.
 
     Raises:
-        ConfigError: descriptors or threads.
+        ConfigError: descriptors or threads ran out.
     """
     try:
         yield
     except OSError as error:
         raise ConfigError(f"cannot start: {error.strerror}; see `ulimit -n`") from error
-    except RuntimeError as error:  # what `threading` raises, and nothing else of what is begun in here
+    except RuntimeError as error:  # raised only by `threading` here
         raise ConfigError(f"cannot start: {error}; see --workers and `ulimit -u`") from error
 
 
 @contextlib.contextmanager
 def _opened_listeners(settings: ServerSettings, tls: _Tls) -> Iterator[list[Listener]]:
-    with contextlib.ExitStack() as listeners:
-        yield [
-            listeners.enter_context(_opened_listener(url, settings.backlog, tls.transports)) for url in settings.listen
-        ]
-
-
-def _opened_listener(url: str, backlog: int, transports: Mapping[str, Transport]) -> Listener:
-    try:
-        return listen(url, backlog=backlog, transports=transports)
-    except TransportError as error:
-        raise ConfigError(f"--listen {url}: {error}") from error
+    listeners: list[Listener] = []
+    with contextlib.ExitStack() as opened:
+        for url in settings.listen:
+            try:
+                listener = listen(url, backlog=settings.backlog, transports=tls.transports)
+            except TransportError as error:
+                raise ConfigError(f"--listen {url}: {error}") from error
+            listeners.append(opened.enter_context(listener))
+        yield listeners
 
 
 def _reachable_from_outside(url: str) -> bool:
@@ -305,7 +303,7 @@ def _reachable_from_outside(url: str) -> bool:
 
 @contextlib.contextmanager
 def _stopping(reactor: Reactor, grace_s: float) -> Iterator[Sequence[int]]:
-    """Lets SIGTERM and SIGINT stop `reactor`; gives the signals that have come."""
+    """Lets SIGTERM and SIGINT stop `reactor`; the list gets the signals that came."""
     stopped_by: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield stopped_by
@@ -323,6 +321,6 @@ def _stopping(reactor: Reactor, grace_s: float) -> Iterator[Sequence[int]]:
     try:
         yield stopped_by
     finally:
-        no_more_stops()  # a late one must change neither the closing nor the exit code
+        no_more_stops()  # a late signal must not change how the server closes, nor its exit code
         for number, handler in before.items():
             signal.signal(number, handler)
