@@ -1,4 +1,4 @@
-"""Operators with a server that runs: what they see, what they change, and what is left when it dies."""
+"""Operators of a running server: what they see, what they change, and what a killed server leaves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _documents(path: Path) -> list[str]:
 
 
 def _operator(programs: Programs, *arguments: str, code: int = 0) -> Program:
-    """A command that has ended; it must not have waited for anything."""
+    """Runs a command to its end."""
     return programs.run("bets-server", *arguments, code=code)
 
 
@@ -65,7 +65,7 @@ def _waiting(programs: Programs, agency: int, rows: int, server: ServerProgram) 
 
 
 def test_draw_without_an_agency(programs: Programs) -> None:
-    """The missing agency is sealed by force; who waits gets its winners, its own bets stay in, everything is seen."""
+    """The missing agency is sealed by force; its bets take part, and the client that waits gets its winners."""
     server = programs.server("--agencies", "2")
     assert stat.S_IMODE(os.lstat(programs.folder / CONTROL).st_mode) == 0o600
     client = _waiting(programs, 1, 300, server)
@@ -104,7 +104,7 @@ def test_draw_without_an_agency(programs: Programs) -> None:
 
 
 def test_void_while_the_server_runs(programs: Programs) -> None:
-    """Bets that were sent by mistake count no more; the agency sends the right ones, and these are drawn from."""
+    """Bets that were sent by mistake no longer count; the agency sends the right ones, which take part in the draw."""
     server = programs.server("--agencies", "1")
     wrong = bets(range(10), number=WINNING)
     assert _raw(server, batch(*wrong), size=1) == b"\x0a"
@@ -126,7 +126,7 @@ def test_void_while_the_server_runs(programs: Programs) -> None:
 
 
 def test_void_of_an_upload_in_use(programs: Programs) -> None:
-    """Whoever still sends to it is told that it is not theirs any more, and nothing of it is stored."""
+    """A client that still sends to the upload is fenced, and nothing of it is stored."""
     server = programs.server("--agencies", "1")
     with connect(server.url, timeout_s=DEADLINE_S) as stream:
         stream.set_timeout(DEADLINE_S)
@@ -146,7 +146,7 @@ def test_void_of_an_upload_in_use(programs: Programs) -> None:
 
 
 def test_server_that_was_killed(programs: Programs) -> None:
-    """Its socket is in nobody's way: operators read the store, and the next server takes the path over."""
+    """Its socket blocks nobody: operators read the store, and the next server takes over the path."""
     server = programs.server("--agencies", "2")
     assert _raw(server, batch(*bets([1])), size=1) == b"\x01"
     server.kill()
@@ -161,7 +161,7 @@ def test_server_that_was_killed(programs: Programs) -> None:
 
 
 def test_without_a_socket(programs: Programs) -> None:
-    """Switched off there is no file, and operators are told why they get nothing."""
+    """If the socket is switched off, there is no file, and operators are told why they get no answer."""
     server = programs.server("--control", "none")
     assert not (programs.folder / CONTROL).exists()
     result = _operator(programs, "status", code=2)
@@ -171,7 +171,7 @@ def test_without_a_socket(programs: Programs) -> None:
 
 
 def test_socket_elsewhere(programs: Programs) -> None:
-    """Where the setting says, as long as a path may be; one that cannot be is an error at the start."""
+    """At the path in the setting, up to the longest one; a path that cannot be used is an error at the start."""
     folder = programs.folder / ("f" * 120)
     folder.mkdir()
     path = str(folder / "control")

@@ -20,7 +20,7 @@ from tests.server.serving import DEADLINE_S, captured_log
 
 
 def a_bet(row: int, agency: int, number: int = 1, first_name: str = "Ana", last_name: str = "Peña") -> Bet:
-    """A bet that is told from others by its document."""
+    """A bet with a document of its own."""
     return Bet(
         agency=agency,
         first_name=first_name,
@@ -103,17 +103,17 @@ class Operator:
         return [json.loads(line) for line in self.read_to_end().splitlines()]
 
     def ask(self, **request: Any) -> list[dict[str, Any]]:
-        """Sends a request; gives the lines of the answer."""
+        """Sends a request and returns the lines of the answer."""
         self.send(**request)
         return self.answer
 
     def close(self) -> None:
-        """Leaves."""
+        """Closes the connection."""
         self.socket.close()
 
 
 class Control:
-    """A control server, its backend, its log, and operators that come to it."""
+    """A control server, its backend, its log, and the operators that connect to it."""
 
     def __init__(self, path: Path, backend: LiveBackend, **options: Any) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Where an export may go: into an ordinary file, to standard output, and never over bets."""
+"""Where an export may be written: to an ordinary file or standard output, and never over a store."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _OTHERS = ["other.db", "link.db", "other.db-wal", "other.csv", "other.csv.journa
 
 @pytest.mark.parametrize("name", [*_OWN, *_PARTS, *_OTHERS])
 def test_no_export_takes_the_place_of_a_store(run: Run, store: str, tmp_path: Path, name: str) -> None:
-    """Neither of the one that is asked nor of another, by none of its names: exit code 2, and every byte stays."""
+    """Not of its own store nor of another, under any name: exit code 2, and no byte changes."""
     own = store.rpartition("/")[2]
     target = name.format(own=own)
     holds_bets = name != "hard" or own == "bets.db"
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_store_yet_is_not_exported(run: Run, tmp_path: Path) -
 
 
 def test_an_earlier_export_is_replaced(run: Run, tmp_path: Path) -> None:
-    """Also through a link, which stays one; a database that is not signed as ours is no store."""
+    """Also through a link, which stays a link; a database without our application id is not a store."""
     _filled("sqlite:///bets.db")
     (tmp_path / "link.db").symlink_to("plain")  # the name that is given says what is written
     for _ in range(2):
@@ -95,7 +95,7 @@ def test_an_earlier_export_is_replaced(run: Run, tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def _reader(fifo: Path) -> Iterator[None]:
-    """Somebody who would read what is written into `fifo`."""
+    """A reader of `fifo`, which must get nothing."""
     descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     try:
         yield
@@ -121,7 +121,7 @@ def test_what_is_no_file_is_left_alone(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["", "/", "x" * 300, "bets.db/x.csv"])
 def test_a_name_that_is_none(run: Run, tmp_path: Path, target: str) -> None:
-    """Exit code 2 and one line."""
+    """A name that no file can have: exit code 2 and one line."""
     _filled("sqlite:///bets.db")
     result = run("export", target)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
@@ -157,7 +157,7 @@ def _process(folder: Path, file: str, stdout: int, **environment: str) -> subpro
 
 
 def test_standard_output_is_utf_8(tmp_path: Path) -> None:
-    """Whatever the locale says: it is the same CSV as in a file."""
+    """In any locale the CSV is the same as in a file."""
     _filled(f"sqlite:///{tmp_path}/bets.db")
     ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     with _process(tmp_path, "-", subprocess.PIPE, **ascii_only) as export:
@@ -167,7 +167,7 @@ def test_standard_output_is_utf_8(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "pipe"])
 def test_the_device_of_standard_output_is_not_replaced(tmp_path: Path, kind: str) -> None:
-    """`/dev/stdout` leads to what somebody has open: exit code 2, and what is meant."""
+    """`/dev/stdout` leads to an open file: exit code 2, and the error names `-`."""
     _filled(f"sqlite:///{tmp_path}/bets.db")
     with (tmp_path / "out").open("wb") as out:
         stdout = subprocess.PIPE if kind == "pipe" else out.fileno()
@@ -182,7 +182,7 @@ def test_the_device_of_standard_output_is_not_replaced(tmp_path: Path, kind: str
     ("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
 def test_a_stop_while_nobody_reads(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """It comes through although the pipe is full, and no line of a log is put behind the CSV."""
+    """The stop works although the pipe is full, and no log line follows the CSV."""
     with open_store(f"sqlite:///{tmp_path}/bets.db") as store:
         store.append([batch_of([a_bet(row, 1) for row in range(200)])] * 20)
     with _process(tmp_path, "-", subprocess.PIPE) as export:

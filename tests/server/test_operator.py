@@ -1,4 +1,4 @@
-"""Operators' commands: the same answers from a server that runs as from a store that none has open."""
+"""Operators' commands: the same answers from a running server and from a store that no server has open."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Office:
         return self._run(*arguments, *self.options)
 
     def rows(self, *arguments: str) -> list[dict[str, Any]]:
-        """What a command gives to a program."""
+        """The rows of a command's JSON output."""
         result = self.run(*arguments, "--format", "json")
         assert (result.code, result.err) == (0, "")
         return [json.loads(line) for line in result.out.splitlines()]
@@ -80,7 +80,7 @@ class Office:
             yield store
 
     def draw(self) -> None:
-        """Finishes the upload of agency 3, and has the draw take place."""
+        """Finishes the upload of agency 3, and makes the draw."""
         with self.store() as store:
             ticket = store.open_upload(3, UNFINISHED, total=5).ticket
             rest = [a_bet(row, 3) for row in range(5, 9)]
@@ -200,7 +200,7 @@ def test_status_of_a_server(live: Office) -> None:
 
 
 def test_status_counts_connections_as_soon_as_it_can(serve: Servers) -> None:
-    """With their agency from the first message on, answered or not; those that are silent, or only probe, apart."""
+    """A connection counts for its agency from the first message on; silent ones and probes are counted apart."""
     server = serve(agencies=3)
     backend = ServerBackend(server.handlers, server.reactor)
     silent, probing, agency = (server.client() for _ in range(3))
@@ -226,7 +226,7 @@ def test_status_counts_connections_as_soon_as_it_can(serve: Servers) -> None:
 
 
 def test_status_of_a_store(closed: Office) -> None:
-    """What a store knows by itself; how many agencies take part it does not."""
+    """What the store alone knows: not how many agencies take part."""
     assert closed.run("status").out == (
         "server: not running\n"
         "draw 1: not drawn\n"
@@ -299,7 +299,7 @@ def test_export(office: Office, tmp_path: Path) -> None:
 
 
 def test_void(office: Office) -> None:
-    """An upload without an end or without a name counts no more, and the audit says who and why."""
+    """An unfinished or an anonymous upload no longer counts, and the audit says which one and why."""
     assert office.run("void", "3", "--reason", "wrong file") == Result(
         0, "upload 3 of agency 3 is void: its 1 bets count no more\n", ""
     )
@@ -322,7 +322,7 @@ def test_void(office: Office) -> None:
 
 @pytest.mark.parametrize("number", [1, 99])
 def test_void_that_is_refused(office: Office, number: int) -> None:
-    """A finished upload, and one that there is not: exit code 6, one line, nothing changed."""
+    """A finished upload, and an unknown one: exit code 6, one line, nothing changed."""
     result = office.run("void", str(number), "--reason", "x")
     assert (result.code, result.out) == (6, "")
     assert result.err.startswith("bets-server: ")
@@ -338,7 +338,7 @@ def test_void_after_the_draw(office: Office) -> None:
 
 @pytest.mark.parametrize("reason", ["", "   ", "two\nlines", "\x1b[2J", "\udcff", "x" * 501])
 def test_reason_that_is_none(live: Office, reason: str) -> None:
-    """Something on one line has to stand there: exit code 2."""
+    """A reason is required, on one line: exit code 2."""
     result = live.run("void", "3", "--reason", reason)
     assert (result.code, result.out) == (2, "")
     assert "reason" in result.err
@@ -367,7 +367,7 @@ def test_close(live: Office) -> None:
 
 
 def test_desk_of_a_store(tmp_path: Path) -> None:
-    """Seals nobody by force: it does not know how many agencies take part."""
+    """Without a server nothing is sealed: how many agencies take part is not known."""
     with open_store(f"csv:///{tmp_path}/bets") as store, pytest.raises(NeedsServer):
         list(answer(StoreBackend(store), "close", {"without": 1}))
 
@@ -382,14 +382,14 @@ def test_close_needs_a_server(closed: Office, tmp_path: Path, options: list[str]
 
 
 def test_file_of_a_killed_server(closed: Office, tmp_path: Path) -> None:
-    """Nobody answers there, so the store is read."""
+    """No server answers there, so the store is read."""
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "bets.control"))
     assert closed.run("status").out.startswith("server: not running\n")
 
 
 def test_store_that_is_open_and_not_answered_for(live: Office) -> None:
-    """Where the socket is not found, the error says where it was sought and why the store is of no use."""
+    """If the socket is not found, the error says which path was tried and why the store cannot be used."""
     result = live.run("status", "--control", "elsewhere")
     assert (result.code, result.out) == (2, "")
     assert "another server has it open (cannot connect to elsewhere: no such file or directory)\n" in result.err
@@ -463,7 +463,7 @@ def test_answer_that_is_none(run: Run, tmp_path: Path, answer: bytes, code: int,
 
 @pytest.mark.parametrize("name", ["bets.csv", "bets.db"])
 def test_export_whose_source_fails(tmp_path: Path, name: str) -> None:
-    """The error is that of the source, also where it is a deadline, and no file is left."""
+    """The error is the source's own, even a timeout, and no file is left."""
 
     def rows() -> Iterator[list[object]]:
         yield list(attrs.astuple(BETS[0]))
@@ -475,6 +475,6 @@ def test_export_whose_source_fails(tmp_path: Path, name: str) -> None:
 
 
 def test_cells_stay_in_their_lines() -> None:
-    """What comes from a store cannot break a table, nor do anything to a terminal."""
+    """Values from a store cannot break a table or control a terminal."""
     entry = {"seq": 1, "at": "now", "draw": 1, "event": "void", "agency": None, "detail": "a\n\x1b[2Jb"}
     assert report("audit", "text", [entry]).splitlines()[1] == "  1  now     1  void   -       a\\x0a\\x1b[2Jb"

@@ -1,4 +1,4 @@
-"""The control socket: who gets at it, what it answers, and what it does not let happen."""
+"""The control socket: who may connect, what it answers, and which failures and operators it withstands."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def control(tmp_path: Path, backend: LiveBackend) -> Iterator[Control]:
     ],
 )
 def test_where_it_lies(setting: str, store: str, path: str | None) -> None:
-    """Beside the store, where the setting says, or nowhere; a store that is no file has nothing to lie beside."""
+    """Beside the store, where the setting says, or nowhere; a store without a file has no default path."""
     assert control_path(setting, store) == (None if path is None else Path(path))
 
 
 def test_path_that_cannot_be_one() -> None:
-    """A control character is refused where it stands."""
+    """A path with a control character is refused."""
     with pytest.raises(ConfigError, match="--control"):
         control_path("a\nb", "sqlite:///bets.db")
 
@@ -82,7 +82,7 @@ def test_only_its_owner_gets_at_it(control: Control) -> None:
 
 
 def test_mode_does_not_hang_on_the_umask(tmp_path: Path, backend: LiveBackend) -> None:
-    """Even a umask of 0 opens it to nobody."""
+    """Even with a umask of 0 only the owner may connect."""
     before = os.umask(0)
     try:
         with controlled(tmp_path / "control", backend) as control:
@@ -93,7 +93,7 @@ def test_mode_does_not_hang_on_the_umask(tmp_path: Path, backend: LiveBackend) -
 
 @pytest.mark.parametrize("folder_bytes", [20, 107, 150, 3000])
 def test_path_of_any_length(tmp_path: Path, backend: LiveBackend, folder_bytes: int) -> None:
-    """A path longer than the address of a Unix socket serves as well, on both ends."""
+    """Both ends take a path that is longer than the address of a Unix socket."""
     folder = tmp_path
     while len(str(folder)) < folder_bytes:
         folder /= "f" * 50
@@ -108,7 +108,7 @@ def test_path_of_any_length(tmp_path: Path, backend: LiveBackend, folder_bytes: 
 
 
 def test_errors_name_the_path_as_it_was_given(tmp_path: Path) -> None:
-    """Also where another name stands for it towards the system."""
+    """Also when the system knows the path by another name."""
     folder = tmp_path / ("f" * 120)
     folder.mkdir()
     path = folder / "x.control"
@@ -131,7 +131,7 @@ def test_errors_name_the_path_as_it_was_given(tmp_path: Path) -> None:
 
 
 def test_file_of_a_killed_server_is_replaced(tmp_path: Path, backend: LiveBackend) -> None:
-    """Nobody serves it, so it is in nobody's way."""
+    """No server listens there, so the next one takes the path."""
     path = tmp_path / "control"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -141,7 +141,7 @@ def test_file_of_a_killed_server_is_replaced(tmp_path: Path, backend: LiveBacken
 
 
 def test_file_of_a_live_server_is_not(control: Control, backend: LiveBackend) -> None:
-    """A second server does not come about, and the first goes on."""
+    """A second server fails to start, and the first goes on."""
     log, _ = captured_log()
     with (
         pytest.raises(ConfigError, match=r"--control: .*: address already in use"),
@@ -153,7 +153,7 @@ def test_file_of_a_live_server_is_not(control: Control, backend: LiveBackend) ->
 
 @pytest.mark.parametrize("folder_bytes", [10, 200])
 def test_file_that_was_removed_is_made_anew(tmp_path: Path, backend: LiveBackend, folder_bytes: int) -> None:
-    """Operators find the server again, and find the same as before; at the end the file is gone."""
+    """Operators can connect again, with the same permissions as before; the server removes the file when it ends."""
     folder = tmp_path / ("f" * folder_bytes)
     folder.mkdir()
     with controlled(folder / "control", backend) as control:
@@ -171,7 +171,7 @@ def test_file_that_was_removed_is_made_anew(tmp_path: Path, backend: LiveBackend
 def test_what_is_there_instead_is_left_alone(
     tmp_path: Path, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """It is not ours: the server says so once, and makes its file anew when the place is free; else nothing happens."""
+    """A foreign file is never touched: the server logs it once, and creates its own when the path is free."""
     monkeypatch.setattr(control_module, "LOOK_S", 0.02)
     with contextlib.ExitStack() as parts:
         asked: list[float] = []
@@ -217,7 +217,7 @@ def _answers(path: Path) -> bool:
 
 
 def test_a_server_that_takes_no_connections_is_one_all_the_same(tmp_path: Path) -> None:
-    """It was stopped, and operators have asked until its queue was full: a second server must not take its place."""
+    """A suspended server with a full queue still counts as one: a second server must not take its path."""
     path = tmp_path / "bets.db.control"
     assert not is_answered(path, 0.1)
     with contextlib.ExitStack() as operators, listening(path):
@@ -229,7 +229,7 @@ def test_a_server_that_takes_no_connections_is_one_all_the_same(tmp_path: Path) 
 
 
 def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, backend: LiveBackend) -> None:
-    """Where it lies by default and cannot, the server says so and goes on without."""
+    """If the default path cannot be used, the server logs it and goes on without a socket."""
     path = tmp_path / "control"
     path.write_text("a file")
     with controlled(path, backend, required=False) as control:
@@ -241,7 +241,7 @@ def test_socket_that_nobody_has_asked_for_may_be_missing(tmp_path: Path, backend
 
 
 def test_no_thread(tmp_path: Path, backend: LiveBackend) -> None:
-    """Without one that would answer there is no socket either."""
+    """If no thread can be started, no socket is left behind."""
     path = tmp_path / "control"
     log, output = captured_log()
     with (
@@ -274,7 +274,7 @@ def test_no_socket(backend: LiveBackend) -> None:
 
 
 def test_answer(control: Control) -> None:
-    """Lines of rows, and last that it is all of them; then the server closes."""
+    """Lines of rows, then the line that ends the answer; then the server closes."""
     assert control.ask(command="export") == [
         {
             "rows": [
@@ -289,7 +289,7 @@ def test_answer(control: Control) -> None:
 
 
 def test_request_that_ends_with_the_stream(control: Control) -> None:
-    """A line feed is not needed where nothing follows."""
+    """The end of the stream ends a request as a line feed does."""
     operator = control.operator()
     operator.socket.sendall(b'{"command": "uploads", "draw": 1}')
     operator.socket.shutdown(socket.SHUT_WR)
@@ -297,7 +297,7 @@ def test_request_that_ends_with_the_stream(control: Control) -> None:
 
 
 def test_request_in_pieces(control: Control) -> None:
-    """However it is cut."""
+    """A request may arrive in pieces of any size."""
     operator = control.operator()
     for byte in b'{"command": "export", "agency": 2}\n':
         operator.socket.sendall(bytes([byte]))
@@ -336,7 +336,7 @@ def test_request_in_pieces(control: Control) -> None:
     ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else "",
 )
 def test_bad_request(control: Control, request_line: bytes, error: str) -> None:
-    """It is told what is wrong, with the exit code for wrong usage; the log has one line; the next one is served."""
+    """The answer is the error, with the exit code for wrong usage, and the next request is answered."""
     operator = control.operator()
     with contextlib.suppress(OSError):
         operator.socket.sendall(request_line)
@@ -348,12 +348,12 @@ def test_bad_request(control: Control, request_line: bytes, error: str) -> None:
 
 
 def test_winners_before_the_draw(control: Control) -> None:
-    """The exit code is the one for it, and the server goes on."""
+    """The answer has the exit code for a draw that has not taken place."""
     assert control.ask(command="winners") == [{"error": "the draw has not taken place", "exit_code": 7}]
 
 
 def test_commands_are_logged(control: Control) -> None:
-    """What an operator did and what came of it; values of theirs cannot break the line."""
+    """The log has the command, its arguments and its result; values cannot break the line."""
     control.ask(command="close", without=9, reason="a | b")
     control.ask(command="status")
     assert control.lines == [
@@ -364,7 +364,7 @@ def test_commands_are_logged(control: Control) -> None:
 
 
 def test_change_is_logged_though_nobody_waits(control: Control) -> None:
-    """An operator that has left has changed what it asked for all the same."""
+    """A command is carried out and logged even if the operator has left."""
     operator = control.operator()
     operator.send(command="close", without=3)
     operator.close()
@@ -391,7 +391,7 @@ def test_full_store_is_a_refusal(control: Control) -> None:
 
 
 def test_bug_in_a_command(control: Control) -> None:
-    """Is told as one, and harms no other command."""
+    """The answer names the bug, and the next command is answered."""
     control.backend.failure = KeyError("x")
     (answer,) = control.ask(command="close", without=3)
     assert answer == {"error": "this is a bug of the server: KeyError: 'x'", "exit_code": 1}
@@ -399,7 +399,7 @@ def test_bug_in_a_command(control: Control) -> None:
 
 
 def test_slow_reader_holds_up_nobody(tmp_path: Path) -> None:
-    """An export that is not read holds a piece of it and nothing of the store; others are answered, bets are stored."""
+    """While an export is not read, other operators are answered and bets are stored."""
     long = '"' * 255  # a piece with such names does not go out at once
     bets = [a_bet(row, 1, first_name=long, last_name=long) for row in range(150)]
     with open_store(f"sqlite:///{tmp_path}/bets.db") as store:
@@ -420,7 +420,7 @@ def test_slow_reader_holds_up_nobody(tmp_path: Path) -> None:
 def test_export_without_end_holds_up_nobody(
     control: Control, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even one that is read as fast as it comes gives way to others after each piece."""
+    """An export that is read at full speed gives way to other commands after each piece."""
     monkeypatch.setattr(backend.store, "bets", lambda _agency: itertools.cycle(BETS))
     greedy = control.operator()
     greedy.send(command="export")
@@ -436,7 +436,7 @@ def test_export_without_end_holds_up_nobody(
 
 
 def test_commands_run_one_at_a_time(control: Control, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of them never meet in the backend."""
+    """Two commands never run in the backend at the same time."""
     meeting = threading.Barrier(2)
 
     def status() -> None:
@@ -455,7 +455,7 @@ def test_commands_run_one_at_a_time(control: Control, backend: LiveBackend, monk
 
 
 def test_reader_that_leaves(control: Control) -> None:
-    """In the middle of an answer, or before the request: nobody else notices."""
+    """An operator may leave before its request or during the answer; the others are answered."""
     Operator(control.path).close()
     early = control.operator()
     early.send(command="export")
@@ -464,7 +464,7 @@ def test_reader_that_leaves(control: Control) -> None:
 
 
 def test_more_connections_than_are_served(control: Control) -> None:
-    """Others wait until one has ended, and are then answered."""
+    """An operator above the limit waits, and is answered when another one has left."""
     idle = [control.operator() for _ in range(MAX_OPERATORS)]
     late = control.operator()
     late.send(command="status")
@@ -477,7 +477,7 @@ def test_more_connections_than_are_served(control: Control) -> None:
 
 
 def test_deadlines(tmp_path: Path, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who does not ask, or does not take the answer, is cut off."""
+    """An operator that sends no request, or does not read the answer, is disconnected."""
     monkeypatch.setattr(control_module, "REQUEST_S", 0.05)
     monkeypatch.setattr(control_module, "ANSWER_S", 0.05)
     backend.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
@@ -497,7 +497,7 @@ def _wait_for_the_end(operator: Operator) -> None:
 
 
 def test_stop_in_the_middle_of_an_answer(tmp_path: Path, backend: LiveBackend) -> None:
-    """The server waits for no operator; the answer has no last line, so nobody takes it for whole."""
+    """The server waits for no operator; a cut answer lacks its last line."""
     backend.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
     with controlled(tmp_path / "control", backend) as control:
         silent, operator = control.operator(), control.operator()
@@ -510,7 +510,7 @@ def test_stop_in_the_middle_of_an_answer(tmp_path: Path, backend: LiveBackend) -
 
 
 def test_stop_while_a_command_runs(tmp_path: Path, backend: LiveBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server does not wait for ever, and says that the store is in use; no command begins after the stop."""
+    """The server waits for a limited time, and says that the store is in use; no command begins after the stop."""
     monkeypatch.setattr(control_module, "CLOSE_S", 0.05)
     backend.gate.clear()
     with controlled(tmp_path / "control", backend) as control:
@@ -531,12 +531,12 @@ def test_stop_while_a_command_runs(tmp_path: Path, backend: LiveBackend, monkeyp
 
 
 def _unread(operator: Operator) -> int:
-    """Bytes, or more, of what the operator has sent and the server has not received yet."""
+    """Not zero while the server has not received all that the operator has sent."""
     return int.from_bytes(fcntl.ioctl(operator.socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def test_descriptors_run_out(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who cannot be accepted waits, and is answered when there is a descriptor again."""
+    """An operator waits while no descriptor is left, and is answered when there is one."""
     monkeypatch.setattr(control_module, "_REST_S", 0.05)
     with contextlib.ExitStack() as parts:
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
