@@ -1,9 +1,9 @@
-"""What the server's container runs: `bets-server`, with an address that the other containers can reach.
+"""The program of the server's container: `bets-server`, with an address that the other containers can reach.
 
-Strategy: the settings stay those of `bets-server serve`, and `/config.ini` is their file where it is mounted, as in
-the legacy container. Only the default address differs: a container's loopback is of no use to anybody else, so where
-nothing says at which addresses to listen, the server listens at every one, at the port that the settings say. `health`
-without a URL asks there, and shows the server's own certificate where that is encrypted.
+The settings are those of `bets-server serve`, with `/config.ini` as their file if it is mounted, as in the legacy
+container. Only the default address differs: no other container can reach a container's loopback, so by default the
+server listens at every address, at the port of the settings. `health` without a URL asks there, and shows the server's
+own certificate if the listener is encrypted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """`arguments`, with the addresses added to a `serve` or `health` that stands alone.
+    """`arguments`, with the addresses added to `serve` or `health` without arguments.
 
     Raises:
         ConfigError: as `resolve_settings`.
@@ -52,13 +52,13 @@ def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> list[s
     if list(arguments) == ["serve"]:
         return ["serve", *(part for url in urls for part in ("--listen", url))]
     url = _reachable(urls[0])
-    # `health` itself knows the environment and no file, and a certificate of `/config.ini` is as good.
+    # `health` reads the environment and no file, so the certificate of `/config.ini` is passed as options.
     files = [(f"--{name.replace('_', '-')}", values[name]) for name in _HEALTH_SETTINGS if values.origin(name)]
     return ["health", url, *(part for option in files for part in option)]
 
 
 def _reachable(url: str) -> str:
-    """Where to connect to what listens at `url`."""
+    """The URL for connecting to a listener at `url`."""
     parsed = parse_url(url)
     return f"{parsed.scheme}://{_LOOPBACK}:{parsed.port}" if parsed.host == _EVERY_ADDRESS else url
 

@@ -1,9 +1,7 @@
-"""Asks a live server whether it answers: what a container's health check runs; and how a server knows such a question.
+"""The health check of a server, and how the server recognizes it.
 
-It needs nothing but the library's transports. A server of revision 7 or above sends the probe's line back; one of
-revision 5 or 6 knows no probe and refuses it as the frame that it cannot be, which proves as much. But a lone Ack 0 is
-also what a server says of a header that something in between has put before the line, and would say to any client: so
-whoever gives that answer is asked once more, and must not give it to the first byte, which decides nothing.
+A server of revision 7 or above sends the probe's line back. A server of revision 5 or 6 has no probe, and refuses the
+line as a frame that is too long, which also proves that it answers.
 """
 
 from __future__ import annotations
@@ -23,25 +21,24 @@ _LINE_BEGINS = b"z"
 _LEAST_S = 1.0
 _SHORTEST_S = 0.001
 _TIMES = 10
-"""How much longer than the refusal took it must not come where it cannot be one; a second at least, since the machine
-may be busy."""
+"""The wait for an answer to the first byte: so many times the time of the refusal, and at least `_LEAST_S`."""
 
 
 def is_health_check(data: bytes) -> bool:
-    """Whether `data`, the first bytes of a connection, are the question of `is_healthy`: whole, or its first byte."""
+    """Whether `data`, the first bytes of a connection, are the line of `is_healthy`, or its first byte."""
     return data == _LINE_BEGINS or _LINE.fullmatch(data) is not None
 
 
 def is_healthy(
     url: str, *, timeout_s: float = 5.0, transports: Mapping[str, Transport] | None = None
 ) -> tuple[bool, str]:
-    """Whether the server at `url` answers a probe within `timeout_s` seconds, and what was wrong if not.
+    """Whether the server at `url` answers a probe within `timeout_s` seconds, and the reason if not.
 
     Args:
         transports: as `connect` takes them.
     """
     deadline = time.monotonic() + timeout_s
-    # It begins with a letter that revisions 5 and 6 take for the start of a frame which is too long to be one.
+    # Revisions 5 and 6 take its first letter for the start of a frame that is too long.
     line = encode(Probe(line=f"zzzz health {secrets.token_hex(8)}\n".encode()))
     try:
         with connect(url, timeout_s=timeout_s, transports=transports) as stream:
@@ -49,6 +46,8 @@ def is_healthy(
             stream.set_timeout(max(_SHORTEST_S, deadline - began))
             stream.send_all(line)
             answer = _received(stream, len(line), deadline)
+        # A lone Ack 0 is also the answer to a header that something in between has put before the line, and every
+        # client would get it. So ask once more: a server of revision 5 or 6 does not refuse the first byte alone.
         if answer == _REFUSED:
             now = time.monotonic()
             wait_s = min(max(_LEAST_S, _TIMES * (now - began)), (deadline - now) / 2)
@@ -60,7 +59,7 @@ def is_healthy(
 
 
 def _refuses_the_line_only(stream: Stream, line: bytes, wait_s: float, deadline: float) -> tuple[bool, str]:
-    """Whether it is a server of revision 5 or 6 that refuses a line, and not one that refuses whatever comes."""
+    """Whether the server refuses the whole line and not its first byte, as revisions 5 and 6 do; the reason if not."""
     stream.set_timeout(max(_SHORTEST_S, wait_s))
     stream.send_all(line[:1])
     try:
@@ -77,7 +76,7 @@ def _refuses_the_line_only(stream: Stream, line: bytes, wait_s: float, deadline:
 
 
 def _received(stream: Stream, size: int, deadline: float) -> bytes:
-    """What comes until there are `size` bytes, or the peer ends."""
+    """Receive `size` bytes, or fewer if the peer ends."""
     answer = b""
     while len(answer) < size:
         stream.set_timeout(max(_SHORTEST_S, deadline - time.monotonic()))

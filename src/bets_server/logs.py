@@ -1,7 +1,7 @@
-"""The lines that the server writes: one method for each thing that happens, the keywords of docs/operations.md.
+"""The log lines of the server: one method for each event, with the keywords of docs/operations.md.
 
-Personal data: a document and a number stand in the one line that scripts expect them in, and nowhere else; an error
-says where and what was expected, never what was found.
+A document and a number are only in the one line in which scripts expect them. An error says where it is and what was
+expected, never what was found, because that may be personal data.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ServerLog:
         self._events = events
 
     def started(self, *, port: int, backlog: int, level: str, urls: list[str]) -> None:
-        """The settings in force, and that connections are accepted from now on."""
+        """Log the settings, and that connections are accepted from now on."""
         self._events.success(
             "config",
             level=logging.DEBUG,
@@ -44,22 +44,22 @@ class ServerLog:
         self._events.progress("accept_connections")
 
     def plain_listener(self, url: str) -> None:
-        """A listener that others than this machine reach, without encryption."""
+        """Log a listener that other machines can reach and that is not encrypted."""
         self._events.success(
             "open_listener", level=logging.WARNING, url=url, warning="reachable from outside and not encrypted"
         )
 
     def accepted(self, ip: str, *, level: int = logging.INFO) -> None:
-        """A new connection."""
+        """Log a new connection."""
         self._events.success("accept_connections", level=level, ip=ip)
 
     def refused(self, action: str, ip: str, error: str, *, repeated: int = 0) -> None:
-        """A peer was not let in, or cut; or, with `repeated`, was so for so many times more."""
+        """Log that a peer was refused or disconnected; with `repeated`, that it was so many times more."""
         fields: dict[str, object] = {"repeated": repeated} if repeated else {}
         self._events.fail(action, level=logging.WARNING, ip=ip, error=error, **fields)
 
     def hold(self) -> None:
-        """Keep lines back until `write_held`: nobody waits for a line, but peers wait for their answers."""
+        """Keep lines back until `write_held`, because peers wait for answers and nobody waits for a line."""
         self._events.hold()
 
     def write_held(self) -> None:
@@ -67,11 +67,11 @@ class ServerLog:
         self._events.write_held()
 
     def accept_failed(self, error: Exception) -> None:
-        """No connection can be accepted for now."""
+        """Log that no connection can be accepted for now."""
         self._events.fail("accept_connections", error=error)
 
     def probed(self, ip: str, line: bytes, *, level: int = logging.INFO) -> None:
-        """A probe was sent back; what some balancers say first is one, too."""
+        """Log that a probe was sent back, with a warning if it is the PROXY header of a balancer."""
         explained = first_bytes_explained(line) if line.startswith(b"PROXY ") else ""
         self._events.success(
             "receive_message",
@@ -82,7 +82,7 @@ class ServerLog:
         )
 
     def opened(self, ip: str, request: OpenUpload, stored: int, error: str) -> None:
-        """An upload was opened, or refused where there is an `error`."""
+        """Log that an upload was opened, or with an `error` that it was refused."""
         agency, total = request.agency, request.total
         if error:
             self._events.fail("open_upload", ip=ip, agencia=agency, total=total, error=error)
@@ -98,10 +98,10 @@ class ServerLog:
         revision: int,
         level: int = logging.ERROR,
     ) -> None:
-        """A request was carried out, or refused where there is an `error`.
+        """Log that a request was carried out, or with an `error` that it was refused.
 
         Args:
-            level: of the line that says that winners were refused.
+            level: of the line about refused winners.
         """
         match request:
             case EncodedBatch() if not error:
@@ -116,7 +116,7 @@ class ServerLog:
                 self._events.fail("consulta_ganadores", level=level, ip=ip, error=error)
 
     def _stored(self, batch: EncodedBatch, *, batched: bool) -> None:
-        """A batch is on disk; one that holds a single bet has its own line."""
+        """Log that a batch is on disk. A single bet has its own line."""
         if batch.count == 1:
             (bet,) = decode_bets(batch.runs[0].encoded)
             self._events.success("apuesta_almacenada", dni=bet.document, numero=bet.number)
@@ -127,7 +127,7 @@ class ServerLog:
         self._events.fail("apuesta_recibida", cantidad=count, error=error)
 
     def bad_frame(self, ip: str, error: RemoteProtocolError, head: bytes = b"", *, level: int = logging.ERROR) -> None:
-        """A peer broke the protocol; it is answered and its connection closed.
+        """Log that a peer broke the protocol, so that it is answered and its connection closed.
 
         Args:
             head: the first bytes of the connection.
@@ -137,7 +137,7 @@ class ServerLog:
         self._events.fail("receive_message", level=level, ip=ip, error=text)
 
     def sealed_in_vain(self, agency: int, *, expected: int) -> None:
-        """An agency has asked for its winners, though the draw does not wait for it."""
+        """Log that an agency has asked for its winners though the draw does not wait for it."""
         self._events.success(
             "consulta_ganadores",
             level=logging.WARNING,
@@ -146,64 +146,64 @@ class ServerLog:
         )
 
     def drawn(self) -> None:
-        """The draw has taken place."""
+        """Log that the draw has taken place."""
         self._events.success("sorteo")
 
     def serves_after_draw(self, quiet_s: float) -> None:
-        """The server was started after its draw, and ends by itself when nobody is left that would ask for winners."""
+        """Log that the server was started after its draw, and stops when no agency asks for winners any more."""
         self._events.progress("exit_after_draw", timeout=f"{quiet_s:g}")
 
     def certificate_is_out_of_date(self, file: str, warning: str) -> None:
-        """The server's own certificate has expired, or soon will, or is not valid yet."""
+        """Log that the server's own certificate has expired, soon will, or is not valid yet."""
         self._events.success("check_certificate", level=logging.WARNING, file=file, warning=warning)
 
     def reloaded(self) -> None:
-        """The certificates were read anew."""
+        """Log that the certificates were read again."""
         self._events.success("reload_certificates")
 
     def nothing_to_reload(self) -> None:
-        """SIGHUP came, and no listener uses certificates."""
+        """Log that SIGHUP came and no listener uses certificates."""
         self._events.success(
             "reload_certificates", level=logging.WARNING, warning="there are none: no listener is encrypted"
         )
 
     def failed_to_reload(self, error: Exception) -> None:
-        """They cannot be used; the server goes on with those that it has."""
+        """Log that the new certificates cannot be used, so the server keeps the old ones."""
         self._events.fail("reload_certificates", error=error)
 
     def closed_connection(self, ip: str, *, level: int = logging.DEBUG) -> None:
-        """A connection was given up."""
+        """Log that a connection was closed."""
         self._events.success("close_connection", level=level, ip=ip)
 
     def closed(self, what: str) -> None:
-        """A part of the server was closed on the way out."""
+        """Log that a part of the server was closed at the stop."""
         self._events.success(f"close_{what}")
 
     def closed_listener(self, url: str) -> None:
-        """A listener was closed on the way out."""
+        """Log that a listener was closed at the stop."""
         self._events.success("close_listener", url=url)
 
     def failed_to_close(self, what: str, error: str) -> None:
-        """A part of the server did not close in time."""
+        """Log that a part of the server did not close in time."""
         self._events.fail(f"close_{what}", error=error)
 
     def restored(self, what: str, **where: str) -> None:
-        """The file of a socket was gone, and is there again."""
+        """Log that the file of a socket was gone and was made again."""
         self._events.success(f"open_{what}", level=logging.WARNING, **where, warning="its file was gone: made anew")
 
     def not_restored(self, what: str, url: str, error: Exception) -> None:
-        """The same, and it cannot be made anew."""
+        """Log that the file of a socket was gone and cannot be made again."""
         self._events.fail(f"open_{what}", level=logging.WARNING, url=url, error=error)
 
     def no_control(self, error: Exception) -> None:
-        """The server goes on without a control socket."""
+        """Log that the server runs without a control socket."""
         self._events.fail("open_control", level=logging.WARNING, error=error)
 
     def commanded(self, command: str, arguments: str, *, change: bool, error: str = "") -> None:
-        """An operator's command was carried out, or failed where there is an `error`.
+        """Log that an operator's command was carried out, or with an `error` that it failed.
 
         Args:
-            change: it changes something, and is worth a line in any case.
+            change: whether the command changes something, so that its line is at INFO.
         """
         level = logging.INFO if change else logging.DEBUG
         if error:
@@ -212,13 +212,13 @@ class ServerLog:
             self._events.success("operator", level=level, command=command, arguments=arguments)
 
     def store_upgraded(self, store: str, version: int) -> None:
-        """The store was of an older format, and is of today's now."""
+        """Log that a store of an older format was brought up to date."""
         self._events.success("upgrade_store", store=store, from_version=version)
 
     def store_failed(self, error: Exception) -> None:
-        """The store failed: what is on disk is unknown, so nobody is answered and the process ends."""
+        """Log that the store failed. What is on disk is unknown, so no peer is answered and the process ends."""
         self._events.fail("store", error=error)
 
     def shut_down(self) -> None:
-        """The last line."""
+        """Log the last line."""
         self._events.success("shutdown")
