@@ -1,8 +1,8 @@
-"""The exception tree: everything that this library raises is a `BetsError`.
+"""The exception tree: everything that this library raises on purpose is a `BetsError`.
 
-Foreign exceptions stop at the door they enter: `OSError` in `transports`, whatever a parser raises in the codec.
-A *protocol* error carries where (`path`, `offset`) and what it means for the peer (`code`, `retryable`); a refusal
-that a peer may legally send (`Ack` 0) is a message and no exception.
+Other exceptions are converted where they occur: `OSError` in `transports`, those of a parser in the codec. A *protocol*
+error has its place (`path`, `offset`) and its meaning for the peer (`code`, `retryable`). A refusal that a peer may
+legally send (Ack 0) is a message and not an exception.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class RejectCode(enum.IntEnum):
-    """What went wrong, by the numbers that `UploadStatus.code` carries on the wire.
+    """The numbers of `UploadStatus.code` on the wire.
 
     Source: "Exactly-once uploads" in docs/protocol.md.
     """
@@ -45,18 +45,15 @@ _RETRYABLE = frozenset({RejectCode.BUSY, RejectCode.STORE_FULL, RejectCode.LIMIT
 
 
 class BetsError(Exception):
-    """The root: `except BetsError` catches all that this library raises on purpose.
-
-    All of them can be copied, pickled and raised in a worker process, whatever their classes are made from.
-    """
+    """The root of the tree. All of its errors can be copied, pickled and raised in a worker process."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Python itself would call the class with `args`, which is the text and not what the class is made from.
+        # By default Python calls the class with `args`, which is the text and not the arguments of `__init__`.
         return _made_anew, (type(self), *self.args), vars(self)
 
 
 def _made_anew(kind: type[BetsError], *args: Any) -> BetsError:
-    """An error of `kind` with these `args`; what else it knows is put into it afterwards."""
+    """An error of `kind` with these `args`; its attributes are set afterwards."""
     return kind.__new__(kind, *args)
 
 
@@ -64,10 +61,10 @@ class ProtocolError(BetsError):
     """Bytes or messages that the protocol does not allow; the abstract parent, never raised itself.
 
     Attributes:
-        code: what to tell the peer, a `RejectCode`.
-        path: the field, as in ``bets[3].birthdate``; empty where no single field is to blame.
-        offset: bytes from the start of the frame, or None where the error is not at a byte.
-        found: what stands there instead; apart from the reason, since it may be personal data that no log should hold.
+        code: the code for the peer.
+        path: the field, as in ``bets[3].birthdate``; "" if no single field is the cause.
+        offset: bytes from the start of the frame, or None if the error is not at a byte.
+        found: the value that was found. It is not part of the reason, because it may be personal data.
     """
 
     code: RejectCode = RejectCode.BAD_FRAME
@@ -86,12 +83,12 @@ class ProtocolError(BetsError):
         self.offset = offset
         self.found = found
         if code is not None:
-            self.code = RejectCode(code)  # a plain number, too
+            self.code = RejectCode(code)  # it may be a plain number
         super().__init__(self.summary + (f", found {found}" if found else ""))
 
     @property
     def summary(self) -> str:
-        """Where it is and what was expected, without what was found: fit for a log."""
+        """The place and what was expected, without what was found, for a log."""
         where = (self.path + (f" at byte {self.offset}" if self.offset is not None else "")).strip()
         return f"{where}: {self.reason}" if where else self.reason
 
@@ -102,39 +99,39 @@ class ProtocolError(BetsError):
 
 
 class LocalProtocolError(ProtocolError):
-    """We tried to say something illegal: a bug on this side; nothing was sent."""
+    """This side tried to send something illegal, which is a bug; nothing was sent."""
 
 
 class InvalidMessage(LocalProtocolError, ValueError):
-    """A value that its field's rule forbids, found when a message is made. `path` names the field."""
+    """A value breaks the rule of its field, found when a message is made. `path` names the field."""
 
     code = RejectCode.BAD_BET
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol: reply `code`, then close."""
+    """The peer broke the protocol: answer with `code`, then close."""
 
 
 class DecodeError(RemoteProtocolError):
-    """Bytes that do not fit the layout (a *framing* error): where the next frame starts is unknown."""
+    """The bytes do not fit the layout (a *framing* error), so it is unknown where the next frame begins."""
 
 
 class FrameTooLarge(DecodeError):
-    """A frame that passes its bound (8192 bytes for a batch), noticed before the rest of it was read."""
+    """A frame is larger than its bound (8192 bytes for a batch), noticed before the rest of it was read."""
 
 
 class TruncatedFrame(DecodeError):
-    """The stream ended inside a frame: the peer is gone, and what it meant to say is unknown."""
+    """The stream ended inside a frame: the peer is gone, and the rest of its message is unknown."""
 
 
 class InvalidValue(RemoteProtocolError):
-    """A sound frame with a value that breaks its rule (a *value* error): the connection stays usable."""
+    """A value of a sound frame breaks its rule (a *value* error): the connection stays usable."""
 
     code = RejectCode.BAD_BET
 
 
 class SequenceError(RemoteProtocolError):
-    """A sound message at the wrong time."""
+    """A sound message came at the wrong time."""
 
 
 class TransportError(BetsError):
@@ -142,7 +139,7 @@ class TransportError(BetsError):
 
 
 class ConnectError(TransportError):
-    """No connection came about."""
+    """The connection could not be made."""
 
 
 class ReadError(TransportError):
@@ -154,7 +151,7 @@ class WriteError(TransportError):
 
 
 class PeerClosed(TransportError):
-    """The peer ended the connection where more was due."""
+    """The peer ended the connection when more was due."""
 
 
 class TransportTimeout(TransportError, TimeoutError):
@@ -162,8 +159,8 @@ class TransportTimeout(TransportError, TimeoutError):
 
 
 class StorageError(BetsError):
-    """The store failed or is not what it should be."""
+    """The store failed, or its files are not those of a store."""
 
 
 class ConfigError(BetsError, ValueError):
-    """A setting that cannot be used; names where it stands, the key and the value."""
+    """A setting cannot be used; the text names its place, the key and the value."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 MAX_FRAME_BYTES: Final = 8192
-"""Bytes of a whole batch frame, type and count included: the contract's 8 KB, enforced while reading."""
+"""Bytes of a whole batch frame, with type and count. The contract says 8 KB; enforced while reading."""
 
 MAX_BATCH_BETS: Final = 255
 """Bets in a batch: its count is one byte."""
@@ -14,16 +14,16 @@ MAX_WINNERS: Final = 65_535
 """Documents in a Winners message: its count is two bytes."""
 
 MAX_PROBE_BYTES: Final = 1024
-"""Bytes of a probe line, its LF not counted."""
+"""Bytes of a probe line without its LF."""
 
 MAX_NAME_BYTES: Final = 255
 """UTF-8 bytes of a name: its length is one byte."""
 
 MAX_AGENCY: Final = 255
-"""The largest number of an agency, and so of agencies: it is one byte. The smallest is 1."""
+"""The largest number of an agency, which is one byte. The smallest is 1."""
 
 MAX_BETTING_NUMBER: Final = 9999
 """The largest number that can be bet on."""
 
 DEFAULT_BATCH_MAX: Final = 130
-"""Bets in a batch unless told otherwise: with names of usual length (about 50 bytes a bet) just under 8192 bytes."""
+"""Bets in a batch by default: with names of usual length (about 50 bytes a bet) just under 8192 bytes."""

@@ -1,9 +1,9 @@
 """The messages, as frozen data.
 
-A message is what it says and nothing else: it reads no bytes and calls no store. What its fields may hold is not
-written here: each class asks the check that was generated from the layout of its fields, once, when it is made.
+The rules of the fields are not written here: when a message is made, its class calls the check that was generated from
+the layout of its fields.
 
-The classes have no weakref slot: CPython lets the decoder give an object its class afterwards only without one.
+The classes have no weakref slot: only without one does CPython let the decoder set the class of an object afterwards.
 """
 
 from __future__ import annotations
@@ -19,17 +19,13 @@ from bets_protocol.generated.values import VALID
 from bets_protocol.layout.diagnose import explain_record
 from bets_protocol.layout.nodes import records
 
-# Records of one class differ in their constants only, which no message has.
+# Several records of one class differ only in constants, which are not fields of the message.
 _RECORDS = {record.name: record for frame in FRAMES for record in records(frame.layout)}
 _CLASSES: dict[str, type] = {}
 
 
 def _keeps_rules(name: str) -> Callable[[Any], None]:
-    """The last step of making a message of the class `name`.
-
-    Raises:
-        InvalidMessage: a value breaks the rule of its field; `path` names the field. No message was made.
-    """
+    """Return the check of the class `name`, which raises `InvalidMessage` if a value breaks the rule of its field."""
     valid, record = VALID[name], _RECORDS[name]
 
     def check(self: Any) -> None:
@@ -40,7 +36,7 @@ def _keeps_rules(name: str) -> Callable[[Any], None]:
 
 
 def _tuple_of_bets(bets: Iterable[Bet]) -> tuple[Bet, ...]:
-    return tuple(bets) if isinstance(bets, Iterable) else bets  # the check refuses what is no tuple
+    return tuple(bets) if isinstance(bets, Iterable) else bets  # the check refuses other types
 
 
 def _tuple_of_texts(texts: Iterable[str]) -> tuple[str, ...]:
@@ -52,7 +48,7 @@ class Bet:
     """One bet of one person.
 
     Attributes:
-        agency: the agency that took it, 1 to 255.
+        agency: the agency that accepted it, 1 to 255.
         first_name: 1 to 255 bytes of UTF-8 without control characters.
         last_name: likewise.
         document: exactly eight ASCII digits.
@@ -77,7 +73,7 @@ class Bet:
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class BetBatch:
-    """1 to 255 bets that are stored together or not at all.
+    """1 to 255 bets that are stored together, or not at all.
 
     Source: "BetBatch" in docs/protocol.md.
     """
@@ -89,7 +85,7 @@ class BetBatch:
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Ack:
-    """The server's answer to a batch on revisions 5 to 8: the batch's count, all on disk; or 0, none stored.
+    """The server's answer to a batch on revisions 5 to 8: the batch's count if all are on disk, 0 if none is stored.
 
     Source: "Ack" in docs/protocol.md.
     """
@@ -101,7 +97,7 @@ class Ack:
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class WinnersRequest:
-    """`agency` has sent everything, and waits for its winners.
+    """The client says that `agency` has sent everything and waits for its winners.
 
     Source: "WinnersRequest" in docs/protocol.md.
     """
@@ -125,7 +121,7 @@ class Winners:
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class Probe:
-    """A line that tests a live server: the same bytes come back. Its LF, if it has one, is part of it.
+    """A line that tests a live server, which sends the same bytes back. Its LF, if it has one, is part of it.
 
     Source: "Probe" in docs/protocol.md.
     """
@@ -140,10 +136,10 @@ class OpenUpload:
     """Binds a connection of revision 9 to an upload.
 
     Attributes:
-        agency: whose upload, 1 to 255.
-        draw: which draw it is for.
+        agency: the agency of the upload, 1 to 255.
+        draw: the draw's id.
         total: how many bets the upload has.
-        upload_id: 16 bytes that name it.
+        upload_id: its 16 bytes.
 
     Source: "Exactly-once uploads" in docs/protocol.md.
     """
@@ -158,11 +154,11 @@ class OpenUpload:
 
 @attrs.frozen(kw_only=True, weakref_slot=False)
 class UploadStatus:
-    """How an upload stands; the start of every reply on revision 9.
+    """The state of an upload, which begins every reply on revision 9.
 
     Attributes:
         code: a number of `RejectCode`; 0 is OK.
-        draw: which draw the upload is for.
+        draw: the draw's id.
         stored: how many of its bets are on disk.
         crc32: the running CRC-32 over those bets, as they were sent.
 
@@ -178,7 +174,7 @@ class UploadStatus:
 
     @property
     def reason(self) -> RejectCode:
-        """The code by its name."""
+        """The code as a `RejectCode`."""
         return RejectCode(self.code)
 
 
@@ -187,8 +183,8 @@ class BetRun:
     """A run of bets of one agency inside a batch, as they were sent.
 
     Attributes:
-        agency: whose bets, 1 to 255.
-        count: how many.
+        agency: the agency of the bets, 1 to 255.
+        count: how many they are.
         encoded: the bets, each with its length field, without the batch's header.
     """
 
@@ -199,11 +195,11 @@ class BetRun:
 
 @attrs.frozen(kw_only=True)
 class EncodedBatch:
-    """A batch whose frame and values were checked and whose bets were left as bytes: what a store keeps.
+    """A batch whose frame and values were checked, and whose bets stay bytes, as a store keeps them.
 
     Attributes:
-        count: how many bets, 1 to 255.
-        runs: the runs of one agency each, in order; almost always one.
+        count: how many bets it has, 1 to 255.
+        runs: consecutive bets of one agency each, in order; almost always one run.
     """
 
     count: int
@@ -214,7 +210,7 @@ Message = Bet | BetBatch | Ack | WinnersRequest | Winners | Probe | OpenUpload |
 
 
 def _register(*kinds: type) -> None:
-    """Ties the classes to their layouts; a class whose fields are not those of its layout is a bug."""
+    """Register the classes with their layouts. A class whose fields are not those of its layout is a bug."""
     for kind in kinds:
         names = [field.name for field in attrs.fields(kind)]
         declared = [field.name for field in _RECORDS[kind.__name__].attributes]

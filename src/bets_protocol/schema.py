@@ -1,12 +1,12 @@
-"""The wire, declared: the single source of truth for every byte that travels.
+"""The declarations of the wire: the single source of every byte that travels.
 
-Every frame of revisions 5 to 9 is one construct expression; the codec, the tables of docs/protocol.md, the validators
-of the message classes and the strategies of the tests are derived from what stands here. Importing this module imports
-construct, so programs do not: they run what `nox -s generate` made of it.
+Every frame of revisions 5 to 9 is one construct expression. The codec, the tables of docs/protocol.md, the validators
+of the message classes and the strategies of the tests are derived from it. Importing this module imports construct, so
+programs do not import it: they run what `nox -s generate` has made of it.
 
-Rules of this page: big-endian spelled in the type; counted arrays only; every body ends with `Terminated`, since
-construct is lenient about what follows; no lambdas; a value rule is a `Ruled` with a rule of
-`bets_protocol.layout.rules`. Field names are the attribute names of the message classes.
+Big-endian is written in the type. Arrays have a count. Every body ends with `Terminated`, because construct ignores
+what follows. There are no lambdas. A value rule is a `Ruled` with a rule of `bets_protocol.layout.rules`. Field names
+are the attribute names of the message classes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Ruled(c.Validator):  # type: ignore[misc]  # construct has no types
 
 
 class StrictEnum(c.Enum):  # type: ignore[misc]  # construct has no types
-    """An Enum that refuses the numbers that it does not name, where construct hands them through."""
+    """An Enum that refuses unknown numbers, which construct's own accepts."""
 
     def _decode(self, obj: int, context: object, path: str) -> Any:  # noqa: ARG002  # construct's signature
         if obj not in self.decmapping:
@@ -69,7 +69,7 @@ class Bounded(c.Subconstruct):  # type: ignore[misc]  # construct has no types
 
 
 class Line(c.Construct):  # type: ignore[misc]  # construct has no types
-    """Bytes up to and with the first LF, or to the end of the stream, at most `max_bytes` without the LF."""
+    """Bytes up to and including the first LF, or to the end of the stream; at most `max_bytes` without the LF."""
 
     def __init__(self, max_bytes: int, *, first: tuple[int, int]) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ BET: Final = "Bet" / c.Struct(
 )
 
 BET_FRAME: Final = c.Prefixed(U16, BET)
-"""A bet as it travels, alone (revision 5) or in a batch: its length in front."""
+"""A bet with its length before it, alone (revision 5) or in a batch."""
 
 BETS: Final = c.PrefixedArray(Ruled(U8, IntRange(1, limits.MAX_BATCH_BETS)), BET_FRAME)
 
@@ -161,7 +161,7 @@ class FrameSchema:
     """One kind of frame.
 
     Attributes:
-        name: what the generated functions are called after.
+        name: the base of the names of the generated functions.
         layout: the construct declaration.
         sender: "client" or "server".
         revisions: the revisions that speak it.

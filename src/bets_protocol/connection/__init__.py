@@ -1,4 +1,4 @@
-"""The two ends of the protocol without sockets: bytes in, messages out, and whose turn it is."""
+"""The two ends of the protocol without sockets: bytes in, messages out, and the order of the messages."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """An agency's side of the protocol without sockets: messages in, bytes out; bytes in, answers out.
 
-The rules are those of `_connection`. On revision 9 this side also keeps the books of the upload: how many bets are
-stored after each answer and what the CRC-32 over them is, so a server that has stored something else is found out at
-once, and not when the winners are drawn.
+It works like `ServerConnection`. On revision 9 it also computes how many bets are stored after each answer and their
+CRC-32, so that a server that has stored something else is detected at once, and not at the draw.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ class _Due:
     """A message that waits for its answer.
 
     Attributes:
-        message: what was sent.
-        data: its bytes, where they are needed to check the answer.
-        stage: as in `_turns.Reply`.
+        message: the message that was sent.
+        data: its bytes, if they are needed to check the answer; else b"".
+        stage: as in `turns.Reply`.
     """
 
     message: Request
@@ -46,8 +45,8 @@ class ClientConnection:
     """An agency's side of one connection.
 
     Args:
-        revision: 5 to 9. On 5, 6 and 7 a connection carries one message; on 8 any number, and batches may be sent
-            ahead of their answers; on 9 likewise, after one OpenUpload.
+        revision: 5 to 9. On 5, 6 and 7 a connection carries one message. On 8 it carries any number, and batches may
+            be sent ahead of their answers; on 9 likewise, after one OpenUpload.
 
     Source: "Revisions" in docs/protocol.md.
     """
@@ -59,7 +58,7 @@ class ClientConnection:
         self._reader = FrameReader()
         self._phase = Phase.START
         self._due: deque[_Due] = deque()
-        self._last: type[Request] | None = None  # what was sent last
+        self._last: type[Request] | None = None  # the class of the last message
         self._upload: OpenUpload | None = None
         self._stored = 0
         self._crc32 = 0
@@ -70,10 +69,10 @@ class ClientConnection:
         return len(self._due)
 
     def send(self, message: Request) -> bytes:
-        """The bytes of `message`; its answer is due from now on.
+        """Return the bytes of `message`; its answer is due from now on.
 
         Raises:
-            LocalProtocolError: the revision has no such message, or this is not the time for it.
+            LocalProtocolError: the revision has no such message, or it is not allowed now.
         """
         codec = codec_for(type(message), self.revision)
         if codec.frame.sender == "server":
@@ -91,7 +90,7 @@ class ClientConnection:
         """The phase after `message`.
 
         Raises:
-            LocalProtocolError: it is not legal now.
+            LocalProtocolError: it is not allowed now.
         """
         if self._last is WinnersRequest and self._due and self.revision >= 8:
             raise LocalProtocolError("the winners were asked for, nothing can follow before they are there")
@@ -107,24 +106,24 @@ class ClientConnection:
         raise LocalProtocolError("the server has ended the upload on this connection")
 
     def receive_data(self, data: Octets) -> None:
-        """Takes bytes of the server; empty bytes are the end of its stream.
+        """Add bytes from the server; empty bytes are the end of its stream.
 
         Raises:
-            LocalProtocolError: that end was there before.
-            TypeError: `data` is no bytes, bytearray or memoryview. The None of a non-blocking `Stream.receive` says
-                that nothing is there now, and is not for here. Nothing was taken, and the connection goes on.
+            LocalProtocolError: the stream had ended before.
+            TypeError: `data` is not bytes, bytearray or memoryview, for example the None of a non-blocking
+                `Stream.receive`. Nothing was taken, and the connection goes on.
         """
         self._reader.feed(data)
 
     def next_event(self) -> ClientEvent | Literal[Signal.NEED_DATA, Signal.CLOSED]:
-        """The next answer, or why there is none.
+        """The next answer, `NEED_DATA`, or `CLOSED`.
 
-        On `CLOSED` the answers that are still `unanswered` will never come: what became of those messages is unknown.
-        After an UploadStatus that ends the upload (every code but 0, 9 and 16) there is nothing but `CLOSED`.
+        After `CLOSED` no more answers come: what became of the `unanswered` messages is unknown. After an UploadStatus
+        that ends the upload (every code except 0, 9 and 16) only `CLOSED` follows.
 
         Raises:
             DecodeError: the bytes break the layout, or (`TruncatedFrame`) the stream ended inside an answer.
-            SequenceError: an answer that nobody asked for, or that does not fit the question.
+            SequenceError: the answer is not due, or does not fit the question.
         """
         reader = self._reader
         if reader.error is not None:
@@ -143,7 +142,7 @@ class ClientConnection:
             raise
 
     def _codec_of_answer(self) -> Codec:
-        """The codec of the frame that comes next: the first byte of an answer says nothing before revision 9."""
+        """The codec of the next frame. The question decides, because before revision 9 answers have no type."""
         answer: type[ClientEvent] = Ack
         if self._due and self._due[0].stage != type(self._due[0].message).__name__:
             answer = Winners
@@ -183,10 +182,10 @@ class ClientConnection:
         return event
 
     def _check(self, event: ClientEvent, due: _Due) -> None:
-        """Compare the answer with what was asked.
+        """Compare the answer with its question.
 
         Raises:
-            SequenceError: it cannot be the answer to that.
+            SequenceError: it is not a possible answer.
         """
         match event, due.message:
             case Ack(), Bet() | BetBatch():

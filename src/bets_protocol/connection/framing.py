@@ -1,7 +1,7 @@
-"""Bytes as they arrive, cut into whole frames, with no byte looked at twice.
+"""Cuts bytes, as they arrive, into whole frames, and looks at no byte twice.
 
-What is in front is scanned by the codec that whoever reads has chosen for it; the scanner remembers where it was, so a
-frame that drips in costs what it costs in one piece.
+The caller chooses the codec of each frame. Its scanner remembers where it was, so a frame that arrives byte by byte
+costs no more than one that arrives in one piece.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class FrameReader:
     """Cuts a growing buffer into frames.
 
     Attributes:
-        buffer: what has come in and belongs to no whole frame yet.
-        ended: the peer has ended its stream.
-        error: what broke the protocol; kept, since nobody knows where the next frame starts.
-        codec: of the frame at the front, once `begin` has said so.
+        buffer: the bytes of frames that are not complete or not taken yet.
+        ended: whether the peer has ended its stream.
+        error: the breach of the protocol, or None. It stays, because it is unknown where the next frame begins.
+        codec: of the frame at the front, set by `begin`.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,14 @@ class FrameReader:
         self._needed = 0
 
     def feed(self, data: Octets) -> None:
-        """Takes bytes of the peer; empty bytes are the end of its stream.
+        """Add bytes from the peer; empty bytes are the end of its stream.
 
         Raises:
-            LocalProtocolError: that end was there before.
-            TypeError: these are no bytes, as the None of a stream that has nothing now; nothing was taken.
+            LocalProtocolError: the stream had ended before.
+            TypeError: `data` is not bytes, for example the None of a stream that has nothing now; nothing was taken.
         """
         if type(data) is not bytes:
-            data = octets(data)  # before anything is decided: None and False are no end of a stream
+            data = octets(data)  # first of all, because None and False must not count as the end of the stream
         if not data:
             self.ended = True
         elif self.ended:
@@ -48,16 +48,16 @@ class FrameReader:
             self.buffer += data
 
     def begin(self, codec: Codec) -> None:
-        """The frame at the front of the buffer is one of `codec`."""
+        """Set the codec of the frame at the front of the buffer."""
         self.codec, self._scan, self._needed = codec, codec.scan(self.buffer), 0
 
     @property
     def between_frames(self) -> bool:
-        """Whether `begin` is due before anything can be taken."""
+        """Whether `begin` must be called before `take`."""
         return self._scan is None
 
     def take(self) -> tuple[Codec, bytes] | None:
-        """The frame at the front once it is whole, else None.
+        """Take the frame at the front if it is complete, else return None.
 
         Raises:
             DecodeError: it breaks its layout, or the stream ended inside it.

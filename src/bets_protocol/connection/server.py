@@ -1,14 +1,13 @@
-"""The central's side of the protocol without sockets: bytes in, messages out; replies in, bytes out.
+"""The server's side of the protocol without sockets: bytes in, messages out; replies in, bytes out.
 
-A connection holds what has come in and not yet been understood, and the answers that are due. It reads no clock, owns
-no socket and never waits; whoever drives it feeds `receive_data` and asks `next_event` until that says `NEED_DATA`.
-Which message is legal when stands in `_turns`, for both sides.
+A connection holds the bytes that are not decoded yet, and the answers that are due. It reads no clock, owns no socket
+and never waits. Its driver calls `receive_data`, and then `next_event` until that returns `NEED_DATA`. `turns` has the
+order of the messages, for both sides.
 
-Rules:
-
-- "not yet" and "never" share no value: `NEED_DATA` for the one, an exception for the other.
-- After an exception of `next_event` every later call raises it again: nobody knows where the next frame starts.
-- A sound frame with a bad value is an event (`InvalidFrame`) for a server, since it has to be answered.
+- "Not yet" is the value `NEED_DATA`; "never" is an exception.
+- After an exception of `next_event` every later call raises it again, because it is unknown where the next frame
+  begins.
+- A sound frame with a bad value is an event (`InvalidFrame`), because it must be answered.
 - Answers leave in the order of the questions; `send` refuses one that does not fit its question.
 """
 
@@ -56,26 +55,26 @@ from bets_protocol.messages import (
 
 
 class Signal(enum.Enum):
-    """What `next_event` gives where there is no event."""
+    """The values of `next_event` without an event."""
 
     NEED_DATA = enum.auto()
     CLOSED = enum.auto()
 
 
 NEED_DATA: Final = Signal.NEED_DATA
-"""No whole frame is there yet."""
+"""No whole frame has come yet."""
 
 CLOSED: Final = Signal.CLOSED
-"""The peer has ended its side between two frames, or the protocol has ended: nothing more will come."""
+"""The peer has ended its side between two frames, or the conversation is over: nothing more will come."""
 
 
 @attrs.frozen(kw_only=True)
 class InvalidFrame:
-    """A sound frame that holds a value which its rule forbids.
+    """A sound frame with a value that breaks its rule.
 
     Attributes:
-        kind: the class of the message that it would have been.
-        count: how many bets the batch holds; 0 where it is no batch.
+        kind: the class of the message.
+        count: how many bets the batch holds; 0 if it is not a batch.
         error: what is wrong, and where.
     """
 
@@ -94,9 +93,9 @@ class _Due:
 
     Attributes:
         kind: its class.
-        count: of its bets.
-        line: of a probe.
-        stage: as in `_turns.Reply`.
+        count: how many bets it has.
+        line: the bytes of a probe, else b"".
+        stage: as in `turns.Reply`.
     """
 
     kind: type[object]
@@ -106,12 +105,12 @@ class _Due:
 
 
 class ServerConnection:
-    """The central's side of one connection.
+    """The server's side of one connection.
 
     Args:
-        revision: 9 (which speaks 7 and 8 too: the first byte tells), 8 (the same without uploads), or 6 or 5, which
-            cannot be told apart from the first byte.
-        encoded: give batches as `EncodedBatch`, checked and left as bytes, instead of `BetBatch` with its bets.
+        revision: 9 (which serves 7 and 8 too, by the first byte), 8 (the same without uploads), or 6 or 5, which cannot
+            be recognized by the first byte.
+        encoded: return batches as `EncodedBatch`, checked and left as bytes, instead of `BetBatch`.
 
     Source: "Revisions" in docs/protocol.md.
     """
@@ -128,18 +127,18 @@ class ServerConnection:
         self._status = UploadStatus(code=RejectCode.OK, draw=0, stored=0, crc32=0)  # the last one that was sent
 
     def receive_data(self, data: Octets) -> None:
-        """Takes bytes of the peer; empty bytes are the end of its stream.
+        """Add bytes from the peer; empty bytes are the end of its stream.
 
         Raises:
-            LocalProtocolError: that end was there before.
-            TypeError: `data` is no bytes, bytearray or memoryview. The None of a non-blocking `Stream.receive` says
-                that nothing is there now, and is not for here. Nothing was taken, and the connection goes on.
+            LocalProtocolError: the stream had ended before.
+            TypeError: `data` is not bytes, bytearray or memoryview, for example the None of a non-blocking
+                `Stream.receive`. Nothing was taken, and the connection goes on.
         """
         self._reader.feed(data)
 
     @property
     def buffered(self) -> int:
-        """Bytes that were received and not yet given out as an event."""
+        """How many received bytes were not returned in an event yet."""
         return len(self._reader.buffer)
 
     @property
@@ -149,21 +148,21 @@ class ServerConnection:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will be read: close once the last answer is out."""
+        """Whether nothing more will be read, so that the connection is closed after the last answer."""
         return self._phase is Phase.ENDED
 
     @property
     def uploads(self) -> bool:
         """Whether the client has opened an upload, so that every reply begins with an UploadStatus."""
-        opening = self._reader.codec is CODECS["open_upload"]  # also where that frame is refused
+        opening = self._reader.codec is CODECS["open_upload"]  # also if that frame is refused
         return self._phase in (Phase.UPLOAD, Phase.ASKED) or opening
 
     def next_event(self) -> ServerEvent | Literal[Signal.NEED_DATA, Signal.CLOSED]:
-        """The next whole message, or why there is none.
+        """The next whole message, `NEED_DATA`, or `CLOSED`.
 
         Raises:
-            DecodeError: the bytes break the layout; answer by `refuse`, then close.
-            SequenceError: a sound message at the wrong time; likewise.
+            DecodeError: the bytes break the layout. Send `refuse()`, then close.
+            SequenceError: the message is sound and not allowed now; likewise.
         """
         reader = self._reader
         if reader.error is not None:
@@ -219,13 +218,13 @@ class ServerConnection:
         return event
 
     def send(self, reply: Reply) -> bytes:
-        """The bytes of the answer to the oldest unanswered event.
+        """Return the bytes of the answer to the oldest unanswered event.
 
-        An UploadStatus that ends the upload (every code but 0, 9 and 16) needs no question: it is the last word, and
-        whatever was still unanswered stays so.
+        An UploadStatus that ends the upload (every code except 0, 9 and 16) needs no question. It is the last answer;
+        other events stay unanswered.
 
         Raises:
-            LocalProtocolError: nothing was asked, or this does not answer it.
+            LocalProtocolError: no answer is due, or the reply does not fit the question.
         """
         if isinstance(reply, UploadStatus) and reply.reason in ENDING_CODES and self.uploads:
             return self._say_last(reply)
@@ -250,7 +249,7 @@ class ServerConnection:
         return self._encoded_reply(reply)
 
     def _fits(self, reply: Reply, due: _Due) -> bool:
-        """Whether the reply belongs to the revision that the client speaks, and to what it asked."""
+        """Whether the reply fits the client's revision and its question."""
         match reply:
             case Ack():
                 return reply.count in (0, due.count) and not self.uploads
@@ -268,15 +267,15 @@ class ServerConnection:
         return self._encoded_reply(status)
 
     def _encoded_reply(self, reply: Reply) -> bytes:
-        # Of what is spoken, the oldest where no upload is open: a reply looks the same in all that have it.
+        # Without an upload the oldest of the spoken revisions: a reply has the same bytes in all that have it.
         revision = self.revision if isinstance(reply, UploadStatus) else self._spoken[0]
         return codec_for(type(reply), revision).encode(reply)
 
     def refuse(self) -> bytes:
-        """The bytes that answer a frame which `next_event` has raised for: `Ack` 0, or its like on an upload.
+        """Return the answer to the frame for which `next_event` has raised: Ack 0, or an UploadStatus on an upload.
 
         Raises:
-            LocalProtocolError: no frame was refused, or events before it still wait for their answers.
+            LocalProtocolError: `next_event` has not raised, or earlier events still wait for their answers.
         """
         if self._reader.error is None:
             raise LocalProtocolError("no frame was refused")
@@ -293,7 +292,7 @@ def listed(revisions: tuple[int, ...]) -> str:
 
 
 def _dispatch(revision: int) -> dict[int, Codec]:
-    """Which frame a first byte begins, on a server of `revision`; two for one byte are a bug of the schema."""
+    """The codec of each first byte, on a server of `revision`. Two for one byte are a bug of the schema."""
     table: dict[int, Codec] = {}
     for codec in CODECS.values():
         if revision in codec.frame.revisions and codec.frame.sender in ("client", "both"):

@@ -1,9 +1,8 @@
-"""Whose turn it is: which message is legal in which phase of a connection, and which replies settle it.
+"""The order of messages: which message is allowed in which phase of a connection, and which replies answer it.
 
-Two tables, and nothing else in the library knows the order of messages. `TURNS` says what a client may say in each
-phase and where that leads; `REPLIES` says what the server may answer to a message. Both ends read both: one end to
-refuse saying something illegal, the other to refuse hearing it. A message that is unknown and one that is known and out
-of turn are different errors. The diagram in docs/protocol.md is drawn from these tables.
+`TURNS` says what a client may send in each phase, and the next phase. `PLAIN_REPLIES` and `UPLOAD_REPLIES` say what the
+server may answer. Both ends use these tables: one to refuse sending an illegal message, the other to refuse receiving
+it. The tables and the diagram in docs/protocol.md are generated from them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from bets_protocol.errors import RejectCode
 
 
 class Phase(enum.Enum):
-    """What a connection is in the middle of; the value is its name in the documentation."""
+    """The phase of a connection; the value is its name in the documentation."""
 
     START = "start"
     PLAIN = "plain"
@@ -28,13 +27,13 @@ class Phase(enum.Enum):
 
 @attrs.frozen
 class Turn:
-    """What a client may say.
+    """A message that a client may send.
 
     Attributes:
-        phase: when.
-        message: the class, by its name.
-        then: the phase afterwards.
-        revisions: of the wire, in which it is so.
+        phase: the phase in which it is allowed.
+        message: the name of its class.
+        then: the next phase.
+        revisions: the revisions for which this holds.
     """
 
     phase: Phase
@@ -59,20 +58,20 @@ TURNS: Final = (
 )
 
 DRAWN: Final = "Drawn"
-"""The stage of a WinnersRequest that was told of the draw: its Winners are due."""
+"""The stage of a WinnersRequest after code DRAWN: its Winners are due."""
 
 
 @attrs.frozen
 class Reply:
-    """What a server may answer.
+    """A reply that a server may send.
 
     Attributes:
-        stage: how far the question is: the name of its class, or `DRAWN`.
-        reply: the class, by its name.
-        codes: where it is an UploadStatus: the codes that it may carry.
-        then: the stage afterwards, where more is to come; None: the question is settled.
-        phase: the phase that settling it leads back to; None: it stays.
-        full: it is a reply that is filled to the last place, so that the rest follows.
+        stage: the stage of the question: the name of its class, or `DRAWN`.
+        reply: the name of the reply's class.
+        codes: the codes that an UploadStatus may have here; empty for other replies.
+        then: the next stage of the question; None if it is settled.
+        phase: the next phase of the connection; None if it stays.
+        full: whether it is a Winners with the largest count, after which another one follows.
     """
 
     stage: str
@@ -90,7 +89,7 @@ PLAIN_REPLIES: Final = (
     Reply("WinnersRequest", "Winners"),
     Reply("Probe", "Probe"),
 )
-"""Revisions 5 to 8, and the probe in all of them. An Ack of 0 refuses any message with a bad value."""
+"""The replies of revisions 5 to 8, and of the probe in all revisions. Ack 0 refuses any message with a bad value."""
 
 UPLOAD_REPLIES: Final = (
     Reply("OpenUpload", "UploadStatus", (RejectCode.OK,)),
@@ -101,36 +100,36 @@ UPLOAD_REPLIES: Final = (
     Reply(DRAWN, "Winners", then=DRAWN, full=True),
     Reply(DRAWN, "Winners", phase=Phase.UPLOAD),
 )
-"""Revision 9, once an upload is open."""
+"""The replies of revision 9 on an upload."""
 
 ENDING_CODES: Final = tuple(
     code for code in RejectCode if code not in (RejectCode.OK, RejectCode.INCOMPLETE, RejectCode.DRAWN)
 )
-"""An UploadStatus with one of these may come at any time once OpenUpload was said, and is the server's last word."""
+"""An UploadStatus with one of these may come at any time after OpenUpload, and is the server's last message."""
 
 
 def phase_after(phase: Phase, message: str, revisions: tuple[int, ...]) -> Phase | None:
-    """The phase after a client has said `message` in `phase`; None: it may not."""
+    """The phase after a client has sent `message` in `phase`, or None if it is not allowed."""
     return _NEXT.get(revisions, {}).get((phase, message))
 
 
 def phases_of(message: str, revisions: tuple[int, ...]) -> tuple[Phase, ...]:
-    """The phases in which a client may say `message`."""
+    """The phases in which a client may send `message`."""
     return tuple(phase for phase, said in _NEXT.get(revisions, {}) if said == message)
 
 
 def reply_for(stage: str, reply: str, code: RejectCode | None, *, full: bool) -> Reply | None:
-    """The row of the tables that allows `reply` to a question at `stage`; None: there is none.
+    """The row that allows `reply` to a question at `stage`, or None.
 
     Args:
         code: of an UploadStatus, else None.
-        full: whether it is a Winners filled to the last place, where that matters.
+        full: whether it is a Winners of an upload with the largest count.
     """
     return _REPLIES.get((stage, reply, code, full)) or _REPLIES.get((stage, reply, code, False))
 
 
 def _table(revisions: tuple[int, ...]) -> dict[tuple[Phase, str], Phase]:
-    """What may be said by whoever speaks all of `revisions`; two answers to one question are a bug of the table."""
+    """The next phase by phase and message, for all of `revisions`. Two for one message are a bug of `TURNS`."""
     table: dict[tuple[Phase, str], Phase] = {}
     for turn in TURNS:
         if set(turn.revisions) & set(revisions):
@@ -142,10 +141,10 @@ def _table(revisions: tuple[int, ...]) -> dict[tuple[Phase, str], Phase]:
 
 CLIENT_REVISIONS: Final = (5, 6, 7, 8, 9)
 SERVER_REVISIONS: Final = (5, 6, 8, 9)
-"""What a server can be started for; 9 serves 7 and 8 too, 8 serves 7, byte for byte."""
+"""The revisions of a server: 9 serves 7 and 8 too, 8 serves 7, byte for byte."""
 
 SPOKEN_BY_SERVER: Final = {5: (5,), 6: (6,), 8: (8,), 9: (8, 9)}
-"""The revisions whose turns a server takes; it need not know that a client of 7 ends after one message."""
+"""The revisions whose turns a server accepts. Revision 7 is a part of 8, with one message on a connection."""
 
 _NEXT: Final = {
     revisions: _table(revisions)
