@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-Octets: TypeAlias = bytes | bytearray | memoryview
+BytesLike: TypeAlias = bytes | bytearray | memoryview
 """What every function that takes bytes takes."""
 
 
-def octets(data: object) -> bytes:
+def as_bytes(data: object) -> bytes:
     """`data` as bytes that nobody changes any more.
 
     Raises:
@@ -21,7 +21,7 @@ def octets(data: object) -> bytes:
     return data if type(data) is bytes else bytes(flat(data))
 
 
-def flat(data: object) -> Octets:
+def flat(data: object) -> BytesLike:
     """`data` without a copy where it is a row of bytes already, so that its `len` is its size.
 
     A memoryview may hold larger items, several dimensions, or bytes that do not stand one behind the other.

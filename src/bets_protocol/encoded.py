@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Literal, TypeAlias
 
-from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.bytes_like import BytesLike, as_bytes
 from bets_protocol.codec import CODECS, codec_for
 from bets_protocol.codec.backend import native_module
 from bets_protocol.errors import LocalProtocolError
@@ -172,7 +172,7 @@ def encode_bets(bets: Iterable[Bet]) -> bytes:
     return b"".join([_BET_FRAME.encode(bet) for bet in bets])
 
 
-def decode_bets(encoded: Octets) -> list[Bet]:
+def decode_bets(encoded: BytesLike) -> list[Bet]:
     """The bets in `encoded`, as `encode_bets` writes them.
 
     Raises:
@@ -180,11 +180,11 @@ def decode_bets(encoded: Octets) -> list[Bet]:
         InvalidValue: they do, and a value breaks its rule.
         TypeError: `encoded` is no bytes, bytearray or memoryview.
     """
-    encoded = octets(encoded)
+    encoded = as_bytes(encoded)
     return [_BET_FRAME.decode(encoded[start:end]) for start, end in _extents(encoded)]
 
 
-def documents_with_number(encoded: Octets, number: int) -> list[str]:
+def documents_with_number(encoded: BytesLike, number: int) -> list[str]:
     """The documents of the bets in `encoded` on `number`, in order.
 
     The bytes must have been checked before. Bets without the number's bytes are passed over at the speed of a byte
@@ -193,7 +193,7 @@ def documents_with_number(encoded: Octets, number: int) -> list[str]:
     Raises:
         TypeError: `encoded` is no bytes, bytearray or memoryview.
     """
-    encoded = octets(encoded)
+    encoded = as_bytes(encoded)
     documents: list[str] | None = None if _NATIVE is None else _NATIVE.find_bets(encoded, number)
     return _find(encoded, number) if documents is None else documents
 
@@ -202,7 +202,7 @@ Found: TypeAlias = list[tuple[int, list[str]]]
 """Of each upload its CRC-32, and the documents of the bets with the number."""
 
 
-def survey_runs(uploads: Sequence[tuple[Sequence[Octets], int]], number: int) -> Found:
+def survey_runs(uploads: Sequence[tuple[Sequence[BytesLike], int]], number: int) -> Found:
     """`documents_with_number` over many encoded bets at once, beside the CRC-32 over all of their bytes.
 
     The native codec gives up the interpreter's lock meanwhile: another thread may fetch what comes next.
@@ -222,7 +222,7 @@ def survey_runs(uploads: Sequence[tuple[Sequence[Octets], int]], number: int) ->
             functools.reduce(lambda crc32, run: zlib.crc32(run, crc32), runs, before),
             [document for run in runs for document in documents_with_number(run, number)],
         )
-        for runs, before in [([octets(run) for run in runs], before) for runs, before in uploads]
+        for runs, before in [([as_bytes(run) for run in runs], before) for runs, before in uploads]
     ]
 
 

@@ -30,7 +30,7 @@ NASTY_NAMES = (
     *("message", "result", "index", "item_index", "classes", "layouts", "is_date", "prefixed", "pack", "explained"),
     *("type", "len", "int", "tuple", "range", "x", "x_2", "x_end", "x_stop", "x_count", "count", "items", "first"),
     *("KNOWN_DATES", "ValueError", "Any", "encoded", "x_bytes", "x_item", "x_length", "bounded", "id", "list"),
-    *("bytearray", "bytes", "octets", "is_whole_number", "keeps_rules", "attrs", "match", "mro", "scan", "state"),
+    *("bytearray", "bytes", "as_bytes", "is_whole_number", "keeps_rules", "attrs", "match", "mro", "scan", "state"),
 )
 
 UPPER = Characters(label="capital letters", allowed=((0x41, 0x5A),))

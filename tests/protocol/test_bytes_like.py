@@ -25,7 +25,7 @@ from bets_protocol import (
     encode_bets,
     survey_runs,
 )
-from bets_protocol.bytes_like import flat, octets
+from bets_protocol.bytes_like import as_bytes, flat
 from bets_protocol.compiler import compile_schema
 from bets_protocol.connection.framing import FrameReader
 from bets_protocol.testing import pair
@@ -183,6 +183,6 @@ def test_pieces_are_looked_at_before_one_is_fed() -> None:
 def test_a_view_of_larger_items_counts_in_bytes() -> None:
     """So that nobody takes the number of its items for the size of what was sent."""
     view = memoryview(array.array("I", [1, 2]))
-    assert (len(flat(view)), octets(view)) == (8, view.tobytes())
+    assert (len(flat(view)), as_bytes(view)) == (8, view.tobytes())
     same = memoryview(b"abc")
     assert flat(same) is same

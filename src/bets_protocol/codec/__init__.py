@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import attrs
 
 from bets_protocol import messages
-from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.bytes_like import BytesLike, as_bytes
 from bets_protocol.codec.backend import codec_function
 from bets_protocol.errors import LocalProtocolError
 from bets_protocol.generated import layouts
@@ -77,7 +77,7 @@ def encode(message: messages.Message, *, revision: int = 8) -> bytes:
     return codec_for(type(message), revision).encode(message)
 
 
-def decode(kind: type[M], data: Octets, *, revision: int = 8) -> M:
+def decode(kind: type[M], data: BytesLike, *, revision: int = 8) -> M:
     """The message of class `kind` in `data`, which must be one whole frame of `revision` and nothing else.
 
     Raises:
@@ -86,5 +86,5 @@ def decode(kind: type[M], data: Octets, *, revision: int = 8) -> M:
         LocalProtocolError: the revision has no such message.
         TypeError: `data` is no bytes, bytearray or memoryview.
     """
-    decoded: M = codec_for(kind, revision).decode(octets(data))
+    decoded: M = codec_for(kind, revision).decode(as_bytes(data))
     return decoded

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from bets_protocol.bytes_like import Octets
+from bets_protocol.bytes_like import BytesLike
 from bets_protocol.compiler.c.module import emit_c_module, with_headers
 from bets_protocol.compiler.docs.tables import layout_table
 from bets_protocol.compiler.modules import emit_schema_module, read_frames
@@ -46,8 +46,8 @@ class CompiledSchema:
     name: str
     layout: ir.Node
     classes: Mapping[str, type[Any]]
-    check: Callable[[Octets], None]
-    decode: Callable[[Octets], Any]
+    check: Callable[[BytesLike], None]
+    decode: Callable[[BytesLike], Any]
     encode: Callable[[Any], bytes]
     scan: Callable[[bytearray], Generator[int, None, int]]
     python_source: str

@@ -12,7 +12,7 @@ from typing import Literal
 
 import attrs
 
-from bets_protocol.bytes_like import Octets
+from bets_protocol.bytes_like import BytesLike
 from bets_protocol.codec import Codec, codec_for
 from bets_protocol.connection.framing import FrameReader
 from bets_protocol.connection.server import CLOSED, NEED_DATA, Signal, listed
@@ -105,7 +105,7 @@ class ClientConnection:
             raise LocalProtocolError(f"the connection ends after one message, on revision {self.revision}")
         raise LocalProtocolError("the server has ended the upload on this connection")
 
-    def receive_data(self, data: Octets) -> None:
+    def receive_data(self, data: BytesLike) -> None:
         """Add bytes from the server; empty bytes are the end of its stream.
 
         Raises:

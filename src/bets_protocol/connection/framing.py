@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.bytes_like import BytesLike, as_bytes
 from bets_protocol.codec import CODECS, Codec
 from bets_protocol.errors import LocalProtocolError, RemoteProtocolError, TruncatedFrame
 
@@ -31,7 +31,7 @@ class FrameReader:
         self._scan: Generator[int, None, int] | None = None
         self._needed = 0
 
-    def feed(self, data: Octets) -> None:
+    def feed(self, data: BytesLike) -> None:
         """Add bytes from the peer; empty bytes are the end of its stream.
 
         Raises:
@@ -39,7 +39,7 @@ class FrameReader:
             TypeError: `data` is not bytes, for example the None of a stream that has nothing now; nothing was taken.
         """
         if type(data) is not bytes:
-            data = octets(data)  # first of all, because None and False must not count as the end of the stream
+            data = as_bytes(data)  # first of all, because None and False must not count as the end of the stream
         if not data:
             self.ended = True
         elif self.ended:

@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 import attrs
 
-from bets_protocol.bytes_like import Octets
+from bets_protocol.bytes_like import BytesLike
 from bets_protocol.codec import CODECS, Codec, codec_for
 from bets_protocol.connection.framing import FrameReader
 from bets_protocol.connection.turns import (
@@ -126,7 +126,7 @@ class ServerConnection:
         self._due: deque[_Due] = deque()
         self._status = UploadStatus(code=RejectCode.OK, draw=0, stored=0, crc32=0)  # the last one that was sent
 
-    def receive_data(self, data: Octets) -> None:
+    def receive_data(self, data: BytesLike) -> None:
         """Add bytes from the peer; empty bytes are the end of its stream.
 
         Raises:

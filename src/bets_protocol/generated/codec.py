@@ -13,10 +13,10 @@ from bets_protocol.generated import layouts
 from bets_protocol.generated.layouts import RULE_E0E970AE
 from bets_protocol.generated.support import (
     KNOWN_DATES,
+    as_bytes,
     explained,
     is_date,
     is_line,
-    octets,
     prefixed,
     refused,
     too_large,
@@ -135,7 +135,7 @@ def _put_UploadStatus(record: UploadStatus) -> bytes:
 def check_bet_frame(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound bet_frame frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -181,7 +181,7 @@ def check_bet_frame(data: bytes) -> None:
 def decode_bet_frame(data: bytes) -> Bet:
     """The message in `data`, which must be one whole bet_frame frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -238,7 +238,7 @@ def encode_bet_frame(message: Bet) -> bytes:
 def scan_bet_frame(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the bet_frame frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 2:
         yield 2
     value_length = data[0] << 8 | data[1]
@@ -253,7 +253,7 @@ def scan_bet_frame(data: bytes | bytearray) -> Generator[int, None, int]:
 def check_untyped_batch(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound untyped_batch frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -309,7 +309,7 @@ def check_untyped_batch(data: bytes) -> None:
 def decode_untyped_batch(data: bytes) -> BetBatch:
     """The message in `data`, which must be one whole untyped_batch frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -383,7 +383,7 @@ def encode_untyped_batch(message: BetBatch) -> bytes:
 def scan_untyped_batch(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the untyped_batch frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 1:
         yield 1
     bets_count = data[0]
@@ -410,7 +410,7 @@ def scan_untyped_batch(data: bytes | bytearray) -> Generator[int, None, int]:
 def check_bet_batch(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound bet_batch frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -468,7 +468,7 @@ def check_bet_batch(data: bytes) -> None:
 def decode_bet_batch(data: bytes) -> BetBatch:
     """The message in `data`, which must be one whole bet_batch frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -544,7 +544,7 @@ def encode_bet_batch(message: BetBatch) -> bytes:
 def scan_bet_batch(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the bet_batch frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 1:
         yield 1
     type_2 = data[0]
@@ -576,7 +576,7 @@ def scan_bet_batch(data: bytes | bytearray) -> Generator[int, None, int]:
 def check_winners_request(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound winners_request frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         if data[0] != 2:
@@ -593,7 +593,7 @@ def check_winners_request(data: bytes) -> None:
 def decode_winners_request(data: bytes) -> WinnersRequest:
     """The message in `data`, which must be one whole winners_request frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         if data[0] != 2:
@@ -621,7 +621,7 @@ def encode_winners_request(message: WinnersRequest) -> bytes:
 def scan_winners_request(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the winners_request frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 1:
         yield 1
     type_2 = data[0]
@@ -635,7 +635,7 @@ def scan_winners_request(data: bytes | bytearray) -> Generator[int, None, int]:
 def check_probe(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound probe frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         line = data[0:end]
@@ -648,7 +648,7 @@ def check_probe(data: bytes) -> None:
 def decode_probe(data: bytes) -> Probe:
     """The message in `data`, which must be one whole probe frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         line = data[0:end]
@@ -672,7 +672,7 @@ def encode_probe(message: Probe) -> bytes:
 def scan_probe(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the probe frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 1:
         yield 1
     first = data[0]
@@ -690,7 +690,7 @@ def scan_probe(data: bytes | bytearray) -> Generator[int, None, int]:
 def check_ack(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound ack frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         if 1 != end:
@@ -702,7 +702,7 @@ def check_ack(data: bytes) -> None:
 def decode_ack(data: bytes) -> Ack:
     """The message in `data`, which must be one whole ack frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         count = data[0]
@@ -726,7 +726,7 @@ def encode_ack(message: Ack) -> bytes:
 def scan_ack(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the ack frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 1:
         yield 1
     return 1
@@ -735,7 +735,7 @@ def scan_ack(data: bytes | bytearray) -> Generator[int, None, int]:
 def check_winners(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound winners frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -757,7 +757,7 @@ def check_winners(data: bytes) -> None:
 def decode_winners(data: bytes) -> Winners:
     """The message in `data`, which must be one whole winners frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         text = data.decode("latin-1")
@@ -792,7 +792,7 @@ def encode_winners(message: Winners) -> bytes:
 def scan_winners(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the winners frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 2:
         yield 2
     documents_count = data[0] << 8 | data[1]
@@ -805,7 +805,7 @@ def scan_winners(data: bytes | bytearray) -> Generator[int, None, int]:
 def check_open_upload(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound open_upload frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         if data[0] != 3:
@@ -824,7 +824,7 @@ def check_open_upload(data: bytes) -> None:
 def decode_open_upload(data: bytes) -> OpenUpload:
     """The message in `data`, which must be one whole open_upload frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         if data[0] != 3:
@@ -857,7 +857,7 @@ def encode_open_upload(message: OpenUpload) -> bytes:
 def scan_open_upload(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the open_upload frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 1:
         yield 1
     type_2 = data[0]
@@ -876,7 +876,7 @@ def scan_open_upload(data: bytes | bytearray) -> Generator[int, None, int]:
 def check_upload_status(data: bytes) -> None:
     """Refuse `data` unless it is one whole sound upload_status frame of good values."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         if data[0] != 131:
@@ -893,7 +893,7 @@ def check_upload_status(data: bytes) -> None:
 def decode_upload_status(data: bytes) -> UploadStatus:
     """The message in `data`, which must be one whole upload_status frame."""
     if type(data) is not bytes:
-        data = octets(data)
+        data = as_bytes(data)
     try:
         end = len(data)
         if data[0] != 131:
@@ -924,7 +924,7 @@ def encode_upload_status(message: UploadStatus) -> bytes:
 def scan_upload_status(data: bytes | bytearray) -> Generator[int, None, int]:
     """Find the end of the upload_status frame in front: yields how many bytes it needs, returns its size."""
     if type(data) is not bytearray:
-        data = octets(data)
+        data = as_bytes(data)
     while len(data) < 1:
         yield 1
     type_2 = data[0]

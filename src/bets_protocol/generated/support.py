@@ -11,7 +11,7 @@ from struct import error as StructError
 from struct import pack, unpack_from
 from typing import Any
 
-from bets_protocol.bytes_like import octets
+from bets_protocol.bytes_like import as_bytes
 from bets_protocol.errors import InvalidMessage, LocalProtocolError, RemoteProtocolError
 from bets_protocol.layout.diagnose import encoded_size, explain_bytes, explain_record, explain_value, is_line
 from bets_protocol.layout.nodes import Node, Record, records
@@ -20,6 +20,7 @@ from bets_protocol.layout.rules import CalendarDate, is_whole_number
 __all__ = [
     "KNOWN_DATES",
     "StructError",
+    "as_bytes",
     "bounded",
     "encoded_size",
     "explained",
@@ -28,7 +29,6 @@ __all__ = [
     "is_line",
     "is_whole_number",
     "keeps_rules",
-    "octets",
     "pack",
     "prefixed",
     "refused",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from typing import ClassVar, TypeVar
 
-from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.bytes_like import BytesLike, as_bytes
 from bets_protocol.errors import TransportError
 from bets_protocol.transports import Listener, Stream, connect, listen
 
@@ -83,9 +83,9 @@ class End:
         echo: whether to send back what comes in.
     """
 
-    def __init__(self, stream: Stream, unsent: Octets = b"", *, echo: bool = False) -> None:
+    def __init__(self, stream: Stream, unsent: BytesLike = b"", *, echo: bool = False) -> None:
         self.stream = stream
-        self.unsent = bytearray(octets(unsent))
+        self.unsent = bytearray(as_bytes(unsent))
         self.received = bytearray()
         self.ended = False
         self._echo = echo

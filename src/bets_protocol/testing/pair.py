@@ -11,23 +11,23 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from bets_protocol import CLIENT_REVISIONS, CLOSED, NEED_DATA, SERVER_REVISIONS, ClientConnection, ServerConnection
-from bets_protocol.bytes_like import Octets, octets
+from bets_protocol.bytes_like import BytesLike, as_bytes
 from bets_protocol.connection.client import ClientEvent, Request
 from bets_protocol.connection.server import Reply, ServerEvent
 
-Cut: TypeAlias = Callable[[Octets], Iterable[bytes]]
+Cut: TypeAlias = Callable[[BytesLike], Iterable[bytes]]
 """Splits what was sent into the pieces that arrive."""
 
 
-def whole(data: Octets) -> Iterator[bytes]:
+def whole(data: BytesLike) -> Iterator[bytes]:
     """All in one piece."""
-    if data := octets(data):
+    if data := as_bytes(data):
         yield data
 
 
-def byte_by_byte(data: Octets) -> Iterator[bytes]:
+def byte_by_byte(data: BytesLike) -> Iterator[bytes]:
     """Every byte alone."""
-    data = octets(data)
+    data = as_bytes(data)
     for index in range(len(data)):
         yield data[index : index + 1]
 
@@ -36,8 +36,8 @@ def at_places(places: Iterable[int]) -> Cut:
     """Cuts before the bytes with these numbers; what lies outside the data is left out."""
     wanted = sorted(set(places))
 
-    def cut(data: Octets) -> Iterator[bytes]:
-        data = octets(data)
+    def cut(data: BytesLike) -> Iterator[bytes]:
+        data = as_bytes(data)
         edges = [0, *(place for place in wanted if 0 < place < len(data)), len(data)]
         for start, end in pairwise(edges):
             if start < end:
@@ -49,8 +49,8 @@ def at_places(places: Iterable[int]) -> Cut:
 def at_random(chooser: random.Random) -> Cut:
     """Pieces of 1 to 100 bytes, as `chooser` says."""
 
-    def cut(data: Octets) -> Iterator[bytes]:
-        data = octets(data)
+    def cut(data: BytesLike) -> Iterator[bytes]:
+        data = as_bytes(data)
         start = 0
         while start < len(data):
             size = chooser.randint(1, 100)
@@ -60,7 +60,7 @@ def at_random(chooser: random.Random) -> Cut:
     return cut
 
 
-def server_events(connection: ServerConnection, pieces: Iterable[Octets] = ()) -> list[ServerEvent]:
+def server_events(connection: ServerConnection, pieces: Iterable[BytesLike] = ()) -> list[ServerEvent]:
     """What `connection` has to say while `pieces` arrive, as far as it goes without more data.
 
     Raises:
@@ -68,7 +68,7 @@ def server_events(connection: ServerConnection, pieces: Iterable[Octets] = ()) -
         TypeError: a piece is no bytes, bytearray or memoryview; `connection` has received nothing.
     """
     events: list[ServerEvent] = []
-    for piece in (None, *map(octets, pieces)):
+    for piece in (None, *map(as_bytes, pieces)):
         if piece is not None:  # at first, what it has still to say
             connection.receive_data(piece)
         while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:
@@ -76,10 +76,10 @@ def server_events(connection: ServerConnection, pieces: Iterable[Octets] = ()) -
     return events
 
 
-def client_events(connection: ClientConnection, pieces: Iterable[Octets] = ()) -> list[ClientEvent]:
+def client_events(connection: ClientConnection, pieces: Iterable[BytesLike] = ()) -> list[ClientEvent]:
     """The same for a client."""
     events: list[ClientEvent] = []
-    for piece in (None, *map(octets, pieces)):
+    for piece in (None, *map(as_bytes, pieces)):
         if piece is not None:  # at first, what it has still to say
             connection.receive_data(piece)
         while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:

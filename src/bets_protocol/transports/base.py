@@ -21,7 +21,7 @@ from typing import Protocol, Self, runtime_checkable
 
 import attrs
 
-from bets_protocol.bytes_like import Octets
+from bets_protocol.bytes_like import BytesLike
 from bets_protocol.errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
 
 DEFAULT_RECEIVE_BYTES = 65_536
@@ -187,7 +187,7 @@ class Stream(ABC):
         """
 
     @abstractmethod
-    def send(self, data: Octets) -> int:
+    def send(self, data: BytesLike) -> int:
         """Send as much of `data` as there is room for, waiting for the first byte of room as `set_timeout` says.
 
         Returns:
@@ -202,7 +202,7 @@ class Stream(ABC):
         """
 
     @abstractmethod
-    def send_all(self, data: Octets) -> None:
+    def send_all(self, data: BytesLike) -> None:
         """Send the whole of `data`, on a stream that may wait.
 
         Raises:

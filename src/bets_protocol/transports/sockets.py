@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from bets_protocol.bytes_like import Octets, flat
+from bets_protocol.bytes_like import BytesLike, flat
 from bets_protocol.errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
 from bets_protocol.transports.base import DEFAULT_RECEIVE_BYTES, ConnectTimeout, Listener, OutOfDescriptors, Stream
 
@@ -130,7 +130,7 @@ class SocketStream(Stream):
             raise ReadError(f"cannot receive from {self.peer}: the connection broke earlier")
         return data
 
-    def send(self, data: Octets) -> int:
+    def send(self, data: BytesLike) -> int:
         if type(data) is not bytes:
             data = flat(data)
         if self._nothing_in(data):
@@ -142,7 +142,7 @@ class SocketStream(Stream):
         except OSError as error:
             raise self._failure(WriteError, "cannot send to", error) from error
 
-    def send_all(self, data: Octets) -> None:
+    def send_all(self, data: BytesLike) -> None:
         data = flat(data)
         if self._socket.gettimeout() == 0 and not self._closed:
             raise ValueError("send_all is for streams that may wait; this one is non-blocking")
@@ -182,7 +182,7 @@ class SocketStream(Stream):
     def _closed(self) -> bool:
         return self._socket.fileno() < 0
 
-    def _nothing_in(self, data: Octets) -> bool:
+    def _nothing_in(self, data: BytesLike) -> bool:
         # A socket with a timeout would wait for room before it sends nothing. A closed one must raise.
         return not len(data) and not self._closed
 

@@ -80,7 +80,7 @@ class _Reading:
         with out.block(f"def {function}(data: bytes) -> {result}:"):
             out(f'"""{documentation}"""')
             with out.block("if type(data) is not bytes:"):
-                out("data = octets(data)")
+                out("data = as_bytes(data)")
             with out.block("try:"):
                 out("end = len(data)")
                 if _has_text(self.layout):

@@ -34,7 +34,7 @@ class _Scanning:
         with out.block(f"def scan_{name}(data: bytes | bytearray) -> Generator[int, None, int]:"):
             out(f'"""Find the end of the {name} frame in front: yields how many bytes it needs, returns its size."""')
             with out.block("if type(data) is not bytearray:"):
-                out("data = octets(data)")
+                out("data = as_bytes(data)")
             place = self.visit(layout, Place(""), "", "value")
             if not isinstance(layout, ir.Bounded):
                 self.await_bytes(place, "")

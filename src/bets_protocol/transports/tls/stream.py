@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from bets_protocol.bytes_like import Octets, flat
+from bets_protocol.bytes_like import BytesLike, flat
 from bets_protocol.errors import ReadError, TransportError, TransportTimeout, WriteError
 from bets_protocol.transports.base import DEFAULT_RECEIVE_BYTES, HandshakeError, PeerCertificate, Stream
 from bets_protocol.transports.sockets import SocketStream, check_timeout
@@ -117,7 +117,7 @@ class TlsStream(Stream):
         self._waiting(attempt, "cannot receive from", self._deadline(), reading=True)
         return received
 
-    def send(self, data: Octets) -> int:
+    def send(self, data: BytesLike) -> int:
         data = flat(data)
         self._check_open(WriteError, "cannot send to")
         if not len(data):
@@ -138,7 +138,7 @@ class TlsStream(Stream):
                 self._waiting(self._flush, "cannot send to", deadline)
         return taken
 
-    def send_all(self, data: Octets) -> None:
+    def send_all(self, data: BytesLike) -> None:
         rest = memoryview(flat(data))
         if self._timeout_s == 0 and not self._closed:
             raise ValueError("send_all is for streams that may wait; this one is non-blocking")
@@ -243,7 +243,7 @@ class TlsStream(Stream):
         self._engine.take_in(data)
         return True
 
-    def _send_now(self, data: Octets) -> int:
+    def _send_now(self, data: BytesLike) -> int:
         """Encrypts and sends as long as there is room; how many bytes of `data` were taken."""
         if self._engine.failure is not None:
             self._engine.raise_failure(WriteError)
