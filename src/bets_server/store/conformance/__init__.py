@@ -1,17 +1,16 @@
-"""The conformance suite of stores: what `BetStore` promises, as tests.
+"""The conformance suite of stores: the contract of `BetStore` as tests.
 
-A store's own tests subclass it and say where a fresh store may live::
+A store's own tests subclass it and give the URL of a new store::
 
     class TestCarrier(StoreConformance):
         def new_store_url(self, folder: Path) -> str:
             return f"carrier:///{folder}/bets"
 
-The store is reached through `open_store` alone, so its scheme is registered like for any user. Each test opens it,
-closes it and opens it again. One of them plays random histories, crashes included, and compares with a model that is a
-few lists: `BETS_STATE_MACHINE_RUNS` in the environment says how many, for those who have the time.
+The suite uses the store through `open_store` only, so register its scheme as for any user. One test runs random
+histories with crashes, and compares the store with a model; `BETS_STATE_MACHINE_RUNS` in the environment says how many.
 
-Rules: nothing is known of a store but its contract. What a store does when its process is killed or its disk fills up
-depends on its means, and is for its own tests to show.
+The suite uses only the contract. How a store behaves when its process is killed or its disk is full depends on the
+store, so its own tests must show that.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class StoreConformance(
     RacingTests,
     HistoryTests,
 ):
-    """The whole suite; subclass it and say in `new_store_url` where a store may live."""
+    """The whole suite. Subclass it and override `new_store_url`."""
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Sealing and drawing: who must have asked, that it happens once, and who wins."""
+"""Sealing and drawing: which agencies must be sealed, that the draw takes place once, and the winners."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from bets_server.store.conformance.samples import (
 
 
 class DrawingTests(Suite):
-    """What `seal_and_draw` and `winners` promise."""
+    """Tests of `seal_and_draw` and `winners`."""
 
     def test_the_draw_waits_for_every_expected_agency(self, store_url: str) -> None:
-        """In whatever order they ask; nobody has winners before."""
+        """They may be sealed in any order; no agency has winners before the draw."""
         with open_store(store_url) as store:
             store.append([sample_batch([agency], agency=agency, number=WINNING) for agency in (1, 2, 3)])
             for agency in (3, 1):
@@ -41,14 +41,14 @@ class DrawingTests(Suite):
             assert [store.winners(agency) for agency in (1, 2, 3)] == [(row,) for row in rows_of(1, 2, 3)]
 
     def test_an_agency_that_asks_twice_counts_once(self, store_url: str) -> None:
-        """Five asks of one agency are not five agencies."""
+        """Five requests of one agency do not count as five agencies."""
         with open_store(store_url) as store:
             assert store.seal_and_draw(1, expected=2, pick=no_pick) == JUST_SEALED
             for _ in range(5):
                 assert store.seal_and_draw(1, expected=2, pick=no_pick) == NOTHING_NEW
 
     def test_the_draw_takes_place_once(self, store_url: str) -> None:
-        """Whoever asks again hears the same, also from a store that was opened again."""
+        """Asking again gives the same result, also after the store was opened again."""
         with open_store(store_url) as store:
             store.append([sample_batch([1], number=WINNING)])
             assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
@@ -75,7 +75,7 @@ class DrawingTests(Suite):
             assert store.winners(4) == ()
 
     def test_many_winners_are_all_found(self, store_url: str) -> None:
-        """Far more than any piece in which a store may write or read."""
+        """They are far more than a page in which a store may write or read."""
         with open_store(store_url) as store:
             for start in range(0, 4000, 200):
                 store.append([sample_batch(range(start, start + 200), number=WINNING)])
@@ -83,7 +83,7 @@ class DrawingTests(Suite):
             assert store.winners(1) == tuple(rows_of(*range(4000)))
 
     def test_an_agency_outside_the_expected_ones_neither_helps_nor_hinders(self, store_url: str) -> None:
-        """It may store and ask like any other, and its bets take part."""
+        """It may store and be sealed like any other, and its bets take part."""
         with open_store(store_url) as store:
             store.append([sample_batch([7], agency=200, number=WINNING), sample_batch([8], agency=201, number=WINNING)])
             assert store.seal_and_draw(200, expected=2, pick=no_pick) == JUST_SEALED
@@ -94,7 +94,7 @@ class DrawingTests(Suite):
             assert store.winners(201) == ("00000008",)
 
     def test_how_many_are_expected_may_change_between_asks(self, store_url: str) -> None:
-        """A server started again with another number goes by that one, from the next ask on."""
+        """A server that is started again with another number uses that one from the next request on."""
         with open_store(store_url) as store:
             store.seal_and_draw(1, expected=2, pick=no_pick)
             assert store.seal_and_draw(2, expected=3, pick=no_pick) == JUST_SEALED
@@ -107,8 +107,7 @@ class DrawingTests(Suite):
             assert store.seal_and_draw(3, expected=9, pick=no_pick) == DRAWN_BEFORE
 
     def test_a_draw_that_finds_no_number_changes_nothing(self, store_url: str) -> None:
-        """Whatever the source of numbers raises passes through; not even the agency is sealed, and all may be tried
-        again."""
+        """An exception of the source of numbers passes through; the agency is not sealed, and may try again."""
         with open_store(store_url) as store:
             with pytest.raises(NoPickError):
                 store.seal_and_draw(1, expected=1, pick=no_pick)
@@ -122,7 +121,7 @@ class DrawingTests(Suite):
 
     @pytest.mark.parametrize("expected", [-1, 0, 256])
     def test_nonsense_is_not_expected(self, store_url: str, expected: int) -> None:
-        """A number of agencies that cannot be is an error, and nothing changes."""
+        """A number of agencies that is out of range is an error, and nothing changes."""
         with open_store(store_url) as store:
             with pytest.raises(ConfigError, match=f"{expected}"):
                 store.seal_and_draw(1, expected=expected, pick=no_pick)
@@ -130,7 +129,7 @@ class DrawingTests(Suite):
 
     @pytest.mark.parametrize("agency", [-1, 0, 256])
     def test_nobody_seals_what_is_no_agency(self, store_url: str, agency: int) -> None:
-        """An agency that cannot be is an error, and the store stays usable."""
+        """An agency that is out of range is an error, and the store stays usable."""
         with open_store(store_url) as store:
             with pytest.raises(InvalidMessage, match=f"agency.*{agency}"):
                 store.seal_and_draw(agency, expected=1, pick=no_pick)
@@ -138,7 +137,7 @@ class DrawingTests(Suite):
             assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
 
     def test_draws_in_one_store_do_not_see_each_other(self, store_url: str) -> None:
-        """Bets, seals, the draw and its winners belong to one draw each."""
+        """Each draw has its own bets, seals, number and winners."""
         for draw in (1, 0xFFFF_FFFF, 0):
             with open_store(store_url, draw=draw) as store:
                 assert store.state() == DrawState(draw=draw, number=None, sealed=frozenset(), bets_by_agency={})

@@ -1,13 +1,13 @@
-"""Random histories of a store, compared step by step with a model that is a few lists.
+"""Random histories of a store, compared step by step with a model.
 
-Whatever is opened, stored, taken over, sent late or twice, sealed, voided and closed, in whatever order, with crashes
-in between, these hold after each step:
+A history opens, stores, takes over, sends late or twice, seals, voids and closes in any order, with crashes in between.
+After each step:
 
-1. what was acknowledged is there;
-2. each row of an upload is there once at most, and is the row of its file;
-3. what an upload says of itself is what is stored of it;
-4. a finished upload is its file, and its CRC-32 that of the file;
-5. winners are each agency's own, never before the draw, the same on every ask;
+1. acknowledged bets are stored;
+2. each row of an upload is stored at most once, and is the row of its file;
+3. the numbers of an upload match its stored rows;
+4. a finished upload is its file, and its CRC-32 is that of the file;
+5. winners are each agency's own, never known before the draw, and always the same;
 6. after the draw nothing changes.
 """
 
@@ -43,7 +43,7 @@ RUNS_VARIABLE: Final = "BETS_STATE_MACHINE_RUNS"
 _RUNS = int(os.environ.get(RUNS_VARIABLE) or max(1, settings().max_examples // 16))
 _STEPS = 30
 
-# Nothing here depends on the disk, which would take most of the time: it is the same with a file system in memory.
+# A file system in memory, because flushing to a disk would take most of the time and changes no result.
 _MEMORY: Final = Path("/dev/shm")
 _DRAWS: Final = (1, 2)
 
@@ -61,7 +61,7 @@ _BETS = st.builds(
 
 
 def file_row(agency: int, which: int, row: int) -> Bet:
-    """A row of the file of an upload: its document tells whose it is and which."""
+    """A row of an upload's file. Its document has the agency, the upload and the row."""
     return Bet(
         agency=agency,
         first_name="Ana",
@@ -74,7 +74,7 @@ def file_row(agency: int, which: int, row: int) -> Bet:
 
 @attrs.frozen
 class _Held:
-    """A ticket that somebody has, perhaps for long."""
+    """A ticket that a client holds, which may be an old one."""
 
     draw: int
     which: int
@@ -86,10 +86,10 @@ class _Sent:
     """A part of a group.
 
     Attributes:
-        held: with which ticket.
+        held: the ticket.
         count: how many bets.
-        shift: how far from where it should begin.
-        first_row: where it begins, come what may.
+        shift: the distance from the row where it should begin.
+        first_row: the row where it begins, or None to compute it.
     """
 
     held: _Held
@@ -99,15 +99,15 @@ class _Sent:
 
 
 def _compared(upload: UploadState) -> UploadState:
-    """What of an upload is compared: the CRC-32 of an anonymous one is the store's own affair."""
+    """The compared part of an upload: without the CRC-32 of an anonymous one."""
     return attrs.evolve(upload, crc32=0) if upload.total is None else upload
 
 
 class HistoryTests(Suite):
-    """What holds whatever happens in whatever order."""
+    """The test with random histories."""
 
     def test_any_history_is_that_of_the_model(self) -> None:
-        """Whatever is done in whatever order, store and model tell the same."""
+        """After any calls in any order, store and model report the same."""
         this_suite = self
 
         class Histories(_Histories):
@@ -119,7 +119,7 @@ class HistoryTests(Suite):
 
 
 class _Histories(RuleBasedStateMachine):
-    """Random histories of one store with two draws; `suite` says where it lives."""
+    """Random histories of one store with two draws; `suite` gives its URL."""
 
     suite: ClassVar[Suite]
     tickets = Bundle("tickets")
@@ -149,7 +149,7 @@ class _Histories(RuleBasedStateMachine):
 
     @rule(target=tickets, agency=_AGENCIES, which=st.integers(0, 4), total=st.sampled_from([4, 4, 4, 9, 0]))
     def open_upload(self, agency: int, which: int, total: int) -> Any:
-        """Opens an upload, new or begun or finished: a takeover where somebody has it."""
+        """Open an upload, new, begun or finished; this takes it over from another client."""
         opening = self._store.open_upload(agency, upload_id(which), total=total)
         code, upload = self._model.open(agency, upload_id(which), total)
         if upload is None or code is not RejectCode.OK:
@@ -173,22 +173,22 @@ class _Histories(RuleBasedStateMachine):
         batches=st.lists(st.lists(_BETS, min_size=1, max_size=3), max_size=1),
     )
     def commit(self, sent: Sequence[_Sent], batches: Sequence[Sequence[Bet]]) -> None:
-        """A group of parcels, some late or twice, beside a batch without an upload."""
+        """Commit a group of parcels, some late or twice, with a batch without an upload."""
         self._commit(sent, batches)
 
     @rule(held=tickets, counts=st.lists(st.integers(1, 4), min_size=1, max_size=3))
     def send_on(self, held: _Held, counts: Sequence[int]) -> None:
-        """Parcels that somebody sends one behind the other, without waiting."""
+        """Commit consecutive parcels of one upload, sent without waiting."""
         self._commit([_Sent(held, count) for count in counts], [])
 
     @rule(held=tickets)
     def send_all_from_the_start(self, held: _Held) -> None:
-        """All parcels of a file once more, as from a connection that was long believed dead."""
+        """Commit all parcels of a file again, as from a connection that was taken for dead."""
         self._commit([_Sent(held, 1, first_row=row) for row in range(4)], [])
 
     @rule(batches=st.lists(st.lists(_BETS, min_size=1, max_size=5), max_size=4))
     def append(self, batches: Sequence[Sequence[Bet]]) -> None:
-        """Batches without uploads."""
+        """Commit batches without uploads."""
         self._commit([], batches)
 
     def _commit(self, sent: Sequence[_Sent], batches: Sequence[Sequence[Bet]]) -> None:
@@ -214,7 +214,7 @@ class _Histories(RuleBasedStateMachine):
         self._learn_numbers()
 
     def _learn_numbers(self) -> None:
-        """Anonymous uploads come into being with their first bets: the store says which number they got."""
+        """Take over the numbers of anonymous uploads, which the store makes with their first bets."""
         anonymous = {
             each.agency: each.number for each in self._store.uploads() if each.total is None and not each.voided
         }
@@ -223,13 +223,13 @@ class _Histories(RuleBasedStateMachine):
 
     @rule(agency=_AGENCIES, expected=st.integers(1, 3), number=_NUMBERS, forced=st.booleans())
     def seal(self, agency: int, expected: int, number: int, forced: bool) -> None:
-        """An agency asks, or an operator closes it; where it was the last one missing, the draw takes place."""
+        """Seal an agency, by itself or by an operator; if it was the last one missing, the draw takes place."""
         outcome = self._store.seal_and_draw(agency, expected=expected, pick=lambda: number, forced=forced)
         assert outcome == self._model.seal(agency, expected, number, forced=forced)
 
     @rule(index=st.integers(0, 9))
     def void(self, index: int) -> None:
-        """An operator voids an upload, or may not."""
+        """Void an upload, if that is allowed."""
         uploads = self._model.uploads
         if not uploads:
             return
@@ -243,13 +243,13 @@ class _Histories(RuleBasedStateMachine):
 
     @rule(draw=st.sampled_from(_DRAWS), create=st.booleans())
     def reopen(self, draw: int, create: bool) -> None:
-        """The server stops and another one starts, for any draw."""
+        """Stop the server and start another one, for any draw."""
         self._store.close()
         self._open(draw, create=create)
 
     @rule()
     def crash(self) -> None:
-        """The server is killed: the next one finds what is on disk."""
+        """Kill the server; the next one finds what is on disk."""
         before = self._folder
         self._generation += 1
         self._url = self.suite.url_after_crash(before, self._folder)
@@ -258,7 +258,7 @@ class _Histories(RuleBasedStateMachine):
 
     @invariant()
     def tells_what_the_model_does(self) -> None:
-        """Everything that a store can be asked."""
+        """Compare everything that a store reports."""
         model = self._model
         assert self._store.state() == model.state
         assert list(self._store.bets()) == model.bets

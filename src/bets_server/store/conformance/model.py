@@ -1,6 +1,6 @@
-"""A store as a few lists: what any store must be equal to, whatever was done to it.
+"""A model of a store as a few lists, to which every store must be equal after any history.
 
-Written for clearness: an upload is the rows of its file that are stored, everything else is counted anew each time.
+It is written for clarity: an upload is the list of its stored rows, and everything else is computed from it each time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bets_server.store import DrawState, SealOutcome, UploadState, Verdict
 
 MAX_UNFINISHED = 2
 MAX_UPLOADS = 4
-"""Limits that a short history reaches."""
+"""Limits small enough for a short history to reach."""
 
 
 @attrs.define(eq=False)
@@ -25,8 +25,8 @@ class ModelUpload:
     """One upload.
 
     Attributes:
-        number: what the store calls it.
-        bets: what is stored of it, in order.
+        number: its number in the store.
+        bets: its stored bets, in order.
         epoch: how often it was opened.
     """
 
@@ -48,7 +48,7 @@ class ModelUpload:
 
     @property
     def state(self) -> UploadState:
-        """What the store must say of it; the CRC-32 of an anonymous one is the store's own affair."""
+        """The state that the store must report. The CRC-32 of an anonymous upload is not compared."""
         return UploadState(
             number=self.number,
             agency=self.agency,
@@ -66,12 +66,12 @@ class ModelDraw:
     """One draw.
 
     Attributes:
-        uploads: all of them, in the order in which they came into being.
+        uploads: all of them, in the order of their making.
         stored: each stored bet with its upload, in the order of storing.
         sealed: the agencies that are sealed.
         number: the winning number.
-        final: what was known when the draw was over.
-        done: what the audit must tell: event and agency.
+        final: the bets that took part in the draw.
+        done: the entries that the audit must have: event and agency.
     """
 
     draw: int
@@ -83,20 +83,20 @@ class ModelDraw:
     done: list[tuple[str, int | None]] = attrs.Factory(list)
 
     def counting(self, agency: int) -> list[ModelUpload]:
-        """An agency's uploads, voided ones aside."""
+        """An agency's uploads without the voided ones."""
         return [upload for upload in self.uploads if upload.agency == agency and not upload.voided]
 
     def find(self, agency: int, upload_id: bytes | None) -> ModelUpload | None:
-        """The upload of that identity that counts."""
+        """The upload of that identity that is not voided, or None."""
         return next((upload for upload in self.counting(agency) if upload.upload_id == upload_id), None)
 
     @property
     def bets(self) -> list[Bet]:
-        """The bets that count."""
+        """The bets of the uploads that are not voided."""
         return [bet for upload, bet in self.stored if not upload.voided]
 
     def open(self, agency: int, upload_id: bytes, total: int) -> tuple[RejectCode, ModelUpload | None]:
-        """What an opening gets, and the upload that is there afterwards; its number is 0 where it is new."""
+        """The code of an opening, and the upload afterwards; a new one has the number 0."""
         known, others = self.find(agency, upload_id), self.counting(agency)
         if known is not None and known.total != total:
             return RejectCode.MISMATCH, known
@@ -118,7 +118,7 @@ class ModelDraw:
         return RejectCode.OK, known
 
     def add_anonymous(self, bets: Sequence[Bet]) -> Verdict:
-        """What a batch without an upload gets."""
+        """Add a batch without an upload and return its verdict."""
         agencies = {bet.agency for bet in bets}
         if self.number is not None:
             return Verdict.DRAW_CLOSED
@@ -136,7 +136,7 @@ class ModelDraw:
         return Verdict.STORED
 
     def add(self, upload: ModelUpload | None, epoch: int, first_row: int, bets: Sequence[Bet]) -> Verdict:
-        """What a batch of an upload gets."""
+        """Add a batch of an upload and return its verdict."""
         if upload is None or upload.voided or upload.epoch != epoch:
             return Verdict.FENCED
         if self.number is not None:
@@ -155,7 +155,7 @@ class ModelDraw:
         self.stored += [(upload, bet) for bet in bets]
 
     def seal(self, agency: int, expected: int, number: int, *, forced: bool) -> SealOutcome:
-        """What an ask gets."""
+        """Seal an agency and return the outcome."""
         if self.number is not None:
             return SealOutcome(newly_sealed=False, drawn=True, drawn_now=False)
         newly_sealed = agency not in self.sealed
@@ -172,7 +172,7 @@ class ModelDraw:
         return SealOutcome(newly_sealed=newly_sealed, drawn=complete, drawn_now=complete)
 
     def may_void(self, upload: ModelUpload) -> bool:
-        """Whether it may be voided."""
+        """Whether an upload may be voided."""
         return self.number is None and not upload.voided and (upload.total is None or upload.unfinished)
 
     def void(self, upload: ModelUpload) -> None:
@@ -189,7 +189,7 @@ class ModelDraw:
 
     @property
     def state(self) -> DrawState:
-        """What the store must say of the draw."""
+        """The state that the store must report."""
         drawn = self.number is not None
         return DrawState(
             draw=self.draw,

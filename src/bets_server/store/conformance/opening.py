@@ -1,4 +1,4 @@
-"""Opening, closing and sharing: what a store finds again, and whom it keeps out."""
+"""Opening, closing and sharing: what a store finds again, and which processes it keeps out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bets_server.store.conformance.samples import (
 
 
 class OpeningTests(Suite):
-    """What `open_store` and `close` promise."""
+    """Tests of `open_store` and `close`."""
 
     def test_a_store_opened_again_goes_on(self, store_url: str) -> None:
         """Its bets, their order and its seals are found, before and after the draw."""
@@ -46,7 +46,7 @@ class OpeningTests(Suite):
                 assert documents(store.bets(1)) == rows_of(0, 1, 2)
 
     def test_a_closed_store_says_so(self, store_url: str) -> None:
-        """Closing twice is harmless; every other call is an error that says why."""
+        """Closing it again has no effect; every other call is an error that says why."""
         store = open_store(store_url)
         store.append([sample_batch(range(50))] * 100)
         walk = store.bets()
@@ -74,7 +74,7 @@ class OpeningTests(Suite):
             assert store.state().bets_by_agency == {1: 5000}
 
     def test_a_store_that_is_open_cannot_be_opened(self, store_url: str) -> None:
-        """Not for another draw nor for reading; the one who has it notices nothing."""
+        """Another draw and reading are refused, too; the process that has it open is not affected."""
         with open_store(store_url) as store:
             for draw, create in [(1, True), (2, True), (1, False)]:
                 with pytest.raises(StorageError, match="another server has it open"):
@@ -84,13 +84,13 @@ class OpeningTests(Suite):
             assert documents(store.bets()) == rows_of(1)
 
     def test_a_missing_store_is_not_created_for_a_reader(self, store_url: str, tmp_path: Path) -> None:
-        """It is an error, and nothing appears."""
+        """It is an error, and no file is made."""
         with pytest.raises(StorageError, match="no such store"):
             open_store(store_url, create=False)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_reader_of_a_draw_that_never_was_finds_nothing(self, store_url: str) -> None:
-        """No bets, no seals, not drawn."""
+        """It has no bets and no seals, and is not drawn."""
         open_store(store_url).close()
         with open_store(store_url, draw=3, create=False) as store:
             assert store.state() == DrawState(draw=3, number=None, sealed=frozenset(), bets_by_agency={})

@@ -1,4 +1,4 @@
-"""What an operator and an auditor rely on: voiding, closing an agency by force, the digest of a draw, the audit."""
+"""Operators and auditors: voiding, closing an agency by force, the digest of a draw, the audit."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from bets_server.store.conformance.samples import (
 
 
 def _upload_of(store: BetStore, agency: int) -> UploadState:
-    """The one upload of an agency that is not void."""
+    """The only upload of an agency that is not voided."""
     (upload,) = (each for each in store.uploads() if each.agency == agency and not each.voided)
     return upload
 
 
 class ClosingTests(Suite):
-    """What `seal_and_draw` promises about unfinished uploads, and what it writes down of a draw."""
+    """Tests of `seal_and_draw` with unfinished uploads, and of the digest of a draw."""
 
     def test_an_agency_with_an_unfinished_upload_is_not_sealed(self, store_url: str) -> None:
-        """Nothing changes, however often it asks; once the upload is finished, it is."""
+        """Nothing changes, however often it asks; it is sealed when the upload is finished."""
         with open_store(store_url) as store:
             ticket = opened(store, total=2)
             opened(store, total=0, which=1)
@@ -56,7 +56,7 @@ class ClosingTests(Suite):
             assert store.seal_and_draw(1, expected=2, pick=winning) == DRAWN_NOW
 
     def test_an_operator_can_close_an_agency_all_the_same(self, store_url: str) -> None:
-        """What it has stored takes part; what is missing stays away; it may be the last one missing."""
+        """Its stored bets take part, and later ones are refused; it may be the last agency that is missing."""
         with open_store(store_url) as store:
             store.commit([part(opened(store, total=9), [0, 1], number=WINNING)])
             assert store.seal_and_draw(1, expected=3, pick=no_pick, forced=True) == JUST_SEALED
@@ -69,7 +69,7 @@ class ClosingTests(Suite):
             assert [upload.finished for upload in store.uploads()] == [False]
 
     def test_a_draw_says_which_bets_took_part(self, store_url: str) -> None:
-        """How many, and a digest over their bytes in the order of storing; nothing before, and the same for ever."""
+        """It has their number and a digest over their bytes in the order of storing, which never change."""
         with open_store(store_url) as store:
             ticket = opened(store, total=5, agency=2)
             store.commit([part(ticket, [0]), Parcel(runs=sample_batch([7])), part(ticket, [1, 2])])
@@ -84,13 +84,13 @@ class ClosingTests(Suite):
             assert encode_bets(store.bets()) == encoded
 
     def test_a_draw_without_bets_has_a_digest_too(self, store_url: str) -> None:
-        """That of no bytes."""
+        """It is the digest of no bytes."""
         with open_store(store_url) as store:
             store.seal_and_draw(1, expected=1, pick=winning)
             assert (store.state().bets, store.state().digest) == (0, hashlib.sha256().hexdigest())
 
     def test_each_draw_has_its_own_digest(self, store_url: str) -> None:
-        """Draws of one store, whose bets lie between each other."""
+        """The bets of two draws of one store are interleaved."""
         expected = {}
         for turn, draw in enumerate([1, 2, 1, 2, 3]):
             with open_store(store_url, draw=draw) as store:
@@ -107,10 +107,10 @@ class ClosingTests(Suite):
 
 
 class VoidingTests(Suite):
-    """What `void` promises."""
+    """Tests of `void`."""
 
     def test_a_voided_upload_counts_nowhere(self, store_url: str) -> None:
-        """Its bets are no bets of the draw, neither now nor later; those in between keep their order."""
+        """Its bets are not in the draw, now or later; the bets between them keep their order."""
         with open_store(store_url) as store:
             ticket = opened(store, total=9, which=1)
             other = opened(store, total=2, which=2)
@@ -136,7 +136,7 @@ class VoidingTests(Suite):
             assert (store.state().bets, store.state().digest) == (3, digest)
 
     def test_a_voided_upload_takes_no_more_bets(self, store_url: str) -> None:
-        """Whoever has it is fenced, and its identity is free for a new one, with any total."""
+        """Its ticket is fenced, and its identity is free for a new upload, with any total."""
         with open_store(store_url) as store:
             ticket = opened(store, total=9)
             store.commit([part(ticket, [0, 1])])
@@ -154,7 +154,7 @@ class VoidingTests(Suite):
             assert documents(store.bets()) == rows_of(0)
 
     def test_voiding_lets_an_agency_send_in_the_other_way(self, store_url: str) -> None:
-        """And back; each time it is a new upload."""
+        """It may change back again; each time it is a new upload."""
         with open_store(store_url) as store:
             store.append([sample_batch([1])])
             store.void(_upload_of(store, 1).number, reason="sent twice")
@@ -172,7 +172,7 @@ class VoidingTests(Suite):
             assert [upload.stored for upload in store.uploads()] == [1, 0, 1, 2]
 
     def test_voiding_takes_back_the_seal(self, store_url: str) -> None:
-        """The draw waits for the agency again; other seals stay, and so does one of another draw."""
+        """The draw waits for the agency again; the seals of other agencies and of other draws stay."""
         with open_store(store_url, draw=2) as store:
             store.seal_and_draw(1, expected=2, pick=no_pick)
         with open_store(store_url) as store:
@@ -193,7 +193,7 @@ class VoidingTests(Suite):
             assert store.state().sealed == {1}
 
     def test_a_voided_upload_makes_room_for_another(self, store_url: str) -> None:
-        """It counts for neither limit, and keeps its agency from nothing."""
+        """It counts for neither limit, and does not restrict its agency."""
         with open_store(store_url) as store:
             store.max_unfinished_uploads, store.max_uploads = 1, 2
             ticket = opened(store, total=1)
@@ -205,7 +205,7 @@ class VoidingTests(Suite):
             assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
 
     def test_what_cannot_be_voided_is_told(self, store_url: str) -> None:
-        """No upload, one of another draw, a finished one, a void one, any after the draw; and nothing changes."""
+        """No such upload, one of another draw, a finished one, a void one, any after the draw: nothing changes."""
         with open_store(store_url, draw=2) as store:
             elsewhere = opened(store, total=1).upload
         with open_store(store_url) as store:
@@ -227,10 +227,10 @@ class VoidingTests(Suite):
 
 
 class AuditTests(Suite):
-    """What `audit` promises."""
+    """Tests of `audit`."""
 
     def test_the_audit_tells_what_was_done(self, store_url: str) -> None:
-        """In all draws of the store, one entry for each thing, in the order in which they were done."""
+        """It has one entry for each event in all draws of the store, in their order."""
         with open_store(store_url) as store:
             assert [*store.audit()] == []
             opened(store, total=1)
@@ -271,7 +271,7 @@ class AuditTests(Suite):
                 assert [*store.audit()] == entries
 
     def test_the_audit_is_walked_a_piece_at_a_time(self, store_url: str) -> None:
-        """Other calls come in between and are seen by the next walk; closing the store ends a walk on the way."""
+        """Other calls may come in between, and the next walk sees them; closing the store ends a walk."""
         with open_store(store_url) as store:
             opened(store, total=1)
             for _ in range(100):
@@ -288,7 +288,7 @@ class AuditTests(Suite):
             list(other)
 
     def test_what_changes_nothing_is_no_entry(self, store_url: str) -> None:
-        """Refusals of every kind, and whatever is asked again."""
+        """Refusals of every kind, and repeated requests, are not in the audit."""
         with open_store(store_url) as store:
             store.max_uploads = 1
             ticket = opened(store, total=2)
@@ -306,7 +306,7 @@ class AuditTests(Suite):
             assert [*store.audit()] == entries
 
     def test_an_entry_tells_of_the_number_and_the_reason(self, store_url: str) -> None:
-        """Whatever the reason holds, it comes back as it was given."""
+        """The reason comes back as it was given, with any characters."""
         reason = 'Ñandú | "quoted"\n\x1b[31m\u2029'
         with open_store(store_url) as store:
             number = opened(store, total=2).upload

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
-    """What some calls give that begin at the same moment, each in a thread of its own."""
+    """The results of some calls that begin at the same moment, each in a thread of its own."""
     calls = list(calls)
     gate = threading.Barrier(len(calls))
 
@@ -48,10 +48,10 @@ def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
 
 
 class RacingTests(Suite):
-    """What holds when calls come from many threads."""
+    """Tests with calls from many threads."""
 
     def test_agencies_that_seal_at_the_same_moment_draw_once(self, store_url: str) -> None:
-        """Exactly one of them hears that it drew, and all are sealed; in every draw of the store."""
+        """Exactly one of them makes the draw, and all are sealed, in every draw of the store."""
         for draw in range(1, _ROUNDS + 1):
             with open_store(store_url, draw=draw) as store:
                 store.append(
@@ -69,7 +69,7 @@ class RacingTests(Suite):
                 assert (events["seal"], events["draw"]) == (THREADS, 1)
 
     def test_a_batch_that_races_a_seal_is_in_the_draw_or_refused(self, store_url: str) -> None:
-        """Whichever comes first: what was stored takes part, and of the rest nothing is there."""
+        """Whichever comes first, the stored bets take part, and nothing of the others is stored."""
         for draw in range(1, _ROUNDS + 1):
             with open_store(store_url, draw=draw) as store:
                 begun = threading.Event()
@@ -95,7 +95,7 @@ class RacingTests(Suite):
                 assert (store.state().bets, store.state().digest) == (stored, digest)
 
     def test_an_upload_that_races_a_seal_is_in_the_draw_whole(self, store_url: str) -> None:
-        """As long as it is unfinished, nobody is sealed."""
+        """The agency is not sealed while its upload is unfinished."""
         for draw in range(1, _ROUNDS + 1):
             with open_store(store_url, draw=draw) as store:
                 ticket = opened(store, total=4)
@@ -115,7 +115,7 @@ class RacingTests(Suite):
                 assert store.winners(1) == tuple(rows_of(0, 1, 2, 3))
 
     def test_uploaders_that_take_over_from_each_other_store_each_bet_once(self, store_url: str) -> None:
-        """However they follow each other, and though each goes on until it is fenced or done."""
+        """Each of them goes on until it is fenced or done, and they may follow each other in any way."""
         total = 12
 
         def send(store: BetStore) -> Counter[Verdict]:
@@ -139,7 +139,7 @@ class RacingTests(Suite):
             assert (upload.finished, upload.epoch, upload.crc32) == (True, 4, crc32_of(range(total)))
 
     def test_groups_from_many_threads_keep_their_order(self, store_url: str) -> None:
-        """Every parcel is stored once, and each thread's parcels stand in their order."""
+        """Every parcel is stored once, and the parcels of each thread are in their order."""
         per_thread = 25
 
         def store_all(agency: int) -> list[Verdict]:

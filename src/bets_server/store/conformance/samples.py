@@ -1,4 +1,4 @@
-"""What the suite stores and asks for: bets that tell by their document which one they are, and sources of numbers."""
+"""The data of the suite: bets that are identified by their documents, and sources of winning numbers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ INCOMPLETE = SealOutcome(newly_sealed=False, drawn=False, drawn_now=False, incom
 
 
 class NoPickError(Exception):
-    """A draw asked for its number when it should not have, or the source of numbers was told to fail."""
+    """A draw asked for its number when it must not."""
 
 
 def no_pick() -> int:
-    """A source of winning numbers for asks that must not draw."""
+    """A source of winning numbers for calls that must not draw."""
     raise NoPickError
 
 
@@ -39,7 +39,7 @@ def winning() -> int:
 
 
 def sample_bet(row: int, *, agency: int = 1, number: int = 1) -> Bet:
-    """A bet that tells by its document which one it is."""
+    """A bet whose document is its row."""
     return Bet(
         agency=agency,
         first_name="Tomás Agustín",
@@ -51,7 +51,7 @@ def sample_bet(row: int, *, agency: int = 1, number: int = 1) -> Bet:
 
 
 def batch_of(bets: Iterable[Bet]) -> tuple[BetRun, ...]:
-    """A batch as a store gets it: one run for each row of bets of the same agency."""
+    """A batch as a store gets it: one run for consecutive bets of one agency."""
     runs = [(agency, list(run)) for agency, run in itertools.groupby(bets, key=lambda bet: bet.agency)]
     return tuple(BetRun(agency=agency, count=len(run), encoded=encode_bets(run)) for agency, run in runs)
 
@@ -87,7 +87,7 @@ def crc32_of(rows: Iterable[int], *, agency: int = 1, number: int = 1) -> int:
 
 
 def documents(bets: Iterable[Bet]) -> list[str]:
-    """What tells sample bets apart."""
+    """The documents of some bets, which identify sample bets."""
     return [bet.document for bet in bets]
 
 
@@ -97,28 +97,29 @@ def rows_of(*rows: int) -> list[str]:
 
 
 class Suite(abc.ABC):
-    """Where the store of a test lives: what every part of the suite stands on."""
+    """The base of every part of the suite: the URL of a test's store."""
 
     @abc.abstractmethod
     def new_store_url(self, folder: Path) -> str:
         """The URL of a store that does not exist yet.
 
         Args:
-            folder: empty, and gone when the test is over.
+            folder: an empty folder, which is deleted after the test.
         """
 
     def url_after_crash(self, folder: Path, copy: Path) -> str:
-        """The URL of a store as a crash leaves it: what is on disk while `folder`'s store is open.
+        """The URL of a store as a crash leaves it: with the files on disk while `folder`'s store is open.
+
+        A store with files elsewhere must override it.
 
         Args:
-            folder: was given to `new_store_url`, or is an earlier `copy`.
-            copy: does not exist yet. As the suite has it, `folder` is copied there and `new_store_url` tells the URL; a
-                store that keeps its things elsewhere says otherwise.
+            folder: the folder given to `new_store_url`, or an earlier `copy`.
+            copy: a path that does not exist yet, to which `folder` is copied.
         """
         shutil.copytree(folder, copy)
         return self.new_store_url(copy)
 
     @pytest.fixture
     def store_url(self, tmp_path: Path) -> str:
-        """Where the store of a test lives."""
+        """The URL of a test's store."""
         return self.new_store_url(tmp_path)

@@ -1,4 +1,4 @@
-"""Storing and refusing: what becomes of the batches of a group, and how bets come back."""
+"""Storing and refusing: the verdicts on the batches of a group, and reading bets back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bets_server.store.conformance.samples import (
 
 
 class StoringTests(Suite):
-    """What `append` and `bets` promise."""
+    """Tests of `append` and `bets`."""
 
     def test_a_new_store_is_empty(self, store_url: str) -> None:
         """Nothing is stored, sealed or drawn."""
@@ -51,13 +51,13 @@ class StoringTests(Suite):
             assert encode_bets(store.bets()) == encode_bets(bets)
 
     def test_an_empty_group_stores_nothing(self, store_url: str) -> None:
-        """And says nothing."""
+        """It has no verdicts."""
         with open_store(store_url) as store:
             assert store.append([]) == []
             assert store.state().bets_by_agency == {}
 
     def test_identical_bets_are_each_kept(self, store_url: str) -> None:
-        """Within a batch, across batches of a group and across groups: a person may bet the same twice."""
+        """A person may bet the same twice: in a batch, in two batches of a group, and in two groups."""
         twins = sample_batch([5, 5])
         with open_store(store_url) as store:
             assert store.append([twins, twins]) == [Verdict.STORED] * 2
@@ -66,7 +66,7 @@ class StoringTests(Suite):
             assert store.state().bets_by_agency == {1: 6}
 
     def test_bets_of_an_agency_keep_their_order(self, store_url: str) -> None:
-        """Across batches and groups, whatever other agencies store in between."""
+        """Their order holds across batches and groups, and with bets of other agencies between them."""
         with open_store(store_url) as store:
             store.append([sample_batch([3, 1], agency=2), sample_batch([9], agency=1), sample_batch([2], agency=2)])
             store.append([sample_batch([8], agency=1), sample_batch([0], agency=2)])
@@ -77,7 +77,7 @@ class StoringTests(Suite):
             assert store.state().bets_by_agency == {1: 2, 2: 4}
 
     def test_a_large_group_is_stored_whole(self, store_url: str) -> None:
-        """Far more batches and agencies than any piece in which a store may write or read."""
+        """It has far more batches and agencies than a page in which a store may write or read."""
         agencies = range(1, 256)
         group = [sample_batch(range(20), agency=agency) for agency in agencies]
         with open_store(store_url) as store:
@@ -99,7 +99,7 @@ class StoringTests(Suite):
             assert documents(other) == rows_of(*range(5000), 9999)
 
     def test_bets_of_a_sealed_agency_are_refused(self, store_url: str) -> None:
-        """Also when other agencies are not sealed."""
+        """They are refused while other agencies are not sealed."""
         with open_store(store_url) as store:
             store.append([sample_batch([1])])
             assert store.seal_and_draw(1, expected=2, pick=no_pick) == JUST_SEALED
@@ -107,7 +107,7 @@ class StoringTests(Suite):
             assert documents(store.bets()) == rows_of(1)
 
     def test_a_refused_batch_harms_no_other_of_its_group(self, store_url: str) -> None:
-        """The verdicts stand in the order of the group."""
+        """The verdicts are in the order of the group."""
         with open_store(store_url) as store:
             store.seal_and_draw(1, expected=2, pick=no_pick)
             group = [sample_batch([1], agency=2), sample_batch([2], agency=1), sample_batch([3], agency=2)]
@@ -115,7 +115,7 @@ class StoringTests(Suite):
             assert documents(store.bets()) == rows_of(1, 3)
 
     def test_a_batch_with_one_sealed_agency_is_refused_whole(self, store_url: str) -> None:
-        """Wherever in the batch that agency stands; without it, a batch of several agencies is stored."""
+        """The sealed agency may be anywhere in the batch; without it, a batch of several agencies is stored."""
         mixed = [sample_bet(1, agency=2), sample_bet(2, agency=3), sample_bet(3, agency=2), sample_bet(4, agency=1)]
         with open_store(store_url) as store:
             store.seal_and_draw(1, expected=3, pick=no_pick)
@@ -126,7 +126,7 @@ class StoringTests(Suite):
             assert store.state().bets_by_agency == {2: 2, 3: 1}
 
     def test_after_the_draw_nothing_changes(self, store_url: str) -> None:
-        """Neither bets nor seals of any agency, and every verdict says why."""
+        """No bet and no seal of any agency is added, and every verdict says why."""
         with open_store(store_url) as store:
             store.append([sample_batch([1], number=WINNING)])
             store.seal_and_draw(1, expected=1, pick=winning)

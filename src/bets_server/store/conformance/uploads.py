@@ -38,10 +38,10 @@ from bets_server.store.conformance.samples import (
 
 
 class UploadTests(Suite):
-    """What `open_upload` promises, and `commit` for parcels with tickets."""
+    """Tests of `open_upload`, and of `commit` for parcels with tickets."""
 
     def test_a_new_upload_is_empty(self, store_url: str) -> None:
-        """It is there as soon as it was opened, and counts its openings from one."""
+        """It exists as soon as it was opened, and counts its openings from one."""
         with open_store(store_url) as store:
             assert store.uploads() == []
             opening = store.open_upload(7, upload_id(1), total=5)
@@ -54,7 +54,7 @@ class UploadTests(Suite):
             assert store.state().bets_by_agency == {}
 
     def test_an_upload_is_found_by_its_identity(self, store_url: str) -> None:
-        """As it stands in the list; another agency's of the same name is another one, and a voided one is none."""
+        """It is as in the list. The same id of another agency is another upload, and a voided one is not found."""
         with open_store(store_url) as store:
             ticket, other = opened(store, total=6), opened(store, total=9, agency=2)
             store.commit([part(ticket, range(2)), Parcel(runs=sample_batch([9], agency=3))])
@@ -81,7 +81,7 @@ class UploadTests(Suite):
             assert (upload.stored, upload.crc32, upload.finished) == (4, crc32_of(range(4), agency=2), False)
 
     def test_parcels_of_one_upload_may_share_a_group(self, store_url: str) -> None:
-        """Each begins where the one before it ends, whatever comes in between; all runs of a parcel are stored."""
+        """Each begins where the one before it ends, with others in between; all runs of a parcel are stored."""
         with open_store(store_url) as store:
             ticket, other = opened(store, total=9), opened(store, total=1, agency=2)
             two_runs = Parcel(runs=sample_batch([5]) + sample_batch([6, 7]), ticket=ticket, first_row=5)
@@ -105,7 +105,7 @@ class UploadTests(Suite):
             assert (again.stored, again.crc32) == (8, crc32_of(range(8)))
 
     def test_a_group_of_very_many_uploads_is_stored_whole(self, store_url: str) -> None:
-        """More than any piece in which a store may write."""
+        """They are more than a store may write in one statement."""
         agencies = range(1, 151)
         with open_store(store_url) as store:
             tickets = [opened(store, total=2, agency=agency) for agency in agencies]
@@ -115,7 +115,7 @@ class UploadTests(Suite):
             assert store.state().bets_by_agency == dict.fromkeys(agencies, 2)
 
     def test_an_upload_opened_again_goes_on_where_it_is(self, store_url: str) -> None:
-        """In the same store and in one opened again; each opening counts."""
+        """It does so in the same store and in one that was opened again; each opening counts."""
         with open_store(store_url) as store:
             store.commit([part(opened(store, total=4), [0, 1])])
             first = store.open_upload(1, upload_id(0), total=4)
@@ -130,7 +130,7 @@ class UploadTests(Suite):
             assert documents(store.bets()) == rows_of(0, 1, 2, 3)
 
     def test_whoever_opens_an_upload_fences_all_before(self, store_url: str) -> None:
-        """Of earlier tickets nothing is stored any more, at whichever row, and the receipt says what is."""
+        """Nothing more of earlier tickets is stored, at any row, and the receipt says what is stored."""
         with open_store(store_url) as store:
             older = [opened(store, total=9) for _ in range(2)]
             newest = opened(store, total=9)
@@ -142,7 +142,7 @@ class UploadTests(Suite):
             assert store.commit([part(older[0], [2]), part(newest, [2])])[1].stored == 3
 
     def test_a_ticket_outlives_the_store_that_gave_it(self, store_url: str) -> None:
-        """It is good as long as nobody opens the upload, and worthless from then on, whoever opened it."""
+        """It is valid until the upload is opened again, in any store object."""
         with open_store(store_url) as store:
             ticket = opened(store, total=9)
         with open_store(store_url) as store:
@@ -155,7 +155,7 @@ class UploadTests(Suite):
             assert store.commit([part(newer, [1])])[0].stored == 2
 
     def test_what_an_older_connection_has_under_way_never_lands(self, store_url: str) -> None:
-        """Whatever of it comes after a takeover, in whatever order, alone or mixed with the newer one's parcels."""
+        """It is fenced after a takeover, in any order, alone or mixed with parcels of the newer connection."""
         cuts = [range(0, 2), range(2, 3), range(3, 6), range(6, 8)]
         with open_store(store_url) as store:
             before = opened(store, total=8)
@@ -170,7 +170,7 @@ class UploadTests(Suite):
             assert (upload.finished, upload.crc32) == (True, crc32_of(range(8)))
 
     def test_a_parcel_must_begin_where_its_upload_ends(self, store_url: str) -> None:
-        """One that was stored before and one that leaves a gap are fenced; the ticket stays good."""
+        """One that was stored before and one that leaves a gap are fenced; the ticket stays valid."""
         with open_store(store_url) as store:
             ticket = opened(store, total=9)
             assert store.commit([part(ticket, [1])]) == [Receipt(verdict=Verdict.FENCED)]
@@ -217,7 +217,7 @@ class UploadTests(Suite):
             assert documents(store.bets()) == rows_of(0, 1, 2, 3)
 
     def test_a_parcel_without_bets_changes_nothing(self, store_url: str) -> None:
-        """With a ticket or without."""
+        """It may have a ticket or not."""
         with open_store(store_url) as store:
             ticket = opened(store, total=4)
             assert store.commit([Parcel(runs=(), ticket=ticket)]) == [Receipt(verdict=Verdict.STORED)]
@@ -225,7 +225,7 @@ class UploadTests(Suite):
             assert [upload.agency for upload in store.uploads()] == [1]
 
     def test_a_ticket_for_no_upload_is_worthless(self, store_url: str) -> None:
-        """Invented, of another agency, of an anonymous upload, or of another draw: nothing is stored."""
+        """Nothing is stored for an invented ticket, or one of another agency, an anonymous upload or another draw."""
         with open_store(store_url, draw=2) as store:
             elsewhere = opened(store, total=9)
         with open_store(store_url) as store:
@@ -246,7 +246,7 @@ class UploadTests(Suite):
             assert store.commit([part(ticket, [0])])[0].stored == 1
 
     def test_an_id_with_another_total_is_another_file(self, store_url: str) -> None:
-        """It is refused, begun or finished, and whoever has the upload notices nothing."""
+        """It is refused for a begun and for a finished upload, whose ticket stays valid."""
         with open_store(store_url) as store:
             ticket = opened(store, total=2)
             for row in (0, 1):
@@ -257,7 +257,7 @@ class UploadTests(Suite):
             assert [upload.epoch for upload in store.uploads()] == [1]
 
     def test_the_same_id_elsewhere_is_another_upload(self, store_url: str) -> None:
-        """Of another agency, and in another draw."""
+        """Another agency or another draw makes another upload."""
         with open_store(store_url) as store:
             tickets = [opened(store, total=agency, agency=agency) for agency in (1, 2)]
             store.commit([part(tickets[0], [0])])
@@ -276,7 +276,7 @@ class UploadTests(Suite):
         [(0, bytes(16), 1), (256, bytes(16), 1), (1, bytes(15), 1), (1, bytes(17), 1), (1, b"", 1), (1, bytes(16), -1)],
     )
     def test_nonsense_opens_nothing(self, store_url: str, agency: int, identity: bytes, total: int) -> None:
-        """An agency, an id or a total that cannot be is an error, and the store stays usable."""
+        """An agency, an id or a total that is out of range is an error, and the store stays usable."""
         with open_store(store_url) as store:
             with pytest.raises(InvalidMessage):
                 store.open_upload(agency, identity, total=total)
@@ -284,14 +284,14 @@ class UploadTests(Suite):
             opened(store, total=1)
 
     def test_an_upload_of_no_bets_is_finished_at_once(self, store_url: str) -> None:
-        """An empty file is a file."""
+        """An empty file is an upload, too."""
         with open_store(store_url) as store:
             opened(store, total=0)
             assert [upload.finished for upload in store.uploads()] == [True]
             assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
 
     def test_a_finished_upload_can_be_opened_for_good(self, store_url: str) -> None:
-        """When its agency is sealed and when the draw is over; but nothing can be added to it."""
+        """It can be opened when its agency is sealed and after the draw; but nothing can be added to it."""
         finished = Opening(code=RejectCode.OK, stored=2, crc32=crc32_of(range(2), number=WINNING))
         with open_store(store_url) as store:
             store.commit([part(opened(store, total=2), [0, 1], number=WINNING)])
@@ -305,7 +305,7 @@ class UploadTests(Suite):
             assert store.winners(1) == tuple(rows_of(0, 1))
 
     def test_an_unfinished_upload_of_a_sealed_agency_stays_so(self, store_url: str) -> None:
-        """Neither it nor a new one can be opened, nor can the one who has it go on; a wrong total is told first."""
+        """Neither it nor a new one can be opened, and its ticket is refused; a wrong total is reported first."""
         with open_store(store_url) as store:
             ticket = opened(store, total=2)
             store.commit([part(ticket, [0])])
@@ -323,7 +323,7 @@ class UploadTests(Suite):
             assert documents(store.bets()) == rows_of(0)
 
     def test_a_fenced_one_is_told_so_first(self, store_url: str) -> None:
-        """Also when the agency is sealed or the draw over: it must not believe that it still has the upload."""
+        """FENCED comes before SEALED and DRAW_CLOSED: its client must not believe that it still has the upload."""
         with open_store(store_url) as store:
             old, new = opened(store, total=2), opened(store, total=2)
             for expected, verdict in [(2, Verdict.SEALED), (1, Verdict.DRAW_CLOSED)]:
@@ -332,7 +332,7 @@ class UploadTests(Suite):
                 assert [receipt.verdict for receipt in receipts] == [Verdict.FENCED, verdict, verdict]
 
     def test_who_sends_without_uploads_cannot_begin_with_them(self, store_url: str) -> None:
-        """In this draw; other agencies and other draws are not concerned."""
+        """This holds in one draw; other agencies and other draws are not affected."""
         with open_store(store_url) as store:
             store.append([sample_batch([5])])
         with open_store(store_url) as store:
@@ -343,7 +343,7 @@ class UploadTests(Suite):
             opened(store, total=3)
 
     def test_who_sends_uploads_cannot_go_on_without(self, store_url: str) -> None:
-        """From the first opening on; a batch with bets of such an agency among others is refused whole."""
+        """This holds from the first opening on; a batch with some bets of such an agency is refused whole."""
         with open_store(store_url) as store:
             opened(store, total=3)
         with open_store(store_url) as store:
@@ -357,7 +357,7 @@ class UploadTests(Suite):
             ]
 
     def test_anonymous_uploads_are_told_too(self, store_url: str) -> None:
-        """One for each agency, with all that it has sent."""
+        """The list has one for each agency, with all that it has sent."""
         with open_store(store_url) as store:
             for row in range(3):
                 store.append([sample_batch([row]), sample_batch([row, row], agency=2)])
@@ -366,7 +366,7 @@ class UploadTests(Suite):
             assert not any(upload.finished or upload.voided for upload in store.uploads())
 
     def test_unfinished_uploads_of_an_agency_are_limited(self, store_url: str) -> None:
-        """Those that are there can be opened again, finished ones make room, other agencies are not concerned."""
+        """Existing ones can be opened again, finished ones make room, and other agencies are not affected."""
         with open_store(store_url) as store:
             assert store.max_unfinished_uploads == MAX_UNFINISHED_UPLOADS == 64
             store.max_unfinished_uploads = 2
@@ -383,7 +383,7 @@ class UploadTests(Suite):
             assert store.open_upload(1, upload_id(4), total=1) == Opening(code=RejectCode.LIMIT)
 
     def test_uploads_of_an_agency_are_limited(self, store_url: str) -> None:
-        """Finished ones count as well; those that are there can be opened again."""
+        """Finished ones count as well; existing ones can be opened again."""
         with open_store(store_url) as store:
             assert store.max_uploads == MAX_UPLOADS == 10_000
             store.max_uploads = 3
@@ -396,7 +396,7 @@ class UploadTests(Suite):
 
     @pytest.mark.parametrize("total", [MAX_TOTAL + 1, 2**64 - 1])
     def test_more_bets_than_any_book_holds_are_too_many(self, store_url: str, total: int) -> None:
-        """The wire can announce them."""
+        """A total that only the wire has room for is refused with LIMIT."""
         with open_store(store_url) as store:
             assert store.open_upload(1, upload_id(0), total=total) == Opening(code=RejectCode.LIMIT)
             opened(store, total=MAX_TOTAL)
