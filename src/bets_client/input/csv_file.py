@@ -215,10 +215,10 @@ class CsvFile:
 
 
 class _Hashed(io.RawIOBase):
-    """Reads a file from its start and hashes what passes.
+    """Reads a file from its start and hashes its bytes.
 
     Args:
-        look: gets each piece, with the byte in front of it; None: nobody does.
+        look: called with each piece and the byte before it, or None.
     """
 
     def __init__(self, file: BinaryIO | IO[bytes], look: Callable[[bytes], None] | None) -> None:
