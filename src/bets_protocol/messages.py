@@ -13,10 +13,10 @@ from typing import Any
 
 import attrs
 
-from bets_protocol.errors import InvalidMessage, RejectCode
+from bets_protocol.errors import RejectCode
 from bets_protocol.generated.layouts import FRAMES
+from bets_protocol.generated.support import keeps_rules
 from bets_protocol.generated.values import VALID
-from bets_protocol.layout.diagnose import explain_record
 from bets_protocol.layout.nodes import records
 
 # Several records of one class differ only in constants, which are not fields of the message.
@@ -26,13 +26,7 @@ _CLASSES: dict[str, type] = {}
 
 def _keeps_rules(name: str) -> Callable[[Any], None]:
     """Return the check of the class `name`, which raises `InvalidMessage` if a value breaks the rule of its field."""
-    valid, record = VALID[name], _RECORDS[name]
-
-    def check(self: Any) -> None:
-        if not valid(self, _CLASSES):
-            raise explain_record(record, self) or InvalidMessage(f"expected the parts of the {name} to be messages")
-
-    return check
+    return keeps_rules(name, _RECORDS[name], VALID[name], _CLASSES)
 
 
 def _tuple_of_bets(bets: Iterable[Bet]) -> tuple[Bet, ...]:

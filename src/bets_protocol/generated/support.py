@@ -59,7 +59,7 @@ def is_date(value: str) -> bool:
 def keeps_rules(
     name: str, layout: Node, valid: Callable[[Any, Mapping[str, type]], bool], classes: Mapping[str, type]
 ) -> Callable[[Any], None]:
-    """The last step of making a message of the class `name`, a record in `layout`, of a compiled schema."""
+    """The last step of making a message of the class `name`, a record in `layout`."""
     record: Record = next(record for record in records(layout) if record.name == name)
 
     def check(self: Any) -> None:
