@@ -126,8 +126,3 @@ def fill_protocol_page(page: str) -> str:
         "codes": turns_page.codes_table(),
     }
     return tables.fill_tables(page, tables.frame_tables(frames) | turns)
-
-
-def turns_diagram() -> str:
-    """docs/turns.svg."""
-    return turns_page.diagram()
