@@ -17,6 +17,7 @@ from bets_server.intake.requests import Refusal
 from bets_server.limits import Limits
 from bets_server.logs import ServerLog
 from bets_server.reactor.deadlines import SPARE_ENTRIES, Deadlines
+from bets_server.reactor.phases import Phase
 from bets_server.reactor.session import Session
 from tests.server.serving import captured_log, wait_until
 
@@ -46,6 +47,12 @@ class Crowd:
         session = Session(len(self.sessions) + 1, stream, revision=9)
         session.agency = agency
         self.sessions[session.number] = session
+        return session
+
+    def shaking(self) -> Session:
+        """One that begins a handshake."""
+        session = self.one()
+        session.phase = Phase.SHAKING
         return session
 
     def close(self) -> None:
@@ -314,7 +321,7 @@ def test_deadlines_of_those_that_are_gone_are_thrown_out(crowd: Crowd) -> None:
     deadlines.set(stays, 50.0)
     del crowd.sessions[gone.number]
     for number in range(10 * SPARE_ENTRIES):
-        gone.looked_at_by = float("inf")
+        gone.due.looked_at_by = float("inf")
         deadlines.set(gone, 1000.0 + number)
     assert len(deadlines._heap) <= 2 + SPARE_ENTRIES
     assert list(deadlines.passed(50.0)) == [stays]
@@ -360,7 +367,7 @@ def test_deadline_of_a_session_that_is_gone(crowd: Crowd) -> None:
 def test_handshakes_begin_at_a_rate(crowd: Crowd) -> None:
     """One a round, as long as some are saved up; then one for each share of a second, the newest first."""
     handshakes = Handshakes[Session](Limits(handshakes_per_second=20))
-    sessions = [crowd.one() for _ in range(6)]
+    sessions = [crowd.shaking() for _ in range(6)]
     assert [handshakes.admit(session, 0.0) for session in sessions[:2]] == [True, False]
     handshakes.begin_round()
     assert handshakes.next_admitted(0.0) is sessions[1]
@@ -373,7 +380,7 @@ def test_handshakes_begin_at_a_rate(crowd: Crowd) -> None:
     assert handshakes.next_admitted(0.06) is sessions[5]
     assert (sessions[5].held, sessions[5].shaking_since) == (False, 0.06)
     handshakes.begin_round()
-    newest = crowd.one()
+    newest = crowd.shaking()
     assert not handshakes.admit(newest, 0.07)
     handshakes.leave(sessions[4])
     for now, expected in ((1.0, newest), (2.0, sessions[3]), (3.0, sessions[2]), (4.0, None)):
@@ -386,7 +393,7 @@ def test_handshakes_begin_at_a_rate(crowd: Crowd) -> None:
 def test_slow_handshake_gives_its_place_up(crowd: Crowd) -> None:
     """Only where others wait, only the oldest, and only after a while."""
     handshakes = Handshakes[Session](Limits(max_handshakes=2))
-    slow, quick, next_one = (crowd.one() for _ in range(3))
+    slow, quick, next_one = (crowd.shaking() for _ in range(3))
     assert handshakes.admit(slow, 0.0)
     handshakes.begin_round()
     assert handshakes.admit(quick, 0.5)

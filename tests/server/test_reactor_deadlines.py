@@ -144,8 +144,8 @@ def test_peer_that_reads_slowly(serve: Servers) -> None:
     client = _with_unread_answers(timed)
     session = timed.server.sessions[0]
     for _ in range(10):
-        before = session._taken
-        while session._taken < before + 9_000:  # what the server gets rid of, not what the system holds
+        before = session.timers.taken
+        while session.timers.taken < before + 9_000:  # what the server gets rid of, not what the system holds
             client.read(1_000)
             timed.ping()
         timed.pass_s(8)

@@ -6,7 +6,8 @@ import itertools
 import time
 
 from bets_protocol import TransportError
-from bets_server.reactor.session import LINGER_BYTES, OUTBOX_BYTES, READ_AHEAD_BYTES, Session
+from bets_server.reactor.inbox import LINGER_BYTES, READ_AHEAD_BYTES
+from bets_server.reactor.session import OUTBOX_BYTES, Session
 from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
 
@@ -106,16 +107,16 @@ def test_refused_client_that_never_reads_does_not_make_the_server_spin(serve: Se
     client = _drawn(server)
     session = _session(server)
     while not session.outbox:
-        answered = session._answered
+        answered = session.timers.answered
         client.send(ask(1))
-        wait_until(lambda: session._answered == answered + 2, "the question is taken and answered")  # noqa: B023
+        wait_until(lambda: session.timers.answered == answered + 2, "the question is taken and answered")  # noqa: B023
         _ping(server)  # the answer has left since, as far as there was room
     client.send(b"\xff")
     wait_until(lambda: session.closing, "the server has read the bad byte")
     assert not session.choked
     sent = _send_all_it_takes(client, server, b"\xff" * 100_000)
     assert sent > LINGER_BYTES
-    assert session.drained_bytes <= LINGER_BYTES + 65_536
+    assert session.inbox.drained_bytes <= LINGER_BYTES + 65_536
     assert _held(session) < OUTBOX_BYTES
     assert not _spins(server, clock)
     client.stream.set_timeout(20)

@@ -13,7 +13,8 @@ from bets_protocol import Ack, EncodedBatch, InvalidFrame, Probe, ReadError, Win
 from bets_protocol.transports import Stream, connect, listen
 from bets_server.intake.requests import Close, Park, Reply, Work
 from bets_server.reactor.fairness import oldest_first
-from bets_server.reactor.session import OUTBOX_BYTES, READ_AHEAD_BYTES, UNIT_REQUESTS, Session
+from bets_server.reactor.inbox import READ_AHEAD_BYTES
+from bets_server.reactor.session import OUTBOX_BYTES, UNIT_REQUESTS, Session
 from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, winners
 from tests.server.serving import RawClient, wait_until
 
@@ -189,10 +190,10 @@ def test_throwing_away_is_bounded(pair: Pair) -> None:
     while pair.session.wants_read:
         assert pair.peer.send(b"x" * 65_536)
         pair.session.throw_away()
-    assert 65_536 < pair.session.drained_bytes <= 2 * 65_536
+    assert 65_536 < pair.session.inbox.drained_bytes <= 2 * 65_536
     pair.peer.send(b"x")
     pair.session.throw_away()
-    assert pair.session.drained_bytes <= 2 * 65_536
+    assert pair.session.inbox.drained_bytes <= 2 * 65_536
     assert not pair.session.ended
 
 
@@ -202,7 +203,7 @@ def test_throwing_away_ends_with_the_peer(pair: Pair) -> None:
     pair.peer.send(b"y" * 50)
     pair.peer.close_writing()
     pair.session.throw_away()
-    assert (pair.session.drained_bytes, pair.session.ended) == (50, True)
+    assert (pair.session.inbox.drained_bytes, pair.session.ended) == (50, True)
     pair.session.throw_away()
     assert not pair.session.wants_read
 
@@ -285,7 +286,7 @@ def test_single_bytes_take_several_rounds(pair: Pair) -> None:
     assert rounds == -(-len(frame) // 64)
     assert _kinds(work) == [EncodedBatch]
     pair.session.read()
-    assert not pair.session.cut_short
+    assert not pair.session.inbox.cut_short
 
 
 def test_new_sessions_of_an_address_are_read_in_their_order() -> None:

@@ -21,11 +21,13 @@ class Peer(Protocol):
 
     Attributes:
         number: names it inside this process.
-        shaking_since: when its handshake began; when it was accepted, until then.
     """
 
     number: int
-    shaking_since: float
+
+    @property
+    def shaking_since(self) -> float:
+        """When its handshake began; when it was accepted, until then."""
 
     @property
     def stream(self) -> Stream:

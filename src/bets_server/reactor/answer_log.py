@@ -15,7 +15,6 @@ from bets_protocol import OpenUpload, Probe, RemoteProtocolError, WinnersRequest
 from bets_server.admission.complaints import Complaints
 from bets_server.health import is_health_check
 from bets_server.intake.handlers import Handlers
-from bets_server.intake.identity import Holder
 from bets_server.intake.requests import Answer, Park, Request, Work
 from bets_server.logs import ServerLog
 from bets_server.reactor.session import Session
@@ -50,7 +49,7 @@ class ArrivalLog:
         """The line of `session`, and of those that came before; harmless where it is written already."""
         if session.number not in self._unwritten:
             return
-        if session.is_health_check:
+        if session.inbox.is_health_check:
             del self._unwritten[session.number]
             self._log.accepted(session.stream.peer, level=logging.DEBUG)
             return
@@ -88,12 +87,11 @@ class AnswerLog:
             if not answer.is_fault or self._complaints.allows_error(work.peer, answer.error, now, holder=work.holder):
                 self._write_one(work, request, answer)
 
-    def write_bad_frame(
-        self, peer: str, error: RemoteProtocolError, now: float, *, head: bytes = b"", holder: Holder | None = None
-    ) -> None:
-        """The line for bytes that are no message; `head` are the first ones of the connection."""
-        if self._complaints.allows_error(peer, error.summary, now, holder=holder):
-            self._log.bad_frame(peer, error, head)
+    def write_bad_frame(self, session: Session, error: RemoteProtocolError, now: float) -> None:
+        """The line for bytes of a peer that are no message."""
+        peer = session.stream.peer
+        if self._complaints.allows_error(peer, error.summary, now, holder=session.holder):
+            self._log.bad_frame(peer, error, session.inbox.head)
 
     def _write_one(self, work: Work, request: Request, answer: Answer) -> None:
         if isinstance(request, Probe):

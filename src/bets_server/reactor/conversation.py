@@ -34,6 +34,7 @@ from bets_server.reactor.deadlines import Deadlines
 from bets_server.reactor.fencing import Fencing
 from bets_server.reactor.listeners import Listeners
 from bets_server.reactor.outbox import SharedAnswers
+from bets_server.reactor.phases import Phase
 from bets_server.reactor.poller import Poller
 from bets_server.reactor.session import Session
 
@@ -96,7 +97,7 @@ class Conversations:
         for session in unfinished.values():
             if session.number not in self.sessions:
                 continue
-            if session.cut_short and session.wants_read:
+            if session.inbox.cut_short and session.wants_read:
                 self._take_in(session, now)
             else:
                 self.advance(session, now)
@@ -137,7 +138,7 @@ class Conversations:
         """Takes other pins; a peer that speaks for another agency by them, or for none any more, is let go."""
         self.pins = pins
         for session in list(self.sessions.values()):
-            session.revoked = change_of_holder(session.holder, session.stream.certificate, pins)
+            session.revoke(change_of_holder(session.holder, session.stream.certificate, pins))
             self._let_go_if_revoked(session, now)
 
     def stop(self, now: float) -> None:
@@ -224,7 +225,7 @@ class Conversations:
 
     def _take_in(self, session: Session, now: float) -> None:
         """Has bytes of the session's stream read, then does what follows from them."""
-        handshaking, unheard = session.stream.handshaking, session.unheard
+        handshaking, unheard = session.stream.handshaking, session.inbox.unheard
         try:
             if session.closing:
                 session.throw_away()
@@ -235,12 +236,8 @@ class Conversations:
                 self._complain("accept_connections", session, str(error), now)
             self.drop(session)
             return
-        if unheard and not session.unheard:
+        if unheard and not session.inbox.unheard:
             self._arrivals.write(session)
-        if handshaking and not session.stream.handshaking:
-            self._gate.handshakes.leave(session)
-            if session.stream.certificate is not None:
-                session.identify(holder_of(session.stream.certificate, self.pins))
         self.advance(session, now)
 
     def _let_go_if_revoked(self, session: Session, now: float) -> None:
@@ -252,7 +249,7 @@ class Conversations:
 
     def _expire(self, session: Session, now: float) -> None:
         """The deadline of `session` has passed."""
-        _, reason = session.due(self._limits)
+        _, reason = session.deadline(self._limits)
         if reason:
             self._cut(session, reason, now)
         elif session.made_to_wait:
@@ -276,6 +273,10 @@ class Conversations:
             return
         try:
             session.flush()
+            if session.phase is Phase.SHAKING and not session.stream.handshaking:
+                self._gate.handshakes.leave(session)
+                certificate = session.stream.certificate
+                session.end_handshake(None if certificate is None else holder_of(certificate, self.pins))
             work = session.next_work()
             if work is not None:
                 refusal = self._gate.may_ask(session, work, now)
@@ -302,10 +303,10 @@ class Conversations:
 
     def _note_refused(self, session: Session, error: RemoteProtocolError, now: float) -> None:
         """The line for bytes of a peer that are no message."""
-        if session.is_health_check:  # the revisions 5 and 6 have no other answer to it
+        if session.inbox.is_health_check:  # the revisions 5 and 6 have no other answer to it
             self._log.bad_frame(session.stream.peer, error, level=logging.DEBUG)
         elif not isinstance(error, TruncatedFrame):
-            self._answer_log.write_bad_frame(session.stream.peer, error, now, head=session.head, holder=session.holder)
+            self._answer_log.write_bad_frame(session, error, now)
             self._slow_down(session, now)
 
     def _give_answers(self, session: Session, work: Work, answers: Sequence[Answer], now: float) -> None:
@@ -342,7 +343,7 @@ class Conversations:
             return
         if not session.lingering or session.ended:
             self.drop(session)
-        elif not session.half_closed:
+        elif session.phase is not Phase.HALF_CLOSED:
             limits = self._limits
             session.half_close(now + (limits.stop_linger_timeout_s if self.stopping else limits.linger_timeout_s))
 
@@ -350,10 +351,9 @@ class Conversations:
         """Tells the selector what the session waits for now, and the deadlines until when."""
         stream = session.stream
         reads = session.wants_read and (session.closing or not self.stopping)
-        if reads and session.cut_short and not session.closing:
+        if reads and session.inbox.cut_short and not session.closing:
             self._unfinished[session.number] = session
-        session.note(now, self._limits)
-        self._deadlines.set(session, session.due(self._limits)[0])
+        self._deadlines.set(session, session.note(now, self._limits)[0])
         wanted = selectors.EVENT_READ if reads or (stream.needs_read and not session.held) else 0
         wanted |= selectors.EVENT_WRITE if session.wants_write or stream.needs_write else 0
         self._poller.watch(session, wanted)

@@ -39,9 +39,9 @@ class Deadlines:
 
     def set(self, session: Session, at: float) -> None:
         """From now on `session` is due at `at`; infinity: not at all."""
-        session.due_at = at
-        if at < session.looked_at_by:
-            session.looked_at_by = at
+        session.due.at = at
+        if at < session.due.looked_at_by:
+            session.due.looked_at_by = at
             heapq.heappush(self._heap, (at, session.number))
             if len(self._heap) > 2 * len(self._sessions) + SPARE_ENTRIES:
                 self._throw_out()
@@ -51,17 +51,17 @@ class Deadlines:
         while self._heap and self._heap[0][0] <= now:
             at, number = heapq.heappop(self._heap)
             session = self._sessions.get(number)
-            if session is None or at != session.looked_at_by:
+            if session is None or at != session.due.looked_at_by:
                 continue
-            session.looked_at_by = float("inf")
-            if session.due_at <= now:
-                session.due_at = float("inf")
+            session.due.looked_at_by = float("inf")
+            if session.due.at <= now:
+                session.due.at = float("inf")
                 yield session
             else:
-                self.set(session, session.due_at)
+                self.set(session, session.due.at)
 
     def _throw_out(self) -> None:
         """Keeps the one entry of each session that it will be looked at by."""
         alive = self._sessions.values()
-        self._heap = [(each.looked_at_by, each.number) for each in alive if each.looked_at_by < float("inf")]
+        self._heap = [(each.due.looked_at_by, each.number) for each in alive if each.due.looked_at_by < float("inf")]
         heapq.heapify(self._heap)

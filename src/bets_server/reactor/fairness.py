@@ -33,7 +33,7 @@ def oldest_first(chosen: Sequence[ReadyOne], ready: Ready) -> Ready:
 
 
 def _is_new(peer: object) -> bool:
-    return isinstance(peer, Session) and peer.is_new
+    return isinstance(peer, Session) and peer.inbox.is_new
 
 
 class Turns:
