@@ -64,13 +64,16 @@ def steps_of(work: Work) -> Iterator[Step]:
 def answer_at_once(work: Work) -> tuple[Answer, ...] | None:
     """The answers to work that needs no store and so no worker, or None where it needs one."""
     answers: list[Answer] = []
-    for request, step in zip(work.requests, steps_of(work), strict=False):  # fewer where a refusal ends the upload
-        if isinstance(step, Refusal):
-            answers.append(refused(request, step, work.binding))
+    for request in work.requests:
+        refusal = refusal_of(request, work.binding, work.holder)
+        if refusal is not None:
+            answers.append(refused(request, refusal, work.binding))
         elif isinstance(request, Probe):
             answers.append(Reply(reply=request))
         else:
             return None
+        if answers[-1].ends_upload:
+            break
     return tuple(answers)
 
 

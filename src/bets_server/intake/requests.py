@@ -111,8 +111,9 @@ class Reply(Answer):
     @property
     def is_fault(self) -> bool:
         """Asking for winners too early is no fault: a client of revision 9 asks again every two seconds."""
-        early = isinstance(self.reply, UploadStatus) and self.reply.code == RejectCode.INCOMPLETE
-        return bool(self.error) and not early
+        if not self.error:
+            return False
+        return not isinstance(self.reply, UploadStatus) or self.reply.code != RejectCode.INCOMPLETE
 
     @property
     def ends_upload(self) -> bool:

@@ -84,8 +84,9 @@ class AnswerLog:
     def write(self, work: Work, answers: Sequence[Answer], now: float) -> None:
         """The lines for the requests of `work`."""
         for request, answer in zip(work.requests, answers, strict=False):  # fewer where one of them ends the upload
-            if not answer.is_fault or self._complaints.allows_error(work.peer, answer.error, now, holder=work.holder):
-                self._write_one(work, request, answer)
+            is_fault = answer.is_fault
+            if not is_fault or self._complaints.allows_error(work.peer, answer.error, now, holder=work.holder):
+                self._write_one(work, request, answer, level=logging.ERROR if is_fault else logging.DEBUG)
 
     def write_bad_frame(self, session: Session, error: RemoteProtocolError, now: float) -> None:
         """The line for bytes of a peer that are no message."""
@@ -93,7 +94,7 @@ class AnswerLog:
         if self._complaints.allows_error(peer, error.summary, now, holder=session.holder):
             self._log.bad_frame(peer, error, session.inbox.head)
 
-    def _write_one(self, work: Work, request: Request, answer: Answer) -> None:
+    def _write_one(self, work: Work, request: Request, answer: Answer, *, level: int) -> None:
         if isinstance(request, Probe):
             level = logging.DEBUG if is_health_check(request.line) else logging.INFO
             self._log.probed(work.peer, request.line, level=level)
@@ -102,7 +103,6 @@ class AnswerLog:
             stored = answer.binding.stored if answer.binding is not None else 0
             self._log.opened(work.peer, request, stored, answer.error)
             return
-        level = logging.ERROR if answer.is_fault else logging.DEBUG
         self._log.answered(work.peer, request, answer.error, revision=self._revision, level=level)
         if (
             isinstance(answer, Park)

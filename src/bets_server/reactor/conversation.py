@@ -350,7 +350,7 @@ class Conversations:
     def _update(self, session: Session, now: float) -> None:
         """Tells the selector what the session waits for now, and the deadlines until when."""
         stream = session.stream
-        reads = session.wants_read and (session.closing or not self.stopping)
+        reads = session.wants_read and (not self.stopping or session.closing)
         if reads and session.inbox.cut_short and not session.closing:
             self._unfinished[session.number] = session
         self._deadlines.set(session, session.note(now, self._limits)[0])

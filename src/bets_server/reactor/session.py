@@ -181,11 +181,11 @@ class Session:
     @property
     def wants_read(self) -> bool:
         """Whether bytes of the peer are welcome."""
-        if self.held:
+        if self.phase is Phase.QUEUED or self.made_to_wait:
             return False
-        if self.closing:
+        if self.phase >= Phase.ENDING:
             return self.lingering and self.inbox.has_room_behind_the_end
-        return not (self.ended or self.connection.buffered >= READ_AHEAD_BYTES or self.choked)
+        return not (self.inbox.ended or self.connection.buffered >= READ_AHEAD_BYTES or self.choked)
 
     @property
     def wants_write(self) -> bool:
@@ -335,7 +335,7 @@ class Session:
 
     def take_refused(self) -> RemoteProtocolError | None:
         """How the peer broke the protocol, once its refusal is due; given once, for the log."""
-        if not self.closing:
+        if self.refused is None or not self.closing:
             return None
         refused, self.refused = self.refused, None
         return refused
@@ -369,9 +369,9 @@ class Session:
 
     def note(self, now: float, limits: Limits) -> Deadline:
         """Notes what the peer is doing now; gives until when it may go on so."""
-        owes = not (self.has_said_all or self.made_to_wait)
+        owes = not self.has_said_all
         self.timers.note(now, limits, buffered=self.connection.buffered, owes=owes)
-        return self.deadline(limits)
+        return self.timers.deadline(self.phase, limits, owes=owes, resuming=self.resuming)
 
     def deadline(self, limits: Limits) -> Deadline:
         """Until when the peer may go on as it does."""

@@ -74,7 +74,7 @@ class Timers:
 
         Args:
             buffered: bytes of it that were read and are in no message yet.
-            owes: answers are due to it, and it is not made to wait for them.
+            owes: some bytes for it have not left.
         """
         if self.answered != self._answered_before:
             self._answered_before, self._quiet_since = self.answered, now
@@ -83,7 +83,7 @@ class Timers:
             self._frame_since = None
         elif self._frame_since is None:
             self._frame_since = now
-        if not owes:
+        if not owes or self.held_until != NEVER:
             self._drain_until = NEVER
         elif self._drain_until == NEVER:
             self._drain_until = now + limits.drain_timeout_s
@@ -96,7 +96,7 @@ class Timers:
         """Until when the peer may go on as it does.
 
         Args:
-            owes: some bytes for it have not left; until they have, that has a deadline of its own in every phase.
+            owes: as for `note`; until they have left, that has a deadline of its own, in every phase but the first two.
             resuming: it has opened an upload that is half done, and not gone on with it.
         """
         if self.held_until != NEVER:
