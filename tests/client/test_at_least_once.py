@@ -20,15 +20,7 @@ from bets_client.upload import at_least_once as uploader_module
 from bets_client.upload.at_least_once import Upload
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
 from tests.client.uploading import send_at_least_once
-from tests.client.wire import row, wire
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """20 rows."""
-    path = tmp_path / "agency-1.csv"
-    path.write_text("".join(row(number) for number in range(1, 21)))
-    return path
+from tests.client.wire import wire
 
 
 def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:

@@ -16,7 +16,6 @@ import pytest
 from bets_client.errors import Unreachable, WrongPeer
 from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer
 from tests.client.uploading import ask, failed, send_at_least_once, send_exactly_once
-from tests.client.wire import row
 
 MOST_MB = 128
 """Far below the 256 MB that a client would hold if it took all that `Peer.flood` has for it."""
@@ -32,14 +31,6 @@ except SystemExit as end: code = end.code
 highest = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
 print(json.dumps([code, int(highest[1]) // 1024]), file=sys.stderr)
 """
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """20 rows."""
-    path = tmp_path / "agency-1.csv"
-    path.write_text("".join(row(number) for number in range(1, 21)))
-    return path
 
 
 class Flood:

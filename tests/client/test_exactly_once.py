@@ -18,14 +18,6 @@ STOPS = [code for code, rule in CODES.items() if rule.meaning is Meaning.STOP]
 RECONNECTS = [code for code, rule in CODES.items() if rule.meaning is Meaning.RECONNECT]
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """20 rows."""
-    path = tmp_path / "agency-1.csv"
-    path.write_text("".join(row(number) for number in range(1, 21)))
-    return path
-
-
 def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
     """An undisturbed upload is stored as one upload."""
     central = Central()

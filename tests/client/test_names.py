@@ -6,23 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bets_client.cli.check import SHOWN_NAMES
-from bets_client.cli.commands import cli
 from bets_client.input.check import check
 from bets_client.input.csv_file import PIECE_BYTES, CsvFile
 from bets_client.input.names import odd_names
 from bets_protocol import Bet
+from tests.client.command_line import run
 from tests.client.scripted_server import Central, ScriptedServer
 
 REST = "30904465,1999-03-17,7574"
-
-
-def run(*arguments: str, **env: str) -> Result:
-    return CliRunner().invoke(cli, arguments, env=env, prog_name="bets-client")
 
 
 def a_bet(first_name: str, last_name: str = "Paz") -> Bet:
