@@ -14,7 +14,7 @@ import zlib
 
 import attrs
 
-from tests.server.raw_bytes import ACK_0, WINNING
+from tests.server.wire import ACK_0, WINNING
 
 DRAW = 1
 AGENCIES = 2

@@ -23,8 +23,8 @@ from bets_protocol.transports import Stream, connect
 from bets_server.store import BetStore, open_store, path_of, register_store
 from fuzz.oracle import AGENCIES, Peer, Phase, World
 from tests.campaigns.faults.raw_agency import ask_message, open_message
-from tests.server.raw_bytes import WINNING, batch, bet
 from tests.server.serving import Server
+from tests.server.wire import WINNING, batch, bet
 
 _DEADLINE_S = 10.0
 _LOOK_S = 0.001

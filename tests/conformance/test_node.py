@@ -14,8 +14,8 @@ from bets_protocol.conformance.against_client.runner import Runner, program
 from bets_protocol.conformance.against_client.scenarios import scenarios_of
 from bets_protocol.conformance.report import Result
 from bets_protocol.transports import listen
-from tests.server.raw_bytes import WINNING
 from tests.server.serving import Server, Servers
+from tests.server.wire import WINNING
 
 CLIENT = Path(__file__).resolve().parents[2] / "docs" / "conformance" / "node" / "client.js"
 DEADLINE_S = 60

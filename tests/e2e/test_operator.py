@@ -13,7 +13,7 @@ from typing import Any
 
 from bets_protocol.transports import connect
 from tests.e2e.processes import DEADLINE_S, Program, Programs, ServerProgram
-from tests.server.raw_bytes import WINNING, ask, batch, bets
+from tests.server.wire import WINNING, ask, batch, bets
 
 CONTROL = "bets.db.control"
 

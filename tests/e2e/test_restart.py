@@ -19,7 +19,7 @@ from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.transports import connect
 from bets_server.store import open_store
 from tests.e2e.processes import DEADLINE_S, PROGRAMS, Program, Programs, ServerProgram, wait_until
-from tests.server.raw_bytes import ask, batch, bet
+from tests.server.wire import ask, batch, bet
 
 STORED = "apuesta_recibida | result: success"
 

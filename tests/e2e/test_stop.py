@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import Program, Programs, clean_environment, wait_until
-from tests.server.raw_bytes import batch, bet
+from tests.server.wire import batch, bet
 
 STORED = "apuesta_recibida | result: success"
 SHUTDOWN = "shutdown | result: success"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from tests.server.raw_bytes import batch, bet
+from tests.server.wire import batch, bet
 
 GOOD = bet(1)
 

@@ -15,8 +15,8 @@ from bets_server.logs import ServerLog
 from bets_server.operator.commands import AgencySeen, LiveStatus
 from bets_server.operator.server import ControlServer
 from bets_server.store import BetStore, SealOutcome, UploadState
-from tests.server.raw_bytes import WINNING
 from tests.server.serving import DEADLINE_S, captured_log
+from tests.server.wire import WINNING
 
 
 def a_bet(row: int, agency: int, number: int = 1, first_name: str = "Ana", last_name: str = "Peña") -> Bet:

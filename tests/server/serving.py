@@ -41,7 +41,7 @@ from bets_server.store import (
     open_store,
 )
 from tests.log_reader import read_log
-from tests.server.raw_bytes import STATUS_BYTES, WINNING, opening, status
+from tests.server.wire import STATUS_BYTES, WINNING, opening, status
 
 DEADLINE_S = 20.0
 

@@ -18,7 +18,7 @@ from bets_server.intake.authorize import refusal_of
 from bets_server.intake.identity import Holder
 from bets_server.intake.requests import Binding, Close, Refusal, Reply, Request, refused
 from bets_server.store import Ticket
-from tests.server.raw_bytes import bet
+from tests.server.wire import bet
 
 BOUND = Binding(ticket=Ticket(upload=1, agency=5, epoch=1), draw=1, stored=3, crc32=9)
 OF_UPLOAD = Refusal(RejectCode.NOT_AUTHORIZED, "the upload is of another agency")

@@ -11,8 +11,8 @@ import pytest
 
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_server.store import open_store
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, winners
 from tests.server.serving import ROOMY, Clock, Server
+from tests.server.wire import ACK_0, WINNING, ask, batch, bet, winners
 
 
 class LateServer(Server):

@@ -10,8 +10,8 @@ import pytest
 
 from bets_protocol import RejectCode
 from tests.server.bad_frames import FRAMING, GOOD, VALUES
-from tests.server.raw_bytes import ACK_0, STATUS_BYTES, batch, bet, document, opening, status
 from tests.server.serving import RawClient, Server, Servers
+from tests.server.wire import ACK_0, STATUS_BYTES, batch, bet, document, opening, status
 
 STORES = ["csv", "sqlite"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.server.raw_bytes import WINNING
 from tests.server.serving import RawClient, Servers, wait_until
+from tests.server.wire import WINNING
 
 FOLDER = Path(__file__).parent.parent / "golden" / "transcripts"
 TRANSCRIPTS = sorted(path.stem for path in FOLDER.glob("*.json"))

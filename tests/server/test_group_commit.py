@@ -13,8 +13,8 @@ from bets_server.intake.group_commit import FLUSHES_A_JOB, GroupCommit
 from bets_server.intake.handlers import Handlers
 from bets_server.intake.requests import GroupOutcome, Work
 from bets_server.store import open_store
-from tests.server.raw_bytes import WINNING, bet
 from tests.server.serving import wait_until
+from tests.server.wire import WINNING, bet
 
 
 class WatchedHandlers(Handlers):

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from bets_server.limits import Limits
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, document, untyped_batch, winners
 from tests.server.serving import DEADLINE_S, Server, Servers, wait_until
+from tests.server.wire import ACK_0, WINNING, ask, batch, bet, document, untyped_batch, winners
 
 FLOODER = "127.0.0.2"
 """An address of its own, as every agency has one in a network of containers."""

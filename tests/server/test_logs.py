@@ -23,8 +23,8 @@ from bets_protocol import (
 from bets_protocol import WinnersRequest as Ask
 from bets_server.logs import ServerLog
 from tests.log_reader import LogLine, read_answers, read_line, read_log, read_output
-from tests.server.raw_bytes import bet
 from tests.server.serving import captured_log
+from tests.server.wire import bet
 
 IP = "1.2.3.4"
 ONE = EncodedBatch(count=1, runs=(BetRun(agency=1, count=1, encoded=bet(30904465, number=7574)),))

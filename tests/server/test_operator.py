@@ -23,8 +23,8 @@ from bets_server.store import BetStore, Parcel, open_store
 from bets_server.store.conformance import batch_of
 from tests.server.command_line import Result, Run
 from tests.server.operating import Control, LiveBackend, a_bet, controlled
-from tests.server.raw_bytes import WINNING, batch, bet
 from tests.server.serving import Servers, wait_until
+from tests.server.wire import WINNING, batch, bet
 
 FINISHED, UNFINISHED = bytes(15) + b"\x01", bytes(15) + b"\x03"
 BETS = [a_bet(1, 1), a_bet(2, 1, WINNING), a_bet(3, 2, WINNING), a_bet(4, 3)]

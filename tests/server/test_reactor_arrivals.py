@@ -12,8 +12,8 @@ from bets_server.health import is_healthy
 from bets_server.limits import Limits
 from bets_server.reactor.answer_log import ARRIVAL_S
 from tests.certificates import Authority
-from tests.server.raw_bytes import ACK_0, batch, bet
 from tests.server.serving import Clock, Server, Servers, wait_until
+from tests.server.wire import ACK_0, batch, bet
 
 ACCEPTED = "accept_connections | result: success"
 HEALTH = b"zzzz health 0123456789abcdef\n"

@@ -8,8 +8,8 @@ import pytest
 
 from tests.foreign import FOREIGN
 from tests.server.bad_frames import FRAMING, GOOD, SIXTEEN_LONG, VALUES, lied, with_length
-from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, document, untyped_batch
 from tests.server.serving import RawClient, Server, Servers, wait_until
+from tests.server.wire import ACK_0, ask, batch, bet, bets, document, untyped_batch
 
 
 @pytest.fixture

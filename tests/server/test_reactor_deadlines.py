@@ -9,8 +9,8 @@ import pytest
 from bets_server.limits import Limits
 from bets_server.reactor.fairness import NEWCOMERS_A_ROUND
 from bets_server.reactor.session import UNIT_REQUESTS
-from tests.server.raw_bytes import ACK_0, STATUS_BYTES, WINNING, ask, batch, bet, document, opening, status, winners
 from tests.server.serving import RawClient, Server, Servers, opened, wait_until
+from tests.server.wire import ACK_0, STATUS_BYTES, WINNING, ask, batch, bet, document, opening, status, winners
 
 LIMITS = Limits(max_per_agency=1000, max_per_address=1000)
 

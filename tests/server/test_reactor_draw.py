@@ -9,8 +9,8 @@ import pytest
 from bets_protocol import limits
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_server.intake.handlers import random_number
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
+from tests.server.wire import ACK_0, WINNING, ask, batch, bet, document, winners
 
 DRAWN = "sorteo | result: success"
 

@@ -9,8 +9,8 @@ import pytest
 from bets_protocol import StorageError
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_server.store import StoreFull
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
+from tests.server.wire import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 
 
 def _hold_up(server: Server) -> RawClient:

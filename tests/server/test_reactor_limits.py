@@ -8,8 +8,8 @@ import time
 from bets_protocol import TransportError
 from bets_server.reactor.inbox import LINGER_BYTES, READ_AHEAD_BYTES
 from bets_server.reactor.session import OUTBOX_BYTES, Session
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
+from tests.server.wire import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 
 ROWS = range(2040)
 ANSWER = winners(*map(document, ROWS))

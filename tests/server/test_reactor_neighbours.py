@@ -6,8 +6,8 @@ from bets_protocol import RejectCode
 from bets_server.limits import Limits
 from bets_server.reactor.session import UNIT_REQUESTS
 from tests.certificates import Authority
-from tests.server.raw_bytes import ACK_0, ask, batch, bet, opening, status, winners
 from tests.server.serving import Server, Servers, wait_until
+from tests.server.wire import ACK_0, ask, batch, bet, opening, status, winners
 
 WRONG_NUMBER = 65_535
 

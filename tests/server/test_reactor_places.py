@@ -8,8 +8,8 @@ from bets_protocol import RejectCode
 from bets_server.health import is_healthy
 from bets_server.limits import Limits
 from tests.certificates import Authority
-from tests.server.raw_bytes import STATUS_BYTES, WINNING, ask, batch, bet, document, opening, status, winners
 from tests.server.serving import RawClient, Server, Servers, wait_until
+from tests.server.wire import STATUS_BYTES, WINNING, ask, batch, bet, document, opening, status, winners
 
 AGENCIES = 255
 PLACES = Limits().max_per_address

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, document, winners
 from tests.server.serving import Server, Servers
+from tests.server.wire import ACK_0, WINNING, ask, batch, bet, document, winners
 
 FRAMING = [
     b"\x00",

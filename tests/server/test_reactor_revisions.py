@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from bets_protocol import NEED_DATA, Ack, Bet, BetBatch, ClientConnection, Winners, WinnersRequest
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, untyped_batch, winners
 from tests.server.serving import RawClient, Servers, wait_until
+from tests.server.wire import ACK_0, WINNING, ask, batch, bet, bets, document, untyped_batch, winners
 
 SANTIAGO = bytes.fromhex("002b 01 0f") + b"Santiago Lionel" + b"\x05Lorca" + b"30904465" + b"1999-03-17" + b"\x1d\x96"
 

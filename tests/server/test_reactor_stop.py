@@ -25,8 +25,8 @@ from bets_server.logs import ServerLog
 from bets_server.store import open_store
 from tests.certificates import Authority
 from tests.log_reader import read_log
-from tests.server.raw_bytes import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 from tests.server.serving import DEADLINE_S, RawClient, Server, Servers, captured_log, wait_until, without_threads
+from tests.server.wire import ACK_0, WINNING, ask, batch, bet, bets, document, winners
 
 CLOSED = ["close_workers | result: success"]
 

@@ -16,7 +16,8 @@ from bets_protocol import RejectCode
 from bets_protocol.transports import TlsFiles, parse_url
 from bets_server.limits import Limits
 from tests.certificates import Authority
-from tests.server.raw_bytes import (
+from tests.server.serving import Clock, RawClient, Server, Servers, wait_until
+from tests.server.wire import (
     ACK_0,
     STATUS_BYTES,
     WINNING,
@@ -29,7 +30,6 @@ from tests.server.raw_bytes import (
     status,
     winners,
 )
-from tests.server.serving import Clock, RawClient, Server, Servers, wait_until
 
 ROOMY = {"max_per_agency": 1000, "max_per_address": 1000}
 

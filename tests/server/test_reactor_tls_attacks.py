@@ -12,8 +12,8 @@ from pathlib import Path
 from bets_protocol.transports import TlsFiles, parse_url
 from bets_server.limits import Limits
 from tests.certificates import Authority
-from tests.server.raw_bytes import ask, batch, bet
 from tests.server.serving import DEADLINE_S, Clock, RawClient, Server, Servers, wait_until
+from tests.server.wire import ask, batch, bet
 from tests.tls_records import Forger, client_hello, forging_context
 
 GARBAGE = b"\x16\x03\x01\x00\x05hello"

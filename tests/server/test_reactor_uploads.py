@@ -8,8 +8,8 @@ import pytest
 
 from bets_protocol import RejectCode
 from bets_server.store import SealOutcome, StoreFull
-from tests.server.raw_bytes import STATUS_BYTES, WINNING, ask, batch, bet, document, opening, status, winners
 from tests.server.serving import Servers, opened, wait_until
+from tests.server.wire import STATUS_BYTES, WINNING, ask, batch, bet, document, opening, status, winners
 
 
 def test_from_the_first_bet_to_the_winners(serve: Servers) -> None:

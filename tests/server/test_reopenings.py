@@ -9,8 +9,8 @@ from bets_server.admission.reopenings import MAX_UPLOADS, WINDOW_S, Reopenings
 from bets_server.intake.requests import Answer, Binding, Refusal, Reply, Request, Work
 from bets_server.limits import Limits
 from bets_server.store import Ticket
-from tests.server.raw_bytes import STATUS_BYTES, batch, bet, opening, status
 from tests.server.serving import Servers
+from tests.server.wire import STATUS_BYTES, batch, bet, opening, status
 
 FEW = Limits(reopenings_per_minute=3)
 TOO_OFTEN = Refusal(RejectCode.BUSY, "the upload is opened again and again")

@@ -15,8 +15,8 @@ from bets_server.intake.requests import Close, Park, Reply, Work
 from bets_server.reactor.fairness import oldest_first
 from bets_server.reactor.inbox import READ_AHEAD_BYTES
 from bets_server.reactor.session import OUTBOX_BYTES, UNIT_REQUESTS, Session
-from tests.server.raw_bytes import ACK_0, ask, batch, bet, bets, winners
 from tests.server.serving import RawClient, wait_until
+from tests.server.wire import ACK_0, ask, batch, bet, bets, winners
 
 PARKED = Park()
 

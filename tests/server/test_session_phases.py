@@ -13,7 +13,7 @@ from bets_server.limits import Limits
 from bets_server.reactor.phases import NEXT, Event, Phase
 from bets_server.reactor.session import Session
 from bets_server.reactor.timers import DEADLINES
-from tests.server.raw_bytes import ask, batch, bet
+from tests.server.wire import ask, batch, bet
 
 NEVER = float("inf")
 LIMITS = Limits(first_message_timeout_s=40, handshake_timeout_s=10, idle_timeout_s=70, drain_timeout_s=50)

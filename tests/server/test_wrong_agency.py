@@ -19,8 +19,8 @@ from bets_protocol import RejectCode, TransportError
 from bets_protocol.transports import TlsFiles, parse_url
 from bets_server.limits import Limits
 from tests.certificates import Authority
-from tests.server.raw_bytes import ACK_0, STATUS_BYTES, ask, batch, bet, bets, document, opening, status
 from tests.server.serving import RawClient, Server, Servers, wait_until
+from tests.server.wire import ACK_0, STATUS_BYTES, ask, batch, bet, bets, document, opening, status
 
 DAY = datetime.timedelta(days=1)
 REFUSED = status(RejectCode.NOT_AUTHORIZED)

@@ -22,7 +22,7 @@ from pathlib import Path
 import attrs
 
 from tests.campaigns.attacks.crowd import Tale
-from tests.server.raw_bytes import ask
+from tests.server.wire import ask
 from tests.tls_records import Forger, forging_context
 
 CHANGES_AT_ONCE = 200

@@ -20,7 +20,7 @@ import attrs
 
 from tests.campaigns.faults.raw_agency import ask_message, batch_message, open_message, upload_id_of
 from tests.campaigns.faults.witness import OK, STATUS_BYTES, parse_status
-from tests.server.raw_bytes import bets
+from tests.server.wire import bets
 
 TIMEOUT_S = 60.0
 TOTAL = 10**9

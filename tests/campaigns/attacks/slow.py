@@ -14,7 +14,7 @@ from tests.campaigns.attacks.legitimate import connected, exactly
 from tests.campaigns.attacks.scene import CUT_SLACK_S, Scene, check_cuts, check_memory
 from tests.campaigns.attacks.watch import KB, MB, cpu_s, rss_bytes, sockets
 from tests.e2e.processes import wait_until
-from tests.server.raw_bytes import WINNING, ask, batch, bet, bets
+from tests.server.wire import WINNING, ask, batch, bet, bets
 
 LORIS = 1000
 

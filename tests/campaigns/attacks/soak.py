@@ -19,7 +19,7 @@ from bets_client.input.sample import write_samples
 from tests.campaigns.attacks.scene import Scene
 from tests.campaigns.attacks.watch import MB, Sample, descriptors, rss_bytes, sockets, threads
 from tests.e2e.processes import wait_until
-from tests.server.raw_bytes import batch, bet, bets
+from tests.server.wire import batch, bet, bets
 
 AGENCIES = 5
 UPLOAD_BETS = 3000

@@ -11,7 +11,7 @@ from tests.campaigns.attacks.legitimate import connected, exactly
 from tests.campaigns.attacks.scene import Scene, check_memory
 from tests.campaigns.attacks.watch import KB, MB, rss_bytes, sockets
 from tests.e2e.processes import wait_until
-from tests.server.raw_bytes import ask, winners
+from tests.server.wire import ask, winners
 
 FILE_BETS = 2_200_000
 """Rows of a file of 100 MB."""

@@ -10,7 +10,7 @@ import pytest
 from bets_protocol import BetBatch, ServerConnection
 from bets_protocol.codec import CODECS
 from bets_protocol.connection import server as server_connection
-from tests.server.raw_bytes import batch, bet
+from tests.server.wire import batch, bet
 
 FRAME = batch(*[bet()] * 100)
 
