@@ -28,6 +28,7 @@ class Peer(Protocol):
     @property
     def shaking_since(self) -> float:
         """When its handshake began; when it was accepted, until then."""
+        ...
 
     @property
     def stream(self) -> Stream:
