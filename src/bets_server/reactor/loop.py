@@ -8,7 +8,7 @@ Rules:
 
 1. Only this thread touches sessions and streams. Workers get `Work`, which is plain data, and give `GroupOutcome`.
 2. A session that waits for the draw holds no thread and costs a descriptor and a few hundred bytes.
-3. Time is read here, once a round, and passed on. Every session has a deadline, save those that wait for the store or
+3. Time is read here, once a round, and passed on. Every session has a deadline, except those that wait for the store or
    the draw.
 4. An error of one stream closes that stream. An error of the store ends the process: nobody can know what is on disk.
 5. A stop has a deadline. What still runs then, a call of the store included, is left behind.
@@ -55,7 +55,7 @@ class Reactor:
         limits: what peers may cost.
         workers: threads of the pool.
         grace_s: seconds that a stop may take before connections are cut.
-        exit_after_draw: stop once the draw was made and everyone that waited has the answer, see `after_draw`.
+        exit_after_draw: stop once the draw was made and everyone that waited has the answer, see `exit_policy`.
 
     Attributes:
         conversations: the peers that are connected.
@@ -127,7 +127,7 @@ class Reactor:
         self.conversations.renew_pins(pins, self._clock())
 
     def draw_took_place(self) -> None:
-        """The draw was made by somebody else, an operator: whoever waits is answered now. Thread: any."""
+        """The draw was made by somebody else, an operator: every peer that waits is answered now. Thread: any."""
         self._drawn_elsewhere = True
         self.wake()
 
@@ -268,7 +268,7 @@ class Reactor:
     def close(self) -> None:
         """Gives back every descriptor and thread, whatever happened before, also where `run` never began.
 
-        Twice is harmless.
+        Calling it again has no effect.
         """
         if self._closed:
             return
