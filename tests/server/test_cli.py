@@ -20,7 +20,7 @@ import pytest
 from bets_protocol import Bet, encode_bets
 from bets_server.operator.export import FIELDS
 from bets_server.store import open_store
-from bets_server.store.conformance import batch_of
+from bets_server.store.conformance import append_to, batch_of
 from tests.e2e.processes import PROGRAMS, Programs
 from tests.foreign import PROXY_1, PROXY_2
 from tests.server.command_line import Result, Run
@@ -49,7 +49,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store with five bets, not drawn; no server has it open."""
     url = f"{request.param}:///{tmp_path}/store"
     with open_store(url) as store:
-        store.append([batch_of(BETS)])
+        append_to(store, [batch_of(BETS)])
     return url
 
 
@@ -355,7 +355,7 @@ def test_what_help_says_of_bounds(run: Run) -> None:
 def test_standard_output_that_is_full(programs: Programs, arguments: str) -> None:
     """Exit code 9 and one line that says so; the file of an export is there all the same."""
     with open_store(f"sqlite:///{programs.folder}/bets.db") as store:
-        store.append([batch_of(BETS)])
+        append_to(store, [batch_of(BETS)])
     shell = f"from subprocess import *; import sys; sys.exit(call('bets-server {arguments} > /dev/full', shell=True))"
     done = programs.start("python", "-c", shell, PATH=f"{PROGRAMS}:{os.defpath}").expect(9)
     assert done.err == "bets-server: cannot write to standard output: No space left on device\n"
@@ -405,7 +405,7 @@ def test_export_of_a_damaged_store(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with open_store(f"sqlite:///{path}") as store:
         for bet in BETS:
-            store.append([batch_of([bet])])
+            append_to(store, [batch_of([bet])])
     last = encode_bets(BETS[-1:])
     assert path.read_bytes().count(last) == 1
     path.write_bytes(path.read_bytes().replace(last, last.replace(BETS[-1].document.encode(), b"no digit")))
@@ -432,7 +432,7 @@ def test_export_that_is_stopped(programs: Programs, number: signal.Signals, code
     """In the middle: not exit code 0, which would say that the file is there; nothing is left behind."""
     with open_store(f"sqlite:///{programs.folder}/bets.db") as store:
         encoded = batch_of([_bet(row, 1) for row in range(200)])
-        store.append([encoded] * 1000)
+        append_to(store, [encoded] * 1000)
     export = programs.start("bets-server", "export", "bets.csv")
     export.wait_until(lambda: list(programs.folder.glob(".export-*")), "the export has begun")
     export.send_signal(number)
@@ -444,7 +444,7 @@ def test_encoded_bets_of_the_store_are_those_that_are_exported(run: Run, tmp_pat
     """What the export gives back encodes to the bytes that were stored."""
     url = f"sqlite:///{tmp_path}/bets.db"
     with open_store(url) as store:
-        store.append([batch_of(BETS)])
+        append_to(store, [batch_of(BETS)])
         assert encode_bets(store.bets()) == encode_bets(BETS)
     run("export", "bets.csv", "--store", url, "--raw")
     rows = [dict(zip(FIELDS, row, strict=True)) for row in _csv(tmp_path / "bets.csv")]

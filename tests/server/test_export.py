@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bets_server.store import open_store
-from bets_server.store.conformance import batch_of
+from bets_server.store.conformance import append_to, batch_of
 from tests.e2e.processes import DEADLINE_S, clean_environment
 from tests.server.command_line import Result, Run
 from tests.server.operating import a_bet
@@ -29,7 +29,7 @@ ROWS = "".join(
 
 def _filled(url: str) -> None:
     with open_store(url) as store:
-        store.append([batch_of(BETS)])
+        append_to(store, [batch_of(BETS)])
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -184,7 +184,7 @@ def test_the_device_of_standard_output_is_not_replaced(tmp_path: Path, kind: str
 def test_a_stop_while_nobody_reads(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """The stop works although the pipe is full, and no log line follows the CSV."""
     with open_store(f"sqlite:///{tmp_path}/bets.db") as store:
-        store.append([batch_of([a_bet(row, 1) for row in range(200)])] * 20)
+        append_to(store, [batch_of([a_bet(row, 1) for row in range(200)])] * 20)
     with _process(tmp_path, "-", subprocess.PIPE) as export:
         assert export.stdout is not None
         assert select.select([export.stdout], [], [], DEADLINE_S)[0]

@@ -12,6 +12,7 @@ from bets_protocol import WinnersRequest as Ask
 from bets_server.intake.handlers import Handlers, answer_at_once, random_number
 from bets_server.intake.requests import Answer, Close, GroupOutcome, Park, Reply, Request, Work
 from bets_server.store import StoreFull, open_store
+from bets_server.store.conformance import append_to
 from tests.server.serving import WatchedStore
 from tests.server.wire import WINNING, batch, bet, document
 
@@ -130,7 +131,7 @@ def test_more_winners_than_an_answer_holds(tmp_path: Path, count: int, fits: boo
     """One too many: no answer rather than a list that was cut."""
     encoded = b"".join(bet(row, number=WINNING, first_name=b"A", last_name=b"B") for row in range(count))
     with WatchedStore(open_store(f"sqlite:///{tmp_path}/bets.db")) as store:
-        store.append([[BetRun(agency=1, count=count, encoded=encoded)]])
+        append_to(store, [[BetRun(agency=1, count=count, encoded=encoded)]])
         ((_, (answer,)),) = _handlers(store).answer_group([_work(1, Ask(agency=1))]).answers
     if fits:
         assert isinstance(answer, Reply)

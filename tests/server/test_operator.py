@@ -20,7 +20,7 @@ from bets_server.operator.export import export_rows
 from bets_server.operator.live import LiveBackend as ServerBackend
 from bets_server.operator.reports import report
 from bets_server.store import BetStore, Parcel, open_store
-from bets_server.store.conformance import batch_of
+from bets_server.store.conformance import append_to, batch_of
 from tests.server.command_line import Result, Run
 from tests.server.operating import Control, LiveBackend, a_bet, controlled
 from tests.server.serving import Servers, wait_until
@@ -41,7 +41,7 @@ def _fill(store: BetStore) -> None:
     """A finished upload of agency 1, bets of agency 2 without an upload, an unfinished upload of agency 3."""
     first = store.open_upload(1, FINISHED, total=2)
     store.commit([Parcel(runs=batch_of(BETS[:2]), ticket=first.ticket)])
-    store.append([batch_of(BETS[2:3])])
+    append_to(store, [batch_of(BETS[2:3])])
     third = store.open_upload(3, UNFINISHED, total=5)
     store.commit([Parcel(runs=batch_of(BETS[3:]), ticket=third.ticket)])
 

@@ -28,7 +28,7 @@ from bets_server.operator import server as control_module
 from bets_server.operator.protocol import MAX_REQUEST_BYTES, connected, control_path, is_answered, listening
 from bets_server.operator.server import ControlServer
 from bets_server.store import StoreFull, open_store
-from bets_server.store.conformance import batch_of
+from bets_server.store.conformance import append_to, batch_of
 from tests.server.operating import Control, LiveBackend, Operator, a_bet, controlled
 from tests.server.serving import DEADLINE_S, captured_log, wait_until, without_threads
 
@@ -39,7 +39,7 @@ BETS = [a_bet(1, 1), a_bet(2, 2, 7574), a_bet(3, 1, 7574)]
 def backend(tmp_path: Path) -> Iterator[LiveBackend]:
     """A backend over a store with three bets of the agencies 1 and 2."""
     with open_store(f"csv:///{tmp_path}/bets.csv") as store:
-        store.append([batch_of(BETS)])
+        append_to(store, [batch_of(BETS)])
         yield LiveBackend(store)
 
 
@@ -403,12 +403,12 @@ def test_slow_reader_holds_up_nobody(tmp_path: Path) -> None:
     long = '"' * 255  # a piece with such names does not go out at once
     bets = [a_bet(row, 1, first_name=long, last_name=long) for row in range(150)]
     with open_store(f"sqlite:///{tmp_path}/bets.db") as store:
-        store.append([batch_of(bets)] * 20)
+        append_to(store, [batch_of(bets)] * 20)
         with controlled(tmp_path / "control", LiveBackend(store)) as control:
             slow = control.operator()
             slow.send(command="export")
             slow.socket.recv(1)  # it has begun
-            store.append([batch_of(bets)])
+            append_to(store, [batch_of(bets)])
             assert control.ask(command="status")[0]["rows"][0]["bets"] == 150 * 21
             *pieces, last = [json.loads(line) for line in (b"{" + slow.read_to_end()).splitlines()]
     assert last == {"ok": True}
@@ -480,7 +480,7 @@ def test_deadlines(tmp_path: Path, backend: LiveBackend, monkeypatch: pytest.Mon
     """An operator that sends no request, or does not read the answer, is disconnected."""
     monkeypatch.setattr(control_module, "REQUEST_S", 0.05)
     monkeypatch.setattr(control_module, "ANSWER_S", 0.05)
-    backend.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
+    append_to(backend.store, [batch_of([a_bet(row, 1) for row in range(150)])] * 100)
     with controlled(tmp_path / "control", backend) as control:
         silent, greedy = control.operator(), control.operator()
         greedy.send(command="export")
@@ -498,7 +498,7 @@ def _wait_for_the_end(operator: Operator) -> None:
 
 def test_stop_in_the_middle_of_an_answer(tmp_path: Path, backend: LiveBackend) -> None:
     """The server waits for no operator; a cut answer lacks its last line."""
-    backend.store.append([batch_of([a_bet(row, 1) for row in range(150)])] * 100)
+    append_to(backend.store, [batch_of([a_bet(row, 1) for row in range(150)])] * 100)
     with controlled(tmp_path / "control", backend) as control:
         silent, operator = control.operator(), control.operator()
         operator.send(command="export")

@@ -37,7 +37,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from bets_protocol import Bet, BetRun, ConfigError, StorageError
+from bets_protocol import Bet, ConfigError, StorageError
 from bets_server.store.values import (
     MAX_UNFINISHED_UPLOADS,
     MAX_UPLOADS,
@@ -48,7 +48,6 @@ from bets_server.store.values import (
     Receipt,
     SealOutcome,
     UploadState,
-    Verdict,
 )
 
 MAX_DRAW_ID: Final = 0xFFFF_FFFF
@@ -98,18 +97,6 @@ class BetStore(abc.ABC):
             StoreFull: nothing of the group is stored; the store stays usable.
             StorageError: what is on disk is unknown; the store refuses everything from now on.
         """
-
-    def append(self, batches: Sequence[Sequence[BetRun]]) -> list[Verdict]:
-        """Store a group of batches without uploads: `commit` for parcels without tickets.
-
-        Returns:
-            One verdict for each batch, in the same order.
-
-        Raises:
-            StoreFull: likewise.
-            StorageError: likewise.
-        """
-        return [receipt.verdict for receipt in self.commit([Parcel(runs=tuple(batch)) for batch in batches])]
 
     @abc.abstractmethod
     def open_upload(self, agency: int, upload_id: bytes, *, total: int, note: str = "") -> Opening:

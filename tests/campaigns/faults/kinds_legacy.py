@@ -31,7 +31,7 @@ PROGRAM = """
 import socket, sys
 from bets_protocol import StorageError
 from bets_server.store import StoreFull, open_store
-from tests.server.store.appender import group_bets, lots_of
+from tests.server.store.appender import group_of
 said, heard = socket.socketpair()
 try:
     with open_store(sys.argv[1], create=False) as store:
@@ -39,7 +39,7 @@ try:
         for group in range(int(sys.argv[2])):
             while True:
                 try:
-                    store.append([lots_of(bets) for bets in group_bets(group)])
+                    store.commit(group_of(group))
                     break
                 except StoreFull as error:
                     print("full", flush=True)

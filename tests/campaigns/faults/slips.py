@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from bets_server.store import open_store
-from bets_server.store.conformance import sample_batch
+from bets_server.store.conformance import append_to, sample_batch
 from tests.campaigns.faults.stage import StoreFiles
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
@@ -201,7 +201,7 @@ def log_of_another_book(scene: Scene) -> tuple[Path, bool]:
     """Two books were confused."""
     other = scene.elsewhere / "other.db"
     with open_store(f"sqlite:///{other}") as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         scene.put(other.with_name("other.db-wal"), scene.files.log)
     other.unlink()
     return scene.files.main, True

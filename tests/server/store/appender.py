@@ -50,19 +50,23 @@ def group_bets(group: int) -> list[list[Bet]]:
     ]
 
 
+def group_of(group: int) -> list[Parcel]:
+    """The same as a store gets it, without uploads."""
+    return [Parcel(runs=lots_of(bets)) for bets in group_bets(group)]
+
+
 def append(url: str, group: int) -> None:
     """Store one group after the other, from `group` on, and say so after each, until there is no room."""
     with open_store(url) as store:
         print("open", flush=True)
         while True:
-            batches = [lots_of(bets) for bets in group_bets(group)]
             try:
-                verdicts = store.append(batches)
+                receipts = store.commit(group_of(group))
             except StoreFull as error:
                 print("full", error, flush=True)
                 return
-            if verdicts != [Verdict.STORED] * len(batches):
-                raise SystemExit(f"refused: {verdicts}")
+            if {receipt.verdict for receipt in receipts} != {Verdict.STORED}:
+                raise SystemExit(f"refused: {receipts}")
             print(group, flush=True)
             group += 1
 

@@ -21,7 +21,7 @@ import pytest
 
 from bets_protocol import encode_bets
 from bets_server.store import open_store
-from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch
+from bets_server.store.conformance import WINNING, append_to, documents, rows_of, sample_batch
 from tests.server.store.appender import TOTAL, UPLOAD_ID, bet, group_bets
 from tests.server.store.csv_files import lines_of_store
 
@@ -126,7 +126,7 @@ def test_a_killed_draw_took_place_or_did_not(tmp_path: Path, url: str) -> None:
     before.mkdir()
     with open_store(url.format(before)) as store:
         for start in range(0, rows, 1000):
-            store.append([sample_batch(range(start, start + 1000), number=WINNING)])
+            append_to(store, [sample_batch(range(start, start + 1000), number=WINNING)])
     with_draw = tmp_path / "whole"
     shutil.copytree(before, with_draw)
     with appender("draw", url.format(with_draw), 1) as process:

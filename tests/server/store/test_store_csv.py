@@ -12,6 +12,7 @@ import pytest
 from bets_protocol import RejectCode, StorageError
 from bets_server.store import Verdict, open_store
 from bets_server.store.conformance import (
+    append_to,
     batch_of,
     documents,
     opened,
@@ -41,8 +42,8 @@ def test_the_file_is_what_the_legacy_server_wrote(path: Path, url: str, tmp_path
     """Byte for byte: CRLF, quotes where needed, no header; and its way of reading gives the bets back."""
     bets = [sample_bet(row, agency=row) for row in (1, 2, 255)]
     with open_store(url) as store:
-        store.append([batch_of(bets)])
-        store.append([batch_of(bets)])
+        append_to(store, [batch_of(bets)])
+        append_to(store, [batch_of(bets)])
     with (tmp_path / "legacy.csv").open("a+", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_MINIMAL)
         for bet in bets * 2:
@@ -57,8 +58,8 @@ def test_the_file_is_what_the_legacy_server_wrote(path: Path, url: str, tmp_path
 def test_the_ledger_knows_the_file_when_it_is_closed(path: Path, url: str, ledger: Path) -> None:
     """Its size, its lines, the batch up to which it goes; and opening it again changes nothing."""
     with open_store(url) as store:
-        store.append([sample_batch(range(30)), sample_batch([7], agency=2)])
-        store.append([sample_batch([8])])
+        append_to(store, [sample_batch(range(30)), sample_batch([7], agency=2)])
+        append_to(store, [sample_batch([8])])
     content = path.read_bytes()
     assert account(ledger) == (3, len(content), 32)
     before = files_in(path.parent)
@@ -76,7 +77,7 @@ def test_the_lines_of_a_voided_upload_stay(path: Path, url: str) -> None:
             store.commit([part(ticket, [row, row + 1]) for ticket in tickets])
         content = path.read_bytes()
         store.void(tickets[1].upload, reason="wrong file")
-        store.append([sample_batch([9], agency=2)])
+        append_to(store, [sample_batch([9], agency=2)])
         assert path.read_bytes().startswith(content)
     with open_store(url) as store:
         assert documents(store.bets()) == rows_of(0, 1, 0, 1, 2, 3, 2, 3, 9)
@@ -90,7 +91,7 @@ def test_two_links_to_one_file_are_one_store(path: Path, url: str, tmp_path: Pat
         (tmp_path / name).symlink_to(path)
     path.touch()
     with open_store(f"csv:///{tmp_path}/link.csv") as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         with pytest.raises(StorageError, match="another server has it open"):
             open_store(f"csv:///{tmp_path}/other/link.csv")
     with open_store(f"csv:///{tmp_path}/other/link.csv") as store:
@@ -103,9 +104,9 @@ def test_two_links_to_one_file_are_one_store(path: Path, url: str, tmp_path: Pat
 def test_the_ledger_serves_without_the_file(path: Path, url: str, ledger: Path) -> None:
     """As a book of its own, as the advice says; and the file catches up when it is there again."""
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     with open_store(f"sqlite:///{ledger}") as store:
-        store.append([sample_batch([2])])
+        append_to(store, [sample_batch([2])])
     with open_store(url) as store:
         assert documents(store.bets()) == rows_of(1, 2)
         assert path.read_bytes() == lines_of_store(store)
@@ -123,7 +124,7 @@ def test_a_file_of_the_legacy_server_is_taken_whole(path: Path, url: str) -> Non
             assert [bet.first_name for bet in store.bets()] == ["Santiago Lionel", 'Ana "la flaca"', "Tiago Nicolás"]
         assert path.read_bytes() == LEGACY
     with open_store(url) as store:
-        store.append([sample_batch([5], number=7574)])
+        append_to(store, [sample_batch([5], number=7574)])
     assert path.read_bytes().startswith(LEGACY)
     with open_store(url) as store:
         store.seal_and_draw(1, expected=1, pick=winning)
@@ -164,12 +165,12 @@ def test_lf_alone_ends_a_line_too(path: Path, url: str) -> None:
 def test_lines_added_between_two_servers_are_taken(path: Path, url: str) -> None:
     """By the draw that is open then."""
     with open_store(url, draw=1) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     with path.open("ab") as file:
         file.write(LEGACY)
     with open_store(url, draw=2) as store:
         assert documents(store.bets()) == ["30904465", "00000002", "34407251"]
-        store.append([sample_batch([5])])
+        append_to(store, [sample_batch([5])])
     with open_store(url, draw=1) as store:
         assert documents(store.bets()) == rows_of(1)
     with open_store(url, draw=2) as store:
@@ -179,7 +180,7 @@ def test_lines_added_between_two_servers_are_taken(path: Path, url: str) -> None
 def test_lines_added_after_the_draw_are_an_error(path: Path, url: str) -> None:
     """They cannot take part any more; another draw takes them."""
     with open_store(url) as store:
-        store.append([sample_batch([1, 2])])
+        append_to(store, [sample_batch([1, 2])])
         store.seal_and_draw(1, expected=1, pick=winning)
     with path.open("ab") as file:
         file.write(LEGACY)
@@ -188,7 +189,7 @@ def test_lines_added_after_the_draw_are_an_error(path: Path, url: str) -> None:
             open_store(url)
     with open_store(url, draw=2) as store:
         assert store.state().bets_by_agency == {1: 2, 2: 1}
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     with open_store(url, draw=1) as store:
         assert store.state().bets_by_agency == {1: 2}
 
@@ -214,7 +215,7 @@ def test_lines_added_by_another_program_are_anonymous(path: Path, url: str) -> N
         assert [(upload.number, upload.agency, upload.stored) for upload in store.uploads()] == [(1, 1, 2), (2, 2, 1)]
         assert [entry.event for entry in store.audit()] == ["open", "open"]
         assert store.open_upload(1, upload_id(0), total=3).code is RejectCode.MODE_CONFLICT
-        store.append([sample_batch([5])])
+        append_to(store, [sample_batch([5])])
         store.void(1, reason="test data")
     with path.open("ab") as file:
         file.write(LEGACY)
@@ -315,7 +316,7 @@ LIMITED = """
 import resource, sys
 from bets_protocol import StorageError
 from bets_server.store import StoreFull, open_store
-from bets_server.store.conformance import documents
+from bets_server.store.conformance import append_to, documents
 from tests.server.store.appender import bet, lots_of
 url, path, spare = sys.argv[1], sys.argv[2], int(sys.argv[3])
 batch = lambda first: lots_of(bet(row) for row in range(first, first + 20))
@@ -324,7 +325,7 @@ def limit():
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(open(path, "rb").read()) + spare, hard))
 def commit(store, first):
     try:
-        print(store.append([batch(first)])[0].name, len(open(path, "rb").readlines()))
+        print(append_to(store, [batch(first)])[0].name, len(open(path, "rb").readlines()))
     except StoreFull as error:
         print("full:", error, len(open(path, "rb").readlines()))
 store = open_store(url)
@@ -361,4 +362,4 @@ def test_a_file_without_room_lacks_one_group_at_most(path: Path, url: str, spare
     ]
     with open_store(url) as store:
         assert lines_of_store(store) == path.read_bytes()
-        assert store.append([sample_batch([1])]) == [Verdict.STORED]
+        assert append_to(store, [sample_batch([1])]) == [Verdict.STORED]

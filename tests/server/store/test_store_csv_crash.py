@@ -16,6 +16,7 @@ from bets_protocol import StorageError
 from bets_server.store import BetStore, open_store
 from bets_server.store.conformance import (
     WINNING,
+    append_to,
     batch_of,
     documents,
     opened,
@@ -70,12 +71,12 @@ def small(ledger: Path) -> None:
 def killed(path: Path, url: str, ledger: Path, tmp_path: Path) -> Killed:
     """Killed after the third group, of three bets in two batches."""
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     small(ledger)
     with open_store(url, create=False) as store:
-        store.append([sample_batch([2, 3]), sample_batch([4], agency=2)])
+        append_to(store, [sample_batch([2, 3]), sample_batch([4], agency=2)])
         before = path.read_bytes()
-        store.append([sample_batch([5, 6]), sample_batch([7], agency=2)])
+        append_to(store, [sample_batch([5, 6]), sample_batch([7], agency=2)])
         copied(path.parent, tmp_path / "killed")
     return Killed(folder=tmp_path / "killed", before=before, group=path.read_bytes().removeprefix(before))
 
@@ -90,7 +91,7 @@ def test_a_file_cut_at_any_byte_of_the_last_group_is_completed(killed: Killed) -
             assert killed.path.read_bytes() == killed.before + killed.group
             assert documents(store.bets()) == rows_of(1, 2, 3, 4, 5, 6, 7)
             if end % 16 == 0:
-                store.append([sample_batch([9])])
+                append_to(store, [sample_batch([9])])
         if end % 16 == 0:
             with open_store(f"csv:///{killed.path}", create=False) as store:
                 assert documents(store.bets()) == rows_of(1, 2, 3, 4, 5, 6, 7, 9)
@@ -136,7 +137,7 @@ def test_lines_added_after_a_kill_are_told_from_the_remains(killed: Killed, *, w
     with killed.path.open("ab") as file:
         file.write(OTHERS)
     with open_store(f"csv:///{killed.path}") as store:
-        store.append([sample_batch([9], agency=9)])
+        append_to(store, [sample_batch([9], agency=9)])
         assert store.state().bets_by_agency == {1: 5, 2: 2, 7: 2, 8: 2, 9: 1}
     whole = killed.path.read_bytes()
     lines = whole.splitlines(keepends=True)
@@ -183,7 +184,7 @@ def test_a_killed_store_without_any_word_of_the_file(path: Path, url: str, ledge
     open_store(url).close()
     small(ledger)
     with open_store(url, create=False) as store:
-        store.append([sample_batch([1, 2])])
+        append_to(store, [sample_batch([1, 2])])
         copied(path.parent, tmp_path / "killed")
     killed = Killed(folder=tmp_path / "killed", before=b"", group=path.read_bytes())
     for content in (killed.group, killed.group[:30], b""):
@@ -198,8 +199,8 @@ def test_a_line_that_was_changed_or_cut_is_told(path: Path, url: str) -> None:
     """Each one, with its number, what was written and what is there; nothing is touched; put back, all is well."""
     bets = [sample_bet(row, agency=1 + row % 2, number=row) for row in range(1, 7)]
     with open_store(url) as store:
-        store.append([batch_of(bets[:4])])
-        store.append([batch_of(bets[4:])])
+        append_to(store, [batch_of(bets[:4])])
+        append_to(store, [batch_of(bets[4:])])
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     for number, (line, bet) in enumerate(zip(lines, bets, strict=True), start=1):
@@ -230,7 +231,7 @@ def test_a_line_that_was_changed_or_cut_is_told(path: Path, url: str) -> None:
 def test_a_shorter_file_is_told(path: Path, url: str, ledger: Path, end: int) -> None:
     """An empty one as well; and the advice works."""
     with open_store(url) as store:
-        store.append([sample_batch(range(50))])
+        append_to(store, [sample_batch(range(50))])
     os.truncate(path, end % path.stat().st_size)
     with pytest.raises(StorageError, match=rf"^{path}:\d+: .* --store sqlite:///{ledger}$"):
         open_store(url)
@@ -256,7 +257,7 @@ def test_a_line_of_another_program_that_was_rewritten_is_told(path: Path, url: s
 def test_a_file_that_is_missing_beside_its_ledger_is_told(path: Path, url: str, ledger: Path, *, create: bool) -> None:
     """And no empty one takes its place."""
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     path.unlink()
     with pytest.raises(
         StorageError, match=rf"^{path}: is missing, though its ledger {ledger} is there: put the file back"
@@ -273,7 +274,7 @@ def test_a_ledger_that_cannot_be_one_is_told(path: Path, url: str, ledger: Path)
         open_store(url)
     ledger.unlink()
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     for statement in ("UPDATE legacy_file SET batch = 2", "DELETE FROM legacy_file"):
         with contextlib.closing(sqlite3.connect(ledger)) as connection, connection:
             connection.execute(statement)
@@ -316,7 +317,7 @@ def in_a_folder(folder: Path) -> Iterator[tuple[Path, BetStore]]:
     path = folder / "store" / "bets.csv"
     path.parent.mkdir()
     with contextlib.closing(open_store(f"csv:///{path}")) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         yield path, store
 
 
@@ -324,7 +325,7 @@ def in_a_folder(folder: Path) -> Iterator[tuple[Path, BetStore]]:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda store: store.append([sample_batch([2])]),
+        lambda store: append_to(store, [sample_batch([2])]),
         lambda store: opened(store, agency=3, total=3),
         lambda store: store.seal_and_draw(1, expected=1, pick=winning),
         lambda store: store.void(1, reason="sent twice"),
@@ -337,12 +338,12 @@ def test_a_file_that_moves_ends_the_store(
     with in_a_folder(tmp_path) as (path, store):
         accident(path)
         if accident is appended:
-            call = lambda store: store.append([sample_batch([2])])  # noqa: E731 - others do not touch the file
+            call = lambda store: append_to(store, [sample_batch([2])])  # noqa: E731 - others do not touch the file
         with pytest.raises(StorageError, match=rf"^{path.parent}"):
             call(store)
         for _ in range(2):
             with pytest.raises(StorageError, match="the store has failed: "):
-                store.append([sample_batch([1])])
+                append_to(store, [sample_batch([1])])
 
 
 def test_a_file_with_a_second_name_is_refused(path: Path, url: str, tmp_path: Path) -> None:
@@ -360,10 +361,10 @@ def test_a_file_with_a_second_name_is_refused(path: Path, url: str, tmp_path: Pa
 def test_lines_of_a_program_that_ran_beside_the_server_are_taken_by_the_next(path: Path, url: str) -> None:
     """They ended that server; none of them, and no bet of the server, is lost."""
     with contextlib.closing(open_store(url)) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         appended(path)
         with pytest.raises(StorageError, match=rf"^{path}: has \d+ bytes instead of \d+: another program has written"):
-            store.append([sample_batch([2])])
+            append_to(store, [sample_batch([2])])
     with open_store(url) as store:
         assert documents(store.bets()) == [*rows_of(1), "30904465", "00000002"]
         assert path.read_bytes() == lines_of_store(store)

@@ -16,7 +16,7 @@ import pytest
 
 from bets_protocol import ConfigError, StorageError
 from bets_server.store import StoreFull, open_store, register_store, store_schemes
-from bets_server.store.conformance import sample_batch
+from bets_server.store.conformance import append_to, sample_batch
 from bets_server.store.sqlite.store import open_sqlite
 
 DEADLINE_S = 30.0
@@ -107,7 +107,7 @@ def test_a_path_of_three_slashes_lies_in_the_working_folder(
     monkeypatch.chdir(tmp_path)
     name = "apuestas ñ?mode=memory&x=1#%41"
     with open_store(f"{scheme.upper()}:///{name}") as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         assert (tmp_path / name).is_file()
     with open_store(f"{scheme}:///{tmp_path}/{name}", create=False) as store:
         assert store.state().bets_by_agency == {1: 1}
@@ -116,7 +116,7 @@ def test_a_path_of_three_slashes_lies_in_the_working_folder(
 def test_new_files_are_their_owners_only(scheme: str, tmp_path: Path) -> None:
     """All of them have mode 0600, while the store is open and after."""
     with open_store(f"{scheme}:///{tmp_path}/bets") as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         while_open = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert len(while_open) == {"sqlite": 2, "csv": 3}[scheme]
     assert set(while_open.values()) == {0o600}
@@ -159,7 +159,7 @@ def test_the_longest_paths_work_and_longer_ones_are_told(scheme: str, tmp_path: 
     max_path_bytes, max_name_bytes = 512 - reserved, 255 - reserved
     name = "ñ" * (max_name_bytes // 2) + "n" * (max_name_bytes % 2)
     with open_store(f"{scheme}:///{tmp_path}/{name}") as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     with pytest.raises(StorageError, match=f"name has {max_name_bytes + 1} bytes; a store's may have {max_name_bytes}"):
         open_store(f"{scheme}:///{tmp_path}/{name}n")
     folder = tmp_path
@@ -168,7 +168,7 @@ def test_the_longest_paths_work_and_longer_ones_are_told(scheme: str, tmp_path: 
     folder.mkdir(parents=True)
     longest = folder / ("n" * (max_path_bytes - len(str(folder)) - 1))
     with open_store(f"{scheme}:///{longest}") as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     with pytest.raises(StorageError, match=f"the path has {max_path_bytes + 1} bytes; a store's may have"):
         open_store(f"{scheme}:///{longest}n")
 

@@ -19,6 +19,7 @@ from bets_protocol import StorageError, encode_bets
 from bets_server.store import DrawState, Verdict, open_store
 from bets_server.store.conformance import (
     WINNING,
+    append_to,
     batch_of,
     documents,
     opened,
@@ -83,7 +84,7 @@ def test_an_old_book_keeps_all_that_it_held(path: Path) -> None:
         assert [store.winners(agency) for agency in (1, 2)] == [tuple(rows_of(1, 2)), tuple(rows_of(4))]
         assert documents(store.bets()) == rows_of(1, 2, 3, 4, 5)
         assert [*store.audit()] == []
-        assert store.append([sample_batch([9])]) == [Verdict.DRAW_CLOSED]
+        assert append_to(store, [sample_batch([9])]) == [Verdict.DRAW_CLOSED]
     with open_store(url, draw=3) as store:
         assert store.upgraded_from is None
         assert store.state() == DrawState(draw=3, number=WINNING, sealed=frozenset({1}), bets_by_agency={})
@@ -100,7 +101,7 @@ def test_an_open_draw_of_an_old_book_goes_on(path: Path) -> None:
     url = f"sqlite:///{path}"
     with open_store(url, draw=2) as store:
         assert [(upload.number, upload.agency, upload.stored) for upload in store.uploads()] == [(3, 1, 1), (4, 2, 2)]
-        assert store.append([sample_batch([9]), sample_batch([9], agency=2)]) == [Verdict.SEALED, Verdict.STORED]
+        assert append_to(store, [sample_batch([9]), sample_batch([9], agency=2)]) == [Verdict.SEALED, Verdict.STORED]
         store.void(3, reason="old")
         store.commit([])
         assert opened(store, total=0).upload == 5

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bets_server.store import open_store
-from bets_server.store.conformance import documents, sample_batch
+from bets_server.store.conformance import append_to, documents, sample_batch
 from tests.e2e.processes import unmeasured_environment
 from tests.server.store.appender import group_bets
 from tests.server.store.mounts import may_mount
@@ -58,32 +58,32 @@ def test_a_disk_that_is_full_loses_nothing(tmp_path: Path, scheme: str, disk_byt
 FAILING = """
 import resource, sys
 from bets_protocol import StorageError
-from bets_server.store import StoreFull, open_store
+from bets_server.store import Parcel, StoreFull, open_store
 from tests.server.store.appender import bet, lots_of
 store = open_store(sys.argv[1])
-print(store.append([lots_of([bet(1)])])[0].name)
+print(store.commit([Parcel(runs=lots_of([bet(1)]))])[0].verdict.name)
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
 for _ in range(2):
     try:
-        store.append([lots_of([bet(2)])])
+        store.commit([Parcel(runs=lots_of([bet(2)]))])
     except StoreFull as error:
         print("full", error)
     except StorageError as error:
         print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-print(store.append([lots_of([bet(3)])])[0].name)
+print(store.commit([Parcel(runs=lots_of([bet(3)]))])[0].verdict.name)
 """
 
 OPENING = """
 import resource, sys
-from bets_server.store import StoreFull, open_store
+from bets_server.store import Parcel, StoreFull, open_store
 from tests.server.store.appender import bet, lots_of
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 store = open_store(sys.argv[1])
 print(store.state().bets_by_agency)
 try:
-    store.append([lots_of([bet(2)])])
+    store.commit([Parcel(runs=lots_of([bet(2)]))])
 except StoreFull as error:
     print("full")
 store.close()
@@ -112,7 +112,7 @@ def test_a_book_is_opened_where_nothing_may_grow(tmp_path: Path) -> None:
     """The winners of a finished draw must be within reach; what would have to be written is refused."""
     url = f"sqlite:///{tmp_path}/bets.db"
     with open_store(url) as store:
-        store.append([sample_batch([1], agency=1)])
+        append_to(store, [sample_batch([1], agency=1)])
     for limit in (4096, 0):
         command = [sys.executable, "-c", OPENING, url, str(limit)]
         done = subprocess.run(

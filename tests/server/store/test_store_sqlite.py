@@ -16,6 +16,7 @@ from bets_protocol import BetRun, CodecInfo, StorageError, encode_bets
 from bets_server.store import DrawState, Parcel, SealOutcome, StoreFull, Verdict, open_store
 from bets_server.store.conformance import (
     WINNING,
+    append_to,
     batch_of,
     documents,
     no_pick,
@@ -68,8 +69,8 @@ def test_the_book_keeps_the_bytes(path: Path, url: str) -> None:
     """A row for each run of bets of an agency, byte for byte, and what they add up to in the uploads."""
     first, second, third = [sample_bet(1), sample_bet(2)], [sample_bet(3, agency=2)], [sample_bet(4)]
     with open_store(url, draw=6) as store:
-        store.append([batch_of([*first, *second]), batch_of(third)])
-        store.append([batch_of(third)])
+        append_to(store, [batch_of([*first, *second]), batch_of(third)])
+        append_to(store, [batch_of(third)])
         store.seal_and_draw(2, expected=2, pick=no_pick)
     with by_hand(path) as book:
         assert book.execute("SELECT id, number FROM draw").fetchall() == [(6, None)]
@@ -90,7 +91,7 @@ def test_the_draw_is_written_with_its_winners(path: Path, url: str) -> None:
     """The position of a winner is its place among its agency's winners; the digest is over the bytes that were sent."""
     first, second = sample_batch([3, 1], number=WINNING), sample_batch([2], agency=2, number=WINNING)
     with open_store(url) as store:
-        store.append([first, second])
+        append_to(store, [first, second])
         store.seal_and_draw(1, expected=1, pick=winning)
     with by_hand(path) as book:
         digest = hashlib.sha256(first[0].encoded + second[0].encoded).hexdigest()
@@ -105,7 +106,7 @@ def test_the_draw_is_written_with_its_winners(path: Path, url: str) -> None:
 def test_the_file_says_whose_it_is(path: Path, url: str) -> None:
     """Application, version of the tables, sound; and nothing is left beside it."""
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         assert sorted(entry.name for entry in path.parent.iterdir()) == ["bets.db", "bets.db-wal"]
     assert [entry.name for entry in path.parent.iterdir()] == ["bets.db"]
     with by_hand(path) as book:
@@ -137,7 +138,7 @@ def test_the_file_and_its_log_have_room_from_the_start(path: Path, url: str) -> 
 def test_a_book_that_may_not_grow_is_opened_all_the_same(path: Path, url: str) -> None:
     """Room ahead of need is a comfort: without it, as under a quota, nothing is lost or left behind."""
     with open_store(url) as store:
-        store.append([sample_batch(range(200))] * 100)
+        append_to(store, [sample_batch(range(200))] * 100)
     with by_hand(path) as book:
         book.execute(f"PRAGMA max_page_count = {pragma(book, 'page_count')}")
         with pytest.raises(sqlite3.OperationalError, match="full"):
@@ -153,7 +154,7 @@ def test_a_book_that_may_not_grow_is_opened_all_the_same(path: Path, url: str) -
 def test_bets_with_an_identity_of_their_upload_have_room(path: Path, url: str) -> None:
     """The tables take uploads of revision 9, several of one agency, beside the anonymous one; none of them twice."""
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     encoded = encode_bets([sample_bet(2, number=WINNING)])
     with by_hand(path) as book:
         for upload, identity in [(7, bytes(16)), (8, bytes(15) + b"x")]:
@@ -233,13 +234,13 @@ def test_an_empty_file_becomes_a_book_but_not_for_a_reader(path: Path, url: str)
         open_store(url, create=False)
     assert path.read_bytes() == b""
     with open_store(url) as store:
-        assert store.append([sample_batch([1])]) == [Verdict.STORED]
+        assert append_to(store, [sample_batch([1])]) == [Verdict.STORED]
 
 
 def test_a_book_that_another_program_reads_is_not_served(path: Path, url: str) -> None:
     """A look at the book with SQLite's own shell keeps a server out as long as it lasts, and the other way round."""
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         with by_hand(path) as book, pytest.raises(sqlite3.OperationalError, match="locked"):
             book.execute("SELECT * FROM batch").fetchone()
     with by_hand(path) as book:
@@ -277,7 +278,7 @@ def test_a_library_that_is_too_old_is_told() -> None:
 def test_what_is_final_cannot_be_changed_by_hand(path: Path, url: str) -> None:
     """The file itself refuses, whichever program tries; only the count of openings stays free."""
     with open_store(url) as store:
-        store.append([sample_batch([1], number=WINNING)])
+        append_to(store, [sample_batch([1], number=WINNING)])
         store.seal_and_draw(1, expected=1, pick=winning)
     with by_hand(path) as book:
         for statement in [
@@ -314,7 +315,7 @@ def test_what_is_final_cannot_be_changed_by_hand(path: Path, url: str) -> None:
 def test_a_stored_batch_cannot_be_changed_before_the_draw(path: Path, url: str) -> None:
     """Bets are evidence from the moment they are stored."""
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     with by_hand(path) as book:
         for statement in ["UPDATE batch SET bets = x'00'", "DELETE FROM batch"]:
             with pytest.raises(sqlite3.IntegrityError, match="a stored batch never changes"):
@@ -335,7 +336,7 @@ def test_a_stored_batch_cannot_be_changed_before_the_draw(path: Path, url: str) 
 def test_no_draw_over_a_book_that_is_not_what_was_stored(path: Path, url: str, damage: str) -> None:
     """Bets that are missing, changed or new are noticed, and nothing is drawn: no number, no winner, no seal."""
     with open_store(url) as store:
-        store.append([sample_batch([1, 2]), sample_batch([2]), sample_batch([3]), sample_batch([4], agency=2)])
+        append_to(store, [sample_batch([1, 2]), sample_batch([2]), sample_batch([3]), sample_batch([4], agency=2)])
     with by_hand(path) as book:
         for trigger in ("update", "delete"):
             book.execute(f"DROP TRIGGER batch_is_kept_on_{trigger}")
@@ -354,7 +355,7 @@ def test_no_draw_over_a_book_that_is_not_what_was_stored(path: Path, url: str, d
 def test_damage_in_a_winning_bet_is_no_traceback(path: Path, url: str) -> None:
     """A document that is no text any more is met before the sums are compared; it ends the same way."""
     with open_store(url) as store:
-        store.append([sample_batch([1, 2], number=WINNING)])
+        append_to(store, [sample_batch([1, 2], number=WINNING)])
     with by_hand(path) as book:
         book.execute("DROP TRIGGER batch_is_kept_on_update")
         book.execute("UPDATE batch SET bets = CAST(replace(CAST(bets AS TEXT), '00000002', ?) AS BLOB)", (b"\xff" * 8,))
@@ -395,16 +396,16 @@ def test_a_draw_is_signed_alike_however_its_bets_were_hashed(path: Path, way: st
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(SqliteStore(path))
         if way == "the first ones voided":
-            store.append([sample_batch([1])])
+            append_to(store, [sample_batch([1])])
             store.void(1, reason="a test")
-        store.append([first])
+        append_to(store, [first])
         if way == "some voided":
             store.void(1, reason="a test")
-            store.append([first])
+            append_to(store, [first])
         if way == "some by an earlier process":
             store.close()
             store = stack.enter_context(SqliteStore(path))
-        store.append([second])
+        append_to(store, [second])
         store.seal_and_draw(1, expected=1, pick=winning)
         digest = hashlib.sha256(b"".join(run.encoded for run in (*first, *second))).hexdigest()
         assert (store.state().bets, store.state().digest) == (4000, digest)
@@ -413,7 +414,7 @@ def test_a_draw_is_signed_alike_however_its_bets_were_hashed(path: Path, way: st
 def test_a_batch_that_holds_no_bets_is_named(path: Path, url: str) -> None:
     """By its number in the book."""
     with open_store(url) as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
     with by_hand(path) as book:
         book.execute("INSERT INTO batch VALUES (5, 1, 1, 1, x'002b01')")
     with open_store(url) as store, pytest.raises(StorageError, match=rf"^{path}: batch 5 is damaged: "):
@@ -432,7 +433,7 @@ def test_a_book_that_lacks_a_table_is_told(path: Path, url: str) -> None:
 def test_a_book_with_damaged_pages_is_told(path: Path, url: str) -> None:
     """When it is opened, and when a disk spoils it later."""
     with open_store(url) as store:
-        store.append([sample_batch(range(100))] * 100)
+        append_to(store, [sample_batch(range(100))] * 100)
     with open_store(url) as store:
         spoil(path)
         with pytest.raises(StorageError, match=rf"^{path}: cannot be used: .*malformed"):
@@ -460,7 +461,7 @@ def fill(store: SqliteStore, group: Sequence[Sequence[BetRun]]) -> str:
     """Store the group until there is no more room, and give back what the store says then."""
     for _ in range(1000):
         try:
-            store.append(group)
+            append_to(store, group)
         except StoreFull as error:
             return str(error)
     pytest.fail("there is always room")
@@ -477,9 +478,9 @@ def test_a_full_store_refuses_and_goes_on(path: Path) -> None:
             before = store.state()
             assert before.bets_by_agency == dict.fromkeys((1, 2, 3), stored)
             with pytest.raises(StoreFull):
-                store.append(group)
+                append_to(store, group)
         limit(store, 1_000_000)
-        assert store.append(group) == [Verdict.STORED] * 3
+        assert append_to(store, group) == [Verdict.STORED] * 3
         assert store.state().bets_by_agency == dict.fromkeys((1, 2, 3), stored + 200)
     with by_hand(path) as book:
         assert pragma(book, "integrity_check") == "ok"
@@ -493,7 +494,7 @@ def test_a_draw_without_room_changes_nothing(path: Path) -> None:
     winners = sample_batch(range(1000), number=WINNING)
     with SqliteStore(path) as store:
         for _ in range(80):
-            store.append([winners])
+            append_to(store, [winners])
         limit(store)
         fill(store, [sample_batch(range(1000))])
         before = store.state()
@@ -510,15 +511,15 @@ def test_a_draw_without_room_changes_nothing(path: Path) -> None:
 def test_a_store_whose_disk_fails_stops(path: Path) -> None:
     """An error that is not lack of room: nobody is answered, and nothing but closing works from then on."""
     store = SqliteStore(path)
-    store.append([sample_batch([1])])
+    append_to(store, [sample_batch([1])])
     # Foreign keys are what a program's own mistake would break; for the store it is as unexpected as a broken disk.
     store._file.connection.execute("INSERT INTO batch VALUES (NULL, 1, 1, 1, x'00')")
     with pytest.raises(StorageError, match=rf"^{path}: cannot be used: UNIQUE constraint failed") as raised:
-        store.append([sample_batch([2])])
+        append_to(store, [sample_batch([2])])
     assert not isinstance(raised.value, StoreFull)
     for _ in range(2):
         with pytest.raises(StorageError, match="the store has failed: UNIQUE"):
-            store.append([sample_batch([3])])
+            append_to(store, [sample_batch([3])])
     with pytest.raises(StorageError, match="the store has failed"):
         store.winners(1)
     store.close()

@@ -20,7 +20,7 @@ import pytest
 
 from bets_protocol import StorageError
 from bets_server.store import BetStore, Verdict, open_store
-from bets_server.store.conformance import WINNING, documents, rows_of, sample_batch, winning
+from bets_server.store.conformance import WINNING, append_to, documents, rows_of, sample_batch, winning
 from bets_server.store.sqlite import log as sqlite_log
 from tests.e2e.processes import unmeasured_environment
 from tests.server.store.mounts import may_mount
@@ -33,11 +33,11 @@ KILLED = """
 import os, signal, sys
 from bets_server.store import open_store
 from bets_server.store.sqlite import file as sqlite_file
-from bets_server.store.conformance import sample_batch
+from bets_server.store.conformance import append_to, sample_batch
 sqlite_file._PAGES_BEFORE_CHECKPOINT = int(sys.argv[3])
 store = open_store(f"sqlite:///{sys.argv[1]}")
 for row in range(int(sys.argv[2])):
-    store.append([sample_batch([row])])
+    append_to(store, [sample_batch([row])])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -127,7 +127,7 @@ def test_a_book_that_was_closed_is_whole_by_itself(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     assert stored(path, readonly=True) == rows_of(0, 1, 2)
     with open_store(f"sqlite:///{path}") as store:
-        store.append([sample_batch([3])])
+        append_to(store, [sample_batch([3])])
     assert list(tmp_path.iterdir()) == [path]
     copy = tmp_path / "copy.db"
     shutil.copy(path, copy)
@@ -139,7 +139,7 @@ def test_a_log_over_another_state_of_its_book_is_told(tmp_path: Path, pages: int
     """A backup was put in the place of the main file, and the log of later days was left beside it."""
     path = tmp_path / "bets.db"
     with open_store(f"sqlite:///{path}") as store:
-        store.append([sample_batch([100])])
+        append_to(store, [sample_batch([100])])
     backup = shutil.copy(path, tmp_path / "backup")
     killed(path, 40, pages=pages)
     main = path.read_bytes()
@@ -155,7 +155,7 @@ def test_a_copy_from_before_a_checkpoint_does_not_take_the_log_of_after(tmp_path
     with open_store(f"sqlite:///{path}") as store:
         copy = shutil.copy(path, tmp_path / "copy")
         for row in range(200):
-            store.append([sample_batch(range(row * 100, row * 100 + 100))])
+            append_to(store, [sample_batch(range(row * 100, row * 100 + 100))])
         log = (tmp_path / "bets.db-wal").read_bytes()
     restored = tmp_path / "restored"
     restored.mkdir()
@@ -170,9 +170,9 @@ def test_a_log_that_was_copied_does_not_go_with_the_book_of_the_end(tmp_path: Pa
     only the main file and leaves the old log beside it."""
     path = tmp_path / "bets.db"
     with open_store(f"sqlite:///{path}") as store:
-        store.append([sample_batch([1])])
+        append_to(store, [sample_batch([1])])
         log = (tmp_path / "bets.db-wal").read_bytes()
-        store.append([sample_batch([2])])
+        append_to(store, [sample_batch([2])])
         if slip:
             path.rename(tmp_path / "week.db")
     (tmp_path / "week.db" if slip else path).replace(path)
@@ -239,7 +239,7 @@ def test_a_second_name_is_refused(tmp_path: Path) -> None:
     other.unlink()
     other.symlink_to(path)  # of which SQLite knows the true name
     with open_store(f"sqlite:///{other}") as store:
-        assert store.append([sample_batch([1])]) == [Verdict.STORED]
+        assert append_to(store, [sample_batch([1])]) == [Verdict.STORED]
         assert (tmp_path / "bets.db-wal").exists()
     assert stored(path) == rows_of(1)
 
@@ -318,7 +318,7 @@ SLIPS = [
 def writes() -> list[Callable[[BetStore], object]]:
     """Every call that changes a store."""
     return [
-        lambda store: store.append([sample_batch([2])]),
+        lambda store: append_to(store, [sample_batch([2])]),
         lambda store: store.open_upload(2, bytes(16), total=1),
         lambda store: store.seal_and_draw(3, expected=9, pick=winning),
         lambda store: store.seal_and_draw(1, expected=1, pick=winning),
@@ -335,7 +335,7 @@ def test_nothing_is_acknowledged_that_nobody_will_find(
     path = tmp_path / "data" / "bets.db"
     path.parent.mkdir()
     store = open_store(f"sqlite:///{path}")
-    store.append([sample_batch([1])])
+    append_to(store, [sample_batch([1])])
     store.require_in_place()
     slip(path)
     with pytest.raises(StorageError, match=re.escape(says)):
@@ -343,7 +343,7 @@ def test_nothing_is_acknowledged_that_nobody_will_find(
     with pytest.raises(StorageError, match=re.escape(says)):
         writes()[write](store)
     with pytest.raises(StorageError, match="the store has failed"):
-        store.append([sample_batch([3])])
+        append_to(store, [sample_batch([3])])
     store.close()
 
 
@@ -353,7 +353,7 @@ def test_what_was_acknowledged_is_in_the_main_file_alone(tmp_path: Path, slip: C
     path = tmp_path / "data" / "bets.db"
     path.parent.mkdir()
     store = open_store(f"sqlite:///{path}")
-    store.append([sample_batch([1])])
+    append_to(store, [sample_batch([1])])
     slip(path)
     store.close()
     (found,) = [each for each in tmp_path.glob("*/*.db") if each.name != "other.db"]
@@ -364,9 +364,9 @@ def test_the_log_of_a_newer_book_of_the_name_is_not_deleted(tmp_path: Path) -> N
     """SQLite deletes a log by its name when it closes a book: the book that came to lie there needs its own."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom bets_server.store import open_store\n"
-        "from bets_server.store.conformance import sample_batch\n"
+        "from bets_server.store.conformance import append_to, sample_batch\n"
         "path = Path(sys.argv[1])\n"
-        "store = open_store(f'sqlite:///{path}')\nstore.append([sample_batch([1])])\n"
+        "store = open_store(f'sqlite:///{path}')\nappend_to(store, [sample_batch([1])])\n"
         "for part in ('', '-wal'):\n    path.with_name(path.name + part).rename(path.with_name('week.db' + part))\n"
         "print('moved', flush=True)\nsys.stdin.read()\nstore.close()\n"
     )
@@ -389,13 +389,13 @@ def test_a_reader_changes_nothing(tmp_path: Path) -> None:
     with open_store(f"sqlite:///{path}") as store:
         with pytest.raises(StorageError, match="another server has it open"):
             open_store(f"sqlite:///{path}", readonly=True)
-        store.append([sample_batch([7])])
+        append_to(store, [sample_batch([7])])
     for expected in (rows_of(7), rows_of(7, 0, 1)):
         before = contents(tmp_path)
         with open_store(f"sqlite:///{path}", readonly=True) as store:
             assert documents(store.bets()) == expected
             with pytest.raises(StorageError, match="was opened for reading only"):
-                store.append([sample_batch([8])])
+                append_to(store, [sample_batch([8])])
         assert contents(tmp_path) == before
         if expected == rows_of(7):
             killed(path, 2)
@@ -439,13 +439,13 @@ import os, signal, sys
 from bets_server.store import open_store
 from bets_server.store.sqlite import file as sqlite_file
 from bets_server.store.sqlite import log as sqlite_log
-from bets_server.store.conformance import sample_batch
+from bets_server.store.conformance import append_to, sample_batch
 sqlite_file._PAGES_BEFORE_CHECKPOINT = 100
 store = open_store(f"sqlite:///{sys.argv[1]}")
 sqlite_log.follow_state = lambda connection: os.kill(os.getpid(), signal.SIGKILL)
 for row in range(1000):
     print(row, flush=True)
-    store.append([sample_batch([row])])
+    append_to(store, [sample_batch([row])])
 """
 
 
@@ -477,17 +477,17 @@ NO_ROOM_FOR_A_CHECKPOINT = """
 import os, resource, signal, sys
 from bets_server.store import open_store
 from bets_server.store.sqlite import file as sqlite_file
-from bets_server.store.conformance import sample_batch
+from bets_server.store.conformance import append_to, sample_batch
 sqlite_file._PAGES_BEFORE_CHECKPOINT = 20
 store = open_store(f"sqlite:///{sys.argv[1]}")
 size = os.path.getsize(sys.argv[1])
 rows = 0
 while os.path.getsize(sys.argv[1]) == size:  # until the main file has to grow
-    store.append([sample_batch(range(rows, rows + 200))])
+    append_to(store, [sample_batch(range(rows, rows + 200))])
     rows += 200
 resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(sys.argv[1]), -1))
 for _ in range(60):
-    store.append([sample_batch(range(rows, rows + 200))])
+    append_to(store, [sample_batch(range(rows, rows + 200))])
     rows += 200
 print(rows, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

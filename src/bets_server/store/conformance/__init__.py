@@ -23,6 +23,7 @@ from bets_server.store.conformance.racing import RacingTests
 from bets_server.store.conformance.samples import (
     WINNING,
     NoPickError,
+    append_to,
     batch_of,
     crc32_of,
     documents,
@@ -57,6 +58,7 @@ __all__ = [
     "WINNING",
     "NoPickError",
     "StoreConformance",
+    "append_to",
     "batch_of",
     "crc32_of",
     "documents",

@@ -15,6 +15,7 @@ from bets_server.store.conformance.samples import (
     WINNING,
     NoPickError,
     Suite,
+    append_to,
     batch_of,
     documents,
     no_pick,
@@ -31,7 +32,7 @@ class DrawingTests(Suite):
     def test_the_draw_waits_for_every_expected_agency(self, store_url: str) -> None:
         """They may be sealed in any order; no agency has winners before the draw."""
         with open_store(store_url) as store:
-            store.append([sample_batch([agency], agency=agency, number=WINNING) for agency in (1, 2, 3)])
+            append_to(store, [sample_batch([agency], agency=agency, number=WINNING) for agency in (1, 2, 3)])
             for agency in (3, 1):
                 assert store.seal_and_draw(agency, expected=3, pick=no_pick) == JUST_SEALED
                 assert store.winners(agency) is None
@@ -50,7 +51,7 @@ class DrawingTests(Suite):
     def test_the_draw_takes_place_once(self, store_url: str) -> None:
         """Asking again gives the same result, also after the store was opened again."""
         with open_store(store_url) as store:
-            store.append([sample_batch([1], number=WINNING)])
+            append_to(store, [sample_batch([1], number=WINNING)])
             assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
             assert store.seal_and_draw(1, expected=1, pick=no_pick) == DRAWN_BEFORE
         with open_store(store_url) as store:
@@ -63,9 +64,9 @@ class DrawingTests(Suite):
         two_spaces = 0x2020  # as a number on the wire
         looks_alike = attrs.evolve(sample_bet(9), first_name="a  b", last_name="  ")
         with open_store(store_url) as store:
-            store.append([sample_batch([5, 3], number=two_spaces), sample_batch([4], agency=2, number=two_spaces)])
-            store.append([batch_of([looks_alike, sample_bet(6), sample_bet(3, number=two_spaces)])])
-            store.append([sample_batch([1, 2], agency=3)])
+            append_to(store, [sample_batch([5, 3], number=two_spaces), sample_batch([4], agency=2, number=two_spaces)])
+            append_to(store, [batch_of([looks_alike, sample_bet(6), sample_bet(3, number=two_spaces)])])
+            append_to(store, [sample_batch([1, 2], agency=3)])
             for agency in (3, 2):
                 store.seal_and_draw(agency, expected=3, pick=no_pick)
             store.seal_and_draw(1, expected=3, pick=lambda: two_spaces)
@@ -78,16 +79,18 @@ class DrawingTests(Suite):
         """They are far more than a page in which a store may write or read."""
         with open_store(store_url) as store:
             for start in range(0, 4000, 200):
-                store.append([sample_batch(range(start, start + 200), number=WINNING)])
+                append_to(store, [sample_batch(range(start, start + 200), number=WINNING)])
             store.seal_and_draw(1, expected=1, pick=winning)
             assert store.winners(1) == tuple(rows_of(*range(4000)))
 
     def test_an_agency_outside_the_expected_ones_neither_helps_nor_hinders(self, store_url: str) -> None:
         """It may store and be sealed like any other, and its bets take part."""
         with open_store(store_url) as store:
-            store.append([sample_batch([7], agency=200, number=WINNING), sample_batch([8], agency=201, number=WINNING)])
+            append_to(
+                store, [sample_batch([7], agency=200, number=WINNING), sample_batch([8], agency=201, number=WINNING)]
+            )
             assert store.seal_and_draw(200, expected=2, pick=no_pick) == JUST_SEALED
-            assert store.append([sample_batch([9], agency=200)]) == [Verdict.SEALED]
+            assert append_to(store, [sample_batch([9], agency=200)]) == [Verdict.SEALED]
             assert store.seal_and_draw(1, expected=2, pick=no_pick) == JUST_SEALED
             assert store.seal_and_draw(2, expected=2, pick=winning) == DRAWN_NOW
             assert store.winners(200) == ("00000007",)
@@ -115,7 +118,7 @@ class DrawingTests(Suite):
                 with pytest.raises(ConfigError, match=str(number)):
                     store.seal_and_draw(1, expected=1, pick=lambda number=number: number)  # type: ignore[misc]
             assert store.state() == DrawState(draw=1, number=None, sealed=frozenset(), bets_by_agency={})
-            assert store.append([sample_batch([1], number=0)]) == [Verdict.STORED]
+            assert append_to(store, [sample_batch([1], number=0)]) == [Verdict.STORED]
             assert store.seal_and_draw(1, expected=1, pick=lambda: 0) == DRAWN_NOW
             assert store.winners(1) == ("00000001",)
 
@@ -142,14 +145,14 @@ class DrawingTests(Suite):
             with open_store(store_url, draw=draw) as store:
                 assert store.state() == DrawState(draw=draw, number=None, sealed=frozenset(), bets_by_agency={})
                 assert list(store.bets()) == []
-                store.append([sample_batch([draw % 10, 5], number=draw % 10_000), sample_batch([6], agency=2)])
+                append_to(store, [sample_batch([draw % 10, 5], number=draw % 10_000), sample_batch([6], agency=2)])
                 assert documents(store.bets(1)) == rows_of(draw % 10, 5)
         for draw in (0xFFFF_FFFF, 0):
             with open_store(store_url, draw=draw) as store:
-                store.append([sample_batch([draw % 10 + 1])])
+                append_to(store, [sample_batch([draw % 10 + 1])])
                 store.seal_and_draw(1, expected=1, pick=lambda draw=draw: draw % 10_000)  # type: ignore[misc]
                 assert store.winners(1) == tuple(rows_of(draw % 10, 5))
                 assert documents(store.bets(1)) == rows_of(draw % 10, 5, draw % 10 + 1)
         with open_store(store_url, draw=1) as store:
             assert store.state() == DrawState(draw=1, number=None, sealed=frozenset(), bets_by_agency={1: 2, 2: 1})
-            assert store.append([sample_batch([3])]) == [Verdict.STORED]
+            assert append_to(store, [sample_batch([3])]) == [Verdict.STORED]

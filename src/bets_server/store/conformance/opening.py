@@ -14,6 +14,7 @@ from bets_server.store.conformance.samples import (
     JUST_SEALED,
     WINNING,
     Suite,
+    append_to,
     documents,
     no_pick,
     rows_of,
@@ -30,13 +31,13 @@ class OpeningTests(Suite):
         for row in range(3):
             with open_store(store_url) as store:
                 assert (
-                    store.append([sample_batch([row], number=WINNING), sample_batch([row], agency=2)])
+                    append_to(store, [sample_batch([row], number=WINNING), sample_batch([row], agency=2)])
                     == [Verdict.STORED] * 2
                 )
         with open_store(store_url) as store:
             assert store.seal_and_draw(2, expected=2, pick=no_pick) == JUST_SEALED
         with open_store(store_url, create=False) as store:
-            assert store.append([sample_batch([3], agency=2)]) == [Verdict.SEALED]
+            assert append_to(store, [sample_batch([3], agency=2)]) == [Verdict.SEALED]
             assert store.state() == DrawState(draw=1, number=None, sealed=frozenset({2}), bets_by_agency={1: 3, 2: 3})
             assert store.seal_and_draw(1, expected=2, pick=winning) == DRAWN_NOW
         for _ in range(2):
@@ -48,14 +49,14 @@ class OpeningTests(Suite):
     def test_a_closed_store_says_so(self, store_url: str) -> None:
         """Closing it again has no effect; every other call is an error that says why."""
         store = open_store(store_url)
-        store.append([sample_batch(range(50))] * 100)
+        append_to(store, [sample_batch(range(50))] * 100)
         walk = store.bets()
         next(walk)
         store.close()
         store.close()
         calls: list[Callable[[], object]] = [
-            lambda: store.append([sample_batch([1])]),
-            lambda: store.append([]),
+            lambda: append_to(store, [sample_batch([1])]),
+            lambda: append_to(store, []),
             lambda: store.commit([]),
             lambda: store.open_upload(1, bytes(16), total=1),
             lambda: store.void(1, reason="closed"),
@@ -79,7 +80,7 @@ class OpeningTests(Suite):
             for draw, create in [(1, True), (2, True), (1, False)]:
                 with pytest.raises(StorageError, match="another server has it open"):
                     open_store(store_url, draw=draw, create=create)
-            assert store.append([sample_batch([1])]) == [Verdict.STORED]
+            assert append_to(store, [sample_batch([1])]) == [Verdict.STORED]
         with open_store(store_url) as store:
             assert documents(store.bets()) == rows_of(1)
 

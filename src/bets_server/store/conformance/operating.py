@@ -18,6 +18,7 @@ from bets_server.store.conformance.samples import (
     NOTHING_NEW,
     WINNING,
     Suite,
+    append_to,
     crc32_of,
     documents,
     no_pick,
@@ -116,7 +117,7 @@ class VoidingTests(Suite):
             other = opened(store, total=2, which=2)
             group = [part(ticket, [0]), part(other, [0]), part(ticket, [1, 2]), part(other, [1])]
             store.commit([*group, Parcel(runs=sample_batch([8], agency=2, number=WINNING))])
-            store.append([sample_batch([9], agency=3)])
+            append_to(store, [sample_batch([9], agency=3)])
             before = store.uploads()
             voided = store.void(ticket.upload, reason="wrong file")
             assert voided == attrs.evolve(before[0], voided=True)
@@ -156,18 +157,18 @@ class VoidingTests(Suite):
     def test_voiding_lets_an_agency_send_in_the_other_way(self, store_url: str) -> None:
         """It may change back again; each time it is a new upload."""
         with open_store(store_url) as store:
-            store.append([sample_batch([1])])
+            append_to(store, [sample_batch([1])])
             store.void(_upload_of(store, 1).number, reason="sent twice")
             ticket = opened(store, total=3)
-            assert store.append([sample_batch([2])]) == [Verdict.MODE_CONFLICT]
+            assert append_to(store, [sample_batch([2])]) == [Verdict.MODE_CONFLICT]
             store.void(ticket.upload, reason="after all not")
         with open_store(store_url) as store:
-            assert store.append([sample_batch([3])]) == [Verdict.STORED]
+            assert append_to(store, [sample_batch([3])]) == [Verdict.STORED]
             assert store.open_upload(1, upload_id(0), total=3).code is RejectCode.MODE_CONFLICT
             store.void(_upload_of(store, 1).number, reason="again")
-            assert store.append([sample_batch([4])]) == [Verdict.STORED]
+            assert append_to(store, [sample_batch([4])]) == [Verdict.STORED]
         with open_store(store_url) as store:
-            assert store.append([sample_batch([5])]) == [Verdict.STORED]
+            assert append_to(store, [sample_batch([5])]) == [Verdict.STORED]
             assert documents(store.bets()) == rows_of(4, 5)
             assert [upload.stored for upload in store.uploads()] == [1, 0, 1, 2]
 
@@ -176,7 +177,7 @@ class VoidingTests(Suite):
         with open_store(store_url, draw=2) as store:
             store.seal_and_draw(1, expected=2, pick=no_pick)
         with open_store(store_url) as store:
-            store.append([sample_batch([1])])
+            append_to(store, [sample_batch([1])])
             store.commit([part(opened(store, total=2, agency=2), [0])])
             store.seal_and_draw(1, expected=3, pick=no_pick)
             store.seal_and_draw(2, expected=3, pick=no_pick, forced=True)
@@ -184,7 +185,7 @@ class VoidingTests(Suite):
             assert store.state().sealed == {2}
         with open_store(store_url) as store:
             assert store.state().sealed == {2}
-            assert store.append([sample_batch([2])]) == [Verdict.STORED]
+            assert append_to(store, [sample_batch([2])]) == [Verdict.STORED]
             store.void(_upload_of(store, 2).number, reason="never came back")
             assert store.seal_and_draw(3, expected=3, pick=no_pick) == JUST_SEALED
             assert store.seal_and_draw(2, expected=3, pick=no_pick) == JUST_SEALED
@@ -235,7 +236,7 @@ class AuditTests(Suite):
             assert [*store.audit()] == []
             opened(store, total=1)
             ticket = opened(store, total=1)
-            store.append([sample_batch([1], agency=2), sample_batch([2], agency=2)])
+            append_to(store, [sample_batch([1], agency=2), sample_batch([2], agency=2)])
             store.commit([part(ticket, [0])])
             store.void(_upload_of(store, 2).number, reason="sent by mistake")
             store.seal_and_draw(1, expected=3, pick=no_pick)
@@ -292,14 +293,14 @@ class AuditTests(Suite):
         with open_store(store_url) as store:
             store.max_uploads = 1
             ticket = opened(store, total=2)
-            store.append([sample_batch([1], agency=2)])
+            append_to(store, [sample_batch([1], agency=2)])
             store.seal_and_draw(3, expected=4, pick=no_pick)
             entries = [*store.audit()]
             store.open_upload(1, upload_id(0), total=3)
             store.open_upload(1, upload_id(1), total=3)
             store.open_upload(2, upload_id(0), total=3)
             store.open_upload(3, upload_id(0), total=3)
-            store.append([sample_batch([1]), sample_batch([2], agency=2), sample_batch([3], agency=3)])
+            append_to(store, [sample_batch([1]), sample_batch([2], agency=2), sample_batch([3], agency=3)])
             store.commit([part(ticket, [1]), part(ticket, range(3))])
             for agency in (1, 3):
                 store.seal_and_draw(agency, expected=4, pick=no_pick)

@@ -17,6 +17,7 @@ from bets_server.store.conformance.samples import (
     JUST_SEALED,
     WINNING,
     Suite,
+    append_to,
     crc32_of,
     documents,
     opened,
@@ -54,8 +55,8 @@ class RacingTests(Suite):
         """Exactly one of them makes the draw, and all are sealed, in every draw of the store."""
         for draw in range(1, _ROUNDS + 1):
             with open_store(store_url, draw=draw) as store:
-                store.append(
-                    [sample_batch([agency], agency=agency, number=WINNING) for agency in range(1, THREADS + 1)]
+                append_to(
+                    store, [sample_batch([agency], agency=agency, number=WINNING) for agency in range(1, THREADS + 1)]
                 )
 
                 def seal(agency: int, store: BetStore = store) -> SealOutcome:
@@ -78,7 +79,7 @@ class RacingTests(Suite):
                     verdict, row = Verdict.STORED, -1
                     while verdict is Verdict.STORED:
                         row += 1
-                        (verdict,) = store.append([sample_batch([row], number=WINNING)])
+                        (verdict,) = append_to(store, [sample_batch([row], number=WINNING)])
                         begun.set()
                     assert verdict in {Verdict.SEALED, Verdict.DRAW_CLOSED}
                     return row

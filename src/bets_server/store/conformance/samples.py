@@ -6,13 +6,13 @@ import abc
 import itertools
 import shutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from bets_protocol import Bet, BetRun, RejectCode, encode_bets
-from bets_server.store import BetStore, Parcel, SealOutcome, Ticket
+from bets_server.store import BetStore, Parcel, SealOutcome, Ticket, Verdict
 
 WINNING = 7574
 """The number that these tests draw."""
@@ -54,6 +54,11 @@ def batch_of(bets: Iterable[Bet]) -> tuple[BetRun, ...]:
     """A batch as a store gets it: one run for consecutive bets of one agency."""
     runs = [(agency, list(run)) for agency, run in itertools.groupby(bets, key=lambda bet: bet.agency)]
     return tuple(BetRun(agency=agency, count=len(run), encoded=encode_bets(run)) for agency, run in runs)
+
+
+def append_to(store: BetStore, batches: Sequence[Sequence[BetRun]]) -> list[Verdict]:
+    """Store a group of batches without uploads; one verdict for each."""
+    return [receipt.verdict for receipt in store.commit([Parcel(runs=tuple(batch)) for batch in batches])]
 
 
 def sample_batch(rows: Iterable[int], *, agency: int = 1, number: int = 1) -> tuple[BetRun, ...]:

@@ -25,6 +25,7 @@ from bets_server.store.conformance.samples import (
     JUST_SEALED,
     WINNING,
     Suite,
+    append_to,
     crc32_of,
     documents,
     no_pick,
@@ -230,7 +231,7 @@ class UploadTests(Suite):
             elsewhere = opened(store, total=9)
         with open_store(store_url) as store:
             ticket = opened(store, total=9)
-            store.append([sample_batch([5], agency=2)])
+            append_to(store, [sample_batch([5], agency=2)])
             anonymous = next(upload for upload in store.uploads() if upload.upload_id is None)
             worthless = [
                 elsewhere,
@@ -334,10 +335,10 @@ class UploadTests(Suite):
     def test_who_sends_without_uploads_cannot_begin_with_them(self, store_url: str) -> None:
         """This holds in one draw; other agencies and other draws are not affected."""
         with open_store(store_url) as store:
-            store.append([sample_batch([5])])
+            append_to(store, [sample_batch([5])])
         with open_store(store_url) as store:
             assert store.open_upload(1, upload_id(0), total=3) == Opening(code=RejectCode.MODE_CONFLICT)
-            assert store.append([sample_batch([6])]) == [Verdict.STORED]
+            assert append_to(store, [sample_batch([6])]) == [Verdict.STORED]
             opened(store, total=3, agency=2)
         with open_store(store_url, draw=2) as store:
             opened(store, total=3)
@@ -348,10 +349,10 @@ class UploadTests(Suite):
             opened(store, total=3)
         with open_store(store_url) as store:
             group = [sample_batch([1]), sample_batch([2], agency=2), sample_batch([3], agency=3) + sample_batch([4])]
-            assert store.append(group) == [Verdict.MODE_CONFLICT, Verdict.STORED, Verdict.MODE_CONFLICT]
+            assert append_to(store, group) == [Verdict.MODE_CONFLICT, Verdict.STORED, Verdict.MODE_CONFLICT]
             assert documents(store.bets()) == rows_of(2)
             assert store.seal_and_draw(2, expected=2, pick=no_pick) == JUST_SEALED
-            assert store.append([sample_batch([5], agency=2), sample_batch([6])]) == [
+            assert append_to(store, [sample_batch([5], agency=2), sample_batch([6])]) == [
                 Verdict.SEALED,
                 Verdict.MODE_CONFLICT,
             ]
@@ -360,7 +361,7 @@ class UploadTests(Suite):
         """The list has one for each agency, with all that it has sent."""
         with open_store(store_url) as store:
             for row in range(3):
-                store.append([sample_batch([row]), sample_batch([row, row], agency=2)])
+                append_to(store, [sample_batch([row]), sample_batch([row, row], agency=2)])
             found = [(upload.agency, upload.upload_id, upload.total, upload.stored) for upload in store.uploads()]
             assert sorted(found) == [(1, None, None, 3), (2, None, None, 6)]
             assert not any(upload.finished or upload.voided for upload in store.uploads())
