@@ -252,6 +252,8 @@ BET = b"1,Ana,Paz,30904465,1999-03-17,7574"
         (b"1,Ana,Paz,30904465,1999-03-17,1_0", "number: '1_0' is not a number"),
         (b"1,A\xf1a,Paz,30904465,1999-03-17,7574", "not UTF-8 at byte 3 of the line"),
         (b'1,"Ana,Paz,30904465,1999-03-17,7574', "not a line of CSV: "),
+        (BET + b"\r", "a carriage return that does not end the line"),
+        (b"1,An\ra,Paz,30904465,1999-03-17,7574", "a carriage return that does not end the line"),
         (b"x" * 70_000, "longer than 4096 bytes: not a bet"),
     ],
 )

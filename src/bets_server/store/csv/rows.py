@@ -47,8 +47,11 @@ def bet_of(line: bytes, where: str) -> Bet:
         text = line.decode()
     except UnicodeDecodeError as error:
         raise StorageError(f"{where}: not UTF-8 at byte {error.start} of the line") from error
+    text = text.removesuffix("\n").removesuffix("\r")
+    if "\r" in text:  # csv would skip several at the end, where other readers see a line without fields
+        raise StorageError(f"{where}: a carriage return that does not end the line")
     try:
-        values = next(csv.reader([text.removesuffix("\n")], strict=True), [])
+        values = next(csv.reader([text], strict=True), [])
     except csv.Error as error:
         raise StorageError(f"{where}: not a line of CSV: {error}") from error
     if len(values) != len(_FIELDS):
