@@ -138,8 +138,6 @@ class Conversations:
         """Takes other pins; a peer that speaks for another agency by them, or for none any more, is let go."""
         self.pins = pins
         for session in list(self.sessions.values()):
-            if session.phase in {Phase.QUEUED, Phase.SHAKING}:  # its certificate is looked at when that is over
-                continue
             session.revoke(change_of_holder(session.holder, session.stream.certificate, pins))
             self._let_go_if_revoked(session, now)
 
