@@ -4,7 +4,7 @@ Plain frozen data without construct, so that the generated module can carry it a
 error without importing construct. Every property that follows from a layout (smallest and largest size, where a field
 stands) is computed here, once.
 
-A *layout* says which bytes belong to which field; a *rule* (`_rules`) says which values a field may have. A rule on a
+A *layout* says which bytes belong to which field; a *rule* (`rules`) says which values a field may have. A rule on a
 length or a count, or a bound on a region, is part of the layout, since nobody can say where the next field starts
 once it is broken.
 """

@@ -1,4 +1,4 @@
-"""Emits C from the intermediate form: the same `check`, `decode`, `encode` and `scan` as `_python`, on pointers.
+"""Emits C from the intermediate form: the same functions as `compiler.python`, on pointers.
 
 Besides, for records that are kept as bytes, `split`, `find` and `survey`: see `runs`.
 

@@ -1,4 +1,4 @@
-"""What the protocol's page says about the order of messages, made from the tables of `_turns`: two tables, a diagram.
+"""What the protocol's page says about the order of messages, made from the tables of `turns`: two tables, a diagram.
 
 The diagram is an SVG of boxes in a column, a box for each phase; what leads from one to another is an arc beside them,
 down on the right and up on the left, the further out the further it leads. What stays in a phase stands in its box.
