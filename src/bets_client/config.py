@@ -138,7 +138,9 @@ class ClientSettings(TlsSettings):
     idle_timeout_s: float = setting(
         "Silence after which a connection counts as lost", 60.0, decimal_number(0.1, _MAX_SECONDS), metavar="SECONDS"
     )
-    draw: int = setting("Which draw the bets are for; on revision 9", 1, whole_number(0, 2**32 - 1), metavar="ID")
+    draw: int = setting(
+        "Which draw the bets are for; on revision 9", 1, whole_number(0, limits.MAX_DRAW_ID), metavar="ID"
+    )
     label: str = setting("Makes an identical file or bet a different upload; on revision 9", "", _label)
     log_level: str = setting(**LOG_LEVEL, env=("CLI_LOG_LEVEL",), key="log.level")
     progress: bool | None = setting(

@@ -22,6 +22,9 @@ MAX_NAME_BYTES: Final = 255
 MAX_AGENCY: Final = 255
 """The largest number of an agency, which is one byte. The smallest is 1."""
 
+MAX_DRAW_ID: Final = 0xFFFF_FFFF
+"""The largest number of a draw, which is four bytes. The smallest is 0."""
+
 MAX_BETTING_NUMBER: Final = 9999
 """The largest number that can be bet on."""
 

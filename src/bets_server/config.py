@@ -88,7 +88,7 @@ class ServerSettings(TlsSettings):
     store: str = setting(
         "Where bets are kept: sqlite:///PATH or csv:///PATH", "sqlite:///bets.db", _store, metavar="URL"
     )
-    draw: int = setting("Which draw", 1, whole_number(0, 2**32 - 1), metavar="ID")
+    draw: int = setting("Which draw", 1, whole_number(0, wire_limits.MAX_DRAW_ID), metavar="ID")
     control: str = setting(
         "The socket at which operators ask a running server, or 'none'",
         "",

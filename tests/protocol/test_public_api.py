@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import bets_protocol
-from bets_protocol import BetsError, ProtocolError, RejectCode
+from bets_protocol import BetsError, InvalidMessage, OpenUpload, ProtocolError, RejectCode
 
 OFFERED = """
     CLIENT_REVISIONS CLOSED NEED_DATA SERVER_REVISIONS __version__ limits
@@ -68,9 +70,18 @@ def test_limits_are_those_of_the_contract() -> None:
         limits.MAX_PROBE_BYTES,
         limits.MAX_NAME_BYTES,
         limits.MAX_AGENCY,
+        limits.MAX_DRAW_ID,
         limits.MAX_BETTING_NUMBER,
         limits.DEFAULT_BATCH_MAX,
-    ) == (8192, 255, 65535, 1024, 255, 255, 9999, 130)
+    ) == (8192, 255, 65535, 1024, 255, 255, 4_294_967_295, 9999, 130)
+
+
+def test_the_largest_draw_is_what_the_wire_carries() -> None:
+    """Its field holds that number and no larger one."""
+    largest = bets_protocol.limits.MAX_DRAW_ID
+    OpenUpload(agency=1, draw=largest, total=1, upload_id=bytes(16))
+    with pytest.raises(InvalidMessage, match="draw"):
+        OpenUpload(agency=1, draw=largest + 1, total=1, upload_id=bytes(16))
 
 
 def test_codes_have_their_numbers() -> None:

@@ -25,7 +25,7 @@ from bets_protocol.conformance.options import option
 @option(
     "--draw",
     text="Which draw the server takes uploads for, default 1. [{}]",
-    type=click.IntRange(0, 2**32 - 2),
+    type=click.IntRange(0, limits.MAX_DRAW_ID - 1),
     default=1,
     metavar="ID",
 )

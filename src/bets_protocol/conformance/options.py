@@ -10,10 +10,14 @@ from typing import Any, TypeVar
 
 import click
 
+from bets_protocol import CLIENT_REVISIONS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
+_OLDEST, _NEWEST = min(CLIENT_REVISIONS), max(CLIENT_REVISIONS)
+
 _SHARED: dict[str, dict[str, Any]] = {
-    "--revision": {"type": click.IntRange(5, 9), "default": 9, "metavar": "5..9"},
+    "--revision": {"type": click.IntRange(_OLDEST, _NEWEST), "default": _NEWEST, "metavar": f"{_OLDEST}..{_NEWEST}"},
     "--timeout": {"type": click.FloatRange(0.1, 3600), "metavar": "SECONDS"},
     "--tls-cert": {"default": "", "metavar": "FILE"},
     "--tls-key": {"default": "", "metavar": "FILE"},

@@ -153,7 +153,7 @@ def answer(backend: OperatorBackend, command: str, arguments: Mapping[str, Any])
         raise ConfigError(f"{command}: {unknown[0][:50]!r}: no such argument")
     values = {name: check(command, name, arguments.get(name)) for name, check in parameters.items()}
     try:
-        draw = _optional(_whole_number(0, 2**32 - 1))(command, "draw", arguments.get("draw"))
+        draw = _optional(_whole_number(0, limits.MAX_DRAW_ID))(command, "draw", arguments.get("draw"))
         if draw is not None and draw != backend.store.state().draw:
             raise ConfigError(f"--draw {draw}: the server has draw {backend.store.state().draw} open")
         rows = iter(run(backend, **values))

@@ -37,7 +37,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from bets_protocol import Bet, ConfigError, StorageError
+from bets_protocol import Bet, ConfigError, StorageError, limits
 from bets_server.store.values import (
     MAX_UNFINISHED_UPLOADS,
     MAX_UPLOADS,
@@ -49,9 +49,6 @@ from bets_server.store.values import (
     SealOutcome,
     UploadState,
 )
-
-MAX_DRAW_ID: Final = 0xFFFF_FFFF
-"""The wire carries a draw's id as a u32."""
 
 _LONGEST_SUFFIX: Final = 16
 """Bytes that the names of the files beside a book may add to its own, such as -journal and .control."""
@@ -289,8 +286,8 @@ def open_store(url: str, *, draw: int = 1, create: bool = True, readonly: bool =
     if not separator or scheme not in _openers:
         known = ", ".join(f"{name}://" for name in store_schemes())
         raise ConfigError(f"{url!r} names no store: expected a URL that begins with one of {known}")
-    if not 0 <= draw <= MAX_DRAW_ID:
-        raise ConfigError(f"the draw's id is {draw}, and must be 0 to {MAX_DRAW_ID}")
+    if not 0 <= draw <= limits.MAX_DRAW_ID:
+        raise ConfigError(f"the draw's id is {draw}, and must be 0 to {limits.MAX_DRAW_ID}")
     return _openers[scheme](url, draw=draw, create=create and not readonly, readonly=readonly)
 
 
