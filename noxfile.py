@@ -114,9 +114,9 @@ def docs(session: nox.Session) -> None:
 def generate(session: nox.Session) -> None:
     """Write what is generated: the codec, the tables of the documentation, the picture of the architecture."""
     _install(session)
-    session.run("python", "scripts/generate.py", *session.posargs)
-    session.run("python", "scripts/architecture.py", *session.posargs)
-    session.run("python", "scripts/conformance_kit.py", *session.posargs)
+    session.run("python", "-m", "scripts.generate", *session.posargs)
+    session.run("python", "-m", "scripts.architecture", *session.posargs)
+    session.run("python", "-m", "scripts.conformance_kit", *session.posargs)
 
 
 @nox.session

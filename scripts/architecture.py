@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-SRC = PROJECT / "src"
-PAGE = PROJECT / "docs" / "architecture.md"
+from scripts.outputs import ROOT, write
+
+SRC = ROOT / "src"
+PAGE = ROOT / "docs" / "architecture.md"
 PACKAGES = ("bets_protocol", "bets_server", "bets_client")
 
 _LIST = re.compile(r"<!-- arrows: begin -->.*?<!-- arrows: end -->", re.DOTALL)
@@ -83,13 +83,7 @@ def _is_in(name: str, wing: str) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Writes or compares; returns the exit code."""
-    page = PAGE.read_text(encoding="utf-8")
-    drawn = with_picture(page)
-    if page != drawn and "--check" in arguments:
-        sys.stderr.write(f"docs/{PAGE.name} has a stale picture: run `nox -s generate`\n")
-        return 1
-    PAGE.write_text(drawn, encoding="utf-8")
-    return 0
+    return write({PAGE: with_picture(PAGE.read_text(encoding="utf-8"))}, arguments)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.outputs import ROOT, write
+
 GOLDEN = ROOT / "tests" / "golden"
 KIT = ROOT / "docs" / "conformance" / "golden.json"
 
@@ -37,15 +38,7 @@ def _lines(lines: list[str]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Writes or compares; returns the exit code."""
-    text = gathered()
-    if KIT.is_file() and KIT.read_text(encoding="utf-8") == text:
-        return 0
-    if "--check" in arguments:
-        sys.stderr.write(f"{KIT.relative_to(ROOT)} is stale: run `python scripts/conformance_kit.py`\n")
-        return 1
-    KIT.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"wrote {KIT.relative_to(ROOT)}\n")
-    return 0
+    return write({KIT: gathered()}, arguments)
 
 
 if __name__ == "__main__":

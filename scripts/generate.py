@@ -9,9 +9,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.outputs import ROOT, write
+
 PACKAGE = ROOT / "src" / "bets_protocol"
 PROTOCOL_PAGE = ROOT / "docs" / "protocol.md"
 
@@ -33,16 +33,9 @@ def main(arguments: list[str]) -> int:
         PROTOCOL_PAGE: bets.fill_protocol_page(PROTOCOL_PAGE.read_text(encoding="utf-8")),
         PROTOCOL_PAGE.with_name("turns.svg"): turns_page.diagram(),
     }
-    stale = [path for path, source in outputs.items() if not path.exists() or path.read_text("utf-8") != source]
-    for path in stale:
-        if "--check" in arguments:
-            sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run `nox -s generate`\n")
-        else:
-            path.write_text(outputs[path], encoding="utf-8")
-            sys.stdout.write(f"wrote {path.relative_to(ROOT)}\n")
-    return 1 if stale and "--check" in arguments else 0
+    return write(outputs, arguments)
 
 
 if __name__ == "__main__":
-    tables = [sys.executable, str(ROOT / "scripts" / "settings_tables.py"), *sys.argv[1:]]
-    sys.exit(main(sys.argv[1:]) | subprocess.call(tables))
+    tables = [sys.executable, "-m", "scripts.settings_tables", *sys.argv[1:]]
+    sys.exit(main(sys.argv[1:]) | subprocess.call(tables, cwd=ROOT))

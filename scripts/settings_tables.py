@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 from bets_client import config as client
 from bets_protocol.cli.settings import Setting, boolean
 from bets_server import config as server
 from bets_server.cli.options import COMMAND_SETTINGS
+from scripts.outputs import ROOT, write
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "operations.md"
+PAGE = ROOT / "docs" / "operations.md"
 
 TABLES: dict[str, Iterable[Setting]] = {
     "serve": [server.CONFIG, *(one for one in server.OPTIONS if one not in server.LIMIT_SETTINGS)],
@@ -34,14 +34,7 @@ def main(arguments: list[str]) -> int:
             raise ValueError(f"{PAGE.name} has no place for the table {name}")
         before, _, rest = filled.partition(begin)
         filled = before + begin + _table(settings) + end + rest.partition(end)[2]
-    if filled == page:
-        return 0
-    if "--check" in arguments:
-        sys.stderr.write(f"docs/{PAGE.name} is stale: run `nox -s generate`\n")
-        return 1
-    PAGE.write_text(filled, encoding="utf-8")
-    sys.stdout.write(f"wrote docs/{PAGE.name}\n")
-    return 0
+    return write({PAGE: filled}, arguments)
 
 
 def _table(settings: Iterable[Setting]) -> str:
