@@ -17,7 +17,7 @@ from bets_protocol import (
     limits,
 )
 
-_LENGTH_BYTES = 2
+LENGTH_BYTES = 2
 _BYTES_BEFORE_BETS = {5: 0, 6: 1}
 """By revision; those from 7 on begin with a type, and a message of another type is not a batch."""
 
@@ -42,16 +42,16 @@ def wrong_length(part: bytes, revision: int) -> str:
     at, index = _BYTES_BEFORE_BETS.get(revision, 2), 0
     if revision >= 7 and part[:1] != bytes([_BATCH_TYPE]):
         return ""
-    while at + _LENGTH_BYTES < len(part):
-        length = int.from_bytes(part[at : at + _LENGTH_BYTES], "big")
-        body = part[at + _LENGTH_BYTES : at + _LENGTH_BYTES + _MAX_BET_BYTES]
+    while at + LENGTH_BYTES < len(part):
+        length = int.from_bytes(part[at : at + LENGTH_BYTES], "big")
+        body = part[at + LENGTH_BYTES : at + LENGTH_BYTES + _MAX_BET_BYTES]
         takes = next((size for size in range(1, len(body) + 1) if _is_bet(body[:size])), None)
         if takes is None:
             return ""
         if takes != length:
             where = f"bets[{index}] at byte {at}" if revision != 5 else f"the bet at byte {at}"
             return f"{where}: its length says {length} bytes (big-endian, itself not counted), its fields take {takes}"
-        at, index = at + _LENGTH_BYTES + length, index + 1
+        at, index = at + LENGTH_BYTES + length, index + 1
     return ""
 
 
@@ -62,7 +62,7 @@ def shown(part: bytes) -> str:
 
 def _is_bet(body: bytes) -> bool:
     try:
-        decode_bets(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
+        decode_bets(len(body).to_bytes(LENGTH_BYTES, "big") + body)
     except InvalidValue:
         return True  # the value is wrong, the size is right
     except DecodeError:

@@ -1,7 +1,6 @@
 """Messages that break one rule each, made by changing the bytes of valid ones.
 
-Nothing here knows a layout. Text is found in the encoded message as it is, and the place of any other field by encoding
-two messages that differ in it.
+Text is found in the encoded message as it is, and any other field by encoding two messages that differ in it.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ from typing import Any
 import attrs
 
 from bets_protocol import Bet, OpenUpload, RemoteProtocolError, ServerConnection, WinnersRequest, encode
+from bets_protocol.conformance.partial import LENGTH_BYTES
 
-_BET_REVISION = 5
-"""The revision in which a bet is a frame of its own."""
-
-_UPLOAD_REVISION = 9
+_BET_REVISION = 5  # a bet is a frame of its own
 
 
 def encoded_bet(bet: Bet) -> bytes:
@@ -28,40 +25,43 @@ def _first_difference(one: bytes, other: bytes) -> int:
     return next(at for at, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
 
 
-def _with_field_of(bet: Bet, at: int, byte: int) -> bytes:
-    data = bytearray(encoded_bet(bet))
-    data[at] = byte
-    return bytes(data)
+def _changed(
+    message: Bet | WinnersRequest | OpenUpload,
+    value: Callable[[int], int],
+    *,
+    revision: int = _BET_REVISION,
+    before: int = 0,
+    **changes: Any,
+) -> bytes:
+    """The message with another value in one byte: the first one that would differ if its fields had `changes`.
+
+    Args:
+        value: the new value of the byte, from the old one.
+        before: how many bytes before that one the byte is.
+    """
+    data = encode(message, revision=revision)
+    at = _first_difference(data, encode(attrs.evolve(message, **changes), revision=revision)) - before
+    return data[:at] + bytes([value(data[at])]) + data[at + 1 :]
 
 
 def _length_off(by: int) -> Callable[[Bet], bytes]:
     """The bet with a length that is wrong by `by`."""
+    return lambda bet: _changed(bet, lambda length: length + by, last_name=bet.last_name + "x")
 
-    def mutate(bet: Bet) -> bytes:
-        data = encoded_bet(bet)
-        # Before a name that begins with the same bytes and is one byte longer, only the length differs.
-        at = _first_difference(data, encoded_bet(attrs.evolve(bet, last_name=bet.last_name + "x")))
-        return _with_field_of(bet, at, data[at] + by)
 
-    return mutate
+def _length_too_large(bet: Bet) -> bytes:
+    """The bet with a length that no bet can have: the high byte is 255."""
+    return _changed(bet, lambda _: 255, first_name="x" * 255)
 
 
 def _name_past_the_end(bet: Bet) -> bytes:
     """The bet with a first name whose length is more than that of the whole bet."""
-    longer = attrs.evolve(bet, first_name="x" + bet.first_name, last_name=bet.last_name[:-1])
-    return _with_field_of(bet, _first_difference(encoded_bet(bet), encoded_bet(longer)), 255)
-
-
-def _agency_0(bet: Bet) -> bytes:
-    other = attrs.evolve(bet, agency=bet.agency % 255 + 1)
-    return _with_field_of(bet, _first_difference(encoded_bet(bet), encoded_bet(other)), 0)
+    return _changed(bet, lambda _: 255, first_name="x" + bet.first_name, last_name=bet.last_name[:-1])
 
 
 def _number_too_large(bet: Bet) -> bytes:
-    none, one, most = (attrs.evolve(bet, number=number) for number in (0, 1, 9999))
-    # The last byte of the number: adding 1 there turns 9999 into 10000 without a carry.
-    at = _first_difference(encoded_bet(none), encoded_bet(one))
-    return _with_field_of(most, at, encoded_bet(most)[at] + 1)
+    # 9998 differs in the last byte of the number only; adding 1 there to 9999 needs no carry.
+    return _changed(attrs.evolve(bet, number=9999), lambda low: low + 1, number=9998)
 
 
 def _replaced(old: Callable[[Bet], str], new: bytes) -> Callable[[Bet], bytes]:
@@ -74,64 +74,28 @@ def _replaced(old: Callable[[Bet], str], new: bytes) -> Callable[[Bet], bytes]:
     return mutate
 
 
-def _empty(field: str, other: str) -> Callable[[Bet], bytes]:
-    """The bet with an empty name; all lengths are right.
-
-    Args:
-        other: a field of text that ends in a character of one byte.
-    """
-
-    def with_text(bet: Bet, name: str, text: str) -> Bet:
-        changes: dict[str, Any] = {name: text}
-        return attrs.evolve(bet, **changes)
+def _empty(field: str) -> Callable[[Bet], bytes]:
+    """The bet with an empty name; all lengths are right."""
 
     def mutate(bet: Bet) -> bytes:
-        one = with_text(bet, field, "x")
-        data = encoded_bet(one)
-        # After the length of the bet, which becomes that of a bet one byte shorter,
-        head = _first_difference(data, encoded_bet(attrs.evolve(one, agency=one.agency % 255 + 1)))
-        shorter = encoded_bet(with_text(one, other, getattr(one, other)[:-1]))
-        # comes the length of the name, and then its only byte.
-        at = head + _first_difference(data[head:], encoded_bet(with_text(one, field, "xx"))[head:])
-        name = _first_difference(data, encoded_bet(with_text(one, field, "z")))
-        return shorter[:head] + data[head:at] + bytes(name - at) + data[name + 1 :]
+        names: list[dict[str, Any]] = [{field: "x"}, {field: "z"}]
+        one, other = (encoded_bet(attrs.evolve(bet, **name)) for name in names)
+        at = _first_difference(one, other)
+        # The length of a name is one byte before it, that of the bet its first two bytes.
+        body = one[LENGTH_BYTES : at - 1] + bytes(1) + one[at + 1 :]
+        return len(body).to_bytes(LENGTH_BYTES, "big") + body
 
     return mutate
 
 
-def _length_too_large(bet: Bet) -> bytes:
-    """The bet with a length that no bet can have."""
-    short, long = (attrs.evolve(bet, first_name="x" * size, last_name="x") for size in (1, 255))
-    return _with_field_of(bet, _first_difference(encoded_bet(short), encoded_bet(long)), 255)
-
-
-def no_bets(one: bytes, two: bytes) -> bytes:
-    """A batch without bets, made from a batch of one bet and one that has the same bet twice.
-
-    The first byte that differs is the count.
-    """
-    data = bytearray(one[: len(one) - (len(two) - len(one))])
-    data[_first_difference(one, two)] = 0
-    return bytes(data)
-
-
-def agency_0(message: WinnersRequest | OpenUpload, revision: int) -> bytes:
+def agency_0(message: Bet | WinnersRequest | OpenUpload, revision: int = _BET_REVISION) -> bytes:
     """The message with agency 0, which does not exist."""
-    data = bytearray(encode(message, revision=revision))
-    data[_agency_of(message, revision)] = 0
-    return bytes(data)
+    return _changed(message, lambda _: 0, revision=revision, agency=message.agency % 255 + 1)
 
 
 def other_version(message: OpenUpload) -> bytes:
-    """The message with the next version, which does not exist yet. The version is right before the agency."""
-    data = bytearray(encode(message, revision=_UPLOAD_REVISION))
-    data[_agency_of(message, _UPLOAD_REVISION) - 1] += 1
-    return bytes(data)
-
-
-def _agency_of(message: WinnersRequest | OpenUpload, revision: int) -> int:
-    other = attrs.evolve(message, agency=message.agency % 255 + 1)
-    return _first_difference(encode(message, revision=revision), encode(other, revision=revision))
+    """The message with the next version, which does not exist yet. The version is the byte before the agency."""
+    return _changed(message, lambda version: version + 1, revision=9, before=1, agency=message.agency % 255 + 1)
 
 
 def unknown_types() -> list[bytes]:
@@ -152,9 +116,9 @@ def _begins_a_message(first: bytes) -> bool:
 
 
 VALUES: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
-    "agency-0": ("agency 0", _agency_0),
-    "name-empty": ("an empty first name", _empty("first_name", "last_name")),
-    "last-name-empty": ("an empty last name", _empty("last_name", "first_name")),
+    "agency-0": ("agency 0", agency_0),
+    "name-empty": ("an empty first name", _empty("first_name")),
+    "last-name-empty": ("an empty last name", _empty("last_name")),
     "name-control-character": ("a line feed in a name", _replaced(lambda bet: bet.last_name, b"\n")),
     "name-delete": ("U+007F in a name", _replaced(lambda bet: bet.last_name, b"\x7f")),
     "name-c1-control-character": ("U+0085 in a name", _replaced(lambda bet: bet.last_name, b"\xc2\x85")),

@@ -12,7 +12,6 @@ from bets_protocol.conformance.against_server.mutations import (
     VALUES,
     agency_0,
     encoded_bet,
-    no_bets,
     unknown_types,
 )
 from bets_protocol.conformance.against_server.rules_intake import full_batch
@@ -131,10 +130,9 @@ def upload_behind_bets_is_refused(target: Target) -> None:
 def refuses_count_0(target: Target) -> None:
     """A batch without bets is a framing error: refused, and the connection ends."""
     bet = target.winning_bet()
+    header = target.frame(encoded_bet(bet)).removesuffix(encoded_bet(bet))
     with target.ready(1) as client:
-        client.send_mutated(
-            target.message(bet), no_bets(target.frame(encoded_bet(bet)), target.frame(*[encoded_bet(bet)] * 2))
-        )
+        client.send_mutated(target.message(bet), header[:-1] + bytes(1))  # the count is the last byte before the bets
         _expect_framing_error(target, client)
 
 
