@@ -56,7 +56,7 @@ def test_our_client_keeps_every_rule(agency_file: Path, revision: int) -> None:
             notify=lambda _: None,
         )
         runner.play()
-    assert [(one.rule, one.came) for one in runner.findings() if one.result is not Result.PASSED] == []
+    assert [(one.rule.name, one.came) for one in runner.findings() if one.result is not Result.PASSED] == []
 
 
 @pytest.mark.parametrize("revision", [5, 8, 9])
@@ -78,7 +78,7 @@ def test_the_two_checks_against_each_other(revision: int, capsys: pytest.Capture
             notify=lambda _: None,
         )
         runner.play()
-    seen = {one.rule for one in runner.findings() if one.result is Result.FAILED}
+    seen = {one.rule.name for one in runner.findings() if one.result is Result.FAILED}
     assert seen >= {"frames-fit-their-layout", "values-keep-their-rules", "messages-are-sent-whole"}
     found = json.loads(capsys.readouterr().out)
     assert clients[0].returncode == (ExitCode.PROTOCOL if found["failed"] else ExitCode.DONE)

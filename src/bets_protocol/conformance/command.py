@@ -17,7 +17,7 @@ from bets_protocol.conformance.against_client.runner import Runner, placeholders
 from bets_protocol.conformance.against_client.scenarios import SCENARIO_NAMES, scenarios_of
 from bets_protocol.conformance.against_server.runner import examine
 from bets_protocol.conformance.against_server.target import Target
-from bets_protocol.conformance.report import Finding, exit_code_for, report
+from bets_protocol.conformance.report import Finding, Result, report
 from bets_protocol.transports import listen as listen_at
 
 
@@ -108,4 +108,4 @@ def check_client(
 
 def _print_report(findings: Sequence[Finding], form: str, **about: Any) -> ExitCode:
     write_result(report(findings, form, command="conform", **about))
-    return exit_code_for(findings)
+    return ExitCode.PROTOCOL if any(one.result is Result.FAILED for one in findings) else ExitCode.DONE

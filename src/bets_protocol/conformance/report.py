@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
-from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import one_line
 
 EVERY = (5, 6, 7, 8, 9)
@@ -29,25 +28,6 @@ class Result(enum.Enum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_TRIED = "not tried"
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """The result of one rule.
-
-    Attributes:
-        rule: its name.
-        section: its heading in docs/protocol.md.
-        expected: what a program that keeps it does.
-        result: whether the program keeps it.
-        came: what came instead if the rule failed; the reason if it was not tried.
-    """
-
-    rule: str
-    section: str
-    expected: str
-    result: Result
-    came: str = ""
 
 
 @attrs.frozen
@@ -66,14 +46,18 @@ class Rule:
     expected: str
     revisions: tuple[int, ...] = EVERY
 
-    def finding(self, result: Result, came: str = "") -> Finding:
-        """The finding that reports `result` for this rule."""
-        return Finding(rule=self.name, section=self.section, expected=self.expected, result=result, came=came)
 
+@attrs.frozen
+class Finding:
+    """The result of checking one rule.
 
-def exit_code_for(findings: Iterable[Finding]) -> ExitCode:
-    """`PROTOCOL` if a rule failed, otherwise `DONE`."""
-    return ExitCode.PROTOCOL if any(one.result is Result.FAILED for one in findings) else ExitCode.DONE
+    Attributes:
+        came: what came instead if the rule failed; the reason if it was not tried.
+    """
+
+    rule: Rule
+    result: Result
+    came: str = ""
 
 
 def report(findings: Sequence[Finding], form: str, **about: Any) -> str:
@@ -84,16 +68,25 @@ def report(findings: Sequence[Finding], form: str, **about: Any) -> str:
     """
     counts = {result: sum(one.result is result for one in findings) for result in Result}
     if form == "json":
-        rules = [attrs.asdict(one) | {"result": one.result.value} for one in findings]
+        rules = [
+            {
+                "rule": one.rule.name,
+                "section": one.rule.section,
+                "expected": one.rule.expected,
+                "result": one.result.value,
+                "came": one.came,
+            }
+            for one in findings
+        ]
         numbers = {result.name.lower(): count for result, count in counts.items()}
         return json.dumps({**about, **numbers, "rules": rules}, ensure_ascii=False) + "\n"
-    lines = [("RESULT", "RULE", "SECTION"), *((one.result.value, one.rule, one.section) for one in findings)]
+    lines = [("RESULT", "RULE", "SECTION"), *((one.result.value, one.rule.name, one.rule.section) for one in findings)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = _row(lines[0], widths)
     for one, cells in zip(findings, lines[1:], strict=True):
         text += _row(cells, widths)
         if one.result is Result.FAILED:
-            text += f"    expected: {one_line(one.expected)}\n    came:     {one_line(one.came)}\n"
+            text += f"    expected: {one_line(one.rule.expected)}\n    came:     {one_line(one.came)}\n"
     summary = ", ".join(f"{count} {result.value}" for result, count in counts.items())
     reasons = sorted({one.came for one in findings if one.result is Result.NOT_TRIED})
     return f"{text}{summary}\n" + "".join(f"not tried: {one_line(reason)}\n" for reason in reasons)

@@ -66,7 +66,7 @@ class ClientReport:
 
     def _finding(self, rule: Rule) -> Finding:
         if rule.name in self._broken:
-            return rule.finding(Result.FAILED, self._broken[rule.name])
+            return Finding(rule, Result.FAILED, self._broken[rule.name])
         if rule.name in self._kept:
-            return rule.finding(Result.PASSED)
-        return rule.finding(Result.NOT_TRIED, "no client came as far")
+            return Finding(rule, Result.PASSED)
+        return Finding(rule, Result.NOT_TRIED, "no client came as far")

@@ -38,7 +38,7 @@ def examine(target: Target, *, draw_too: bool) -> Iterator[Finding]:
             continue
         raise_if_stopped()
         result, came = _tried(rule, target) if draw_too or not rule.draws else (Result.NOT_TRIED, _NO_DRAW)
-        yield rule.finding(result, came)
+        yield Finding(rule, result, came)
 
 
 def _tried(rule: ServerRule, target: Target) -> tuple[Result, str]:
