@@ -8,7 +8,7 @@ import click
 
 from bets_protocol import limits
 from bets_protocol.cli.exit_codes import ExitCode
-from bets_protocol.conformance.options import option
+from bets_protocol.conformance.options import option, tls_options
 
 
 @click.command()
@@ -24,6 +24,7 @@ from bets_protocol.conformance.options import option
 @option("--draw-too", text="Bring the draw about. [{}]", is_flag=True)
 @option(
     "--draw",
+    "draw_id",
     text="Which draw the server takes uploads for, default 1. [{}]",
     type=click.IntRange(0, limits.MAX_DRAW_ID - 1),
     default=1,
@@ -36,11 +37,8 @@ from bets_protocol.conformance.options import option
     default=7574,
     metavar="N",
 )
-@option("--timeout", text="For each answer, default 5. [{}]", default=5.0)
-@option("--tls-cert", text="[{}]")
-@option("--tls-key", text="[{}]")
-@option("--tls-ca", text="[{}]")
-@option("--tls-min", text="1.2 or 1.3, the default. [{}]", metavar="VERSION")
+@option("--timeout", "timeout_s", text="For each answer, default 5. [{}]", default=5.0)
+@tls_options("[{}]", "[{}]", "[{}]", "1.2 or 1.3, the default. [{}]", versions="VERSION")
 @option("--format", "form", text="A table, or one JSON object. [{}]", metavar="text|json")
 def conform(url: str, **options: Any) -> ExitCode:
     """Check a server against the protocol.

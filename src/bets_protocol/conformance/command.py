@@ -22,42 +22,25 @@ from bets_protocol.transports import listen as listen_at
 
 
 def check_server(
-    url: str,
-    *,
-    revision: int,
-    agencies: int,
-    draw_too: bool,
-    draw: int,
-    winning_number: int,
-    timeout: float,
-    tls_cert: str,
-    tls_key: str,
-    tls_ca: str,
-    tls_min: str,
-    form: str,
+    url: str, *, draw_too: bool, form: str, tls_cert: str, tls_key: str, tls_ca: str, tls_min: str, **about: Any
 ) -> ExitCode:
     """Checks the server at `url` and prints the report.
+
+    Args:
+        about: attributes of `Target`.
 
     Raises:
         ConfigError: the certificates do not fit the URL.
         ConnectError: no server is there.
     """
-    given = [f"--tls-{name}" for name, path in (("cert", tls_cert), ("key", tls_key), ("ca", tls_ca)) if path]
     let_sigterm_kill()  # exit code 0 would say that the server keeps every rule
-    target = Target(
-        url=url,
-        revision=revision,
-        agencies=agencies,
-        draw_id=draw,
-        winning_number=winning_number,
-        timeout_s=timeout,
-        transports=client_transports(
-            url, cert=tls_cert, key=tls_key, ca=tls_ca, minimum=tls_min, given_by=given[0] if given else None
-        ),
-    )
+    files = {"--tls-cert": tls_cert, "--tls-key": tls_key, "--tls-ca": tls_ca}
+    given_by = next((option for option, path in files.items() if path), None)
+    transports = client_transports(url, cert=tls_cert, key=tls_key, ca=tls_ca, minimum=tls_min, given_by=given_by)
+    target = Target(url=url, transports=transports, **about)
     with deferred_stops():
         findings = list(examine(target, draw_too=draw_too))
-    return _print_report(findings, form, server=url, revision=revision)
+    return _print_report(findings, form, server=url, revision=target.revision)
 
 
 def check_client(
@@ -67,15 +50,17 @@ def check_client(
     revision: int,
     names: tuple[str, ...],
     clients: int | None,
-    quiet_for: float,
-    timeout: float,
+    form: str,
     tls_cert: str,
     tls_key: str,
     tls_ca: str,
     tls_min: str,
-    form: str,
+    **about: Any,
 ) -> ExitCode:
     """Checks the client that `command` starts, or that the user starts if there is none, and prints the report.
+
+    Args:
+        about: attributes of `Runner`.
 
     Raises:
         click.BadParameter: there is no scenario of a name, or no value for a placeholder.
@@ -96,9 +81,8 @@ def check_client(
             revision=revision,
             scenarios=scenarios_of(revision, names)[:clients],
             start=(lambda: program(command, listener)) if command else None,
-            quiet_s=quiet_for,
-            limit_s=timeout,
             notify=lambda text: say_error("conform", text),
+            **about,
         )
         say_error("conform", f"a server of revision {revision} at {listener.url}")
         with contextlib.suppress(Stopped):  # the report says what is known so far

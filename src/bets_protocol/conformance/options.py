@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from bets_protocol import CLIENT_REVISIONS
+from bets_protocol.cli.tls_options import tls_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,10 +20,6 @@ _OLDEST, _NEWEST = min(CLIENT_REVISIONS), max(CLIENT_REVISIONS)
 _SHARED: dict[str, dict[str, Any]] = {
     "--revision": {"type": click.IntRange(_OLDEST, _NEWEST), "default": _NEWEST, "metavar": f"{_OLDEST}..{_NEWEST}"},
     "--timeout": {"type": click.FloatRange(0.1, 3600), "metavar": "SECONDS"},
-    "--tls-cert": {"default": "", "metavar": "FILE"},
-    "--tls-key": {"default": "", "metavar": "FILE"},
-    "--tls-ca": {"default": "", "metavar": "FILE"},
-    "--tls-min": {"type": click.Choice(["1.2", "1.3"]), "default": "1.3"},
     "--format": {"type": click.Choice(["text", "json"]), "default": "text"},
 }
 """What an option is in both programs; its help, and the default of --timeout, are each program's own."""
@@ -39,3 +36,15 @@ def option(name: str, *parameter: str, text: str, **own: Any) -> Callable[[F], F
     """
     variable = f"BETS_{name.removeprefix('--').upper().replace('-', '_')}"
     return click.option(name, *parameter, envvar=variable, help=text.format(variable), **(_SHARED.get(name, {}) | own))
+
+
+def tls_options(*texts: str, versions: str) -> Callable[[F], F]:
+    """The options of TLS, with the help of each and the placeholder for the value of --tls-min."""
+
+    def decorate(command: F) -> F:
+        for one, text in reversed(list(zip(tls_settings(cert="", ca=""), texts, strict=True))):
+            metavar = versions if one.name == "tls_min" else one.metavar
+            command = option(one.option, text=text, type=one.complete, default=one.default, metavar=metavar)(command)
+        return command
+
+    return decorate

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bets_protocol.cli.exit_codes import ExitCode
-from bets_protocol.conformance.options import option
+from bets_protocol.conformance.options import option, tls_options
 
 
 @click.command()
@@ -35,16 +35,22 @@ from bets_protocol.conformance.options import option
 )
 @option(
     "--quiet-for",
+    "quiet_s",
     text="Without COMMAND: silence that ends a run (default 2). Environment: {}.",
     type=click.FloatRange(0.01, 3600),
     default=2.0,
     metavar="SECONDS",
 )
-@option("--timeout", text="Silence after which a run is given up (default 30). Environment: {}.", default=30.0)
-@option("--tls-cert", text="The server's certificate for a tls:// listener, in PEM, with its chain. Environment: {}.")
-@option("--tls-key", text="The key of --tls-cert, in PEM. Environment: {}.")
-@option("--tls-ca", text="The CA that signs the agencies' certificates, in PEM. Environment: {}.")
-@option("--tls-min", text="The oldest TLS that is spoken (default 1.3). Environment: {}.", metavar="{1.2,1.3}")
+@option(
+    "--timeout", "limit_s", text="Silence after which a run is given up (default 30). Environment: {}.", default=30.0
+)
+@tls_options(
+    "The server's certificate for a tls:// listener, in PEM, with its chain. Environment: {}.",
+    "The key of --tls-cert, in PEM. Environment: {}.",
+    "The CA that signs the agencies' certificates, in PEM. Environment: {}.",
+    "The oldest TLS that is spoken (default 1.3). Environment: {}.",
+    versions="{1.2,1.3}",
+)
 @option("--format", "form", text="A table (the default), or one JSON object. Environment: {}.", metavar="{text,json}")
 def conform(command: tuple[str, ...], **options: Any) -> ExitCode:
     """Be a server that checks a client against the protocol.
