@@ -9,16 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from bets_protocol import (
-    Ack,
-    OpenUpload,
-    RejectCode,
-    TransportError,
-    Winners,
-    WinnersRequest,
-    encode,
-    limits,
-)
+from bets_protocol import Ack, OpenUpload, RejectCode, TransportError, Winners, WinnersRequest, encode, limits
 from bets_protocol.conformance.against_server.target import (
     NotTried,
     Target,
@@ -51,14 +42,12 @@ class DrawScenario:
 
     Attributes:
         winners: by agency, the documents that it was sent.
-        wrong: by step, what came instead of what was expected.
-        not_tried: by step, why it was left out.
+        problems: by step, why it failed or was not tried.
     """
 
     def __init__(self, target: Target) -> None:
         self.winners: dict[int, tuple[str, ...]] = {}
-        self.wrong: dict[str, str] = {}
-        self.not_tried: dict[str, str] = {}
+        self.problems: dict[str, Exception] = {}
         self._target = target
         self._asked_too_early: WireClient | None = None
         self._finished: OpenUpload | None = None  # a second upload of agency 1
@@ -71,10 +60,8 @@ class DrawScenario:
     def _step(self, name: str) -> Iterator[None]:
         try:
             yield
-        except (Broken, TransportError) as error:
-            self.wrong.setdefault(name, str(error))
-        except NotTried as reason:
-            self.not_tried[name] = str(reason)
+        except (Broken, TransportError, NotTried) as error:
+            self.problems.setdefault(name, error)
 
     def _play(self) -> None:
         target = self._target
@@ -97,11 +84,12 @@ class DrawScenario:
                 waiting.append((agency, client))
             if agency == 1 and target.agencies > 1:
                 with self._step(SEALED):
-                    self._expect_seal(client)
+                    if target.revision >= 9 and client is not self._asked_too_early:
+                        expect_code(client.receive(), RejectCode.OK)
                 self._while_it_waits(client, waiting)
         for agency, client in waiting:
             with self._step(TWICE if agency in self.winners else DRAW):
-                found = collect(client, revision=self._target.revision)
+                found = collect(client, revision=target.revision)
                 if self.winners.setdefault(agency, found) != found:
                     raise Broken(f"agency {agency} was told other winners on its second connection")
         with self._step(CLOSED):
@@ -125,17 +113,12 @@ class DrawScenario:
         target.submit(client, *bets)
         return client if target.revision != 7 else self._clients.enter_context(target.connect())
 
-    def _expect_seal(self, client: WireClient) -> None:
-        if self._target.revision >= 9 and client is not self._asked_too_early:
-            expect_code(client.receive(), RejectCode.OK)
-
     def _ask_while_incomplete(self, client: WireClient) -> None:
         """Asks while another upload is unfinished, on both connections; the one of that upload goes on."""
         target = self._target
         upload = target.upload(1)
         try:
-            with target.connect() as other:
-                target.open(other, upload)
+            with target.opened(upload) as other:
                 client.send(WinnersRequest(agency=1))
                 self._asked_too_early = client  # unless it is refused, the request counts
                 expect_code(client.receive(), RejectCode.INCOMPLETE)
@@ -151,9 +134,7 @@ class DrawScenario:
     def _leave_one_unfinished(self) -> None:
         target = self._target
         upload = target.upload(2, agency=target.extra_agency())
-        client = self._clients.enter_context(target.connect())
-        target.open(client, upload)
-        self._unfinished = upload, client
+        self._unfinished = upload, self._clients.enter_context(target.opened(upload))
 
     def _reopened(self, upload: OpenUpload) -> WireClient:
         """A new connection of a finished upload, which can always be opened."""

@@ -26,13 +26,12 @@ def _draw(target: Target) -> DrawScenario:
     return target.draw
 
 
-def _look_at(target: Target, step: str) -> None:
+def _look_at(target: Target, step: str, *, after_draw: bool = True) -> None:
+    """Raises what went wrong in a step of the draw, or `NotTried` if the step needs a draw that did not take place."""
     draw = _draw(target)
-    if step in draw.wrong:
-        raise Broken(draw.wrong[step])
-    if step in draw.not_tried:
-        raise NotTried(draw.not_tried[step])
-    if step != steps.DRAW and len(draw.winners) < target.agencies:
+    if step in draw.problems:
+        raise draw.problems[step]
+    if after_draw and len(draw.winners) < target.agencies:
         raise NotTried("the draw did not take place")
 
 
@@ -44,7 +43,7 @@ def _need_others(target: Target) -> None:
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def draw_takes_place_when_all_have_asked(target: Target) -> None:
     """Every agency that has asked gets its Winners once the last has; on revision 9 behind code 16 (DRAWN)."""
-    _look_at(target, steps.DRAW)
+    _look_at(target, steps.DRAW, after_draw=False)
     missing = set(range(1, target.agencies + 1)) - set(_draw(target).winners)
     if missing:
         raise Broken(f"no winners for agencies {', '.join(map(str, sorted(missing)))}")
@@ -54,8 +53,7 @@ def draw_takes_place_when_all_have_asked(target: Target) -> None:
 def winners_are_held_back_until_all_have_asked(target: Target) -> None:
     """Nothing about winners while an agency that is waited for has not asked."""
     _need_others(target)
-    if steps.EARLY in _draw(target).wrong:
-        raise Broken(_draw(target).wrong[steps.EARLY])
+    _look_at(target, steps.EARLY, after_draw=False)
 
 
 @RULES.rule(_SECTION, (7, 8), draws=True)
@@ -69,8 +67,7 @@ def asking_twice_counts_once(target: Target) -> None:
 def agency_that_has_asked_is_sealed(target: Target) -> None:
     """Later bets of it are refused: Ack 0; on revision 9 a new upload with 7 (SEALED)."""
     _need_others(target)
-    if steps.SEALED in _draw(target).wrong:
-        raise Broken(_draw(target).wrong[steps.SEALED])
+    _look_at(target, steps.SEALED, after_draw=False)
 
 
 @RULES.rule("Codes", (9,), draws=True)
@@ -82,8 +79,7 @@ def finished_upload_can_always_be_opened(target: Target) -> None:
 @RULES.rule("Codes", (9,), draws=True)
 def unfinished_upload_keeps_its_agency_open(target: Target) -> None:
     """9 (INCOMPLETE) while an upload of the agency is unfinished, here or elsewhere; the connection goes on."""
-    if steps.INCOMPLETE in _draw(target).wrong:
-        raise Broken(_draw(target).wrong[steps.INCOMPLETE])
+    _look_at(target, steps.INCOMPLETE, after_draw=False)
 
 
 @RULES.rule("Winners", SINCE_7, draws=True)

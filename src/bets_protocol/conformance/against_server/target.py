@@ -1,7 +1,8 @@
 """The server under test as the rules see it: connections, new bets, and what the server said about them.
 
 The target remembers which winning bets were acknowledged and which were refused, for the rules about the draw. It also
-remembers which uploads a rule has left unfinished, so that they are finished before the next rule.
+remembers which uploads a rule has left unfinished, so that they are finished before the next rule. Whatever expects an
+answer raises `Broken` if another one comes, or none in time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -39,15 +40,10 @@ class NotTried(Exception):
 
 @attrs.frozen(kw_only=True)
 class ServerRule(Rule):
-    """A rule with the function that checks it.
-
-    Attributes:
-        check: raises `Broken` if the server does not keep the rule.
-        draws: whether it seals agencies and needs the draw.
-    """
+    """A rule with the function that checks it, which raises `Broken` or `NotTried`."""
 
     check: Callable[[Target], None]
-    draws: bool = False
+    draws: bool = False  # whether it seals agencies and needs the draw
 
 
 class RuleList(list[ServerRule]):
@@ -78,13 +74,9 @@ class Target:
     """The server under test and what was sent to it.
 
     Attributes:
-        url: of the server.
-        revision: the one that is checked.
         agencies: how many the draw waits for; the rules speak for agency 1, and in the draw for all of them.
         draw_id: the draw that the server takes uploads for.
-        winning_number: the number that it draws.
         timeout_s: how long an answer may take.
-        transports: as `bets_protocol.transports.connect` takes them.
         won: by agency, the documents of its winning bets, in the order in which they were acknowledged.
         refused: documents of winning bets that were refused or never acknowledged.
         draw: the draw, once a rule has brought it about.
@@ -155,31 +147,28 @@ class Target:
 
     def frame(self, *bets: bytes) -> bytes:
         """The same message around bets that are already encoded, valid or not."""
-        if self.revision == _BARE_BET:
-            return bets[0]
-        fillers = tuple(self.bet() for _ in bets)
+        fillers = self.bets(len(bets))
         size = sum(len(encode(bet, revision=_BARE_BET)) for bet in fillers)
-        header = encode(BetBatch(bets=fillers), revision=self.revision)[:-size]
+        header = encode(self.message(*fillers), revision=self.revision)[:-size]
         return header + b"".join(bets)
 
-    @contextlib.contextmanager
-    def ready(self, total: int, *, agency: int = 1) -> Iterator[WireClient]:
+    def ready(self, total: int, *, agency: int = 1) -> contextlib.AbstractContextManager[WireClient]:
         """A connection on which `total` bets can be submitted; on revision 9 an upload of that many is open."""
-        with self.connect() as client:
-            if self.revision >= 9:
-                self.open(client, self.upload(total, agency=agency))
-            yield client
+        return self.connect() if self.revision < 9 else self.opened(self.upload(total, agency=agency))
 
     def upload(self, total: int, *, agency: int = 1) -> OpenUpload:
         """An upload with an id that no other upload has."""
         return OpenUpload(agency=agency, draw=self.draw_id, total=total, upload_id=secrets.token_bytes(16))
 
-    def open(self, client: WireClient, upload: OpenUpload) -> UploadStatus:
-        """Opens an upload, and notes that it has to be finished later.
+    @contextlib.contextmanager
+    def opened(self, upload: OpenUpload) -> Iterator[WireClient]:
+        """A connection on which `upload` is open."""
+        with self.connect() as client:
+            self.open(client, upload)
+            yield client
 
-        Raises:
-            Broken: it is not answered with OK.
-        """
+    def open(self, client: WireClient, upload: OpenUpload) -> UploadStatus:
+        """Opens an upload with the code OK, and notes that it has to be finished later."""
         self.finish_later(upload)
         client.send(upload)
         return expect_code(client.receive(), RejectCode.OK)
@@ -190,20 +179,12 @@ class Target:
             self._opened.append(upload)
 
     def submit(self, client: WireClient, *bets: Bet) -> None:
-        """Sends bets in one message and expects that they are stored.
-
-        Raises:
-            Broken: they are not.
-        """
+        """Sends bets in one message and expects that they are stored."""
         client.send(self.message(*bets))
         self.expect_stored(client.receive(), *bets)
 
     def expect_stored(self, answer: Answer, *bets: Bet) -> None:
-        """Checks that `answer` acknowledges `bets`.
-
-        Raises:
-            Broken: it does not.
-        """
+        """Checks that `answer` acknowledges `bets`."""
         if self.revision >= 9:
             expect_code(answer, RejectCode.OK)
         elif answer == Ack(count=0):
@@ -213,11 +194,7 @@ class Target:
                 self.won[bet.agency].append(bet.document)
 
     def expect_refused(self, answer: Answer, code: RejectCode, *bets: Bet) -> None:
-        """Checks that `answer` refuses `bets`, on revision 9 with `code`.
-
-        Raises:
-            Broken: it does not.
-        """
+        """Checks that `answer` refuses `bets`, on revision 9 with `code`."""
         self.refused.update(bet.document for bet in bets if bet.number == self.winning_number)
         if self.revision >= 9:
             expect_code(answer, code)
@@ -242,38 +219,21 @@ class Target:
                 missing -= count
 
 
-def has_code(answer: Answer, *codes: RejectCode) -> TypeGuard[UploadStatus]:
-    """Whether `answer` is an UploadStatus with one of `codes`."""
-    return isinstance(answer, UploadStatus) and answer.reason in codes
-
-
 def expect_code(answer: Answer, *codes: RejectCode) -> UploadStatus:
-    """Checks that `answer` is an UploadStatus with one of `codes`.
-
-    Raises:
-        Broken: it is not.
-    """
-    if not has_code(answer, *codes):
+    """Checks that `answer` is an UploadStatus with one of `codes`."""
+    if not isinstance(answer, UploadStatus) or answer.reason not in codes:
         raise Broken(describe(answer))
     return answer
 
 
 def expect_last_code(client: WireClient, *codes: RejectCode) -> None:
-    """Checks that the next answer is an UploadStatus with one of `codes`, and that the connection ends after it.
-
-    Raises:
-        Broken: it is not, or does not.
-    """
+    """Checks that the next answer is an UploadStatus with one of `codes`, and that the connection ends after it."""
     expect_code(client.receive(), *codes)
     client.expect_end()
 
 
 def expect_ack_0(client: WireClient) -> None:
-    """Checks that the next answer is Ack 0.
-
-    Raises:
-        Broken: it is not.
-    """
+    """Checks that the next answer is Ack 0."""
     if (answer := client.receive()) != Ack(count=0):
         raise Broken(describe(answer))
 

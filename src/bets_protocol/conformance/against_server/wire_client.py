@@ -2,14 +2,14 @@
 
 The library's own `ClientConnection` checks every answer: it knows what the server was asked and whether what comes can
 be an answer to that. A mutated message is announced to it as the valid one that it was made from, so that the refusal
-can be read.
+can be read. Every method raises `Broken` if an answer does not come in time, or cannot be the answer to what was asked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Self
 
 from bets_protocol import (
@@ -53,18 +53,10 @@ class Ended(Broken):
 
 
 class WireClient:
-    """A connection to the server.
-
-    Args:
-        url: of the server.
-        revision: of the protocol.
-        timeout_s: how long each answer may take.
-        transports: as `bets_protocol.transports.connect` takes them.
+    """A connection to the server, on which each answer may take `timeout_s`.
 
     Raises:
         ConnectError: the connection failed.
-
-    Thread: one.
     """
 
     def __init__(
@@ -80,17 +72,11 @@ class WireClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stream.close()
 
     def announce(self, message: Request) -> bytes:
-        """Encodes `message` and expects its answer from now on; nothing is sent.
-
-        Raises:
-            Broken: the message is not legal after what the server has sent.
-        """
+        """Encodes `message` and expects its answer from now on; nothing is sent."""
         try:
             return self._connection.send(message)
         except LocalProtocolError as error:
@@ -108,8 +94,7 @@ class WireClient:
     def send_cut_short(self, message: Request, data: bytes) -> Answer | None:
         """Sends all but the last byte of `data`, a mutation of `message`, and the end; returns the answer, if any.
 
-        Raises:
-            Broken: the server does not end the connection, or sends more than an answer.
+        The server has to end the connection after it.
         """
         self.send_mutated(message, data[:-1])
         self.close_writing()
@@ -122,11 +107,8 @@ class WireClient:
 
     def send_bytes(self, data: bytes) -> None:
         """Sends bytes as they are. If the server has closed the connection already, its answer says why."""
-        try:
-            with interruptible():
-                self._stream.send_all(data)
-        except WriteError:
-            return
+        with contextlib.suppress(WriteError), interruptible():
+            self._stream.send_all(data)
 
     def send_bytewise(self, data: bytes) -> None:
         """Sends bytes one at a time, with pauses in which they arrive."""
@@ -137,17 +119,11 @@ class WireClient:
 
     def close_writing(self) -> None:
         """Ends the sending direction; the server may still answer."""
-        try:
+        with contextlib.suppress(WriteError):
             self._stream.close_writing()
-        except WriteError:
-            return
 
     def receive(self) -> Answer:
-        """The next answer.
-
-        Raises:
-            Broken: none comes in time, or it cannot be the answer to what was asked.
-        """
+        """The next answer."""
         until = time.monotonic() + self._timeout_s
         while True:
             try:
@@ -162,22 +138,13 @@ class WireClient:
             left_s = until - time.monotonic()
             data = self._read(left_s) if left_s > 0 else None  # bytes may keep coming, and never a whole answer
             if data is None:
-                raise Broken(f"no whole answer within {self._timeout_s:g} s{self._partial_answer()}")
+                came = f": {self._pending} bytes of one came" if self._pending else ""
+                lacks = missing(self._connection) if self._pending else ""
+                raise Broken(f"no whole answer within {self._timeout_s:g} s{came}" + (f", {lacks}" if lacks else ""))
             self._feed(data)
 
-    def _partial_answer(self) -> str:
-        """How much of an answer came and what it lacks, or nothing if none came. Nothing can be read afterwards."""
-        if not self._pending:
-            return ""
-        lacks = missing(self._connection)
-        return f": {self._pending} bytes of one came" + (f", {lacks}" if lacks else "")
-
     def expect_end(self) -> None:
-        """Checks that the server ends the connection and sends nothing more.
-
-        Raises:
-            Broken: it does not.
-        """
+        """Checks that the server ends the connection and sends nothing more."""
         if self._pending:
             raise Broken(f"{self._pending} bytes more, which nothing has asked for")
         try:
@@ -190,11 +157,7 @@ class WireClient:
             raise Broken(f"{len(data)} bytes more, which nothing has asked for: {data[:16].hex(' ')}")
 
     def expect_silence(self, wait_s: float) -> None:
-        """Checks that the server sends nothing for `wait_s` seconds.
-
-        Raises:
-            Broken: it does.
-        """
+        """Checks that the server sends nothing for `wait_s` seconds."""
         data = self._read(wait_s)
         if data:
             self._feed(data)
@@ -207,11 +170,7 @@ class WireClient:
         self._connection.receive_data(data)
 
     def _read(self, wait_s: float) -> bytes | None:
-        """What comes within `wait_s` seconds, or None if nothing does.
-
-        Raises:
-            Broken: the connection broke.
-        """
+        """What comes within `wait_s` seconds, or None if nothing does."""
         if self._ended:
             return b""
         self._stream.set_timeout(max(wait_s, 0.001))
