@@ -86,17 +86,9 @@ def _is_refused(run: Run, event: Bet | BetBatch) -> bool:
     return event == run.refused
 
 
-def stop_at_opening(code: RejectCode) -> Fault:
-    """The first OpenUpload is refused with `code`, and so is every later message."""
-    return _stop_at(OpenUpload, code)
+def stop_at(kind: type[object], code: RejectCode) -> Fault:
+    """The first message of a kind is refused with `code`, and so is every later message."""
 
-
-def stop_at_bets(code: RejectCode) -> Fault:
-    """The first bets are refused with `code`, and so is every later message."""
-    return _stop_at(BetBatch, code)
-
-
-def _stop_at(kind: type[object], code: RejectCode) -> Fault:
     def fault(run: Run, peer: Peer, event: object, now: float) -> bool:
         if run.refused is None and not isinstance(event, kind):
             return False
@@ -113,22 +105,9 @@ def _stop_at(kind: type[object], code: RejectCode) -> Fault:
 # -- codes after which a client comes back
 
 
-def put_off_opening(code: RejectCode) -> Fault:
-    """The first OpenUpload is answered with `code`."""
-    return _put_off_once(code, lambda _run, event: isinstance(event, OpenUpload))
+def put_off(code: RejectCode, is_due: Callable[[Run, object], bool]) -> Fault:
+    """The first message that is due is answered with `code`; bets in it are not stored."""
 
-
-def put_off_bets(code: RejectCode) -> Fault:
-    """The first bets are answered with `code`; they are not stored."""
-    return _put_off_once(code, lambda _run, event: isinstance(event, BetBatch))
-
-
-def put_off_behind_bets(code: RejectCode) -> Fault:
-    """The message after the first bets, which are stored and acknowledged, is answered with `code`."""
-    return _put_off_once(code, lambda run, _event: bool(run.bets))
-
-
-def _put_off_once(code: RejectCode, is_due: Callable[[Run, object], bool]) -> Fault:
     def fault(run: Run, peer: Peer, event: object, now: float) -> bool:
         if run.refused is not None or not is_due(run, event):
             return False

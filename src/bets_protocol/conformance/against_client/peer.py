@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-import attrs
-
 from bets_protocol import CLOSED, NEED_DATA, ServerConnection, TransportError
 from bets_protocol.transports import Stream
 
@@ -26,18 +24,6 @@ MAX_BUFFERED_BYTES = 1 << 20
 _NEVER = float("inf")
 
 
-@attrs.frozen
-class _Piece:
-    """Bytes that are sent at once.
-
-    Attributes:
-        after_s: seconds between the piece before it and this one.
-    """
-
-    data: bytes
-    after_s: float
-
-
 class Peer:
     """A connection.
 
@@ -48,13 +34,11 @@ class Peer:
         joined: whether an answer waits for the next one.
 
     Attributes:
-        connection: the server's end of the protocol.
         messages: how many came whole.
         input_ended: whether the client has ended its sending direction.
         broken: why the connection broke, or empty.
         handshake_failed: whether it broke before the handshake was complete.
         cut: whether the scenario cut it; the client is not to blame for what follows.
-        closed: whether the stream is closed.
         upload_id: the upload that was opened on it, if any.
     """
 
@@ -69,7 +53,7 @@ class Peer:
         self._stream = stream
         self._bytewise = bytewise
         self._joined = joined
-        self._pieces: deque[_Piece] = deque()
+        self._pieces: deque[tuple[bytes, float]] = deque()  # with the seconds after the piece before it
         self._end_due = False
         self._next_at = 0.0
         self._written_all = False
@@ -128,7 +112,7 @@ class Peer:
         elif self._joined:
             self._next_at = now  # there are two answers to send together
         pieces = [data[at : at + 1] for at in range(len(data))] if self._bytewise else [data]
-        self._pieces += [_Piece(piece, 0.0 if at else after_s) for at, piece in enumerate(pieces)]
+        self._pieces += [(piece, 0.0 if at else after_s) for at, piece in enumerate(pieces)]
 
     def end(self, now: float) -> None:
         """Ends the connection once all answers are sent."""
@@ -142,15 +126,14 @@ class Peer:
         try:
             while self._pieces and now >= self._next_at:
                 if self._joined:
-                    together = b"".join(piece.data for piece in self._pieces)
+                    together = b"".join(data for data, _ in self._pieces)
                     self._pieces.clear()
                     self._send(together)
                     break
-                piece = self._pieces.popleft()
-                self._send(piece.data)
-                self._next_at = now + (PIECE_S if self._bytewise else 0.0)
-                if self._pieces:
-                    self._next_at += self._pieces[0].after_s
+                data, _ = self._pieces.popleft()
+                self._send(data)
+                after_s = self._pieces[0][1] if self._pieces else 0.0
+                self._next_at = now + (PIECE_S if self._bytewise else 0.0) + after_s
             if self._end_due and not self._pieces and not self._written_all:
                 self._written_all = True
                 self._stream.close_writing()

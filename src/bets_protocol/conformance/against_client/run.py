@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -33,6 +34,9 @@ from bets_protocol.conformance import partial
 from bets_protocol.conformance.against_client import rules
 from bets_protocol.conformance.against_client.peer import MAX_BUFFERED_BYTES, Peer
 from bets_protocol.conformance.against_client.rules import ClientReport
+
+if TYPE_CHECKING:
+    from bets_protocol.conformance.against_client.scenarios import Scenario
 
 _WINNERS = 2
 """How many of an agency's bets win: its first ones, since the numbers of the bets do not matter to the client."""
@@ -63,59 +67,30 @@ Fault = Callable[["Run", Peer, object, float], bool]
 
 @attrs.define(kw_only=True)
 class Run:
-    """What a client has done.
+    """What a client has done in one scenario."""
 
-    Attributes:
-        revision: the one that the client should speak.
-        report: where broken and kept rules are noted.
-        fault: what the scenario does.
-        slow: whether the first answer is late.
-        may_stop: whether the scenario gives the client a reason to stop, so that it may leave answers unread.
-        messages: how many came whole.
-        bets: the stored ones, in order.
-        uploads: by upload id.
-        opened: how often an upload was opened.
-        agency: the one that the client speaks for, once it is known.
-        asked: how often the client asked for its winners.
-        told: whether it was sent the winners.
-        after_told: how many messages came after that.
-        refused: the message that was refused, if any.
-        lost: the bets that got no answer.
-        returns: how many messages came although the client should stay away.
-        asked_on: the connection on which it asked last.
-        spoiled: whether the client sent what had to be refused, so that it could not do its job.
-        exit_code: of the program, if the runner started it.
-        refused_on: the connection that ended with a refusal, if any.
-        attempts: when the client asked for what it does not get at once.
-        bets_elsewhere: how many messages with bets came although the server does not know the revision.
-        left_early: whether the program ended before all answers were sent.
-        gave_up_after_s: seconds of silence after which the program was killed, if it was.
-    """
-
-    revision: int
+    revision: int  # the one that the client should speak
     report: ClientReport
-    fault: Fault | None = None
-    slow: bool = False
-    may_stop: bool = False
-    messages: int = 0
-    bets: list[Bet] = attrs.Factory(list)
-    uploads: dict[bytes, Upload] = attrs.Factory(dict)
-    opened: int = 0
-    agency: int | None = None
-    asked: int = 0
-    told: bool = False
-    after_told: int = 0
-    refused: object = None
-    lost: tuple[Bet, ...] = ()
-    returns: int = 0
-    asked_on: Peer | None = None
-    spoiled: bool = False
-    exit_code: int | None = None
-    refused_on: Peer | None = None
-    attempts: list[float] = attrs.Factory(list)
-    bets_elsewhere: int = 0
-    left_early: bool = False
-    gave_up_after_s: float | None = None
+    scenario: Scenario
+    messages: int = 0  # how many came whole
+    bets: list[Bet] = attrs.Factory(list)  # the stored ones, in order
+    uploads: dict[bytes, Upload] = attrs.Factory(dict)  # by upload id
+    opened: int = 0  # how often an upload was opened
+    agency: int | None = None  # the one that the client speaks for, once it is known
+    asked: int = 0  # how often the client asked for its winners
+    asked_on: Peer | None = None  # the connection on which it asked last
+    told: bool = False  # whether it was sent the winners
+    after_told: int = 0  # how many messages came after that
+    refused: object = None  # the message that was refused, if any
+    refused_on: Peer | None = None  # the connection that ended with a refusal, if any
+    lost: tuple[Bet, ...] = ()  # the bets that got no answer
+    returns: int = 0  # how many messages came although the client should stay away
+    attempts: list[float] = attrs.Factory(list)  # when the client asked for what it does not get at once
+    bets_elsewhere: int = 0  # how many messages with bets came although the server does not know the revision
+    spoiled: bool = False  # whether the client sent what had to be refused, so that it could not do its job
+    exit_code: int | None = None  # of the program, if the runner started it
+    left_early: bool = False  # whether the program ended before all answers were sent
+    gave_up_after_s: float | None = None  # seconds of silence after which the program was killed, if it was
 
     def receive(self, peer: Peer, others: list[Peer], now: float) -> None:
         """Reads from a connection and answers the messages that came."""
@@ -123,7 +98,7 @@ class Run:
         try:
             for event in peer.events():
                 self._check(peer, others, event)
-                if self.fault is None or not self.fault(self, peer, event, now):
+                if self.scenario.fault is None or not self.scenario.fault(self, peer, event, now):
                     self._reply(peer, event, now)
                 if peer.cut:
                     return
@@ -139,14 +114,19 @@ class Run:
             self.spoiled = True
             self.report.broken(rules.ONE_MESSAGE, f"{peer.connection.buffered} bytes behind the first message")
 
+    @property
+    def _excused(self) -> bool:
+        """Whether the client has a reason to leave a message unfinished or an answer unread."""
+        return bool(self.lost) or self.scenario.may_stop or self.spoiled
+
     def peer_closed(self, peer: Peer) -> None:
         """Reports a connection that the client broke."""
-        if peer.broken and not (peer.handshake_failed or peer.cut or self.lost or self.may_stop or self.spoiled):
+        if peer.broken and not (peer.handshake_failed or peer.cut or self._excused):
             self.report.broken(rules.READS, peer.broken)
 
     def end_peer(self, peer: Peer) -> None:
         """Reports a part of a message on a connection that is still open at the end of the run."""
-        if peer.closed or peer.input_ended or peer.cut or self.lost or self.may_stop or self.spoiled:
+        if peer.closed or peer.input_ended or peer.cut or self._excused:
             return
         part = peer.partial
         if part and not peer.connection.finished and (lacks := partial.missing(peer.connection)):
@@ -160,7 +140,7 @@ class Run:
         """Notes the rules that the client could have broken in this run and did not."""
         if not self.messages:
             return
-        if self.left_early and not (self.lost or self.may_stop or self.spoiled):
+        if self.left_early and not self._excused:
             self.report.broken(rules.READS, "the program ended before all answers had left")
         self.report.kept(
             *(rules.FRAMES, rules.BOUND, rules.COUNT, rules.VALUES, rules.WHOLE, rules.TURNS),
@@ -183,6 +163,8 @@ class Run:
             self.report.broken(rules.ONE_MESSAGE, f"{peer.messages} messages on one connection")
         if any(other.unanswered for other in others):
             self.report.broken(rules.WAITS, "a message on a new connection before the last one was answered")
+        if self.revision >= 9 and peer.upload_id is None and isinstance(event, BetBatch | WinnersRequest):
+            self.report.broken(rules.TURNS, f"a {type(event).__name__} on a connection without an OpenUpload")
         match event:
             case InvalidFrame(error=error):
                 self.report.broken(rules.VALUES, str(error))
@@ -192,13 +174,9 @@ class Run:
                     self._is_about(bet.agency)
                 if self.asked:
                     self.report.broken(rules.SILENT, f"{len(bets_of(event))} bets behind the WinnersRequest")
-                if self.revision >= 9 and peer.upload_id is None:
-                    self.report.broken(rules.TURNS, "a BetBatch on a connection without an OpenUpload")
             case WinnersRequest(agency=agency):
                 self._is_about(agency)
                 self.asked += 1
-                if self.revision >= 9 and peer.upload_id is None:
-                    self.report.broken(rules.TURNS, "a WinnersRequest on a connection without an OpenUpload")
             case OpenUpload(agency=agency):
                 self._is_about(agency)
 
@@ -210,7 +188,7 @@ class Run:
 
     def _record_error(self, peer: Peer, error: RemoteProtocolError) -> None:
         """Reports the rule that the client broke, by the error of its connection."""
-        if peer.broken or (isinstance(error, TruncatedFrame) and self.may_stop):
+        if peer.broken or (isinstance(error, TruncatedFrame) and self.scenario.may_stop):
             return
         name = rules.FRAMES
         if isinstance(error, FrameTooLarge):
@@ -228,7 +206,7 @@ class Run:
     # -- the usual answers
 
     def _reply(self, peer: Peer, event: object, now: float) -> None:
-        after_s = FIRST_ANSWER_AFTER_S if self.slow and self.messages == 1 else 0.0
+        after_s = FIRST_ANSWER_AFTER_S if self.scenario.bytewise and self.messages == 1 else 0.0
         connection = peer.connection
         match event:
             case Probe():
@@ -239,8 +217,7 @@ class Run:
             case OpenUpload():
                 peer.answer(connection.send(self.open(peer, event).status()), now, after_s=after_s)
             case Bet() | BetBatch():
-                self.store(peer, event)
-                peer.answer(connection.send(self.acknowledgement(peer, event)), now, after_s=after_s)
+                peer.answer(connection.send(self.store(peer, event)), now, after_s=after_s)
             case WinnersRequest():
                 self.send_winners(peer, now)
         if self.revision in (5, 6):
@@ -264,21 +241,18 @@ class Run:
         upload = self._upload_of(peer)
         return upload.status(code) if upload else UploadStatus(code=code, draw=0, stored=0, crc32=0)
 
-    def store(self, peer: Peer, message: Bet | BetBatch) -> None:
-        """Stores bets."""
+    def store(self, peer: Peer, message: Bet | BetBatch) -> Ack | UploadStatus:
+        """Stores bets; returns the answer that acknowledges them."""
         bets = bets_of(message)
         self.bets += bets
         upload = self._upload_of(peer)
-        if upload is not None:
-            upload.stored += len(bets)
-            upload.crc32 = zlib.crc32(encode_bets(bets), upload.crc32)
-            if upload.stored > upload.opened.total:
-                self.report.broken(rules.NO_BETS_TWICE, f"{upload.stored} bets of {upload.opened.total}")
-
-    def acknowledgement(self, peer: Peer, message: Bet | BetBatch) -> Ack | UploadStatus:
-        """The answer to bets that were stored."""
-        upload = self._upload_of(peer)
-        return Ack(count=len(bets_of(message))) if upload is None else upload.status()
+        if upload is None:
+            return Ack(count=len(bets))
+        upload.stored += len(bets)
+        upload.crc32 = zlib.crc32(encode_bets(bets), upload.crc32)
+        if upload.stored > upload.opened.total:
+            self.report.broken(rules.NO_BETS_TWICE, f"{upload.stored} bets of {upload.opened.total}")
+        return upload.status()
 
     def send_winners(self, peer: Peer, now: float, *, signs_of_life: int = 1, apart_s: float = 0.0) -> None:
         """Answers a WinnersRequest.

@@ -37,18 +37,10 @@ class Client(Protocol):
     """A running client: a part of `subprocess.Popen`."""
 
     @property
-    def returncode(self) -> int | None:
-        """Its exit code, if `poll` or `wait` has seen it end."""
-
-    def poll(self) -> int | None:
-        """Its exit code, if it has ended."""
-
-    def kill(self) -> None:
-        """Kills it."""
-
-    def wait(self) -> int:
-        """Waits for its end."""
-        ...
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
 
 
 _PLACEHOLDER = re.compile(r"(?<!\$)\{([A-Za-z_]\w*)\}")
@@ -92,8 +84,6 @@ class Runner:
     """Checks a client.
 
     Attributes:
-        listener: where the client connects.
-        revision: the one that the client should speak.
         scenarios: those to play, in order; runs of the others are compared with the run of the first.
         start: starts the client, once for each scenario; without it the user does.
         quiet_s: seconds of silence that end a run of a client that the user started.
@@ -140,7 +130,7 @@ class Runner:
                 self._report.kept(scenario.rule.name)
 
     def _play(self, scenario: Scenario) -> Run:
-        run = scenario.run(self.revision, self._report)
+        run = Run(revision=self.revision, report=self._report, scenario=scenario)
         client = None if self.start is None else self.start()
         try:
             active = time.monotonic()

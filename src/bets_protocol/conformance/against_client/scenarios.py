@@ -9,9 +9,8 @@ from collections.abc import Callable
 
 import attrs
 
-from bets_protocol import RejectCode, limits
+from bets_protocol import BetBatch, OpenUpload, RejectCode, limits
 from bets_protocol.conformance.against_client import faults, verdicts
-from bets_protocol.conformance.against_client.rules import ClientReport
 from bets_protocol.conformance.against_client.run import Fault, Run
 from bets_protocol.conformance.report import SINCE_7, UP_TO_8, Rule
 
@@ -26,7 +25,6 @@ class Scenario:
     Attributes:
         name: as the user selects it; several scenarios may share one.
         says: what happens, for the user who starts the client.
-        rule: the one that it checks.
         verdict: on whether the rule was kept.
         fault: which messages get another answer than usual, if any.
         bytewise: whether answers come one byte at a time, the first one late.
@@ -43,37 +41,45 @@ class Scenario:
     joined: bool = False
     may_stop: bool = False
 
-    def run(self, revision: int, report: ClientReport) -> Run:
-        """A new run of this scenario."""
-        return Run(revision=revision, report=report, fault=self.fault, slow=self.bytewise, may_stop=self.may_stop)
-
 
 _UPLOADS = "Exactly-once uploads"
+_FIRST = {OpenUpload: "the first OpenUpload is", BetBatch: "the first bets are"}
 
 
-def _stops(code: RejectCode, what: str, fault: Callable[[RejectCode], Fault]) -> Scenario:
-    """A scenario with a code after which a client stops."""
-    name = code.name.lower().replace("_", "-")
+def _stops(
+    kind: type[OpenUpload | BetBatch], code: RejectCode, *, name: str = "", rule: str = "", verb: str = "answered"
+) -> Scenario:
+    """The first message of a kind gets a code after which a client stops."""
+    name = name or code.name.lower().replace("_", "-")
+    rule = rule or f"client-stops-after-{name}"
     said = f"{code.value} ({code.name})"
     return Scenario(
         name=name,
-        says=f"{what} answered with {said}",
-        rule=Rule(f"client-stops-after-{name}", "Codes", f"After {said} it stops, and claims no success.", (9,)),
+        says=f"{_FIRST[kind]} {verb} with {said}",
+        rule=Rule(rule, "Codes", f"After {said} it stops, and claims no success.", (9,)),
         verdict=verdicts.stayed_away,
-        fault=fault(code),
+        fault=faults.stop_at(kind, code),
         may_stop=True,
     )
 
 
-def _comes_back(name: str, rule: str, code: RejectCode, what: str, fault: Callable[[RejectCode], Fault]) -> Scenario:
-    """A scenario with a code after which a client comes back."""
+_PUT_OFF: dict[str, Callable[[RejectCode], Fault]] = {
+    _FIRST[OpenUpload]: lambda code: faults.put_off(code, lambda _run, event: isinstance(event, OpenUpload)),
+    _FIRST[BetBatch]: lambda code: faults.put_off(code, lambda _run, event: isinstance(event, BetBatch)),
+    "what comes behind the first bets is": lambda code: faults.put_off(code, lambda run, _event: bool(run.bets)),
+    "the wait for the draw is": faults.put_off_while_waiting,
+}
+
+
+def _comes_back(name: str, rule: str, code: RejectCode, what: str) -> Scenario:
+    """A message gets a code after which a client comes back."""
     said = f"{code.value} ({code.name})"
     return Scenario(
         name=name,
         says=f"{what} answered with {said}",
         rule=Rule(rule, "Codes", f"After {said} it connects again later, and goes on where it stopped.", (9,)),
         verdict=verdicts.came_back,
-        fault=fault(code),
+        fault=_PUT_OFF[what](code),
     )
 
 
@@ -123,14 +129,7 @@ SCENARIOS = (
         fault=faults.refuse_first_bets,
         may_stop=True,
     ),
-    Scenario(
-        name="refused",
-        says="the first bets are refused with 2 (BAD_BET)",
-        rule=Rule("client-stops-where-the-codes-say-so", "Codes", "After 2 (BAD_BET) it stops.", (9,)),
-        verdict=verdicts.stayed_away,
-        fault=faults.stop_at_bets(RejectCode.BAD_BET),
-        may_stop=True,
-    ),
+    _stops(BetBatch, RejectCode.BAD_BET, name="refused", rule="client-stops-where-the-codes-say-so", verb="refused"),
     Scenario(
         name="dismissed",
         says="the first bets are refused and the connection ends, as after a framing error",
@@ -188,13 +187,7 @@ SCENARIOS = (
         fault=faults.older_server,
         may_stop=True,
     ),
-    Scenario(
-        name="busy",
-        says="the first OpenUpload is answered with 10 (BUSY)",
-        rule=Rule("busy-server-is-asked-again", "Codes", "After 10 (BUSY) it connects again later.", (9,)),
-        verdict=verdicts.came_back,
-        fault=faults.put_off_opening(RejectCode.BUSY),
-    ),
+    _comes_back("busy", "busy-server-is-asked-again", RejectCode.BUSY, _FIRST[OpenUpload]),
     Scenario(
         name="overload",
         says=f"every OpenUpload is answered with 10 (BUSY), the {faults.MAX_BUSY + 1}th with 14 (WRONG_DRAW)",
@@ -208,38 +201,21 @@ SCENARIOS = (
         fault=faults.busy_for_long,
         may_stop=True,
     ),
-    _comes_back("full", "full-store-is-tried-again", RejectCode.STORE_FULL, "the first bets are", faults.put_off_bets),
-    _comes_back("limit", "limit-is-tried-again", RejectCode.LIMIT, "the first OpenUpload is", faults.put_off_opening),
+    _comes_back("full", "full-store-is-tried-again", RejectCode.STORE_FULL, _FIRST[BetBatch]),
+    _comes_back("limit", "limit-is-tried-again", RejectCode.LIMIT, _FIRST[OpenUpload]),
     _comes_back(
-        "stopping",
-        "stopped-server-is-waited-for",
-        RejectCode.SHUTTING_DOWN,
-        "what comes behind the first bets is",
-        faults.put_off_behind_bets,
+        "stopping", "stopped-server-is-waited-for", RejectCode.SHUTTING_DOWN, "what comes behind the first bets is"
     ),
-    _comes_back(
-        "restart",
-        "wait-for-the-draw-is-taken-up-again",
-        RejectCode.SHUTTING_DOWN,
-        "the wait for the draw is",
-        faults.put_off_while_waiting,
-    ),
-    _stops(RejectCode.BAD_FRAME, "the first bets are", faults.stop_at_bets),
-    _stops(RejectCode.NOT_AUTHORIZED, "the first OpenUpload is", faults.stop_at_opening),
-    Scenario(
-        name="fenced",
-        says="the first bets are answered with 4 (FENCED)",
-        rule=Rule("fenced-client-stays-away", "Codes", "After 4 (FENCED) it does not come back.", (9,)),
-        verdict=verdicts.stayed_away,
-        fault=faults.stop_at_bets(RejectCode.FENCED),
-        may_stop=True,
-    ),
-    _stops(RejectCode.MISMATCH, "the first OpenUpload is", faults.stop_at_opening),
-    _stops(RejectCode.OVERRUN, "the first bets are", faults.stop_at_bets),
-    _stops(RejectCode.SEALED, "the first OpenUpload is", faults.stop_at_opening),
-    _stops(RejectCode.DRAW_CLOSED, "the first OpenUpload is", faults.stop_at_opening),
-    _stops(RejectCode.WRONG_DRAW, "the first OpenUpload is", faults.stop_at_opening),
-    _stops(RejectCode.MODE_CONFLICT, "the first OpenUpload is", faults.stop_at_opening),
+    _comes_back("restart", "wait-for-the-draw-is-taken-up-again", RejectCode.SHUTTING_DOWN, "the wait for the draw is"),
+    _stops(BetBatch, RejectCode.BAD_FRAME),
+    _stops(OpenUpload, RejectCode.NOT_AUTHORIZED),
+    _stops(BetBatch, RejectCode.FENCED, rule="fenced-client-stays-away"),
+    _stops(OpenUpload, RejectCode.MISMATCH),
+    _stops(BetBatch, RejectCode.OVERRUN),
+    _stops(OpenUpload, RejectCode.SEALED),
+    _stops(OpenUpload, RejectCode.DRAW_CLOSED),
+    _stops(OpenUpload, RejectCode.WRONG_DRAW),
+    _stops(OpenUpload, RejectCode.MODE_CONFLICT),
     Scenario(
         name="changed",
         says="the CRC-32 of what is stored is not that of the file",
