@@ -7,9 +7,8 @@ the connection ends.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 
-from bets_protocol import CLOSED, NEED_DATA, ServerConnection, TransportError
+from bets_protocol import ServerConnection, TransportError
 from bets_protocol.transports import Stream
 
 PIECE_S = 0.004
@@ -50,22 +49,13 @@ class Peer:
         self.broken = ""
         self.upload_id: bytes | None = None
         self._received = bytearray()
-        self._stream = stream
+        self.stream = stream
         self._bytewise = bytewise
         self._joined = joined
         self._pieces: deque[tuple[bytes, float]] = deque()  # with the seconds after the piece before it
         self._end_due = False
         self._next_at = 0.0
         self._written_all = False
-
-    def fileno(self) -> int:
-        """The descriptor to select on."""
-        return self._stream.fileno()
-
-    @property
-    def wants_write(self) -> bool:
-        """Whether the stream waits until it can write."""
-        return self._stream.needs_write
 
     @property
     def unanswered(self) -> bool:
@@ -84,10 +74,10 @@ class Peer:
 
     def receive(self) -> None:
         """Reads what has come."""
-        self.handshake_failed = self._stream.handshaking
+        self.handshake_failed = self.stream.handshaking
         try:
             while not self.input_ended and self.connection.buffered <= MAX_BUFFERED_BYTES:
-                data = self._stream.receive()
+                data = self.stream.receive()
                 if data is None:
                     break
                 self.handshake_failed = False
@@ -95,7 +85,7 @@ class Peer:
                 self._received = self._received[-MAX_BUFFERED_BYTES:] + data
                 self.input_ended = not data
         except TransportError as error:
-            if self._stream.certificate is not None and not self._pieces:
+            if self.stream.certificate is not None and not self._pieces:
                 # Many programs close without the close_notify of TLS; this one has read all that there was.
                 self.connection.receive_data(b"")
                 self.input_ended = True
@@ -136,7 +126,7 @@ class Peer:
                 self._next_at = now + (PIECE_S if self._bytewise else 0.0) + after_s
             if self._end_due and not self._pieces and not self._written_all:
                 self._written_all = True
-                self._stream.close_writing()
+                self.stream.close_writing()
         except TransportError as error:
             self.broken = str(error)
             self.close()
@@ -153,21 +143,12 @@ class Peer:
         """Closes the stream. Calling it again has no effect."""
         self.closed = True
         self._pieces.clear()
-        self._stream.close()
+        self.stream.close()
 
     def _send(self, data: bytes) -> None:
-        self._stream.set_timeout(5.0)
+        self.stream.set_timeout(5.0)
         try:
-            self._stream.send_all(data)
+            self.stream.send_all(data)
         finally:
             if not self.closed:
-                self._stream.set_timeout(0)
-
-    def events(self) -> Iterator[object]:
-        """The messages that have come whole.
-
-        Raises:
-            RemoteProtocolError: the client broke the protocol.
-        """
-        while (event := self.connection.next_event()) is not NEED_DATA and event is not CLOSED:
-            yield event
+                self.stream.set_timeout(0)

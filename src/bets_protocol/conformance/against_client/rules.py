@@ -40,31 +40,22 @@ RULES = (
 
 
 class ClientReport:
-    """Which rules a client has kept and which it has broken.
+    """Which rules a client has kept and which it has broken."""
 
-    Args:
-        rules: those of the revision.
-    """
-
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
-        self._rules = {rule.name: rule for rule in rules}
+    def __init__(self) -> None:
         self._broken: dict[str, str] = {}
         self._kept: set[str] = set()
 
     def broken(self, name: str, came: str) -> None:
-        """Notes a broken rule. Only its first breach is reported; a rule of another revision is ignored."""
-        if name in self._rules:
-            self._broken.setdefault(name, came)
+        """Notes a broken rule; only its first breach is reported."""
+        self._broken.setdefault(name, came)
 
     def kept(self, *names: str) -> None:
         """Notes rules that the client could have broken and did not."""
         self._kept.update(names)
 
-    def findings(self) -> list[Finding]:
-        """The findings for every rule of the revision."""
-        return [self._finding(rule) for rule in self._rules.values()]
-
-    def _finding(self, rule: Rule) -> Finding:
+    def finding(self, rule: Rule) -> Finding:
+        """What is known of a rule."""
         if rule.name in self._broken:
             return Finding(rule, Result.FAILED, self._broken[rule.name])
         if rule.name in self._kept:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from bets_protocol import (
+    CLOSED,
+    NEED_DATA,
     Ack,
     Bet,
     BetBatch,
@@ -96,7 +98,7 @@ class Run:
         """Reads from a connection and answers the messages that came."""
         peer.receive()
         try:
-            for event in peer.events():
+            while (event := peer.connection.next_event()) is not NEED_DATA and event is not CLOSED:
                 self._check(peer, others, event)
                 if self.scenario.fault is None or not self.scenario.fault(self, peer, event, now):
                     self._reply(peer, event, now)

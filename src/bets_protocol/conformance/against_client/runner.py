@@ -98,16 +98,13 @@ class Runner:
     quiet_s: float = 2.0
     limit_s: float = 30.0
     notify: Callable[[str], None]
-    _report: ClientReport = attrs.field(init=False)
+    _report: ClientReport = attrs.field(init=False, factory=ClientReport)
     _peers: list[Peer] = attrs.field(init=False, factory=list)
 
-    def __attrs_post_init__(self) -> None:
-        rules = (*RULES, *(scenario.rule for scenario in self.scenarios))
-        self._report = ClientReport(tuple(rule for rule in rules if self.revision in rule.revisions))
-
     def findings(self) -> list[Finding]:
-        """The findings so far."""
-        return self._report.findings()
+        """The findings so far, for every rule of the revision."""
+        rules = (*RULES, *(scenario.rule for scenario in self.scenarios))
+        return [self._report.finding(rule) for rule in rules if self.revision in rule.revisions]
 
     def play(self) -> None:
         """Plays every scenario.
@@ -174,8 +171,8 @@ class Runner:
             selector.register(self.listener.fileno(), selectors.EVENT_READ)
             for peer in self._peers:
                 if not peer.input_ended:  # a stream at its end is always readable
-                    wanted = selectors.EVENT_WRITE if peer.wants_write else 0
-                    selector.register(peer.fileno(), selectors.EVENT_READ | wanted)
+                    wanted = selectors.EVENT_WRITE if peer.stream.needs_write else 0
+                    selector.register(peer.stream.fileno(), selectors.EVENT_READ | wanted)
             with interruptible():
                 ready = selector.select(max(0.0, min(due - now, _TICK_S)))
         return {key.fd for key, _ in ready}
@@ -187,7 +184,7 @@ class Runner:
             peer = Peer(stream, revision=self.revision, bytewise=scenario.bytewise, joined=scenario.joined)
             self._peers.append(peer)
         for peer in list(self._peers):
-            if peer.fileno() in ready and not peer.input_ended:
+            if peer.stream.fileno() in ready and not peer.input_ended:
                 run.receive(peer, [other for other in self._peers if other is not peer], now)
             peer.send_due(now)
             if peer.closed:

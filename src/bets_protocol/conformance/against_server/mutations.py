@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from bets_protocol import Bet, OpenUpload, RemoteProtocolError, ServerConnection, WinnersRequest, encode
+from bets_protocol import Bet, OpenUpload, WinnersRequest, encode
 from bets_protocol.conformance.partial import LENGTH_BYTES
 
 _BET_REVISION = 5  # a bet is a frame of its own
@@ -96,23 +96,6 @@ def agency_0(message: Bet | WinnersRequest | OpenUpload, revision: int = _BET_RE
 def other_version(message: OpenUpload) -> bytes:
     """The message with the next version, which does not exist yet. The version is the byte before the agency."""
     return _changed(message, lambda version: version + 1, revision=9, before=1, agency=message.agency % 255 + 1)
-
-
-def unknown_types() -> list[bytes]:
-    """First bytes that begin no message: 0 and 255, and those next to one that begins a message."""
-    known = [_begins_a_message(bytes([byte])) for byte in range(256)]
-    beside = [any(known[max(byte - 1, 0) : byte + 2]) or byte in (0, 255) for byte in range(256)]
-    return [bytes([byte]) for byte in range(256) if beside[byte] and not known[byte]]
-
-
-def _begins_a_message(first: bytes) -> bool:
-    connection = ServerConnection()
-    connection.receive_data(first)
-    try:
-        connection.next_event()
-    except RemoteProtocolError:
-        return False
-    return True
 
 
 VALUES: dict[str, tuple[str, Callable[[Bet], bytes]]] = {

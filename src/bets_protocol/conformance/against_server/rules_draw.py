@@ -26,18 +26,20 @@ def _draw(target: Target) -> DrawScenario:
     return target.draw
 
 
-def _look_at(target: Target, step: str, *, after_draw: bool = True) -> None:
-    """Raises what went wrong in a step of the draw, or `NotTried` if the step needs a draw that did not take place."""
+def _look_at(target: Target, step: str, *, after_draw: bool = True, others: bool = False) -> None:
+    """Raises what went wrong in a step of the draw.
+
+    Args:
+        after_draw: whether the step says nothing if the draw did not take place.
+        others: whether the step takes two agencies.
+    """
+    if others and target.agencies < 2:
+        raise NotTried("it takes a server that waits for two agencies or more")
     draw = _draw(target)
     if step in draw.problems:
         raise draw.problems[step]
     if after_draw and len(draw.winners) < target.agencies:
         raise NotTried("the draw did not take place")
-
-
-def _need_others(target: Target) -> None:
-    if target.agencies < 2:
-        raise NotTried("it takes a server that waits for two agencies or more")
 
 
 @RULES.rule(_SECTION, SINCE_7, draws=True)
@@ -52,22 +54,19 @@ def draw_takes_place_when_all_have_asked(target: Target) -> None:
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def winners_are_held_back_until_all_have_asked(target: Target) -> None:
     """Nothing about winners while an agency that is waited for has not asked."""
-    _need_others(target)
-    _look_at(target, steps.EARLY, after_draw=False)
+    _look_at(target, steps.EARLY, after_draw=False, others=True)
 
 
 @RULES.rule(_SECTION, (7, 8), draws=True)
 def asking_twice_counts_once(target: Target) -> None:
     """An agency that asks on two connections waits on both for the others, and gets the same on both."""
-    _need_others(target)
-    _look_at(target, steps.TWICE)
+    _look_at(target, steps.TWICE, others=True)
 
 
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def agency_that_has_asked_is_sealed(target: Target) -> None:
     """Later bets of it are refused: Ack 0; on revision 9 a new upload with 7 (SEALED)."""
-    _need_others(target)
-    _look_at(target, steps.SEALED, after_draw=False)
+    _look_at(target, steps.SEALED, after_draw=False, others=True)
 
 
 @RULES.rule("Codes", (9,), draws=True)

@@ -7,13 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from bets_protocol import Ack, Bet, BetBatch, Probe, RejectCode, WinnersRequest, encode, limits
-from bets_protocol.conformance.against_server.mutations import (
-    LAYOUTS,
-    VALUES,
-    agency_0,
-    encoded_bet,
-    unknown_types,
-)
+from bets_protocol.conformance.against_server.mutations import LAYOUTS, VALUES, agency_0, encoded_bet
 from bets_protocol.conformance.against_server.rules_intake import full_batch
 from bets_protocol.conformance.against_server.target import RuleList, ServerRule, Target, describe, expect_ack_0
 from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
@@ -165,11 +159,11 @@ def refuses_8193_bytes(target: Target) -> None:
 @RULES.rule("Typed messages", SINCE_7)
 def refuses_an_unknown_type(target: Target) -> None:
     """A first byte that is no message's and begins no probe is a framing error: Ack 0, and the connection ends."""
-    for first in unknown_types():
-        bet = target.winning_bet()
+    # Both ends, and the neighbours of the types 1 to 3 and of the printable characters, which begin a probe.
+    for first in (0, 4, 0x1F, 0x7F, 255):
         with target.connect(8) as client:
-            message = target.message(bet)
-            client.send_mutated(message, first + encode(message, revision=8)[1:])
+            message = target.message(target.winning_bet())
+            client.send_mutated(message, bytes([first]) + encode(message, revision=8)[1:])
             expect_ack_0(client)
             client.expect_end()
 
@@ -185,7 +179,12 @@ def nothing_behind_a_framing_error_is_looked_at(target: Target) -> None:
         _expect_framing_error(target, client, bad, behind)
 
 
-def _expect_echo(client: WireClient, probe: Probe) -> None:
+def _expect_echo(client: WireClient, line: bytes, behind: bytes = b"") -> None:
+    """Sends a probe, `behind` in the same piece, and the end of the stream if the line has no line feed."""
+    probe = Probe(line=line)
+    client.send_bytes(client.announce(probe) + behind)
+    if not line.endswith(b"\n"):
+        client.close_writing()
     if (answer := client.receive()) != probe:
         raise Broken(f"{answer!r}"[:200])
     client.expect_end()
@@ -196,8 +195,7 @@ def probe_comes_back(target: Target) -> None:
     """The same bytes, whatever stands in the line, and then the end of the connection."""
     for line in (b"hello\n", b" \n", "[CLIENT 1] Message N°1\r\n".encode(), b"~\x00\xff\n"):
         with target.connect() as client:
-            client.send(probe := Probe(line=line))
-            _expect_echo(client, probe)
+            _expect_echo(client, line)
 
 
 @RULES.rule("Probe", (8,))
@@ -205,8 +203,7 @@ def probe_may_follow_bets(target: Target) -> None:
     """A line behind an answered batch comes back as well, and ends the connection."""
     with target.connect() as client:
         target.submit(client, target.bet())
-        client.send(probe := Probe(line=b"hello\n"))
-        _expect_echo(client, probe)
+        _expect_echo(client, b"hello\n")
 
 
 @RULES.rule("Probe", SINCE_7)
@@ -215,26 +212,21 @@ def what_follows_a_probe_is_not_looked_at(target: Target) -> None:
     bet = target.winning_bet()
     target.refused.add(bet.document)
     with target.connect(8) as client:
-        probe = Probe(line=b"hello\n")
-        client.send_bytes(client.announce(probe) + encode(BetBatch(bets=(bet,)), revision=8))
-        _expect_echo(client, probe)
+        _expect_echo(client, b"hello\n", encode(BetBatch(bets=(bet,)), revision=8))
 
 
 @RULES.rule("Probe", SINCE_7)
 def probe_may_end_with_the_stream(target: Target) -> None:
     """A line without a line feed, ended by the client's end of stream, comes back as it is."""
     with target.connect() as client:
-        client.send(probe := Probe(line=b"hello"))
-        client.close_writing()
-        _expect_echo(client, probe)
+        _expect_echo(client, b"hello")
 
 
 @RULES.rule("Probe", SINCE_7)
 def probe_of_1024_bytes_comes_back(target: Target) -> None:
     """The longest line, and its line feed."""
     with target.connect() as client:
-        client.send(probe := Probe(line=b"x" * limits.MAX_PROBE_BYTES + b"\n"))
-        _expect_echo(client, probe)
+        _expect_echo(client, b"x" * limits.MAX_PROBE_BYTES + b"\n")
 
 
 @RULES.rule("Probe", SINCE_7)
