@@ -115,7 +115,7 @@ def test_rules_that_were_broken(capsys: pytest.CaptureFixture[str]) -> None:
         at = next(n for n, line in enumerate(out.splitlines()) if "connection-goes-on-after-a-value-error" in line)
         assert out.splitlines()[at].split() == ["failed", "connection-goes-on-after-a-value-error", "Ack"]
         assert out.splitlines()[at + 1 : at + 3] == [
-            "    expected: Ack 0, and then the next batch on the same connection is stored.",
+            "    expected: A value error gets Ack 0, and the next batch on the same connection is stored.",
             "    came:     the end of the stream",
         ]
         code, out, _ = _conform(capsys, server.url, "--revision", "8", "--timeout", "1", "--format", "json")
@@ -128,7 +128,7 @@ def test_rules_that_were_broken(capsys: pytest.CaptureFixture[str]) -> None:
     assert broken == {
         "rule": "connection-goes-on-after-a-value-error",
         "section": "Ack",
-        "expected": "Ack 0, and then the next batch on the same connection is stored.",
+        "expected": "A value error gets Ack 0, and the next batch on the same connection is stored.",
         "result": "failed",
         "came": "the end of the stream",
     }

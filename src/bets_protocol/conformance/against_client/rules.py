@@ -22,19 +22,19 @@ SAME_UPLOAD = "upload-keeps-its-name-and-total"
 NO_BETS_TWICE = "no-bets-beyond-the-total"
 
 RULES = (
-    Rule(FRAMES, "Frames", "Every byte belongs to a frame of the revision, and every length fits."),
-    Rule(BOUND, "BetBatch", "No batch has more than 8192 bytes, all that belongs to it counted.", SINCE_6),
-    Rule(COUNT, "BetBatch", "A batch has a bet at least.", SINCE_6),
-    Rule(VALUES, "Bet", "Names, documents, dates and numbers are such as their rules say."),
-    Rule(WHOLE, "Frames", "A connection that nobody has cut ends between two messages."),
-    Rule(TURNS, "Whose turn it is", "Only messages that are legal in the phase of the connection."),
-    Rule(ONE_MESSAGE, "Revisions", "A connection carries one message and is closed behind its answer.", UP_TO_7),
-    Rule(WAITS, "Revisions", "The next message is sent when the last one was answered.", UP_TO_7),
+    Rule(FRAMES, "Frames", "Every byte is part of a frame of the revision, and every length is right."),
+    Rule(BOUND, "BetBatch", "No batch has more than 8192 bytes, its header included.", SINCE_6),
+    Rule(COUNT, "BetBatch", "A batch has at least one bet.", SINCE_6),
+    Rule(VALUES, "Bet", "Names, documents, dates and numbers keep the rules for their values."),
+    Rule(WHOLE, "Frames", "The client ends a connection after a whole message, not inside one."),
+    Rule(TURNS, "Whose turn it is", "The client sends only messages that are legal in the phase of the connection."),
+    Rule(ONE_MESSAGE, "Revisions", "A connection carries one message and is closed after its answer.", UP_TO_7),
+    Rule(WAITS, "Revisions", "The client sends the next message after the last one was answered.", UP_TO_7),
     Rule(READS, "Ack", "The client reads the answer before it closes the connection."),
-    Rule(ONE_AGENCY, "Bet", "All that one client says is about one agency."),
-    Rule(SILENT, "WinnersRequest", "Once it has asked for its winners, an agency sends no more bets.", SINCE_7),
+    Rule(ONE_AGENCY, "Bet", "All messages of one client are about one agency."),
+    Rule(SILENT, "WinnersRequest", "After an agency has asked for its winners, it sends no more bets.", SINCE_7),
     Rule(SAME_UPLOAD, "Exactly-once uploads", "Every run opens the same upload, with the same total.", (9,)),
-    Rule(NO_BETS_TWICE, "Exactly-once uploads", "An upload gets as many bets as its total says.", (9,)),
+    Rule(NO_BETS_TWICE, "Exactly-once uploads", "The client sends no more bets to an upload than its total.", (9,)),
 )
 """The rules that hold in every scenario; each scenario adds one more."""
 

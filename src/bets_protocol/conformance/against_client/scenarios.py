@@ -56,7 +56,7 @@ def _stops(
     return Scenario(
         name=name,
         says=f"{_FIRST[kind]} {verb} with {said}",
-        rule=Rule(rule, "Codes", f"After {said} it stops, and claims no success.", (9,)),
+        rule=Rule(rule, "Codes", f"After {said} the client stops and does not report success.", (9,)),
         verdict=verdicts.stayed_away,
         fault=faults.stop_at(kind, code),
         may_stop=True,
@@ -77,7 +77,7 @@ def _comes_back(name: str, rule: str, code: RejectCode, what: str) -> Scenario:
     return Scenario(
         name=name,
         says=f"{what} answered with {said}",
-        rule=Rule(rule, "Codes", f"After {said} it connects again later, and goes on where it stopped.", (9,)),
+        rule=Rule(rule, "Codes", f"After {said} the client connects again later and goes on where it stopped.", (9,)),
         verdict=verdicts.came_back,
         fault=_PUT_OFF[what](code),
     )
@@ -87,20 +87,20 @@ SCENARIOS = (
     Scenario(
         name="usual",
         says="everything is stored",
-        rule=Rule("job-is-done", "Revisions", "It hands its bets in, asks for its winners where it can, ends."),
+        rule=Rule("job-is-done", "Revisions", "The client sends its bets, asks for its winners if it can, and ends."),
         verdict=verdicts.completed,
     ),
     Scenario(
         name="pieces",
         says="answers come late and byte by byte",
-        rule=Rule("answers-may-come-in-pieces", "Frames", "The same job when answers come byte by byte."),
+        rule=Rule("answers-may-come-in-pieces", "Frames", "It does the same job if answers arrive byte by byte."),
         verdict=verdicts.completed,
         bytewise=True,
     ),
     Scenario(
         name="together",
         says="answers come together in one segment",
-        rule=Rule("answers-may-come-together", "BetBatch", "The same job when several answers come at once.", (8, 9)),
+        rule=Rule("answers-may-come-together", "BetBatch", "It does the same job if answers arrive together.", (8, 9)),
         verdict=verdicts.completed,
         joined=True,
     ),
@@ -110,7 +110,7 @@ SCENARIOS = (
         rule=Rule(
             "server-may-end-behind-the-winners",
             "Winners",
-            "With its winners a client has done its job, whoever ends the connection.",
+            "When the client has its winners, its job is done, whichever end closes the connection.",
             SINCE_7,
         ),
         verdict=verdicts.completed_once,
@@ -122,7 +122,7 @@ SCENARIOS = (
         rule=Rule(
             "refused-bets-are-not-sent-again",
             "Ack",
-            "A refused batch is refused again: a client does not repeat it without an end, and claims no success.",
+            "The client does not repeat a refused batch endlessly, and does not report success.",
             UP_TO_8,
         ),
         verdict=verdicts.not_sent_again,
@@ -136,7 +136,7 @@ SCENARIOS = (
         rule=Rule(
             "refusal-is-none-the-less-with-the-end",
             "Ack",
-            "Ack 0 and the end is a refusal, and no lost connection: it is not repeated without an end.",
+            "Ack 0 and the end is a refusal, not a lost connection: the client does not repeat the batch endlessly.",
             (8,),
         ),
         verdict=verdicts.not_sent_again,
@@ -149,7 +149,7 @@ SCENARIOS = (
         rule=Rule(
             "no-answer-is-no-success",
             "Ack",
-            "Bets without an answer are sent again, or the client says that it has failed.",
+            "The client sends bets without an answer again, or reports that it has failed.",
             UP_TO_8,
         ),
         verdict=verdicts.lost_nothing,
@@ -158,7 +158,7 @@ SCENARIOS = (
     Scenario(
         name="cut",
         says="the connection is cut when the first bets are stored and not answered",
-        rule=Rule("upload-goes-on-at-stored", _UPLOADS, "It opens the upload again and goes on there.", (9,)),
+        rule=Rule("upload-goes-on-at-stored", _UPLOADS, "It opens the upload again and sends the rest.", (9,)),
         verdict=verdicts.came_back,
         fault=faults.cut_first_bets,
     ),
@@ -168,7 +168,7 @@ SCENARIOS = (
         rule=Rule(
             "winners-are-asked-for-again",
             "WinnersRequest",
-            "A client whose connection ends before its winners are there connects and asks again.",
+            "If the connection ends before its winners came, the client connects again and asks again.",
             SINCE_7,
         ),
         verdict=verdicts.asked_until_told,
@@ -180,7 +180,7 @@ SCENARIOS = (
         rule=Rule(
             "older-server-is-noticed",
             "Codes",
-            "A first answer that begins with another byte than 0x83: it stops, and sends no bets on its own account.",
+            "If its first answer does not begin with 0x83, the client stops and tries no other revision.",
             (9,),
         ),
         verdict=verdicts.did_not_guess,
@@ -194,7 +194,7 @@ SCENARIOS = (
         rule=Rule(
             "busy-server-is-left-in-peace",
             "Codes",
-            "It rests between its attempts, longer and longer, and says in the end that it has failed.",
+            "The client waits longer and longer between its attempts, and in the end reports that it has failed.",
             (9,),
         ),
         verdict=verdicts.rested,
@@ -219,7 +219,7 @@ SCENARIOS = (
     Scenario(
         name="changed",
         says="the CRC-32 of what is stored is not that of the file",
-        rule=Rule("changed-file-is-noticed", _UPLOADS, "It stops where the CRC-32 differs.", (9,)),
+        rule=Rule("changed-file-is-noticed", _UPLOADS, "The client stops if the CRC-32 is not that of its file.", (9,)),
         verdict=verdicts.stayed_away,
         fault=faults.other_bets_stored,
         may_stop=True,
@@ -234,14 +234,14 @@ SCENARIOS = (
     Scenario(
         name="waits",
         says="the server says 0 several times before the draw",
-        rule=Rule("signs-of-life-are-understood", _UPLOADS, "It waits on while the server says 0.", (9,)),
+        rule=Rule("signs-of-life-are-understood", _UPLOADS, "The client goes on waiting when the server says 0.", (9,)),
         verdict=verdicts.read_all,
         fault=faults.signs_of_life,
     ),
     Scenario(
         name="lists",
         says=f"there are {limits.MAX_WINNERS + 1:,} winners, so a second Winners follows the first",
-        rule=Rule("full-list-has-another-behind-it", _UPLOADS, "It waits for the list behind one that is full.", (9,)),
+        rule=Rule("full-list-has-another-behind-it", _UPLOADS, "It waits for the next list after a full one.", (9,)),
         verdict=verdicts.read_all,
         fault=faults.two_lists,
     ),

@@ -105,24 +105,24 @@ VALUES: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
     "name-control-character": ("a line feed in a name", _replaced(lambda bet: bet.last_name, b"\n")),
     "name-delete": ("U+007F in a name", _replaced(lambda bet: bet.last_name, b"\x7f")),
     "name-c1-control-character": ("U+0085 in a name", _replaced(lambda bet: bet.last_name, b"\xc2\x85")),
-    "name-not-utf8": ("a name that is no UTF-8", _replaced(lambda bet: bet.last_name, b"\xc3")),
+    "name-not-utf8": ("a name that is not UTF-8", _replaced(lambda bet: bet.last_name, b"\xc3")),
     "document-letter": ("a letter in a document", _replaced(lambda bet: bet.document, b"x")),
     "document-other-digits": (
-        "digits that are not ASCII",
+        "a document in digits that are not ASCII",
         _replaced(lambda bet: bet.document, "\u0661\u0662".encode()),
     ),
-    "birthdate-30-february": ("30 February", _replaced(lambda bet: bet.birthdate, b"02-30")),
-    "birthdate-29-february": ("29 February 1900", _replaced(lambda bet: bet.birthdate, b"1900-02-29")),
-    "birthdate-year-0": ("the year 0000", _replaced(lambda bet: bet.birthdate, b"0000-03-17")),
-    "birthdate-week": ("a week date of ISO 8601", _replaced(lambda bet: bet.birthdate, b"-W01-1")),
-    "number-10000": ("number 10000", _number_too_large),
+    "birthdate-30-february": ("the birthdate 30 February", _replaced(lambda bet: bet.birthdate, b"02-30")),
+    "birthdate-29-february": ("the birthdate 29 February 1900", _replaced(lambda bet: bet.birthdate, b"1900-02-29")),
+    "birthdate-year-0": ("a birthdate in the year 0000", _replaced(lambda bet: bet.birthdate, b"0000-03-17")),
+    "birthdate-week": ("a week date as its birthdate", _replaced(lambda bet: bet.birthdate, b"-W01-1")),
+    "number-10000": ("the number 10000", _number_too_large),
 }
 """Value errors by name: what is wrong, and the mutation that makes it. The layout stays valid."""
 
 LAYOUTS: dict[str, tuple[str, Callable[[Bet], bytes]]] = {
-    "length-one-short": ("a length one less than what follows", _length_off(-1)),
-    "length-one-long": ("a length one more than what follows", _length_off(1)),
-    "length-too-large": ("a length of more than 533", _length_too_large),
-    "name-past-the-end": ("a name that ends behind its bet", _name_past_the_end),
+    "length-one-short": ("a length that is one too small", _length_off(-1)),
+    "length-one-long": ("a length that is one too large", _length_off(1)),
+    "length-too-large": ("a length of more than 533 bytes", _length_too_large),
+    "name-past-the-end": ("a name that ends after the end of the bet", _name_past_the_end),
 }
 """Framing errors inside a bet, by name: what is wrong, and the mutation that makes it."""

@@ -44,7 +44,7 @@ def _look_at(target: Target, step: str, *, after_draw: bool = True, others: bool
 
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def draw_takes_place_when_all_have_asked(target: Target) -> None:
-    """Every agency that has asked gets its Winners once the last has; on revision 9 behind code 16 (DRAWN)."""
+    """When the last agency has asked, each one gets its Winners; on revision 9 after the code 16 (DRAWN)."""
     _look_at(target, steps.DRAW, after_draw=False)
     missing = set(range(1, target.agencies + 1)) - set(_draw(target).winners)
     if missing:
@@ -53,37 +53,37 @@ def draw_takes_place_when_all_have_asked(target: Target) -> None:
 
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def winners_are_held_back_until_all_have_asked(target: Target) -> None:
-    """Nothing about winners while an agency that is waited for has not asked."""
+    """No winners are sent while an agency that the draw waits for has not asked."""
     _look_at(target, steps.EARLY, after_draw=False, others=True)
 
 
 @RULES.rule(_SECTION, (7, 8), draws=True)
 def asking_twice_counts_once(target: Target) -> None:
-    """An agency that asks on two connections waits on both for the others, and gets the same on both."""
+    """An agency that asks on two connections counts once; both wait for the others and get the same winners."""
     _look_at(target, steps.TWICE, others=True)
 
 
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def agency_that_has_asked_is_sealed(target: Target) -> None:
-    """Later bets of it are refused: Ack 0; on revision 9 a new upload with 7 (SEALED)."""
+    """After its request, the bets of an agency get Ack 0; on revision 9 a new upload gets 7 (SEALED)."""
     _look_at(target, steps.SEALED, after_draw=False, others=True)
 
 
 @RULES.rule("Codes", (9,), draws=True)
 def finished_upload_can_always_be_opened(target: Target) -> None:
-    """0 to the OpenUpload of a complete upload, also of a sealed agency and after the draw; then its winners."""
+    """A complete upload can be opened with 0 and asked for its winners, when sealed and after the draw too."""
     _look_at(target, steps.REOPENED)
 
 
 @RULES.rule("Codes", (9,), draws=True)
 def unfinished_upload_keeps_its_agency_open(target: Target) -> None:
-    """9 (INCOMPLETE) while an upload of the agency is unfinished, here or elsewhere; the connection goes on."""
+    """A request gets 9 (INCOMPLETE) while any upload of the agency is unfinished; the connection stays open."""
     _look_at(target, steps.INCOMPLETE, after_draw=False)
 
 
 @RULES.rule("Winners", SINCE_7, draws=True)
 def winners_are_the_agency_s_own(target: Target) -> None:
-    """No document of a bet of another agency."""
+    """The winners of an agency have no document of a bet of another agency."""
     for agency, documents in _told(target):
         others = {document for other, won in target.won.items() if other != agency for document in won}
         if strangers := others & set(documents):
@@ -92,7 +92,7 @@ def winners_are_the_agency_s_own(target: Target) -> None:
 
 @RULES.rule("BetBatch", SINCE_7, draws=True)
 def refused_bets_never_win(target: Target) -> None:
-    """No document of a bet whose message was refused: of a refused batch nothing is stored."""
+    """No bet of a refused message wins, because nothing of a refused message is stored."""
     for agency, documents in _told(target):
         if wrong := target.refused & set(documents):
             raise Broken(f"agency {agency} was told {len(wrong)} winners of refused messages")
@@ -100,7 +100,7 @@ def refused_bets_never_win(target: Target) -> None:
 
 @RULES.rule("Winners", SINCE_7, draws=True)
 def every_winning_bet_wins_in_the_order_of_storing(target: Target) -> None:
-    """One document for each winning bet that was acknowledged, in the order in which they were."""
+    """Each winning bet that was acknowledged gives one document, in the order of acknowledgement."""
     for agency, documents in _told(target):
         own = target.won[agency]
         found = [document for document in documents if document in set(own)]
@@ -111,19 +111,19 @@ def every_winning_bet_wins_in_the_order_of_storing(target: Target) -> None:
 
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def winners_can_be_asked_for_again(target: Target) -> None:
-    """After the draw the same list, at once."""
+    """A request after the draw gets the same winners at once."""
     _look_at(target, steps.AGAIN)
 
 
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def bets_after_the_draw_are_refused(target: Target) -> None:
-    """Ack 0; on revision 9 a new upload with 7 (SEALED) or 8 (DRAW_CLOSED)."""
+    """Bets after the draw get Ack 0; on revision 9 a new upload gets 7 (SEALED) or 8 (DRAW_CLOSED)."""
     _look_at(target, steps.CLOSED)
 
 
 @RULES.rule(_SECTION, SINCE_7, draws=True)
 def draw_is_over_for_everybody(target: Target) -> None:
-    """Bets of an agency that nobody has waited for are too late as well: Ack 0; on revision 9 8 (DRAW_CLOSED)."""
+    """After the draw, bets of an agency that it did not wait for get Ack 0, on revision 9 8 (DRAW_CLOSED)."""
     _look_at(target, steps.OVER)
 
 

@@ -18,14 +18,14 @@ _ANY_NUMBER_OF_BATCHES = (8, 9)
 
 @RULES.rule("Ack", UP_TO_8)
 def bets_are_acknowledged_with_their_count(target: Target) -> None:
-    """The batch's own count (1 for a bare bet), once the bets are on disk."""
+    """The Ack counts the bets of the message (1 for a bare bet) and comes once they are on disk."""
     with target.ready(3) as client:
         target.submit(client, *(target.winning_bet() for _ in range(1 if target.revision == 5 else 3)))
 
 
 @RULES.rule("Exactly-once uploads", (9,))
 def status_counts_and_sums_what_is_stored(target: Target) -> None:
-    """UploadStatus 0 to OpenUpload and to each batch, with the running number of bets and CRC-32."""
+    """OpenUpload and each batch get UploadStatus 0, with the number of bets stored so far and their CRC-32."""
     with target.ready(3) as client:
         target.submit(client, target.winning_bet(), target.winning_bet())
         target.submit(client, target.winning_bet())
@@ -41,7 +41,7 @@ def connection_ends_after_one_message(target: Target) -> None:
 
 @RULES.rule("Revisions", _ENDED_BY_SERVER)
 def second_message_is_not_answered(target: Target) -> None:
-    """Of two messages on one connection the first is answered; then the connection ends."""
+    """Of two messages on one connection, the server answers the first; then it ends the connection."""
     with target.ready(1) as client:
         bet = target.bet()
         client.send_bytes(
@@ -53,7 +53,7 @@ def second_message_is_not_answered(target: Target) -> None:
 
 @RULES.rule("Revisions", _ANY_NUMBER_OF_BATCHES)
 def connection_carries_any_number_of_batches(target: Target) -> None:
-    """One batch after another on one connection, each answered when it was said."""
+    """The server answers each of 20 batches that are sent one after the other on one connection."""
     with target.ready(20) as client:
         for _ in range(20):
             target.submit(client, target.bet())
@@ -61,7 +61,7 @@ def connection_carries_any_number_of_batches(target: Target) -> None:
 
 @RULES.rule("BetBatch", _ANY_NUMBER_OF_BATCHES)
 def batches_may_be_sent_ahead(target: Target) -> None:
-    """32 batches in one piece are answered in their order."""
+    """The server answers 32 batches that arrive in one piece, in their order."""
     batches = [target.bets(1 + number % 5) for number in range(32)]
     with target.ready(sum(map(len, batches))) as client:
         client.send(*(target.message(*batch) for batch in batches))
@@ -71,7 +71,7 @@ def batches_may_be_sent_ahead(target: Target) -> None:
 
 @RULES.rule("Frames", EVERY)
 def message_may_come_byte_by_byte(target: Target) -> None:
-    """The same answer as to a message in one piece."""
+    """A message that arrives byte by byte gets the same answer as a message in one piece."""
     with target.ready(2) as client:
         bets = target.bets(1 if target.revision == 5 else 2)
         client.send_bytewise(client.announce(target.message(*bets)))
@@ -80,7 +80,7 @@ def message_may_come_byte_by_byte(target: Target) -> None:
 
 @RULES.rule("Frames", EVERY)
 def first_byte_may_come_alone(target: Target) -> None:
-    """The type byte (in revisions without: the first byte) and the rest in segments of their own."""
+    """The first byte of a message (from revision 7 on its type) may arrive before the rest, in its own segment."""
     with target.ready(1) as client:
         bet = target.bet()
         data = client.announce(target.message(bet))
@@ -92,7 +92,7 @@ def first_byte_may_come_alone(target: Target) -> None:
 
 @RULES.rule("Revisions", UP_TO_8)
 def client_may_end_its_side_first(target: Target) -> None:
-    """A client that ends its side behind a whole message gets the answer, then the end."""
+    """A client that ends its sending direction after a message gets the answer, then the end of the connection."""
     with target.ready(1) as client:
         bet = target.bet()
         client.send(target.message(bet))
@@ -103,7 +103,7 @@ def client_may_end_its_side_first(target: Target) -> None:
 
 @RULES.rule("Bet", EVERY)
 def longest_names_are_taken(target: Target) -> None:
-    """Names of 255 bytes of UTF-8, in one, two, three and four bytes a character."""
+    """Names of 255 bytes of UTF-8 are accepted, with characters of one, two, three and four bytes."""
     bet = target.bet(first_name="x" + "é" * 127, last_name="日" * 81 + "🎲" * 3)
     with target.ready(1) as client:
         target.submit(client, bet)
@@ -111,7 +111,7 @@ def longest_names_are_taken(target: Target) -> None:
 
 @RULES.rule("Bet", EVERY)
 def extreme_values_are_taken(target: Target) -> None:
-    """Number 0 and 9999, the first day that there is, the last, and 29 February of a year that has one."""
+    """The numbers 0 and 9999 are accepted, the first and the last date, and 29 February of a leap year."""
     days = ("0001-01-01", "9999-12-31", "2000-02-29")
     for birthdate, number in zip(days, (0, limits.MAX_BETTING_NUMBER, 0), strict=True):
         with target.ready(1) as client:
@@ -120,7 +120,7 @@ def extreme_values_are_taken(target: Target) -> None:
 
 @RULES.rule("Bet", SINCE_6)
 def equal_bets_are_two_bets(target: Target) -> None:
-    """The same bet twice in a batch is stored twice."""
+    """A bet that is twice in a batch is stored twice."""
     bet = target.winning_bet()
     with target.ready(2) as client:
         target.submit(client, bet, bet)
@@ -128,7 +128,7 @@ def equal_bets_are_two_bets(target: Target) -> None:
 
 @RULES.rule("BetBatch", SINCE_6)
 def batch_of_255_bets_is_taken(target: Target) -> None:
-    """As many bets as the count can say."""
+    """A batch of 255 bets, the most that its count can say, is accepted."""
     bets = [target.bet(first_name="A", last_name="B") for _ in range(limits.MAX_BATCH_BETS)]
     with target.ready(len(bets)) as client:
         target.submit(client, *bets)
@@ -136,7 +136,7 @@ def batch_of_255_bets_is_taken(target: Target) -> None:
 
 @RULES.rule("BetBatch", SINCE_6)
 def batch_of_8192_bytes_is_taken(target: Target) -> None:
-    """A whole frame of exactly 8192 bytes."""
+    """A batch of exactly 8192 bytes, the largest frame, is accepted."""
     bets = full_batch(target)
     with target.ready(len(bets)) as client:
         target.submit(client, *bets)

@@ -28,8 +28,7 @@ def _value_rule(name: str, what: str, mutate: Callable[[Bet], bytes]) -> ServerR
             if target.revision >= 9:
                 client.expect_end()
 
-    last = "UploadStatus 2 (BAD_BET) on revision 9, else Ack 0"
-    expected = f"A sound frame in which a bet has {what} is refused: {last}."
+    expected = f"A valid frame in which a bet has {what} is refused: with 2 (BAD_BET) on revision 9, else with Ack 0."
     return ServerRule(name=f"refuses-{name}", section="Bet", expected=expected, revisions=EVERY, check=check)
 
 
@@ -44,7 +43,7 @@ def _layout_rule(name: str, what: str, mutate: Callable[[Bet], bytes]) -> Server
             client.send_mutated(target.message(*bets), target.frame(*parts) + encoded_bet(target.bet()))
             _expect_framing_error(target, client, *bets)
 
-    expected = f"A bet with {what} is a framing error: refused, and the connection ends."
+    expected = f"A bet with {what} is a framing error: the server refuses it and ends the connection."
     return ServerRule(name=f"refuses-{name}", section="Frames", expected=expected, revisions=EVERY, check=check)
 
 
@@ -63,7 +62,7 @@ RULES = RuleList(
 
 @RULES.rule("Ack", (8,))
 def connection_goes_on_after_a_value_error(target: Target) -> None:
-    """Ack 0, and then the next batch on the same connection is stored."""
+    """A value error gets Ack 0, and the next batch on the same connection is stored."""
     _, mutate = VALUES["document-letter"]
     with target.ready(2) as client:
         bad, good = target.winning_bet(), target.winning_bet()
@@ -74,7 +73,7 @@ def connection_goes_on_after_a_value_error(target: Target) -> None:
 
 @RULES.rule("BetBatch", (8,))
 def batch_behind_a_refused_one_is_judged_for_itself(target: Target) -> None:
-    """A batch with a value error and a sound one in one piece: Ack 0, and the count of the second."""
+    """Of a batch with a value error and a valid one in one piece, the first gets Ack 0, the second its count."""
     _, mutate = VALUES["document-letter"]
     bad, good = target.winning_bet(), target.winning_bet()
     with target.ready(2) as client:
@@ -88,7 +87,7 @@ def batch_behind_a_refused_one_is_judged_for_itself(target: Target) -> None:
 
 @RULES.rule("WinnersRequest", (7, 8))
 def refuses_a_request_of_agency_0(target: Target) -> None:
-    """A value error like any other: Ack 0; on revision 8 the connection goes on."""
+    """A WinnersRequest of agency 0 is a value error: it gets Ack 0, and on revision 8 the connection stays open."""
     request = WinnersRequest(agency=1)
     with target.connect() as client:
         # Here and below a batch is announced, since the answer to expect is an Ack.
@@ -100,7 +99,7 @@ def refuses_a_request_of_agency_0(target: Target) -> None:
 
 @RULES.rule("Frames", (7, 8))
 def refuses_a_request_that_is_cut_short(target: Target) -> None:
-    """Half a WinnersRequest and the end of the stream: Ack 0 or nothing, and no agency is sealed."""
+    """Half a WinnersRequest before the end of the stream gets Ack 0 or no answer, and seals no agency."""
     request = WinnersRequest(agency=1)
     with target.connect() as client:
         answer = client.send_cut_short(target.message(target.bet()), encode(request, revision=target.revision))
@@ -112,7 +111,7 @@ def refuses_a_request_that_is_cut_short(target: Target) -> None:
 
 @RULES.rule("Whose turn it is", (8,))
 def upload_behind_bets_is_refused(target: Target) -> None:
-    """An OpenUpload where it is not the turn for one is answered like a framing error: Ack 0, and the end."""
+    """An OpenUpload after bets is refused like a framing error: Ack 0, then the end of the connection."""
     with target.connect() as client:
         target.submit(client, target.bet())
         client.send_mutated(target.message(target.bet()), encode(target.upload(0), revision=9))
@@ -122,7 +121,7 @@ def upload_behind_bets_is_refused(target: Target) -> None:
 
 @RULES.rule("Frames", SINCE_6)
 def refuses_count_0(target: Target) -> None:
-    """A batch without bets is a framing error: refused, and the connection ends."""
+    """A batch without bets is a framing error: the server refuses it and ends the connection."""
     bet = target.winning_bet()
     header = target.frame(encoded_bet(bet)).removesuffix(encoded_bet(bet))
     with target.ready(1) as client:
@@ -132,7 +131,7 @@ def refuses_count_0(target: Target) -> None:
 
 @RULES.rule("Frames", EVERY)
 def refuses_what_the_end_cuts_short(target: Target) -> None:
-    """A message that the end of the stream cuts short: nothing is stored; Ack 0 or nothing, and the end."""
+    """A message that the end of the stream cuts short is refused or gets no answer, and nothing of it is stored."""
     bet = target.winning_bet()
     target.refused.add(bet.document)
     with target.ready(1) as client:
@@ -144,7 +143,7 @@ def refuses_what_the_end_cuts_short(target: Target) -> None:
 
 @RULES.rule("Frames", SINCE_6)
 def refuses_8193_bytes(target: Target) -> None:
-    """A batch of one byte more than 8192 is a framing error: refused before it is whole, and the connection ends."""
+    """A batch of 8193 bytes is a framing error: the server refuses it before its end and ends the connection."""
     bets = full_batch(target)
     longer = attrs.evolve(bets[-1], first_name=bets[-1].first_name + "x")
     data = target.frame(*map(encoded_bet, [*bets[:-1], longer]))
@@ -158,7 +157,7 @@ def refuses_8193_bytes(target: Target) -> None:
 
 @RULES.rule("Typed messages", SINCE_7)
 def refuses_an_unknown_type(target: Target) -> None:
-    """A first byte that is no message's and begins no probe is a framing error: Ack 0, and the connection ends."""
+    """A first byte that begins no message and no probe is a framing error: Ack 0, then the end of the connection."""
     # Both ends, and the neighbours of the types 1 to 3 and of the printable characters, which begin a probe.
     for first in (0, 4, 0x1F, 0x7F, 255):
         with target.connect(8) as client:
@@ -170,7 +169,7 @@ def refuses_an_unknown_type(target: Target) -> None:
 
 @RULES.rule("Typed messages", (7, 8))
 def nothing_behind_a_framing_error_is_looked_at(target: Target) -> None:
-    """A sound batch behind a broken one gets no answer and is not stored."""
+    """A valid batch after a framing error gets no answer and is not stored."""
     bad, behind = target.winning_bet(), target.winning_bet()
     _, mutate = LAYOUTS["length-one-short"]
     with target.ready(2) as client:
@@ -192,7 +191,7 @@ def _expect_echo(client: WireClient, line: bytes, behind: bytes = b"") -> None:
 
 @RULES.rule("Probe", SINCE_7)
 def probe_comes_back(target: Target) -> None:
-    """The same bytes, whatever stands in the line, and then the end of the connection."""
+    """The server sends a probe back unchanged, whatever bytes its line has, and ends the connection."""
     for line in (b"hello\n", b" \n", "[CLIENT 1] Message N°1\r\n".encode(), b"~\x00\xff\n"):
         with target.connect() as client:
             _expect_echo(client, line)
@@ -200,7 +199,7 @@ def probe_comes_back(target: Target) -> None:
 
 @RULES.rule("Probe", (8,))
 def probe_may_follow_bets(target: Target) -> None:
-    """A line behind an answered batch comes back as well, and ends the connection."""
+    """The server sends a probe after an answered batch back as well, and ends the connection."""
     with target.connect() as client:
         target.submit(client, target.bet())
         _expect_echo(client, b"hello\n")
@@ -208,7 +207,7 @@ def probe_may_follow_bets(target: Target) -> None:
 
 @RULES.rule("Probe", SINCE_7)
 def what_follows_a_probe_is_not_looked_at(target: Target) -> None:
-    """A batch in one piece with the line and behind it is neither answered nor stored."""
+    """A batch after a probe, in the same piece, is neither answered nor stored."""
     bet = target.winning_bet()
     target.refused.add(bet.document)
     with target.connect(8) as client:
@@ -217,21 +216,21 @@ def what_follows_a_probe_is_not_looked_at(target: Target) -> None:
 
 @RULES.rule("Probe", SINCE_7)
 def probe_may_end_with_the_stream(target: Target) -> None:
-    """A line without a line feed, ended by the client's end of stream, comes back as it is."""
+    """A probe that ends with the client's stream, without a line feed, comes back unchanged."""
     with target.connect() as client:
         _expect_echo(client, b"hello")
 
 
 @RULES.rule("Probe", SINCE_7)
 def probe_of_1024_bytes_comes_back(target: Target) -> None:
-    """The longest line, and its line feed."""
+    """A probe of 1024 bytes, the most, and a line feed comes back."""
     with target.connect() as client:
         _expect_echo(client, b"x" * limits.MAX_PROBE_BYTES + b"\n")
 
 
 @RULES.rule("Probe", SINCE_7)
 def refuses_a_probe_of_1025_bytes(target: Target) -> None:
-    """A longer line is a framing error: Ack 0, and the connection ends."""
+    """A line of 1025 bytes is a framing error: Ack 0, then the end of the connection."""
     with target.connect(8) as client:
         client.send_mutated(target.message(target.bet()), b"x" * (limits.MAX_PROBE_BYTES + 1))
         expect_ack_0(client)

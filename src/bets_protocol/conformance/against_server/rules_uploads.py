@@ -46,7 +46,7 @@ def _expect_stored(target: Target, upload: OpenUpload, stored: int) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def uploads_beyond_a_limit_are_refused(target: Target) -> None:
-    """One upload of an agency after the other: 0, or 12 (LIMIT) and the end; those that are open go on."""
+    """A further upload of an agency gets 0, or 12 (LIMIT) and the end of the connection; open uploads go on."""
     agency = target.extra_agency()
     with target.ready(1, agency=agency) as client:
         for _ in range(_MANY_UPLOADS):
@@ -61,7 +61,7 @@ def uploads_beyond_a_limit_are_refused(target: Target) -> None:
 
 @RULES.rule(_SECTION, _ONLY_9)
 def upload_goes_on_where_it_stopped(target: Target) -> None:
-    """OpenUpload of an upload that was cut off says how many bets are stored and their CRC-32; the rest fits."""
+    """Opened again, an upload goes on after its stored bets; the answer has their number and their CRC-32."""
     upload, bets = target.upload(5), target.bets(5)
     with target.opened(upload) as client:
         target.submit(client, *bets[:2])
@@ -77,7 +77,7 @@ def upload_goes_on_where_it_stopped(target: Target) -> None:
 
 @RULES.rule(_SECTION, _ONLY_9)
 def older_connection_is_fenced(target: Target) -> None:
-    """Once a newer connection has the upload, the older one is told 4 (FENCED) and stores nothing more."""
+    """Once a newer connection has opened the upload, the older one gets 4 (FENCED) and stores nothing more."""
     upload = target.upload(2)
     with target.opened(upload) as old, target.opened(upload) as new:
         old.send(target.message(target.bet()))
@@ -87,7 +87,7 @@ def older_connection_is_fenced(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def same_name_with_another_total_is_refused(target: Target) -> None:
-    """5 (MISMATCH), and the connection ends."""
+    """An upload that is opened again with another total gets 5 (MISMATCH), then the connection ends."""
     upload = target.upload(2)
     with target.opened(upload):
         pass
@@ -98,7 +98,7 @@ def same_name_with_another_total_is_refused(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def more_bets_than_the_total_are_refused(target: Target) -> None:
-    """6 (OVERRUN), and the connection ends; nothing of that batch is stored."""
+    """A batch with more bets than the total allows gets 6 (OVERRUN), then the connection ends; none is stored."""
     upload = target.upload(2)
     with target.opened(upload) as client:
         target.submit(client, target.bet())
@@ -109,7 +109,7 @@ def more_bets_than_the_total_are_refused(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def refusals_say_what_is_stored(target: Target) -> None:
-    """`stored` and `crc32` beside a code other than 0 are those of what is stored."""
+    """With a code other than 0, `stored` and `crc32` are those of the bets that are stored."""
     bets = target.bets(2)
     with target.ready(3) as client:
         target.submit(client, *bets)
@@ -121,7 +121,7 @@ def refusals_say_what_is_stored(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def another_draw_is_refused(target: Target) -> None:
-    """14 (WRONG_DRAW), and the connection ends."""
+    """An OpenUpload for another draw gets 14 (WRONG_DRAW), then the connection ends."""
     with target.connect() as client:
         client.send(attrs.evolve(target.upload(0), draw=target.draw_id + 1))
         expect_last_code(client, RejectCode.WRONG_DRAW)
@@ -129,7 +129,7 @@ def another_draw_is_refused(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def bets_of_another_agency_are_refused(target: Target) -> None:
-    """3 (NOT_AUTHORIZED), and the connection ends; nothing of that batch is stored."""
+    """A batch with a bet of another agency gets 3 (NOT_AUTHORIZED), then the connection ends; none is stored."""
     upload = target.upload(2)
     with target.opened(upload) as client:
         client.send(target.message(target.bet(), target.bet(agency=2)))
@@ -139,7 +139,7 @@ def bets_of_another_agency_are_refused(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def winners_of_another_agency_are_refused(target: Target) -> None:
-    """3 (NOT_AUTHORIZED) to a WinnersRequest of another agency than the upload's, and the connection ends."""
+    """A WinnersRequest of another agency than the upload's gets 3 (NOT_AUTHORIZED), then the connection ends."""
     with target.ready(1) as client:
         target.submit(client, target.bet())
         client.send(WinnersRequest(agency=2))
@@ -148,7 +148,7 @@ def winners_of_another_agency_are_refused(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def nothing_behind_a_refused_message_is_looked_at(target: Target) -> None:
-    """A batch that does not fit, and one behind it that would: one answer, the end, and nothing stored."""
+    """After a refused batch, a batch in the same piece gets no answer and is not stored; the connection ends."""
     upload = target.upload(1)
     with target.opened(upload) as client:
         client.send(target.message(*target.bets(2)), target.message(target.bet()))
@@ -158,7 +158,7 @@ def nothing_behind_a_refused_message_is_looked_at(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def framing_error_in_an_upload_is_the_last_word(target: Target) -> None:
-    """1 (BAD_FRAME), and the connection ends; what was acknowledged before stays."""
+    """A framing error gets 1 (BAD_FRAME), then the connection ends; what was acknowledged before stays stored."""
     upload, bad = target.upload(2), target.bet()
     _, mutate = LAYOUTS["length-one-short"]
     with target.opened(upload) as client:
@@ -170,7 +170,7 @@ def framing_error_in_an_upload_is_the_last_word(target: Target) -> None:
 
 @RULES.rule("Whose turn it is", _ONLY_9)
 def second_upload_on_a_connection_is_refused(target: Target) -> None:
-    """A connection is bound to one upload: another OpenUpload is answered like a framing error, and the end."""
+    """A second OpenUpload on a connection is refused like a framing error, then the connection ends."""
     with target.ready(1) as client:
         client.send_mutated(target.message(target.bet()), encode(target.upload(1), revision=9))
         expect_last_code(client, RejectCode.BAD_FRAME)
@@ -178,7 +178,7 @@ def second_upload_on_a_connection_is_refused(target: Target) -> None:
 
 @RULES.rule("Whose turn it is", _ONLY_9)
 def probe_in_an_upload_is_refused(target: Target) -> None:
-    """A connection that is bound to an upload is not there for probes: answered like a framing error, and the end."""
+    """A probe on the connection of an upload is refused like a framing error, then the connection ends."""
     with target.ready(1) as client:
         client.send_mutated(target.message(target.bet()), encode(Probe(line=b"hello\n"), revision=8))
         expect_last_code(client, RejectCode.BAD_FRAME)
@@ -186,7 +186,7 @@ def probe_in_an_upload_is_refused(target: Target) -> None:
 
 @RULES.rule("Frames", _ONLY_9)
 def refuses_another_version(target: Target) -> None:
-    """An OpenUpload of another version than 1 is a framing error: 1 (BAD_FRAME), and the connection ends."""
+    """An OpenUpload of a version other than 1 is a framing error: 1 (BAD_FRAME), then the end of the connection."""
     upload = target.upload(1)
     with target.connect() as client:
         client.send_mutated(upload, other_version(upload))
@@ -195,7 +195,7 @@ def refuses_another_version(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def refuses_an_upload_of_agency_0(target: Target) -> None:
-    """1 (BAD_FRAME) or 2 (BAD_BET), and the connection ends."""
+    """An OpenUpload of agency 0 gets 1 (BAD_FRAME) or 2 (BAD_BET), then the connection ends."""
     upload = target.upload(1)
     with target.connect() as client:
         client.send_mutated(upload, agency_0(upload, 9))
@@ -204,7 +204,7 @@ def refuses_an_upload_of_agency_0(target: Target) -> None:
 
 @RULES.rule("Frames", _ONLY_9)
 def refuses_an_opening_that_is_cut_short(target: Target) -> None:
-    """An OpenUpload that the end of the stream cuts short: 1 (BAD_FRAME) or nothing, and the end."""
+    """An OpenUpload that the end of the stream cuts short gets 1 (BAD_FRAME) or no answer; the connection ends."""
     upload = target.upload(1)
     with target.connect() as client:
         answer = client.send_cut_short(upload, encode(upload, revision=9))
@@ -214,7 +214,7 @@ def refuses_an_opening_that_is_cut_short(target: Target) -> None:
 
 @RULES.rule(_SECTION, _ONLY_9)
 def names_of_uploads_are_an_agency_s_own(target: Target) -> None:
-    """An upload of another agency with the same name is another upload."""
+    """Two agencies may use the same name for an upload; these are two uploads."""
     agency = target.extra_agency()
     upload, other = target.upload(2), target.upload(1, agency=agency)
     with target.opened(upload) as client, target.connect() as another:
@@ -228,7 +228,7 @@ def names_of_uploads_are_an_agency_s_own(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def largest_total_is_understood(target: Target) -> None:
-    """An OpenUpload with the largest total that there is: 0, or 12 (LIMIT) and the end of the connection."""
+    """An OpenUpload with the largest possible total gets 0, or 12 (LIMIT) and the end of the connection."""
     upload = attrs.evolve(target.upload(1, agency=target.extra_agency()), total=2**64 - 1)
     with target.connect() as client:
         client.send(upload)
@@ -237,7 +237,7 @@ def largest_total_is_understood(target: Target) -> None:
 
 @RULES.rule("Codes", _ONLY_9)
 def agency_with_other_bets_opens_no_upload(target: Target) -> None:
-    """An OpenUpload of an agency that has sent bets on revision 8: 15 (MODE_CONFLICT), and the connection ends."""
+    """An OpenUpload of an agency with bets of revision 8 gets 15 (MODE_CONFLICT), then the connection ends."""
     agency = target.extra_agency(plain=True)
     with target.connect(8) as client:
         client.send(BetBatch(bets=(target.bet(agency=agency),)))
@@ -250,7 +250,7 @@ def agency_with_other_bets_opens_no_upload(target: Target) -> None:
 
 @RULES.rule(_SECTION, _ONLY_9)
 def agency_with_uploads_sends_no_other_bets(target: Target) -> None:
-    """A batch of revision 8 of an agency that has an upload in the draw is refused: Ack 0."""
+    """A batch on revision 8 of an agency that has an upload in the draw gets Ack 0."""
     with target.ready(1) as client:
         target.submit(client, target.bet())
     with target.connect(8) as client:
