@@ -55,11 +55,6 @@ def wrong_length(part: bytes, revision: int) -> str:
     return ""
 
 
-def shown(part: bytes) -> str:
-    """The first bytes of `part`, in hexadecimal digits."""
-    return part[:16].hex(" ") + (" ..." if len(part) > 16 else "")
-
-
 def _is_bet(body: bytes) -> bool:
     try:
         decode_bets(len(body).to_bytes(LENGTH_BYTES, "big") + body)

@@ -1,4 +1,7 @@
-"""The faults of the scenarios: each answers some messages in its own way and leaves the others to the run."""
+"""The faults of the scenarios: each answers some messages in its own way and leaves the others to the run.
+
+What happens is said by the scenario of a fault.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,6 @@ _LISTS_APART_S = 1.0
 _ANY_DOCUMENT = "12345678"
 
 
-# -- connections that break
-
-
 def cut_first_bets(run: Run, peer: Peer, event: object, _now: float) -> bool:
     """The first message with bets gets no answer; on revision 9, where the client can ask, the bets are stored."""
     if run.lost or not isinstance(event, Bet | BetBatch):
@@ -37,7 +37,6 @@ def cut_first_bets(run: Run, peer: Peer, event: object, _now: float) -> bool:
 
 
 def cut_first_request(run: Run, peer: Peer, event: object, _now: float) -> bool:
-    """The connection ends once when the winners are due."""
     if run.asked > 1 or not isinstance(event, WinnersRequest):
         return False
     peer.cut_off()
@@ -45,15 +44,11 @@ def cut_first_request(run: Run, peer: Peer, event: object, _now: float) -> bool:
 
 
 def end_behind_winners(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """The server ends the connection after the winners."""
     if not isinstance(event, WinnersRequest):
         return False
     run.send_winners(peer, now)
     peer.end(now)
     return True
-
-
-# -- refusals
 
 
 def refuse_first_bets(run: Run, peer: Peer, event: object, now: float) -> bool:
@@ -102,9 +97,6 @@ def stop_at(kind: type[object], code: RejectCode) -> Fault:
     return fault
 
 
-# -- codes after which a client comes back
-
-
 def put_off(code: RejectCode, is_due: Callable[[Run, object], bool]) -> Fault:
     """The first message that is due is answered with `code`; bets in it are not stored."""
 
@@ -141,9 +133,6 @@ def busy_for_long(run: Run, peer: Peer, event: object, now: float) -> bool:
     return True
 
 
-# -- other answers
-
-
 def other_bets_stored(run: Run, peer: Peer, event: object, now: float) -> bool:
     """OpenUpload is answered that a bet is stored, with the CRC-32 of another one."""
     if isinstance(event, OpenUpload):
@@ -166,7 +155,6 @@ def older_server(run: Run, peer: Peer, event: object, now: float) -> bool:
 
 
 def incomplete_at_first(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """The first WinnersRequest is answered with INCOMPLETE."""
     if not isinstance(event, WinnersRequest):
         return False
     run.attempts.append(now)
@@ -180,7 +168,6 @@ def incomplete_at_first(run: Run, peer: Peer, event: object, now: float) -> bool
 
 
 def signs_of_life(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """The server says 0 several times before the draw."""
     if not isinstance(event, WinnersRequest):
         return False
     run.send_winners(peer, now, signs_of_life=3, apart_s=_APART_S)
@@ -188,7 +175,6 @@ def signs_of_life(run: Run, peer: Peer, event: object, now: float) -> bool:
 
 
 def two_lists(run: Run, peer: Peer, event: object, now: float) -> bool:
-    """The winners do not fit one Winners."""
     if not isinstance(event, WinnersRequest):
         return False
     for code in (RejectCode.OK, RejectCode.DRAWN):

@@ -132,7 +132,8 @@ class Run:
             return
         part = peer.partial
         if part and not peer.connection.finished and (lacks := partial.missing(peer.connection)):
-            came = f"{len(part)} bytes of a message came ({partial.shown(part)}), then nothing: {lacks}"
+            shown = part[:16].hex(" ") + (" ..." if len(part) > 16 else "")
+            came = f"{len(part)} bytes of a message came ({shown}), then nothing: {lacks}"
             where = partial.wrong_length(part, self.revision)
             where = where or "a length or a count that is too large makes both ends wait for each other"
             self.report.broken(rules.WHOLE, f"{came}; {where}")
@@ -152,8 +153,6 @@ class Run:
             self.report.kept(rules.SILENT)
         if self.opened:
             self.report.kept(rules.SAME_UPLOAD, rules.NO_BETS_TWICE)
-
-    # -- rules that hold in every scenario
 
     def _check(self, peer: Peer, others: list[Peer], event: object) -> None:
         self.messages += 1
@@ -204,8 +203,6 @@ class Run:
         where = partial.wrong_length(peer.partial, self.revision)
         self.report.broken(name, f"{where}; {error}" if where else str(error))
         self.spoiled = True
-
-    # -- the usual answers
 
     def _reply(self, peer: Peer, event: object, now: float) -> None:
         after_s = FIRST_ANSWER_AFTER_S if self.scenario.bytewise and self.messages == 1 else 0.0

@@ -10,15 +10,8 @@ import contextlib
 from collections.abc import Iterator
 
 from bets_protocol import Ack, OpenUpload, RejectCode, TransportError, Winners, WinnersRequest, encode, limits
-from bets_protocol.conformance.against_server.target import (
-    NotTried,
-    Target,
-    describe,
-    expect_ack_0,
-    expect_code,
-    expect_last_code,
-)
-from bets_protocol.conformance.against_server.wire_client import PAUSE_S, Broken, WireClient
+from bets_protocol.conformance.against_server.target import NotTried, Target
+from bets_protocol.conformance.against_server.wire_client import PAUSE_S, Broken, WireClient, describe, expect_code
 
 SILENCE_S = 0.3
 """Seconds without an answer after which it counts as held back; by then the server has also read the request."""
@@ -64,14 +57,13 @@ class DrawScenario:
             self.problems.setdefault(name, error)
 
     def _play(self) -> None:
-        target = self._target
         first = {}
-        for agency in range(1, target.agencies + 1):
+        for agency in range(1, self._target.agencies + 1):
             with self._step(DRAW):
                 first[agency] = self._client_with_bets(agency)
         if 1 not in first:
             return
-        if target.revision >= 9:
+        if self._target.revision >= 9:
             with self._step(INCOMPLETE):
                 self._ask_while_incomplete(first[1])
             with self._step(OVER):
@@ -82,14 +74,14 @@ class DrawScenario:
                 if (agency, client) != (1, self._asked_too_early):
                     client.send(WinnersRequest(agency=agency))
                 waiting.append((agency, client))
-            if agency == 1 and target.agencies > 1:
+            if agency == 1 and self._target.agencies > 1:
                 with self._step(SEALED):
-                    if target.revision >= 9 and client is not self._asked_too_early:
+                    if self._target.revision >= 9 and client is not self._asked_too_early:
                         expect_code(client.receive(), RejectCode.OK)
                 self._while_it_waits(client, waiting)
         for agency, client in waiting:
             with self._step(TWICE if agency in self.winners else DRAW):
-                found = collect(client, revision=target.revision)
+                found = collect(client, revision=self._target.revision)
                 if self.winners.setdefault(agency, found) != found:
                     raise Broken(f"agency {agency} was told other winners on its second connection")
         with self._step(CLOSED):
@@ -107,34 +99,35 @@ class DrawScenario:
 
     def _client_with_bets(self, agency: int) -> WireClient:
         """A connection on which an agency has submitted its bets and can ask for its winners."""
-        target = self._target
-        bets = [target.winning_bet(agency=agency), target.bet(agency=agency), target.winning_bet(agency=agency)]
-        client = self._clients.enter_context(target.ready(len(bets), agency=agency))
-        target.submit(client, *bets)
-        return client if target.revision != 7 else self._clients.enter_context(target.connect())
+        bets = [
+            self._target.winning_bet(agency=agency),
+            self._target.bet(agency=agency),
+            self._target.winning_bet(agency=agency),
+        ]
+        client = self._clients.enter_context(self._target.ready(len(bets), agency=agency))
+        self._target.submit(client, *bets)
+        return client if self._target.revision != 7 else self._clients.enter_context(self._target.connect())
 
     def _ask_while_incomplete(self, client: WireClient) -> None:
         """Asks while another upload is unfinished, on both connections; the one of that upload goes on."""
-        target = self._target
-        upload = target.upload(1)
+        upload = self._target.upload(1)
         try:
-            with target.opened(upload) as other:
+            with self._target.opened(upload) as other:
                 client.send(WinnersRequest(agency=1))
                 self._asked_too_early = client  # unless it is refused, the request counts
                 expect_code(client.receive(), RejectCode.INCOMPLETE)
                 self._asked_too_early = None
                 other.send(WinnersRequest(agency=1))
                 expect_code(other.receive(), RejectCode.INCOMPLETE)
-                target.submit(other, target.bet())
+                self._target.submit(other, self._target.bet())
             self._finished = upload
         except (Broken, TransportError):
-            target.finish_upload(upload)  # unfinished, it would delay the draw and fail every other rule
+            self._target.finish_upload(upload)  # unfinished, it would delay the draw and fail every other rule
             raise
 
     def _leave_one_unfinished(self) -> None:
-        target = self._target
-        upload = target.upload(2, agency=target.extra_agency())
-        self._unfinished = upload, self._clients.enter_context(target.opened(upload))
+        upload = self._target.upload(2, agency=self._target.extra_agency())
+        self._unfinished = upload, self._clients.enter_context(self._target.opened(upload))
 
     def _reopened(self, upload: OpenUpload) -> WireClient:
         """A new connection of a finished upload, which can always be opened."""
@@ -146,17 +139,15 @@ class DrawScenario:
 
     def _send_behind_the_question(self, upload: OpenUpload) -> None:
         """Asks on another connection of agency 1 and sends a bet after that; it is answered now or after the draw."""
-        target = self._target
-        bet = target.winning_bet()
-        target.refused.add(bet.document)
+        bet = self._target.winning_bet()
+        self._target.refused.add(bet.document)
         client = self._reopened(upload)
         client.send(WinnersRequest(agency=1))
         expect_code(client.receive(), RejectCode.OK)
-        client.send_bytes(encode(target.message(bet), revision=target.revision))
+        client.send_bytes(encode(self._target.message(bet), revision=self._target.revision))
 
     def _while_it_waits(self, client: WireClient, waiting: list[tuple[int, WireClient]]) -> None:
         """What holds while agency 1 has asked and the others have not."""
-        target = self._target
         with self._step(EARLY):
             client.expect_silence(SILENCE_S)
         with self._step(SEALED):  # not earlier: two connections may be served in any order
@@ -166,9 +157,9 @@ class DrawScenario:
         if self._finished is not None:
             with self._step(REOPENED):
                 self._send_behind_the_question(self._finished)
-        if target.revision < 9:
+        if self._target.revision < 9:
             with self._step(TWICE):
-                second = self._clients.enter_context(target.connect())
+                second = self._clients.enter_context(self._target.connect())
                 second.send(WinnersRequest(agency=1))
                 waiting.append((1, second))
                 with self._step(SEALED):
@@ -177,39 +168,36 @@ class DrawScenario:
 
     def _expect_no_more_bets(self, codes: tuple[RejectCode, ...]) -> None:
         """Agency 1, which has asked, tries to submit one more bet."""
-        target = self._target
-        bet = target.winning_bet()
-        target.refused.add(bet.document)
-        with target.connect() as client:
-            client.send(target.upload(1) if target.revision >= 9 else target.message(bet))
+        bet = self._target.winning_bet()
+        self._target.refused.add(bet.document)
+        with self._target.connect() as client:
+            client.send(self._target.upload(1) if self._target.revision >= 9 else self._target.message(bet))
             answer = client.receive()
         if answer != Ack(count=0):
             expect_code(answer, *codes)
 
     def _expect_it_is_over(self) -> None:
         """An agency that has not asked, and that the draw did not wait for, cannot submit bets any more."""
-        target = self._target
-        if target.revision < 9:
-            bet = target.winning_bet(agency=target.extra_agency())
-            with target.connect() as client:
-                client.send(target.message(bet))
-                expect_ack_0(client)
+        if self._target.revision < 9:
+            bet = self._target.winning_bet(agency=self._target.extra_agency())
+            with self._target.connect() as client:
+                client.send(self._target.message(bet))
+                client.expect_ack_0()
             return
-        uploads = [target.upload(1, agency=target.extra_agency())]
+        uploads = [self._target.upload(1, agency=self._target.extra_agency())]
         if self._unfinished is not None:
             upload, client = self._unfinished
             uploads.append(upload)
-            client.send(target.message(target.bet(agency=upload.agency)))
+            client.send(self._target.message(self._target.bet(agency=upload.agency)))
             expect_code(client.receive(), RejectCode.DRAW_CLOSED)
         for upload in uploads:
-            with target.connect() as client:
+            with self._target.connect() as client:
                 client.send(upload)
-                expect_last_code(client, RejectCode.DRAW_CLOSED)
+                client.expect_last_code(RejectCode.DRAW_CLOSED)
 
     def _ask_again(self, agency: int, first: WireClient) -> None:
         """Asks again after the draw; on revision 9 on the connection of the upload."""
-        target = self._target
-        client = first if target.revision >= 9 else self._clients.enter_context(target.connect())
+        client = first if self._target.revision >= 9 else self._clients.enter_context(self._target.connect())
         client.send(WinnersRequest(agency=agency))
         if (found := collect(client, revision=self._target.revision)) != self.winners[agency]:
             raise Broken(

@@ -9,8 +9,8 @@ import attrs
 from bets_protocol import Ack, Bet, BetBatch, Probe, RejectCode, WinnersRequest, encode, limits
 from bets_protocol.conformance.against_server.mutations import LAYOUTS, VALUES, agency_0, encoded_bet
 from bets_protocol.conformance.against_server.rules_intake import full_batch
-from bets_protocol.conformance.against_server.target import RuleList, ServerRule, Target, describe, expect_ack_0
-from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
+from bets_protocol.conformance.against_server.target import RuleList, ServerRule, Target
+from bets_protocol.conformance.against_server.wire_client import Broken, WireClient, describe
 from bets_protocol.conformance.report import EVERY, SINCE_6, SINCE_7
 
 
@@ -92,7 +92,7 @@ def refuses_a_request_of_agency_0(target: Target) -> None:
     with target.connect() as client:
         # Here and below a batch is announced, since the answer to expect is an Ack.
         client.send_mutated(target.message(target.bet()), agency_0(request, target.revision))
-        expect_ack_0(client)
+        client.expect_ack_0()
         if target.revision == 8:
             target.submit(client, target.bet())
 
@@ -115,7 +115,7 @@ def upload_behind_bets_is_refused(target: Target) -> None:
     with target.connect() as client:
         target.submit(client, target.bet())
         client.send_mutated(target.message(target.bet()), encode(target.upload(0), revision=9))
-        expect_ack_0(client)
+        client.expect_ack_0()
         client.expect_end()
 
 
@@ -163,7 +163,7 @@ def refuses_an_unknown_type(target: Target) -> None:
         with target.connect(8) as client:
             message = target.message(target.winning_bet())
             client.send_mutated(message, bytes([first]) + encode(message, revision=8)[1:])
-            expect_ack_0(client)
+            client.expect_ack_0()
             client.expect_end()
 
 
@@ -233,5 +233,5 @@ def refuses_a_probe_of_1025_bytes(target: Target) -> None:
     """A line of 1025 bytes is a framing error: Ack 0, then the end of the connection."""
     with target.connect(8) as client:
         client.send_mutated(target.message(target.bet()), b"x" * (limits.MAX_PROBE_BYTES + 1))
-        expect_ack_0(client)
+        client.expect_ack_0()
         client.expect_end()

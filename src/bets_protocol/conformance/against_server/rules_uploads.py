@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
+from collections.abc import Iterator
 
 import attrs
 
-from bets_protocol import Ack, BetBatch, OpenUpload, Probe, RejectCode, WinnersRequest, encode, encode_bets
+from bets_protocol import Ack, BetBatch, Probe, RejectCode, WinnersRequest, encode, encode_bets
 from bets_protocol.conformance.against_server.mutations import LAYOUTS, agency_0, encoded_bet, other_version
-from bets_protocol.conformance.against_server.target import (
-    NotTried,
-    RuleList,
-    Target,
-    describe,
-    expect_ack_0,
-    expect_code,
-    expect_last_code,
-)
-from bets_protocol.conformance.against_server.wire_client import Broken, WireClient
+from bets_protocol.conformance.against_server.target import NotTried, RuleList, Target
+from bets_protocol.conformance.against_server.wire_client import Broken, WireClient, describe, expect_code
 
 _SECTION = "Exactly-once uploads"
 _ONLY_9 = (9,)
@@ -36,8 +30,15 @@ def _expect_opened_or_limit(client: WireClient) -> bool:
     return False
 
 
-def _expect_stored(target: Target, upload: OpenUpload, stored: int) -> None:
-    """Opens an upload again on a new connection and checks how much of it is stored."""
+@contextlib.contextmanager
+def _refused(target: Target, code: RejectCode, *, total: int, stored: int = 0) -> Iterator[WireClient]:
+    """A connection of an upload with `stored` bets: what the block sends has to be refused with `code`, not stored."""
+    upload = target.upload(total)
+    with target.opened(upload) as client:
+        for _ in range(stored):
+            target.submit(client, target.bet())
+        yield client
+        client.expect_last_code(code)
     with target.connect() as client:
         found = target.open(client, upload).stored
     if found != stored:
@@ -81,7 +82,7 @@ def older_connection_is_fenced(target: Target) -> None:
     upload = target.upload(2)
     with target.opened(upload) as old, target.opened(upload) as new:
         old.send(target.message(target.bet()))
-        expect_last_code(old, RejectCode.FENCED)
+        old.expect_last_code(RejectCode.FENCED)
         target.submit(new, *target.bets(2))
 
 
@@ -93,18 +94,14 @@ def same_name_with_another_total_is_refused(target: Target) -> None:
         pass
     with target.connect() as client:
         client.send(attrs.evolve(upload, total=3))
-        expect_last_code(client, RejectCode.MISMATCH)
+        client.expect_last_code(RejectCode.MISMATCH)
 
 
 @RULES.rule("Codes", _ONLY_9)
 def more_bets_than_the_total_are_refused(target: Target) -> None:
     """A batch with more bets than the total allows gets 6 (OVERRUN), then the connection ends; none is stored."""
-    upload = target.upload(2)
-    with target.opened(upload) as client:
-        target.submit(client, target.bet())
+    with _refused(target, RejectCode.OVERRUN, total=2, stored=1) as client:
         client.send(target.message(*target.bets(2)))
-        expect_last_code(client, RejectCode.OVERRUN)
-    _expect_stored(target, upload, 1)
 
 
 @RULES.rule("Codes", _ONLY_9)
@@ -124,17 +121,14 @@ def another_draw_is_refused(target: Target) -> None:
     """An OpenUpload for another draw gets 14 (WRONG_DRAW), then the connection ends."""
     with target.connect() as client:
         client.send(attrs.evolve(target.upload(0), draw=target.draw_id + 1))
-        expect_last_code(client, RejectCode.WRONG_DRAW)
+        client.expect_last_code(RejectCode.WRONG_DRAW)
 
 
 @RULES.rule("Codes", _ONLY_9)
 def bets_of_another_agency_are_refused(target: Target) -> None:
     """A batch with a bet of another agency gets 3 (NOT_AUTHORIZED), then the connection ends; none is stored."""
-    upload = target.upload(2)
-    with target.opened(upload) as client:
+    with _refused(target, RejectCode.NOT_AUTHORIZED, total=2) as client:
         client.send(target.message(target.bet(), target.bet(agency=2)))
-        expect_last_code(client, RejectCode.NOT_AUTHORIZED)
-    _expect_stored(target, upload, 0)
 
 
 @RULES.rule("Codes", _ONLY_9)
@@ -143,29 +137,23 @@ def winners_of_another_agency_are_refused(target: Target) -> None:
     with target.ready(1) as client:
         target.submit(client, target.bet())
         client.send(WinnersRequest(agency=2))
-        expect_last_code(client, RejectCode.NOT_AUTHORIZED)
+        client.expect_last_code(RejectCode.NOT_AUTHORIZED)
 
 
 @RULES.rule("Codes", _ONLY_9)
 def nothing_behind_a_refused_message_is_looked_at(target: Target) -> None:
     """After a refused batch, a batch in the same piece gets no answer and is not stored; the connection ends."""
-    upload = target.upload(1)
-    with target.opened(upload) as client:
+    with _refused(target, RejectCode.OVERRUN, total=1) as client:
         client.send(target.message(*target.bets(2)), target.message(target.bet()))
-        expect_last_code(client, RejectCode.OVERRUN)
-    _expect_stored(target, upload, 0)
 
 
 @RULES.rule("Codes", _ONLY_9)
 def framing_error_in_an_upload_is_the_last_word(target: Target) -> None:
     """A framing error gets 1 (BAD_FRAME), then the connection ends; what was acknowledged before stays stored."""
-    upload, bad = target.upload(2), target.bet()
+    bad = target.bet()
     _, mutate = LAYOUTS["length-one-short"]
-    with target.opened(upload) as client:
-        target.submit(client, target.bet())
+    with _refused(target, RejectCode.BAD_FRAME, total=2, stored=1) as client:
         client.send_mutated(target.message(bad), target.frame(mutate(bad)) + encoded_bet(bad))
-        expect_last_code(client, RejectCode.BAD_FRAME)
-    _expect_stored(target, upload, 1)
 
 
 @RULES.rule("Whose turn it is", _ONLY_9)
@@ -173,7 +161,7 @@ def second_upload_on_a_connection_is_refused(target: Target) -> None:
     """A second OpenUpload on a connection is refused like a framing error, then the connection ends."""
     with target.ready(1) as client:
         client.send_mutated(target.message(target.bet()), encode(target.upload(1), revision=9))
-        expect_last_code(client, RejectCode.BAD_FRAME)
+        client.expect_last_code(RejectCode.BAD_FRAME)
 
 
 @RULES.rule("Whose turn it is", _ONLY_9)
@@ -181,7 +169,7 @@ def probe_in_an_upload_is_refused(target: Target) -> None:
     """A probe on the connection of an upload is refused like a framing error, then the connection ends."""
     with target.ready(1) as client:
         client.send_mutated(target.message(target.bet()), encode(Probe(line=b"hello\n"), revision=8))
-        expect_last_code(client, RejectCode.BAD_FRAME)
+        client.expect_last_code(RejectCode.BAD_FRAME)
 
 
 @RULES.rule("Frames", _ONLY_9)
@@ -190,7 +178,7 @@ def refuses_another_version(target: Target) -> None:
     upload = target.upload(1)
     with target.connect() as client:
         client.send_mutated(upload, other_version(upload))
-        expect_last_code(client, RejectCode.BAD_FRAME)
+        client.expect_last_code(RejectCode.BAD_FRAME)
 
 
 @RULES.rule("Codes", _ONLY_9)
@@ -199,7 +187,7 @@ def refuses_an_upload_of_agency_0(target: Target) -> None:
     upload = target.upload(1)
     with target.connect() as client:
         client.send_mutated(upload, agency_0(upload, 9))
-        expect_last_code(client, RejectCode.BAD_FRAME, RejectCode.BAD_BET)
+        client.expect_last_code(RejectCode.BAD_FRAME, RejectCode.BAD_BET)
 
 
 @RULES.rule("Frames", _ONLY_9)
@@ -245,7 +233,7 @@ def agency_with_other_bets_opens_no_upload(target: Target) -> None:
             raise NotTried(f"the server takes no bets of agency {agency}, which its draw does not wait for")
     with target.connect() as client:
         client.send(target.upload(1, agency=agency))
-        expect_last_code(client, RejectCode.MODE_CONFLICT)
+        client.expect_last_code(RejectCode.MODE_CONFLICT)
 
 
 @RULES.rule(_SECTION, _ONLY_9)
@@ -255,4 +243,4 @@ def agency_with_uploads_sends_no_other_bets(target: Target) -> None:
         target.submit(client, target.bet())
     with target.connect(8) as client:
         client.send(target.message(target.bet()))
-        expect_ack_0(client)
+        client.expect_ack_0()

@@ -18,7 +18,7 @@ import attrs
 from bets_protocol import Ack, Bet, BetBatch, OpenUpload, RejectCode, TransportError, UploadStatus, encode
 from bets_protocol.cli.docstrings import docstring_of
 from bets_protocol.cli.tls_options import SCHEME
-from bets_protocol.conformance.against_server.wire_client import Answer, Broken, WireClient
+from bets_protocol.conformance.against_server.wire_client import Answer, Broken, WireClient, describe, expect_code
 from bets_protocol.conformance.report import Rule
 from bets_protocol.transports import Transport
 
@@ -122,14 +122,7 @@ class Target:
         return self.url.lower().startswith(SCHEME)
 
     def extra_agency(self, *, plain: bool = False) -> int:
-        """An agency that the draw does not wait for.
-
-        Args:
-            plain: the agency that submits bets without uploads; the other one has uploads.
-
-        Raises:
-            NotTried: there is no such agency.
-        """
+        """An agency that the draw does not wait for; the `plain` one has no uploads. Raises `NotTried` without one."""
         if self.single_agency:
             raise NotTried("it takes more than one agency, and a certificate speaks for one")
         agency = _EXTRA_AGENCIES[plain]
@@ -217,33 +210,3 @@ class Target:
                 client.send(BetBatch(bets=[self.bet(agency=upload.agency) for _ in range(count)]))
                 self.expect_stored(client.receive())
                 missing -= count
-
-
-def expect_code(answer: Answer, *codes: RejectCode) -> UploadStatus:
-    """Checks that `answer` is an UploadStatus with one of `codes`."""
-    if not isinstance(answer, UploadStatus) or answer.reason not in codes:
-        raise Broken(describe(answer))
-    return answer
-
-
-def expect_last_code(client: WireClient, *codes: RejectCode) -> None:
-    """Checks that the next answer is an UploadStatus with one of `codes`, and that the connection ends after it."""
-    expect_code(client.receive(), *codes)
-    client.expect_end()
-
-
-def expect_ack_0(client: WireClient) -> None:
-    """Checks that the next answer is Ack 0."""
-    if (answer := client.receive()) != Ack(count=0):
-        raise Broken(describe(answer))
-
-
-def describe(answer: Answer) -> str:
-    """An answer in words."""
-    match answer:
-        case Ack(count=count):
-            return f"an Ack of {count}"
-        case UploadStatus(stored=stored):
-            return f"an UploadStatus {int(answer.reason)} ({answer.reason.name}), {stored} stored"
-        case _:
-            return f"a {type(answer).__name__}"

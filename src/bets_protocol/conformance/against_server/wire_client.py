@@ -22,6 +22,7 @@ from bets_protocol import (
     LocalProtocolError,
     OpenUpload,
     Probe,
+    RejectCode,
     RemoteProtocolError,
     TransportError,
     TransportTimeout,
@@ -165,6 +166,16 @@ class WireClient:
         if data is not None:
             raise Broken("the end of the stream")
 
+    def expect_last_code(self, *codes: RejectCode) -> None:
+        """Checks that the next answer is an UploadStatus with one of `codes`, and that the connection ends after it."""
+        expect_code(self.receive(), *codes)
+        self.expect_end()
+
+    def expect_ack_0(self) -> None:
+        """Checks that the next answer is Ack 0."""
+        if (answer := self.receive()) != Ack(count=0):
+            raise Broken(describe(answer))
+
     def _feed(self, data: bytes) -> None:
         self._pending += len(data)
         self._connection.receive_data(data)
@@ -185,3 +196,21 @@ class WireClient:
             self._stream.set_timeout(self._timeout_s)
         self._ended = not data
         return data
+
+
+def expect_code(answer: Answer, *codes: RejectCode) -> UploadStatus:
+    """Checks that `answer` is an UploadStatus with one of `codes`."""
+    if not isinstance(answer, UploadStatus) or answer.reason not in codes:
+        raise Broken(describe(answer))
+    return answer
+
+
+def describe(answer: Answer) -> str:
+    """An answer in words."""
+    match answer:
+        case Ack(count=count):
+            return f"an Ack of {count}"
+        case UploadStatus(stored=stored):
+            return f"an UploadStatus {int(answer.reason)} ({answer.reason.name}), {stored} stored"
+        case _:
+            return f"a {type(answer).__name__}"
