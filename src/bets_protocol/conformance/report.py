@@ -32,40 +32,25 @@ class Result(enum.Enum):
 
 @attrs.frozen
 class Rule:
-    """A sentence of the protocol that can be checked from the other end.
+    """A sentence of the protocol that can be checked from the other end."""
 
-    Attributes:
-        name: words with hyphens; a contract with scripts.
-        section: the heading in docs/protocol.md that states it.
-        expected: what a program that keeps it does.
-        revisions: those in which it holds.
-    """
-
-    name: str
-    section: str
-    expected: str
-    revisions: tuple[int, ...] = EVERY
+    name: str  # words with hyphens; a contract with scripts
+    section: str  # the heading in docs/protocol.md that states it
+    expected: str  # what a program that keeps it does
+    revisions: tuple[int, ...] = EVERY  # those in which it holds
 
 
 @attrs.frozen
 class Finding:
-    """The result of checking one rule.
-
-    Attributes:
-        came: what came instead if the rule failed; the reason if it was not tried.
-    """
+    """The result of checking one rule."""
 
     rule: Rule
     result: Result
-    came: str = ""
+    came: str = ""  # what came instead if the rule failed; the reason if it was not tried
 
 
 def report(findings: Sequence[Finding], form: str, **about: Any) -> str:
-    """The findings as a table, or as one JSON object if `form` is `json`.
-
-    Args:
-        about: members of the object that come before the findings.
-    """
+    """The findings as a table, or if `form` is `json` as one JSON object, in which `about` comes before them."""
     counts = {result: sum(one.result is result for one in findings) for result in Result}
     if form == "json":
         rules = [

@@ -22,8 +22,6 @@ _APART_S = 0.3
 _LISTS_APART_S = 1.0
 """Seconds between two lists of winners: some clients take a while to read half a megabyte."""
 
-_ANY_DOCUMENT = "12345678"
-
 
 def cut_first_bets(run: Run, peer: Peer, event: object, _now: float) -> bool:
     """The first message with bets gets no answer; on revision 9, where the client can ask, the bets are stored."""
@@ -179,7 +177,7 @@ def two_lists(run: Run, peer: Peer, event: object, now: float) -> bool:
         return False
     for code in (RejectCode.OK, RejectCode.DRAWN):
         peer.answer(peer.connection.send(run.status_on(peer, code)), now)
-    full = [run.bets[0].document if run.bets else _ANY_DOCUMENT] * limits.MAX_WINNERS
+    full = [run.bets[0].document if run.bets else "12345678"] * limits.MAX_WINNERS
     peer.answer(peer.connection.send(Winners(documents=full)), now)
     peer.answer(peer.connection.send(Winners(documents=full[:1])), now, after_s=_LISTS_APART_S)
     run.told = True

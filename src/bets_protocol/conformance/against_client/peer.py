@@ -7,9 +7,13 @@ the connection ends.
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from bets_protocol import ServerConnection, TransportError
 from bets_protocol.transports import Stream
+
+if TYPE_CHECKING:
+    from bets_protocol.conformance.against_client.scenarios import Scenario
 
 PIECE_S = 0.004
 """Seconds between two bytes that are sent one by one."""
@@ -20,38 +24,23 @@ JOIN_S = 0.1
 MAX_BUFFERED_BYTES = 1 << 20
 """Bytes beside whole messages, an unfinished one or bytes after the last, at which a client is cut off."""
 
-_NEVER = float("inf")
-
 
 class Peer:
-    """A connection.
+    """A connection of a client in one scenario; `revision` is the one that the client should speak."""
 
-    Args:
-        stream: the accepted stream.
-        revision: the one that the client should speak.
-        bytewise: whether answers are sent one byte at a time.
-        joined: whether an answer waits for the next one.
-
-    Attributes:
-        messages: how many came whole.
-        input_ended: whether the client has ended its sending direction.
-        broken: why the connection broke, or empty.
-        handshake_failed: whether it broke before the handshake was complete.
-        cut: whether the scenario cut it; the client is not to blame for what follows.
-        upload_id: the upload that was opened on it, if any.
-    """
-
-    def __init__(self, stream: Stream, *, revision: int, bytewise: bool, joined: bool) -> None:
+    def __init__(self, stream: Stream, *, revision: int, scenario: Scenario) -> None:
         # A server of 9 accepts 7 and 8 as well, but a check of 7 or 8 must not accept uploads.
         self.connection = ServerConnection(revision=8 if revision == 7 else revision)
-        self.messages = 0
-        self.input_ended = self.cut = self.closed = self.handshake_failed = False
-        self.broken = ""
-        self.upload_id: bytes | None = None
-        self._received = bytearray()
         self.stream = stream
-        self._bytewise = bytewise
-        self._joined = joined
+        self.messages = 0  # that came whole
+        self.input_ended = False  # the client has ended its sending direction
+        self.broken = ""  # why the connection broke
+        self.handshake_failed = False  # it broke before the handshake was complete
+        self.cut = False  # the scenario cut it; the client is not to blame for what follows
+        self.closed = False
+        self.upload_id: bytes | None = None  # of the upload that was opened on it
+        self._scenario = scenario
+        self._received = bytearray()
         self._pieces: deque[tuple[bytes, float]] = deque()  # with the seconds after the piece before it
         self._end_due = False
         self._next_at = 0.0
@@ -70,7 +59,7 @@ class Peer:
     @property
     def next_at(self) -> float:
         """When the next piece is due; infinity if there is none."""
-        return self._next_at if self._pieces or self._end_due else _NEVER
+        return self._next_at if self._pieces or self._end_due else float("inf")
 
     def receive(self) -> None:
         """Reads what has come."""
@@ -97,11 +86,11 @@ class Peer:
     def answer(self, data: bytes, now: float, *, after_s: float = 0.0) -> None:
         """Queues an answer, to be sent `after_s` seconds after the piece before it."""
         if not self._pieces:
-            self._next_at = now + after_s + (JOIN_S if self._joined else 0.0)
+            self._next_at = now + after_s + (JOIN_S if self._scenario.joined else 0.0)
             after_s = 0.0
-        elif self._joined:
+        elif self._scenario.joined:
             self._next_at = now  # there are two answers to send together
-        pieces = [data[at : at + 1] for at in range(len(data))] if self._bytewise else [data]
+        pieces = [data[at : at + 1] for at in range(len(data))] if self._scenario.bytewise else [data]
         self._pieces += [(piece, 0.0 if at else after_s) for at, piece in enumerate(pieces)]
 
     def end(self, now: float) -> None:
@@ -115,7 +104,7 @@ class Peer:
             self._pieces.clear()  # nothing can be sent after the end
         try:
             while self._pieces and now >= self._next_at:
-                if self._joined:
+                if self._scenario.joined:
                     together = b"".join(data for data, _ in self._pieces)
                     self._pieces.clear()
                     self._send(together)
@@ -123,7 +112,7 @@ class Peer:
                 data, _ = self._pieces.popleft()
                 self._send(data)
                 after_s = self._pieces[0][1] if self._pieces else 0.0
-                self._next_at = now + (PIECE_S if self._bytewise else 0.0) + after_s
+                self._next_at = now + (PIECE_S if self._scenario.bytewise else 0.0) + after_s
             if self._end_due and not self._pieces and not self._written_all:
                 self._written_all = True
                 self.stream.close_writing()

@@ -61,11 +61,7 @@ def unknown_placeholders(command: Sequence[str], url: str) -> list[str]:
 
 
 def program(command: Sequence[str], listener: Listener) -> Client:
-    """Starts a client's program.
-
-    Args:
-        command: its words; every placeholder in them has a value.
-        listener: where the client has to connect.
+    """Starts a client's program; every placeholder in its words has a value.
 
     Raises:
         ConfigError: the program cannot be started.
@@ -132,7 +128,7 @@ class Runner:
         try:
             active = time.monotonic()
             while not self._is_over(run, client, active):
-                if self._serve(scenario, run, self._wait()):
+                if self._serve(run, self._wait()):
                     active = time.monotonic()
         finally:
             for peer in self._peers:
@@ -177,12 +173,11 @@ class Runner:
                 ready = selector.select(max(0.0, min(due - now, _TICK_S)))
         return {key.fd for key, _ in ready}
 
-    def _serve(self, scenario: Scenario, run: Run, ready: set[int]) -> bool:
+    def _serve(self, run: Run, ready: set[int]) -> bool:
         """Serves every connection once; returns whether anything came."""
         now = time.monotonic()
         if self.listener.fileno() in ready and (stream := self.listener.accept()) is not None:
-            peer = Peer(stream, revision=self.revision, bytewise=scenario.bytewise, joined=scenario.joined)
-            self._peers.append(peer)
+            self._peers.append(Peer(stream, revision=self.revision, scenario=run.scenario))
         for peer in list(self._peers):
             if peer.stream.fileno() in ready and not peer.input_ended:
                 run.receive(peer, [other for other in self._peers if other is not peer], now)

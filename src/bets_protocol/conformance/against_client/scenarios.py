@@ -20,26 +20,16 @@ Verdict = Callable[[Run, Run], str]
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """One run.
+    """What happens in one run, and the rule that it checks."""
 
-    Attributes:
-        name: as the user selects it; several scenarios may share one.
-        says: what happens, for the user who starts the client.
-        verdict: on whether the rule was kept.
-        fault: which messages get another answer than usual, if any.
-        bytewise: whether answers come one byte at a time, the first one late.
-        joined: whether several answers are sent together if possible.
-        may_stop: whether the client has a reason to stop before its job is done.
-    """
-
-    name: str
-    says: str
+    name: str  # as the user selects it; several scenarios may share one
+    says: str  # what happens, for the user who starts the client
     rule: Rule
     verdict: Verdict
-    fault: Fault | None = None
-    bytewise: bool = False
-    joined: bool = False
-    may_stop: bool = False
+    fault: Fault | None = None  # gives some messages another answer than usual
+    bytewise: bool = False  # answers are sent one byte at a time, the first one late
+    joined: bool = False  # several answers are sent together if possible
+    may_stop: bool = False  # the client has a reason to stop before its job is done
 
 
 _UPLOADS = "Exactly-once uploads"
@@ -108,10 +98,7 @@ SCENARIOS = (
         name="ends",
         says="the server ends the connection behind the winners",
         rule=Rule(
-            "server-may-end-behind-the-winners",
-            "Winners",
-            "When the client has its winners, its job is done, whichever end closes the connection.",
-            SINCE_7,
+            "server-may-end-behind-the-winners", "Winners", "When the client has its winners, its job is done.", SINCE_7
         ),
         verdict=verdicts.completed_once,
         fault=faults.end_behind_winners,
@@ -147,10 +134,7 @@ SCENARIOS = (
         name="cut",
         says="the connection is cut before the first bets are answered",
         rule=Rule(
-            "no-answer-is-no-success",
-            "Ack",
-            "The client sends bets without an answer again, or reports that it has failed.",
-            UP_TO_8,
+            "no-answer-is-no-success", "Ack", "It sends bets without an answer again, or reports a failure.", UP_TO_8
         ),
         verdict=verdicts.lost_nothing,
         fault=faults.cut_first_bets,
@@ -165,12 +149,7 @@ SCENARIOS = (
     Scenario(
         name="lost",
         says="the connection is cut when the winners are asked for",
-        rule=Rule(
-            "winners-are-asked-for-again",
-            "WinnersRequest",
-            "If the connection ends before its winners came, the client connects again and asks again.",
-            SINCE_7,
-        ),
+        rule=Rule("winners-are-asked-for-again", "WinnersRequest", "After a lost connection it asks again.", SINCE_7),
         verdict=verdicts.asked_until_told,
         fault=faults.cut_first_request,
     ),
@@ -178,10 +157,7 @@ SCENARIOS = (
         name="older",
         says="the first OpenUpload is answered with Ack 0, as by a server of revision 8",
         rule=Rule(
-            "older-server-is-noticed",
-            "Codes",
-            "If its first answer does not begin with 0x83, the client stops and tries no other revision.",
-            (9,),
+            "older-server-is-noticed", "Codes", "If the first answer does not begin with 0x83, it sends no bets.", (9,)
         ),
         verdict=verdicts.did_not_guess,
         fault=faults.older_server,
@@ -192,10 +168,7 @@ SCENARIOS = (
         name="overload",
         says=f"every OpenUpload is answered with 10 (BUSY), the {faults.MAX_BUSY + 1}th with 14 (WRONG_DRAW)",
         rule=Rule(
-            "busy-server-is-left-in-peace",
-            "Codes",
-            "The client waits longer and longer between its attempts, and in the end reports that it has failed.",
-            (9,),
+            "busy-server-is-left-in-peace", "Codes", "It waits longer and longer, and in the end reports failure.", (9,)
         ),
         verdict=verdicts.rested,
         fault=faults.busy_for_long,

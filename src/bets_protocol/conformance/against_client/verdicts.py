@@ -1,4 +1,7 @@
-"""Verdicts on a run that is over, compared with the first run: what the client did wrong, or an empty string."""
+"""Verdicts on a run that is over, compared with the first run: what the client did wrong, or an empty string.
+
+What a client should do is said by the rule of the scenario.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +46,12 @@ def _no_success(run: Run, failure: str) -> str:
 
 
 def completed_once(run: Run, first: Run) -> str:
-    """It has done the same job, and sent nothing more once it had its winners."""
     if run.after_told:
         return f"{run.after_told} messages after it had its winners"
     return completed(run, first)
 
 
 def read_all(run: Run, first: Run) -> str:
-    """It has done the same job, and stayed until the last of its winners came."""
     return "it ended before the last of its winners had come" if run.left_early else completed_once(run, first)
 
 
@@ -71,7 +72,6 @@ def lost_nothing(run: Run, _first: Run) -> str:
 
 
 def stayed_away(run: Run, _first: Run) -> str:
-    """It has stopped, and reports failure."""
     if run.returns:
         return f"{run.returns} messages on new connections"
     return _no_success(run, "it could not hand its bets in")
@@ -87,19 +87,16 @@ def did_not_guess(run: Run, _first: Run) -> str:
 
 
 def rested(run: Run, _first: Run) -> str:
-    """It has rested between its attempts, and reports failure."""
     if len(run.attempts) > MAX_BUSY and (took_s := run.attempts[MAX_BUSY] - run.attempts[0]) < LEAST_REST_S:
         return f"{MAX_BUSY + 1} attempts within {took_s:.3f} s"
     return _no_success(run, "it could not hand its bets in")
 
 
 def came_back(run: Run, first: Run) -> str:
-    """It has opened its upload again, and done its job."""
     return "it did not open its upload again" if run.opened < 2 else completed(run, first)
 
 
 def asked_again(run: Run, first: Run) -> str:
-    """It has asked again for its winners, on the same connection, and not at once."""
     if run.returns:
         return "it asked again on another connection"
     if len(run.attempts) > 1 and (pause_s := run.attempts[1] - run.attempts[0]) < LEAST_PAUSE_S:
@@ -108,5 +105,4 @@ def asked_again(run: Run, first: Run) -> str:
 
 
 def asked_until_told(run: Run, first: Run) -> str:
-    """It has asked again on a new connection."""
     return "it did not ask again for its winners" if run.asked < 2 else completed(run, first)

@@ -31,16 +31,11 @@ DRAW = "draw"
 
 
 class DrawScenario:
-    """The draw of the server under test, which is played when the object is made.
-
-    Attributes:
-        winners: by agency, the documents that it was sent.
-        problems: by step, why it failed or was not tried.
-    """
+    """The draw of the server under test, which is played when the object is made."""
 
     def __init__(self, target: Target) -> None:
-        self.winners: dict[int, tuple[str, ...]] = {}
-        self.problems: dict[str, Exception] = {}
+        self.winners: dict[int, tuple[str, ...]] = {}  # by agency, the documents that it was sent
+        self.problems: dict[str, Exception] = {}  # by step, why it failed or was not tried
         self._target = target
         self._asked_too_early: WireClient | None = None
         self._finished: OpenUpload | None = None  # a second upload of agency 1
@@ -206,11 +201,7 @@ class DrawScenario:
 
 
 def collect(client: WireClient, *, revision: int) -> tuple[str, ...]:
-    """The winners of one request, from all of its lists.
-
-    Raises:
-        Broken: another answer comes, none comes in time, or they have no end.
-    """
+    """The winners of one request, from all of its lists."""
     documents: list[str] = []
     for _ in range(_MOST_ANSWERS):
         answer = client.receive()

@@ -14,11 +14,7 @@ _SECTION = "WinnersRequest"
 
 
 def _draw(target: Target) -> DrawScenario:
-    """The draw, which takes place when the first rule needs it.
-
-    Raises:
-        NotTried: it cannot take place.
-    """
+    """The draw, which takes place when the first rule needs it."""
     if target.single_agency and target.agencies > 1:
         raise NotTried("a certificate speaks for one agency, so it takes a server that waits for one")
     if target.draw is None:

@@ -10,11 +10,6 @@ from bets_protocol.conformance.report import EVERY, SINCE_6, UP_TO_8
 
 RULES = RuleList()
 
-_ENDED_BY_SERVER = (5, 6)
-"""Revisions in which the server ends the connection after its answer."""
-
-_ANY_NUMBER_OF_BATCHES = (8, 9)
-
 
 @RULES.rule("Ack", UP_TO_8)
 def bets_are_acknowledged_with_their_count(target: Target) -> None:
@@ -31,7 +26,7 @@ def status_counts_and_sums_what_is_stored(target: Target) -> None:
         target.submit(client, target.winning_bet())
 
 
-@RULES.rule("Revisions", _ENDED_BY_SERVER)
+@RULES.rule("Revisions", (5, 6))
 def connection_ends_after_one_message(target: Target) -> None:
     """The server answers one message and ends the connection."""
     with target.ready(1) as client:
@@ -39,7 +34,7 @@ def connection_ends_after_one_message(target: Target) -> None:
         client.expect_end()
 
 
-@RULES.rule("Revisions", _ENDED_BY_SERVER)
+@RULES.rule("Revisions", (5, 6))
 def second_message_is_not_answered(target: Target) -> None:
     """Of two messages on one connection, the server answers the first; then it ends the connection."""
     with target.ready(1) as client:
@@ -51,7 +46,7 @@ def second_message_is_not_answered(target: Target) -> None:
         client.expect_end()
 
 
-@RULES.rule("Revisions", _ANY_NUMBER_OF_BATCHES)
+@RULES.rule("Revisions", (8, 9))
 def connection_carries_any_number_of_batches(target: Target) -> None:
     """The server answers each of 20 batches that are sent one after the other on one connection."""
     with target.ready(20) as client:
@@ -59,7 +54,7 @@ def connection_carries_any_number_of_batches(target: Target) -> None:
             target.submit(client, target.bet())
 
 
-@RULES.rule("BetBatch", _ANY_NUMBER_OF_BATCHES)
+@RULES.rule("BetBatch", (8, 9))
 def batches_may_be_sent_ahead(target: Target) -> None:
     """The server answers 32 batches that arrive in one piece, in their order."""
     batches = [target.bets(1 + number % 5) for number in range(32)]

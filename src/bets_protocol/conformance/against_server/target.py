@@ -74,24 +74,20 @@ class Target:
     """The server under test and what was sent to it.
 
     Attributes:
-        agencies: how many the draw waits for; the rules speak for agency 1, and in the draw for all of them.
-        draw_id: the draw that the server takes uploads for.
-        timeout_s: how long an answer may take.
         won: by agency, the documents of its winning bets, in the order in which they were acknowledged.
         refused: documents of winning bets that were refused or never acknowledged.
-        draw: the draw, once a rule has brought it about.
     """
 
     url: str
     revision: int
-    agencies: int = 1
-    draw_id: int = 1
+    agencies: int = 1  # that the draw waits for; the rules speak for agency 1, and in the draw for all of them
+    draw_id: int = 1  # the draw that the server takes uploads for
     winning_number: int = 7574
-    timeout_s: float = 5.0
+    timeout_s: float = 5.0  # how long an answer may take
     transports: Mapping[str, Transport] | None = None
     won: dict[int, list[str]] = attrs.Factory(lambda: defaultdict(list))
     refused: set[str] = attrs.Factory(set)
-    draw: DrawScenario | None = None
+    draw: DrawScenario | None = None  # once a rule has brought it about
     _next_document: int = attrs.Factory(lambda: secrets.randbelow(_DOCUMENTS))
     _opened: list[OpenUpload] = attrs.Factory(list)
 

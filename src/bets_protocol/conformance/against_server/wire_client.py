@@ -54,11 +54,7 @@ class Ended(Broken):
 
 
 class WireClient:
-    """A connection to the server, on which each answer may take `timeout_s`.
-
-    Raises:
-        ConnectError: the connection failed.
-    """
+    """A connection to the server, on which each answer may take `timeout_s`."""
 
     def __init__(
         self, url: str, revision: int, *, timeout_s: float, transports: Mapping[str, Transport] | None = None
@@ -93,10 +89,7 @@ class WireClient:
         self.send_bytes(data)
 
     def send_cut_short(self, message: Request, data: bytes) -> Answer | None:
-        """Sends all but the last byte of `data`, a mutation of `message`, and the end; returns the answer, if any.
-
-        The server has to end the connection after it.
-        """
+        """Sends all but the last byte of `data`, and the end; returns the last answer, if one comes."""
         self.send_mutated(message, data[:-1])
         self.close_writing()
         try:
