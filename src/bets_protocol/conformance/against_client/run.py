@@ -254,12 +254,7 @@ class Run:
         return upload.status()
 
     def send_winners(self, peer: Peer, now: float, *, signs_of_life: int = 1, apart_s: float = 0.0) -> None:
-        """Answers a WinnersRequest.
-
-        Args:
-            signs_of_life: on revision 9, how many answers with code 0 come before the draw.
-            apart_s: seconds between the last of them and the draw.
-        """
+        """Answers a WinnersRequest; on revision 9 with `signs_of_life` codes 0, and the draw `apart_s` after those."""
         self.asked_on = peer
         winners = Winners(documents=[bet.document for bet in self.bets[:_WINNERS]])
         upload = self._upload_of(peer)

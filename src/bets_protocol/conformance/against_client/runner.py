@@ -30,8 +30,6 @@ _TICK_S = 0.01
 _LEFT_S = 1.0
 """Seconds that connections may outlive their program."""
 
-_STDERR = 2
-
 
 class Client(Protocol):
     """A running client: a part of `subprocess.Popen`."""
@@ -69,31 +67,23 @@ def program(command: Sequence[str], listener: Listener) -> Client:
     places = placeholders(listener.url)
     words = [_PLACEHOLDER.sub(lambda match: places[match[1]], word) for word in command]
     try:
-        # Standard output is for the report.
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=_STDERR)
+        # Standard output is for the report; what the client prints goes to standard error.
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=2)
     except OSError as error:
         raise ConfigError(f"cannot start {words[0]!r}: {error.strerror or error}") from error
 
 
 @attrs.define(kw_only=True)
 class Runner:
-    """Checks a client.
-
-    Attributes:
-        scenarios: those to play, in order; runs of the others are compared with the run of the first.
-        start: starts the client, once for each scenario; without it the user does.
-        quiet_s: seconds of silence that end a run of a client that the user started.
-        limit_s: seconds of silence after which a run is given up.
-        notify: shows a line to the user.
-    """
+    """Checks a client."""
 
     listener: Listener
     revision: int
-    scenarios: Sequence[Scenario]
-    start: Callable[[], Client] | None = None
-    quiet_s: float = 2.0
-    limit_s: float = 30.0
-    notify: Callable[[str], None]
+    scenarios: Sequence[Scenario]  # in order; the runs of the others are compared with the run of the first
+    start: Callable[[], Client] | None = None  # starts the client, once for each scenario; without it the user does
+    quiet_s: float = 2.0  # silence that ends a run of a client that the user started
+    limit_s: float = 30.0  # silence after which a run is given up
+    notify: Callable[[str], None]  # shows a line to the user
     _report: ClientReport = attrs.field(init=False, factory=ClientReport)
     _peers: list[Peer] = attrs.field(init=False, factory=list)
 

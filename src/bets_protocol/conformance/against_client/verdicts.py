@@ -56,14 +56,12 @@ def read_all(run: Run, first: Run) -> str:
 
 
 def not_sent_again(run: Run, _first: Run) -> str:
-    """It has not sent the refused bets without an end, and reports failure."""
     if run.returns > MAX_RETURNS:
         return f"it sent the refused batch {run.returns} times more, without an end"
     return _no_success(run, "bets were refused")
 
 
 def lost_nothing(run: Run, _first: Run) -> str:
-    """It has sent the bets without an answer again, or reports failure."""
     if set(run.lost) <= set(run.bets):
         return ""
     if run.asked:
@@ -78,7 +76,6 @@ def stayed_away(run: Run, _first: Run) -> str:
 
 
 def did_not_guess(run: Run, _first: Run) -> str:
-    """It has noticed the revision of the server: it sends no bets and reports failure."""
     if run.bets_elsewhere:
         return f"{run.bets_elsewhere} messages with bets, on another revision"
     if run.returns > MAX_RETURNS:

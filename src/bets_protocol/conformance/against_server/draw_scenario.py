@@ -62,7 +62,8 @@ class DrawScenario:
             with self._step(INCOMPLETE):
                 self._ask_while_incomplete(first[1])
             with self._step(OVER):
-                self._leave_one_unfinished()
+                upload = self._target.upload(2, agency=self._target.extra_agency())
+                self._unfinished = upload, self._clients.enter_context(self._target.opened(upload))
         waiting: list[tuple[int, WireClient]] = []
         for agency, client in first.items():
             with self._step(DRAW):
@@ -119,10 +120,6 @@ class DrawScenario:
         except (Broken, TransportError):
             self._target.finish_upload(upload)  # unfinished, it would delay the draw and fail every other rule
             raise
-
-    def _leave_one_unfinished(self) -> None:
-        upload = self._target.upload(2, agency=self._target.extra_agency())
-        self._unfinished = upload, self._clients.enter_context(self._target.opened(upload))
 
     def _reopened(self, upload: OpenUpload) -> WireClient:
         """A new connection of a finished upload, which can always be opened."""

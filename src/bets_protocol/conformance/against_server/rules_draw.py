@@ -23,12 +23,7 @@ def _draw(target: Target) -> DrawScenario:
 
 
 def _look_at(target: Target, step: str, *, after_draw: bool = True, others: bool = False) -> None:
-    """Raises what went wrong in a step of the draw.
-
-    Args:
-        after_draw: whether the step says nothing if the draw did not take place.
-        others: whether the step takes two agencies.
-    """
+    """Raises what went wrong in a step, which may need the draw (`after_draw`) or a second agency (`others`)."""
     if others and target.agencies < 2:
         raise NotTried("it takes a server that waits for two agencies or more")
     draw = _draw(target)
@@ -38,46 +33,45 @@ def _look_at(target: Target, step: str, *, after_draw: bool = True, others: bool
         raise NotTried("the draw did not take place")
 
 
-@RULES.rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7)
 def draw_takes_place_when_all_have_asked(target: Target) -> None:
     """When the last agency has asked, each one gets its Winners; on revision 9 after the code 16 (DRAWN)."""
     _look_at(target, steps.DRAW, after_draw=False)
-    missing = set(range(1, target.agencies + 1)) - set(_draw(target).winners)
-    if missing:
+    if missing := set(range(1, target.agencies + 1)) - set(_draw(target).winners):
         raise Broken(f"no winners for agencies {', '.join(map(str, sorted(missing)))}")
 
 
-@RULES.rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7)
 def winners_are_held_back_until_all_have_asked(target: Target) -> None:
     """No winners are sent while an agency that the draw waits for has not asked."""
     _look_at(target, steps.EARLY, after_draw=False, others=True)
 
 
-@RULES.rule(_SECTION, (7, 8), draws=True)
+@RULES.rule(_SECTION, (7, 8))
 def asking_twice_counts_once(target: Target) -> None:
     """An agency that asks on two connections counts once; both wait for the others and get the same winners."""
     _look_at(target, steps.TWICE, others=True)
 
 
-@RULES.rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7)
 def agency_that_has_asked_is_sealed(target: Target) -> None:
     """After its request, the bets of an agency get Ack 0; on revision 9 a new upload gets 7 (SEALED)."""
     _look_at(target, steps.SEALED, after_draw=False, others=True)
 
 
-@RULES.rule("Codes", (9,), draws=True)
+@RULES.rule("Codes", (9,))
 def finished_upload_can_always_be_opened(target: Target) -> None:
     """A complete upload can be opened with 0 and asked for its winners, when sealed and after the draw too."""
     _look_at(target, steps.REOPENED)
 
 
-@RULES.rule("Codes", (9,), draws=True)
+@RULES.rule("Codes", (9,))
 def unfinished_upload_keeps_its_agency_open(target: Target) -> None:
     """A request gets 9 (INCOMPLETE) while any upload of the agency is unfinished; the connection stays open."""
     _look_at(target, steps.INCOMPLETE, after_draw=False)
 
 
-@RULES.rule("Winners", SINCE_7, draws=True)
+@RULES.rule("Winners", SINCE_7)
 def winners_are_the_agency_s_own(target: Target) -> None:
     """The winners of an agency have no document of a bet of another agency."""
     for agency, documents in _told(target):
@@ -86,7 +80,7 @@ def winners_are_the_agency_s_own(target: Target) -> None:
             raise Broken(f"agency {agency} was told {len(strangers)} winners of others")
 
 
-@RULES.rule("BetBatch", SINCE_7, draws=True)
+@RULES.rule("BetBatch", SINCE_7)
 def refused_bets_never_win(target: Target) -> None:
     """No bet of a refused message wins, because nothing of a refused message is stored."""
     for agency, documents in _told(target):
@@ -94,7 +88,7 @@ def refused_bets_never_win(target: Target) -> None:
             raise Broken(f"agency {agency} was told {len(wrong)} winners of refused messages")
 
 
-@RULES.rule("Winners", SINCE_7, draws=True)
+@RULES.rule("Winners", SINCE_7)
 def every_winning_bet_wins_in_the_order_of_storing(target: Target) -> None:
     """Each winning bet that was acknowledged gives one document, in the order of acknowledgement."""
     for agency, documents in _told(target):
@@ -105,19 +99,19 @@ def every_winning_bet_wins_in_the_order_of_storing(target: Target) -> None:
             raise Broken(f"the winners of agency {agency}: {how}")
 
 
-@RULES.rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7)
 def winners_can_be_asked_for_again(target: Target) -> None:
     """A request after the draw gets the same winners at once."""
     _look_at(target, steps.AGAIN)
 
 
-@RULES.rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7)
 def bets_after_the_draw_are_refused(target: Target) -> None:
     """Bets after the draw get Ack 0; on revision 9 a new upload gets 7 (SEALED) or 8 (DRAW_CLOSED)."""
     _look_at(target, steps.CLOSED)
 
 
-@RULES.rule(_SECTION, SINCE_7, draws=True)
+@RULES.rule(_SECTION, SINCE_7)
 def draw_is_over_for_everybody(target: Target) -> None:
     """After the draw, bets of an agency that it did not wait for get Ack 0, on revision 9 8 (DRAW_CLOSED)."""
     _look_at(target, steps.OVER)

@@ -52,12 +52,8 @@ def _expect_framing_error(target: Target, client: WireClient, *bets: Bet) -> Non
     client.expect_end()
 
 
-RULES = RuleList(
-    (
-        *(_value_rule(name, what, mutate) for name, (what, mutate) in VALUES.items()),
-        *(_layout_rule(name, what, mutate) for name, (what, mutate) in LAYOUTS.items()),
-    )
-)
+RULES = RuleList(_value_rule(name, what, mutate) for name, (what, mutate) in VALUES.items())
+RULES += [_layout_rule(name, what, mutate) for name, (what, mutate) in LAYOUTS.items()]
 
 
 @RULES.rule("Ack", (8,))

@@ -56,7 +56,7 @@ def uploads_beyond_a_limit_are_refused(target: Target) -> None:
                 another.send(upload)
                 if not _expect_opened_or_limit(another):
                     break
-            target.finish_later(upload)
+            target.unfinished.append(upload)
         target.submit(client, target.bet(agency=agency))
 
 

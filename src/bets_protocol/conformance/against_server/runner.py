@@ -37,7 +37,9 @@ def examine(target: Target, *, draw_too: bool) -> Iterator[Finding]:
         if target.revision not in rule.revisions:
             continue
         raise_if_stopped()
-        result, came = _tried(rule, target) if draw_too or not rule.draws else (Result.NOT_TRIED, _NO_DRAW)
+        result, came = (
+            _tried(rule, target) if draw_too or rule not in rules_draw.RULES else (Result.NOT_TRIED, _NO_DRAW)
+        )
         yield Finding(rule, result, came)
 
 

@@ -25,13 +25,13 @@ from bets_protocol.transports import Transport
 if TYPE_CHECKING:
     from bets_protocol.conformance.against_server.draw_scenario import DrawScenario
 
-_BARE_BET = 5
-"""The revision whose message is one bet, not a batch."""
-
+_BARE_BET = 5  # the revision whose message is one bet, not a batch
 _DOCUMENTS = 10**8
-
 _EXTRA_AGENCIES = (254, 255)
 """Agencies that a draw waits for only if it waits for nearly all: their unfinished uploads do not delay the draw."""
+
+
+Check = Callable[["Target"], None]
 
 
 class NotTried(Exception):
@@ -42,29 +42,20 @@ class NotTried(Exception):
 class ServerRule(Rule):
     """A rule with the function that checks it, which raises `Broken` or `NotTried`."""
 
-    check: Callable[[Target], None]
-    draws: bool = False  # whether it seals agencies and needs the draw
+    check: Check
 
 
 class RuleList(list[ServerRule]):
     """Rules in the order in which they are tried."""
 
-    def rule(
-        self, section: str, revisions: tuple[int, ...], *, draws: bool = False
-    ) -> Callable[[Callable[[Target], None]], ServerRule]:
+    def rule(self, section: str, revisions: tuple[int, ...]) -> Callable[[Check], Check]:
         """Adds a rule made of a function: its name becomes the rule's name, its docstring what is expected."""
 
-        def decorate(check: Callable[[Target], None]) -> ServerRule:
-            made = ServerRule(
-                name=check.__name__.replace("_", "-"),
-                section=section,
-                expected=" ".join(docstring_of(check).split()),
-                revisions=revisions,
-                check=check,
-                draws=draws,
-            )
-            self.append(made)
-            return made
+        def decorate(check: Check) -> Check:
+            name = check.__name__.replace("_", "-")
+            expected = " ".join(docstring_of(check).split())
+            self.append(ServerRule(name=name, section=section, expected=expected, revisions=revisions, check=check))
+            return check
 
         return decorate
 
@@ -87,9 +78,9 @@ class Target:
     transports: Mapping[str, Transport] | None = None
     won: dict[int, list[str]] = attrs.Factory(lambda: defaultdict(list))
     refused: set[str] = attrs.Factory(set)
+    unfinished: list[OpenUpload] = attrs.Factory(list)  # that a rule has opened
     draw: DrawScenario | None = None  # once a rule has brought it about
     _next_document: int = attrs.Factory(lambda: secrets.randbelow(_DOCUMENTS))
-    _opened: list[OpenUpload] = attrs.Factory(list)
 
     def connect(self, revision: int | None = None) -> WireClient:
         """A new connection, of the target's revision or of the given one."""
@@ -158,14 +149,10 @@ class Target:
 
     def open(self, client: WireClient, upload: OpenUpload) -> UploadStatus:
         """Opens an upload with the code OK, and notes that it has to be finished later."""
-        self.finish_later(upload)
+        if upload not in self.unfinished:
+            self.unfinished.append(upload)
         client.send(upload)
         return expect_code(client.receive(), RejectCode.OK)
-
-    def finish_later(self, upload: OpenUpload) -> None:
-        """Notes an upload for `finish_uploads`."""
-        if upload not in self._opened:
-            self._opened.append(upload)
 
     def submit(self, client: WireClient, *bets: Bet) -> None:
         """Sends bets in one message and expects that they are stored."""
@@ -192,9 +179,9 @@ class Target:
 
     def finish_uploads(self) -> None:
         """Finishes the uploads that a rule has opened, as far as the server allows: unfinished they delay the draw."""
-        for upload in self._opened:
+        for upload in self.unfinished:
             self.finish_upload(upload)
-        self._opened.clear()
+        self.unfinished.clear()
 
     def finish_upload(self, upload: OpenUpload) -> None:
         """Submits the bets that an upload still needs, as far as the server allows."""
