@@ -1,4 +1,4 @@
-"""`bets-client conform`: checks a server in whatever language against the protocol, rule by rule."""
+"""`bets-client conform`: checks a server in any language against the protocol, rule by rule."""
 
 from __future__ import annotations
 

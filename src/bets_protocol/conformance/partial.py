@@ -1,7 +1,7 @@
 """What both kits report about a part of a message: what came, what is missing, and which length is wrong.
 
 A wrong length makes a reader look for the next field in the wrong place, so the error that it reports is some bets
-behind the mistake. `wrong_length` tries each bet with every length that it might have; a check has the time for that.
+after the mistake. `wrong_length` tries each bet with every length that it might have; a check has the time for that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`bets-server conform`: a server that checks a client in whatever language against the protocol, rule by rule."""
+"""`bets-server conform`: a server that checks a client in any language against the protocol, rule by rule."""
 
 from __future__ import annotations
 

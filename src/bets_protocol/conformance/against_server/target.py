@@ -1,8 +1,8 @@
 """The server under test as the rules see it: connections, new bets, and what the server said about them.
 
 The target remembers which winning bets were acknowledged and which were refused, for the rules about the draw. It also
-remembers which uploads a rule has left unfinished, so that they are finished before the next rule. Whatever expects an
-answer raises `Broken` if another one comes, or none in time.
+remembers which uploads a rule has left unfinished, so that they are finished before the next rule. Every method that
+expects an answer raises `Broken` if another one comes, or none in time.
 """
 
 from __future__ import annotations
