@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from bets_protocol import DecodeError, FrameTooLarge
 from bets_protocol.compiler import modules
 from bets_protocol.compiler.python import codec
+from bets_protocol.compiler.shape import classes
 from bets_protocol.generated import support
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout import rules
@@ -77,7 +78,7 @@ class Compiled:
         self._names |= {"DecodeError": DecodeError, "FrameTooLarge": FrameTooLarge}
         exec("from __future__ import annotations\n" + codec.emit_values(nodes), self._names)
         self.classes: dict[str, type] = {}
-        for record in codec.classes(nodes.values()):
+        for record in classes(nodes.values()):
             self.classes[record.name] = self._make_class(record)
         self._names |= self.classes
         exec("from __future__ import annotations\n" + codec.emit_codec(nodes), self._names)

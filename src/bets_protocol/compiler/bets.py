@@ -14,8 +14,9 @@ from bets_protocol.compiler.c.module import emit_c_module, with_headers
 from bets_protocol.compiler.c.runs import RunsOf
 from bets_protocol.compiler.docs import tables, turns_page
 from bets_protocol.compiler.modules import constants_in, emit_layouts, import_of, import_of_layouts, read_frames
-from bets_protocol.compiler.python.codec import classes, emit_codec, emit_values
+from bets_protocol.compiler.python.codec import emit_codec, emit_values
 from bets_protocol.compiler.python.source import RUNTIME_NAMES
+from bets_protocol.compiler.shape import classes
 from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import FRAMES, FrameSchema
 

@@ -18,8 +18,8 @@ from bets_protocol.bytes_like import BytesLike
 from bets_protocol.compiler.c.module import emit_c_module, with_headers
 from bets_protocol.compiler.docs.tables import layout_table
 from bets_protocol.compiler.modules import emit_schema_module, read_frames
-from bets_protocol.compiler.python.codec import classes as records_of
 from bets_protocol.compiler.read import why_no_identifier
+from bets_protocol.compiler.shape import classes as classes_of
 from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import FrameSchema
 
@@ -113,7 +113,7 @@ def _compiled(name: str, layout: ir.Node) -> CompiledSchema:
     source = emit_schema_module(name, layout)
     names: dict[str, Any] = {"__name__": __name__}
     exec(compile(source, f"<compiled schema {name}>", "exec"), names)  # no text of the declaration but checked names
-    classes = {record.name: names[record.name] for record in records_of([layout])}
+    classes = {record.name: names[record.name] for record in classes_of([layout])}
     schema = CompiledSchema(
         name=name,
         layout=layout,

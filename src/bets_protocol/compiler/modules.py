@@ -10,10 +10,10 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from bets_protocol.compiler.python.codec import classes, emit_codec, emit_values
+from bets_protocol.compiler.python.codec import emit_codec, emit_values
 from bets_protocol.compiler.python.source import RUNTIME_NAMES, python_type, region_name, rule_name
 from bets_protocol.compiler.read import UnsupportedConstruct, read_construct
-from bets_protocol.compiler.walk import walk
+from bets_protocol.compiler.shape import classes
 from bets_protocol.layout import nodes as ir
 from bets_protocol.schema import FrameSchema
 from bets_protocol.version import __version__
@@ -43,7 +43,7 @@ def emit_layouts(nodes: Mapping[str, ir.Node]) -> str:
     """The rules, the layouts that are looked at by themselves, and the layout of each frame in `nodes`."""
     literal = _Literal()
     parts: list[str] = []
-    walked = [part for node in nodes.values() for part in walk(node)]
+    walked = [part for node in nodes.values() for part in ir.walk(node)]
     for rule in dict.fromkeys(part.rule for part in walked if isinstance(part, ir.Text) and part.rule):
         parts.append(f"{rule_name(rule)}: Final = {rule!r}\n\n")
     # What stands in more than one frame is written once.

@@ -268,29 +268,35 @@ def unwrap(node: Node) -> Node:
     return node
 
 
-def records(node: Node) -> Iterator[Record]:
-    """Every record in `node`, inner ones first, equal ones once.
+def walk(node: Node) -> Iterator[Node]:
+    """Every layout in `node`, lengths and counts included, inner ones first, and then `node` itself."""
+    parts: tuple[object, ...] = ()
+    match node:
+        case Region(prefix=prefix, sub=sub):
+            parts = prefix, sub
+        case Bounded(sub=sub) | Const(sub=sub) | Enum(sub=sub):
+            parts = (sub,)
+        case Array(count=count, item=item):
+            parts = count, item
+        case Switch(cases=cases):
+            parts = tuple(case for _, case in cases)
+        case Record(fields=fields):
+            parts = tuple(field.node for field in fields)
+        case Text(prefix=prefix) | Bytes(prefix=prefix):
+            parts = (prefix,)
+    for part in parts:
+        if isinstance(part, Node):
+            yield from walk(part)
+    yield node
+
+
+def records(*layouts: Node) -> Iterator[Record]:
+    """Every record in `layouts`, inner ones first, equal ones once.
 
     Records of one name are not always equal: frames of one message class may differ in their constants.
     """
-    yield from dict.fromkeys(_all_records(node))
-
-
-def _all_records(node: Node) -> Iterator[Record]:
-    match node:
-        case Region(sub=sub) | Bounded(sub=sub):
-            yield from _all_records(sub)
-        case Array(item=item):
-            yield from _all_records(item)
-        case Switch(cases=cases):
-            for _, case in cases:
-                yield from _all_records(case)
-        case Record(fields=fields):
-            for field in fields:
-                yield from _all_records(field.node)
-            yield node
-        case _:
-            pass
+    found = (part for layout in layouts for part in walk(layout) if isinstance(part, Record))
+    yield from dict.fromkeys(found)
 
 
 def field_offset(record: Record, name: str) -> tuple[int, Node]:

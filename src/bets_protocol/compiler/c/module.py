@@ -24,7 +24,7 @@ from bets_protocol.compiler.c.runs import RunsOf, crc32_source, emit_runs, runs_
 from bets_protocol.compiler.c.scanning import Scanning
 from bets_protocol.compiler.c.source import Texts, c_string
 from bets_protocol.compiler.c.writing import Encoding
-from bets_protocol.compiler.walk import records_by_name
+from bets_protocol.compiler.shape import classes as classes_of
 from bets_protocol.layout import nodes as ir
 
 HEADERS: Final = Path(__file__).parent
@@ -53,7 +53,7 @@ def emit_c_module(
     Raises:
         TypeError: a layout that cannot be emitted.
     """
-    records = records_by_name(frames.values())
+    records = classes_of(frames.values())
     texts = Texts(frames.values())
     scanners = {name: Scanning(name, node) for name, node in frames.items()}
     scans = {name: scanner.emit() for name, scanner in scanners.items()}
@@ -62,7 +62,7 @@ def emit_c_module(
         f'#define MODULE_NAME "{module}"',
         f"#define SCAN_VARIABLES {max((scanner.variables for scanner in scanners.values()), default=1)}",
         '#include "runtime.h"\n',
-        _state(frames, records.values()),
+        _state(frames, records),
         texts.source(),
     ]
     methods: list[str] = []
@@ -107,22 +107,23 @@ def _state(frames: Iterable[str], records: Iterable[ir.Record]) -> str:
 def _module_end(
     module: str,
     frames: Mapping[str, ir.Node],
-    records: Mapping[str, ir.Record],
+    records: Iterable[ir.Record],
     methods: list[str],
     digest: str,
     python: str,
 ) -> str:
+    classes = [record.name for record in records]
     bind_classes = "".join(
         f'    if (bind_class(classes, "{name}", &state->type_{name}, names_{name}, state->slots_{name}) < 0)\n'
         "        return NULL;\n"
-        for name in records
+        for name in classes
     )
     bind_pure = "".join(
         f'    Py_XSETREF(state->pure_{verb}_{name}, Py_XNewRef(PyDict_GetItemString(pure, "{verb}_{name}")));\n'
         for name in frames
         for verb in _VERBS
     )
-    objects = [f"state->type_{name}" for name in records]
+    objects = [f"state->type_{name}" for name in classes]
     objects += [f"state->pure_{verb}_{name}" for name in frames for verb in _VERBS]
     visit = "".join(f"    Py_VISIT({each});\n" for each in objects)
     clear = "".join(f"    Py_CLEAR({each});\n" for each in objects)
@@ -139,7 +140,7 @@ static PyMethodDef methods[] = {{
 {"".join(methods)}    {{"bind", py_bind, METH_VARARGS, "Give the codec its message classes and the pure functions."}},
     {{NULL, NULL, 0, NULL}}}};
 
-{_own_binding(python, records) if python else ""}
+{_own_binding(python, classes) if python else ""}
 static int execute(PyObject *module)
 {{
     State *state = PyModule_GetState(module);

@@ -18,7 +18,6 @@ from bets_protocol.compiler.c.source import (
     c_string,
     c_type,
     fixed_bytes_ahead,
-    holds_objects,
     is_fixed,
     read_int,
     run_of_fixed,
@@ -292,7 +291,7 @@ class Decoding(Reading):
         made = self.object(f"new_object(state->type_{record.name})")
         for index, value in enumerate(values):
             self.out(f"set_slot({made}, state->slots_{record.name}[{index}], {value}); {value} = NULL;")
-        if any(holds_objects(field.node) for field in record.attributes):
+        if any(isinstance(part, ir.Record | ir.Array) for field in record.fields for part in ir.walk(field.node)):
             self.out(f"track({made});")  # the others hold text and numbers: no cycle, nothing to collect
         return made
 

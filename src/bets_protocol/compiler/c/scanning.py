@@ -7,7 +7,7 @@ a place lives in its state.
 from __future__ import annotations
 
 from bets_protocol.compiler.c.source import WIDE_BYTES, Lines, c_string, read_int
-from bets_protocol.compiler.walk import looks_inside, switched_fields
+from bets_protocol.compiler.shape import looks_inside, switched_fields
 from bets_protocol.layout import nodes as ir
 
 

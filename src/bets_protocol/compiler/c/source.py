@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from bets_protocol.compiler.walk import walk
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.rules import CalendarDate, Characters
 
@@ -50,7 +49,7 @@ class Texts:
     def __init__(self, layouts: Iterable[ir.Node]) -> None:
         self._names: dict[tuple[str, object], str] = {}
         for layout in layouts:
-            for node in walk(layout):
+            for node in ir.walk(layout):
                 if isinstance(node, ir.Text):
                     self._names.setdefault((node.encoding, node.rule), f"is_text_{len(self._names)}")
 
@@ -121,19 +120,6 @@ def run_of_fixed(fields: Iterable[ir.Field]) -> int:
         if not is_fixed(field.node):
             break
     return total
-
-
-def holds_objects(node: ir.Node) -> bool:
-    """Whether a value of `node` can be part of a cycle of references, as far as the collector knows."""
-    match node:
-        case ir.Record() | ir.Array():
-            return True
-        case ir.Region(sub=sub) | ir.Bounded(sub=sub):
-            return holds_objects(sub)
-        case ir.Switch(cases=cases):
-            return any(holds_objects(case) for _, case in cases)
-        case _:
-            return False
 
 
 def c_type(node: ir.Int) -> str:

@@ -6,7 +6,6 @@ from typing import Final
 
 from bets_protocol.compiler.c.reading import Checking
 from bets_protocol.compiler.c.source import FIXED, WIDE_BYTES, Lines, Texts, c_int, c_string, write_int
-from bets_protocol.compiler.walk import walk
 from bets_protocol.layout import nodes as ir
 
 _RESERVED_AT_ONCE: Final = 4096
@@ -15,7 +14,7 @@ _RESERVED_AT_ONCE: Final = 4096
 
 def _largest_written(node: ir.Node) -> int | None:
     """How many bytes the writing of `node` can take, or None where that is much, or known only afterwards."""
-    if any(isinstance(part, ir.Bounded) for part in walk(node)):
+    if any(isinstance(part, ir.Bounded) for part in ir.walk(node)):
         return None  # it may pass its bound before that is noticed
     largest = ir.size_bounds(node)[1]
     return largest if largest <= _RESERVED_AT_ONCE else None

@@ -12,6 +12,7 @@ from bets_protocol.compiler.python.reading import emit_check, emit_decode, emit_
 from bets_protocol.compiler.python.scanning import emit_scan
 from bets_protocol.compiler.python.values import emit_valid
 from bets_protocol.compiler.python.writing import PutNames, emit_encode, emit_put
+from bets_protocol.compiler.shape import classes
 from bets_protocol.layout import nodes as ir
 
 
@@ -39,22 +40,10 @@ def emit_values(nodes: Mapping[str, ir.Node]) -> str:
     return "\n\n\n".join([*(emit_valid(record) for record in records), table])
 
 
-def classes(nodes: Iterable[ir.Node]) -> tuple[ir.Record, ...]:
-    """One record for each message class in `nodes`, inner ones first."""
-    by_name: dict[str, ir.Record] = {}
-    for record in _records(nodes):
-        by_name.setdefault(record.name, record)
-    return tuple(by_name.values())
-
-
-def _records(nodes: Iterable[ir.Node]) -> Iterable[ir.Record]:
-    return dict.fromkeys(record for node in nodes for record in ir.records(node))
-
-
 def _put_names(nodes: Iterable[ir.Node]) -> PutNames:
     """A function for each record, numbered where records of one class differ in their constants."""
     names: dict[ir.Record, str] = {}
-    for record in _records(nodes):
+    for record in ir.records(*nodes):
         earlier = sum(other.name == record.name for other in names)
         names[record] = f"_put_{record.name}" + (f"_{earlier + 1}" if earlier else "")
     return names

@@ -31,7 +31,7 @@ from bets_protocol.compiler.python.source import (
     slice_of,
     text_tests,
 )
-from bets_protocol.compiler.walk import switched_fields
+from bets_protocol.compiler.shape import switched_fields
 from bets_protocol.layout import nodes as ir
 from bets_protocol.layout.diagnose import FLOAT_CODES
 from bets_protocol.layout.rules import CalendarDate, Characters
@@ -83,7 +83,7 @@ class _Reading:
                 out("data = as_bytes(data)")
             with out.block("try:"):
                 out("end = len(data)")
-                if _has_text(self.layout):
+                if any(isinstance(part, ir.Text) for part in ir.walk(self.layout)):
                     out('text = data.decode("latin-1")')
                 value, place = self.visit(self.layout, Place(""), "end", "value")
                 self.arrive(place, "end")
@@ -269,19 +269,3 @@ class _Reading:
         value = self.out.variable(slice_of("data", place, Place(end)), stem)
         self.out.fail_if(f"not is_line({value}, {node.first[0]}, {node.first[1]}, {node.max_bytes})")
         return value, Place(end)
-
-
-def _has_text(node: ir.Node) -> bool:
-    match node:
-        case ir.Text():
-            return True
-        case ir.Region(sub=sub) | ir.Bounded(sub=sub):
-            return _has_text(sub)
-        case ir.Array(item=item):
-            return _has_text(item)
-        case ir.Record(fields=fields):
-            return any(_has_text(field.node) for field in fields)
-        case ir.Switch(cases=cases):
-            return any(_has_text(case) for _, case in cases)
-        case _:
-            return False

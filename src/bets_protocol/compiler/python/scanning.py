@@ -10,7 +10,7 @@ from __future__ import annotations
 import attrs
 
 from bets_protocol.compiler.python.source import Place, Source, path_source, product, read_int
-from bets_protocol.compiler.walk import looks_inside, switched_fields
+from bets_protocol.compiler.shape import looks_inside, switched_fields
 from bets_protocol.layout import nodes as ir
 
 
