@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bets_protocol.compiler.c.reading import Checking, Decoding
+from bets_protocol.compiler.c.reading import emit_check, emit_decode
 from bets_protocol.compiler.c.runs import RunsOf, crc32_source, emit_runs, runs_methods
 from bets_protocol.compiler.c.scanning import Scanning
 from bets_protocol.compiler.c.source import Texts, c_string
@@ -67,8 +67,8 @@ def emit_c_module(
     ]
     methods: list[str] = []
     for name, node in frames.items():
-        out.append(Checking(name, node, texts).emit())
-        out.append(Decoding(name, node, texts).emit())
+        out.append(emit_check(name, node, texts))
+        out.append(emit_decode(name, node, texts))
         out.append(Encoding(name, node, texts).emit())
         out.append(scans[name])
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]

@@ -25,43 +25,98 @@ from bets_protocol.compiler.c.source import (
 from bets_protocol.layout import nodes as ir
 
 
+def emit_check(name: str, layout: ir.Node, texts: Texts) -> str:
+    """`check_<name>`, which needs no interpreter, and the Python function around it."""
+    reading = Reading(texts, build=False)
+    reading.visit(layout, "e")
+    return f"""
+static int check_{name}(const u8 *p, Py_ssize_t n)
+{{
+    const u8 *e = p + n;
+{reading.out}
+    return p == e;
+}}
+
+static PyObject *py_check_{name}(PyObject *module, PyObject *data)
+{{
+    int ok;
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_{name}, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
+    Py_ssize_t n = PyBytes_GET_SIZE(data);
+    if (n >= RELEASE_BYTES) {{
+        Py_BEGIN_ALLOW_THREADS
+        ok = check_{name}(p, n);
+        Py_END_ALLOW_THREADS
+    }} else
+        ok = check_{name}(p, n);
+    if (!ok) return ask_pure(state->pure_check_{name}, data, 0);
+    Py_RETURN_NONE;
+}}
+"""
+
+
+def emit_decode(name: str, layout: ir.Node, texts: Texts) -> str:
+    """`decode_<name>`. Every object that it owns is in `o[]` until another object owns it."""
+    reading = Reading(texts, build=True)
+    value = reading.visit(layout, "e")
+    return f"""
+static PyObject *py_decode_{name}(PyObject *module, PyObject *data)
+{{
+    PyObject *o[{reading.objects}] = {{NULL}};
+    const State *state = PyModule_GetState(module);
+    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_{name}, data, 1);
+    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
+{reading.out}
+    if (p == e) return {value};
+bad:
+    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
+    return ask_pure(state->pure_decode_{name}, data, 0);
+}}
+"""
+
+
 class Reading:
-    """What `check` and `decode` share: a pointer `p` that moves through the bytes up to an end."""
+    """Emits the reading of bytes by a pointer `p` that moves up to an end; `build` says whether it makes objects."""
 
-    def __init__(self, name: str, layout: ir.Node, texts: Texts) -> None:
-        self.name, self.layout, self.texts = name, layout, texts
+    def __init__(self, texts: Texts, *, build: bool) -> None:
+        self.texts, self.build = texts, build
         self.out = Lines()
-        self.fail = "return 0;"
-        self.scope: dict[str, str] = {}
-
-    # What becomes of a value: nothing in `check`, an object in `decode`.
-
-    def number(self, node: ir.Int, value: str) -> str:  # noqa: ARG002  # decode wants it
-        return ""
-
-    def leaf(self, node: ir.Node, pointer: str, size: str) -> str:  # noqa: ARG002  # decode wants it
-        return ""
-
-    def begin_array(self, count: str) -> str:  # noqa: ARG002  # decode wants it
-        return ""
-
-    def array_item(self, array: str, index: str, item: str) -> None:
-        pass
-
-    def made(self, record: ir.Record, values: list[str]) -> str:  # noqa: ARG002  # decode wants it
-        return ""
-
-    def chosen(self) -> str:
-        return ""
-
-    def choose(self, chosen: str, value: str) -> None:
-        pass
+        self.fail = "goto bad;" if build else "return 0;"
+        self.objects = 0
+        self.scope: dict[str, str] = {}  # the variables of the integer fields of the record at hand
+        self.last_number = ""  # the variable that was read last
 
     def need(self, size: str, end: str) -> None:
         self.out(f"if ((size_t)({end} - p) < (size_t)({size})) {self.fail}")
 
     def require(self, condition: str) -> None:
         self.out(f"if (!({condition})) {self.fail}")
+
+    def new(self) -> str:
+        """A place for an object that is made; empty where none are."""
+        if not self.build:
+            return ""
+        self.objects += 1
+        return f"o[{self.objects - 1}]"
+
+    def object(self, expression: str) -> str:
+        """Emits the making of an object, where objects are made; returns its place."""
+        if place := self.new():
+            self.out(f"if (!({place} = {expression})) goto bad;")
+        return place
+
+    def give(self, value: str, move: str) -> None:
+        """Emits `move`, by which another object becomes the owner of `value`."""
+        if self.build:
+            self.out(f"{move} {value} = NULL;")
+
+    def number(self, node: ir.Int, value: str) -> str:
+        kind = "LongLong" if node.signed else "UnsignedLongLong"
+        return self.object(f"PyLong_FromLong((long){value})" if node.size <= 2 else f"PyLong_From{kind}({value})")
+
+    def raw(self, size: str) -> str:
+        return self.object(f"PyBytes_FromStringAndSize((const char *)p, {size})")
 
     def visit(self, node: ir.Node, end: str, *, needed: bool = False) -> str:
         """Emits the reading of `node` at `p`; `needed` says that its bytes are known to be there."""
@@ -84,11 +139,12 @@ class Reading:
             case ir.Record():
                 return self.record(node, end)
             case ir.Switch(field=field, cases=cases):
-                chosen = self.chosen()
+                chosen = self.new()
                 with out.block(f"switch ({self.scope[field]})"):
                     for number, case in cases:
                         with out.block(f"case {number}:"):
-                            self.choose(chosen, self.visit(case, end))
+                            value = self.visit(case, end)
+                            self.give(value, f"{chosen} = {value};")
                             out("break;")
                     out(f"default: {self.fail}")
                 return chosen
@@ -104,7 +160,7 @@ class Reading:
                 out(f"Py_ssize_t {size} = {end} - p - ({end}[-1] == '\\n');")
                 self.require(f"{size} >= 1 && *p >= {low} && *p <= {high} && {size} <= {max_bytes}")
                 self.require(f"!memchr(p, '\\n', (size_t){size})")
-                value = self.leaf(node, "p", f"{end} - p")
+                value = self.raw(f"{end} - p")
                 out(f"p = {end};")
                 return value
         raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - every node kind stands above
@@ -128,7 +184,7 @@ class Reading:
             case ir.Int() if node.size > WIDE_BYTES:
                 if node.rule is not None:
                     raise TypeError("a rule on an integer of more than 8 bytes")
-                result = self.leaf(node, "p", str(size))
+                result = self.object(f"new_wide_int(&state->shared, p, {size}, {int(node.little)}, {int(node.signed)})")
             case ir.Enum(sub=sub, members=members):
                 value = self.variable(sub)
                 with out.block(f"switch ({value})"):
@@ -139,8 +195,8 @@ class Reading:
                 value = self.variable(node)
                 self.require_range(node, value)
                 result = self.number(node, value)
-            case _:
-                result = self.leaf(node, "p", str(size))
+            case ir.Float(little=little):
+                result = self.object(f"new_float{size}(p, {int(little)})")
         out(f"p += {size};")
         return result
 
@@ -150,9 +206,6 @@ class Reading:
         self.out(f"(void){name};")
         self.last_number = name
         return name
-
-    last_number = ""
-    kind = ""
 
     def require_range(self, node: ir.Int, value: str) -> None:
         fits = attrs.evolve(node, rule=None)
@@ -180,11 +233,16 @@ class Reading:
             size = str(node.size)
             if not needed:
                 self.need(size, end)
+        length = f"(Py_ssize_t){size}"
         if isinstance(node, ir.Text):
-            self.kind = self.out.name("k")
-            self.out(f"int {self.kind} = {self.texts.call(node, 'p', f'(Py_ssize_t){size}')};")
-            self.require(self.kind)
-        value = self.leaf(node, "p", f"(Py_ssize_t){size}")
+            kind = self.out.name("k")
+            self.out(f"int {kind} = {self.texts.call(node, 'p', length)};")
+            self.require(kind)
+            # Names repeat; texts of a fixed size are more often keys, which do not.
+            make = "new_text(" if node.prefix is None else "known_text(&state->shared, "
+            value = self.object(f"{make}p, {length}, {kind})")
+        else:
+            value = self.raw(length)
         self.out(f"p += {size};")
         return value
 
@@ -193,9 +251,10 @@ class Reading:
         size = self.prefix(count, end) if isinstance(count, ir.Int) else str(count)
         least = ir.size_bounds(item)[0]
         self.require(f"(uint64_t){size} <= (uint64_t)({end} - p) / {least}")
-        array, index = self.begin_array(f"(Py_ssize_t){size}"), out.name("i")
+        array, index = self.object(f"PyTuple_New((Py_ssize_t){size})"), out.name("i")
         with out.block(f"for (Py_ssize_t {index} = 0; {index} < (Py_ssize_t){size}; {index}++)"):
-            self.array_item(array, index, self.visit(item, end))
+            value = self.visit(item, end)
+            self.give(value, f"PyTuple_SET_ITEM({array}, {index}, {value});")
         return array
 
     def record(self, node: ir.Record, end: str) -> str:
@@ -214,109 +273,11 @@ class Reading:
             if not isinstance(field.node, ir.Const):
                 values.append(value)
         self.scope = outer
-        return self.made(node, values)
-
-
-class Checking(Reading):
-    """Emits `check_<name>`, which needs no interpreter, and the Python function around it."""
-
-    def emit(self) -> str:
-        self.visit(self.layout, "e")
-        body = "\n".join(self.out.lines)
-        return f"""
-static int check_{self.name}(const u8 *p, Py_ssize_t n)
-{{
-    const u8 *e = p + n;
-{body}
-    return p == e;
-}}
-
-static PyObject *py_check_{self.name}(PyObject *module, PyObject *data)
-{{
-    int ok;
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_check_{self.name}, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data);
-    Py_ssize_t n = PyBytes_GET_SIZE(data);
-    if (n >= RELEASE_BYTES) {{
-        Py_BEGIN_ALLOW_THREADS
-        ok = check_{self.name}(p, n);
-        Py_END_ALLOW_THREADS
-    }} else
-        ok = check_{self.name}(p, n);
-    if (!ok) return ask_pure(state->pure_check_{self.name}, data, 0);
-    Py_RETURN_NONE;
-}}
-"""
-
-
-class Decoding(Reading):
-    """Emits `decode_<name>`. Every object that it owns stands in `o[]` until something else owns it."""
-
-    def __init__(self, name: str, layout: ir.Node, texts: Texts) -> None:
-        super().__init__(name, layout, texts)
-        self.fail = "goto bad;"
-        self.objects = 0
-
-    def object(self, expression: str) -> str:
-        name = f"o[{self.objects}]"
-        self.objects += 1
-        self.out(f"if (!({name} = {expression})) goto bad;")
-        return name
-
-    def number(self, node: ir.Int, value: str) -> str:
-        kind = "LongLong" if node.signed else "UnsignedLongLong"
-        return self.object(f"PyLong_FromLong((long){value})" if node.size <= 2 else f"PyLong_From{kind}({value})")
-
-    def leaf(self, node: ir.Node, pointer: str, size: str) -> str:
-        match node:
-            case ir.Text(prefix=prefix):
-                # Names repeat; a text of fixed size is more often a key, of which no two are the same.
-                make = "new_text(" if prefix is None else "known_text(&state->shared, "
-                return self.object(f"{make}{pointer}, {size}, {self.kind})")
-            case ir.Float(size=width, little=little):
-                return self.object(f"new_float{width}({pointer}, {int(little)})")
-            case ir.Int(signed=signed, little=little):
-                return self.object(f"new_wide_int(&state->shared, {pointer}, {size}, {int(little)}, {int(signed)})")
-            case _:
-                return self.object(f"PyBytes_FromStringAndSize((const char *){pointer}, {size})")
-
-    def begin_array(self, count: str) -> str:
-        return self.object(f"PyTuple_New({count})")
-
-    def array_item(self, array: str, index: str, item: str) -> None:
-        self.out(f"PyTuple_SET_ITEM({array}, {index}, {item}); {item} = NULL;")
-
-    def made(self, record: ir.Record, values: list[str]) -> str:
-        made = self.object(f"new_object(state->type_{record.name})")
+        made = self.object(f"new_object(state->type_{node.name})")
         for index, value in enumerate(values):
-            self.out(f"set_slot({made}, state->slots_{record.name}[{index}], {value}); {value} = NULL;")
-        if any(isinstance(part, ir.Record | ir.Array) for field in record.fields for part in ir.walk(field.node)):
+            self.give(value, f"set_slot({made}, state->slots_{node.name}[{index}], {value});")
+        if self.build and any(
+            isinstance(part, ir.Record | ir.Array) for field in node.fields for part in ir.walk(field.node)
+        ):
             self.out(f"track({made});")  # the others hold text and numbers: no cycle, nothing to collect
         return made
-
-    def chosen(self) -> str:
-        name = f"o[{self.objects}]"
-        self.objects += 1
-        return name
-
-    def choose(self, chosen: str, value: str) -> None:
-        self.out(f"{chosen} = {value}; {value} = NULL;")
-
-    def emit(self) -> str:
-        value = self.visit(self.layout, "e")
-        body = "\n".join(self.out.lines)
-        return f"""
-static PyObject *py_decode_{self.name}(PyObject *module, PyObject *data)
-{{
-    PyObject *o[{self.objects}] = {{NULL}};
-    const State *state = PyModule_GetState(module);
-    if (!PyBytes_Check(data)) return ask_pure(state->pure_decode_{self.name}, data, 1);
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
-{body}
-    if (p == e) return {value};
-bad:
-    for (size_t i = 0; i < sizeof o / sizeof *o; i++) Py_XDECREF(o[i]);
-    return ask_pure(state->pure_decode_{self.name}, data, 0);
-}}
-"""

@@ -25,13 +25,12 @@ class Scanning:
     def emit(self) -> str:
         ahead = self.visit(self.layout, 0)
         self.await_bytes(ahead)
-        body = "\n".join(self.out.lines)
         return f"""
 static int scan_{self.name}(const u8 *d, Py_ssize_t n, Scan *s)
 {{
     switch (s->at) {{
     case 0:
-{body}
+{self.out}
     s->need = (Py_ssize_t)s->v[0] + {ahead};
     return SCAN_DONE;
     }}

@@ -22,6 +22,9 @@ class Lines:
         self._depth = 1
         self._count = 0
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
     def __call__(self, line: str) -> None:
         self.lines.append("    " * self._depth + line)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bets_protocol.compiler.c.reading import Checking
+from bets_protocol.compiler.c.reading import Reading
 from bets_protocol.compiler.c.source import FIXED, WIDE_BYTES, Lines, Texts, c_int, c_string, write_int
 from bets_protocol.layout import nodes as ir
 
@@ -34,12 +34,11 @@ class Encoding:
 
     def emit(self) -> str:
         self.put(self.layout, "message")
-        body = "\n".join(self.out.lines)
         return f"""
 static int put_frame_{self.name}(const State *state, Output *out, PyObject *message)
 {{
     (void)state;
-{body}
+{self.out}
     return 1;
 }}
 
@@ -229,7 +228,7 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
     def put_line(self, node: ir.Line, access: str) -> None:
         out = self.out
         self.require(f"{access} && PyBytes_Check({access})")
-        check = Checking("line", node, self.texts)
+        check = Reading(self.texts, build=False)
         check.visit(node, "e")
         with out.block(""):
             out(f"const u8 *p = (const u8 *)PyBytes_AS_STRING({access}), *e = p + PyBytes_GET_SIZE({access});")
