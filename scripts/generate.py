@@ -23,7 +23,6 @@ def main(arguments: list[str]) -> int:
         bare.__path__ = [str(folder)]
         sys.modules[name] = bare
     from bets_protocol.compiler import bets  # only now: see above
-    from bets_protocol.compiler.docs import turns_page
 
     outputs = {
         PACKAGE / "generated" / "layouts.py": bets.emit_layouts_module(),
@@ -31,7 +30,6 @@ def main(arguments: list[str]) -> int:
         PACKAGE / "generated" / "codec.py": bets.emit_codec_module(),
         PACKAGE / "generated" / "_native.c": bets.emit_native_module(),
         PROTOCOL_PAGE: bets.fill_protocol_page(PROTOCOL_PAGE.read_text(encoding="utf-8")),
-        PROTOCOL_PAGE.with_name("turns.svg"): turns_page.diagram(),
     }
     return write(outputs, arguments)
 

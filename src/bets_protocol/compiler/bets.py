@@ -125,5 +125,6 @@ def fill_protocol_page(page: str) -> str:
         "turns": turns_page.turns_table(),
         "replies": turns_page.replies_table(),
         "codes": turns_page.codes_table(),
+        "phases": turns_page.diagram(),
     }
     return tables.fill_tables(page, tables.frame_tables(frames) | turns)
