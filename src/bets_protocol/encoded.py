@@ -48,8 +48,8 @@ _HEAD = _head_of_bet()
 _LENGTH = Struct(f"{_ORDERS[_order(layouts.BET_FRAME.prefix)]}{_CODES[layouts.BET_FRAME.prefix.size]}")
 _PREFIX_SIZE = layouts.BET_FRAME.prefix.size
 _PREFIX_ORDER = _order(layouts.BET_FRAME.prefix)
-_NUMBER_BACK, _NUMBER = ir.field_offset_from_end(layouts.BET_RECORD, "number")
-_DOCUMENT_BACK, _DOCUMENT = ir.field_offset_from_end(layouts.BET_RECORD, "document")
+_NUMBER_BACK, _NUMBER = ir.field_offset(layouts.BET_RECORD, "number", from_end=True)
+_DOCUMENT_BACK, _DOCUMENT = ir.field_offset(layouts.BET_RECORD, "document", from_end=True)
 _NUMBER_SIZE = ir.size_bounds(_NUMBER)[0]
 _NUMBER_ORDER = _order(_NUMBER)
 _DOCUMENT_SIZE = ir.size_bounds(_DOCUMENT)[0]

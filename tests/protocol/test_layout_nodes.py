@@ -70,14 +70,14 @@ def test_where_a_field_stands() -> None:
     """From the front and from the back, as far as what lies between has a fixed size."""
     assert ir.field_offset(PAIR, "kind") == (0, U8)
     assert ir.field_offset(PAIR, "name") == (1, NAME)
-    assert ir.field_offset_from_end(PAIR, "code")[0] == 4
+    assert ir.field_offset(PAIR, "code", from_end=True)[0] == 4
     with pytest.raises(LookupError, match=r"Pair.code: its place varies with name"):
         ir.field_offset(PAIR, "code")
     with pytest.raises(LookupError, match=r"Pair.kind: its place from the end varies with name"):
-        ir.field_offset_from_end(PAIR, "kind")
-    for find in (ir.field_offset, ir.field_offset_from_end):
+        ir.field_offset(PAIR, "kind", from_end=True)
+    for from_end in (False, True):
         with pytest.raises(LookupError, match="Triple has no field other"):
-            find(ir.Record("Triple", (ir.Field("one", U8),)), "other")
+            ir.field_offset(ir.Record("Triple", (ir.Field("one", U8),)), "other", from_end=from_end)
 
 
 def test_unwrapping_gives_what_the_value_is_made_of() -> None:

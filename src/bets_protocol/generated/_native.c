@@ -575,7 +575,7 @@ static int check_bet_batch(const u8 *p, Py_ssize_t n)
     const u8 *e = p + n;
     const u8 *s1 = p;
     if ((size_t)(e - p) < (size_t)(1)) return 0;
-    if (!(p[0] == 1U)) return 0;
+    if (memcmp(p, "\001", 1)) return 0;
     p += 1;
     if ((size_t)(e - p) < (size_t)(1)) return 0;
     uint32_t v2 = p[0];
@@ -653,7 +653,7 @@ static PyObject *py_decode_bet_batch(PyObject *module, PyObject *data)
     const u8 *p = (const u8 *)PyBytes_AS_STRING(data), *e = p + PyBytes_GET_SIZE(data);
     const u8 *s1 = p;
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
-    if (!(p[0] == 1U)) goto bad;
+    if (memcmp(p, "\001", 1)) goto bad;
     p += 1;
     if ((size_t)(e - p) < (size_t)(1)) goto bad;
     uint32_t v2 = p[0];
@@ -1294,7 +1294,7 @@ static int execute(PyObject *module)
     State *state = PyModule_GetState(module);
     if (shared_begin(&state->shared, module) < 0) return -1;
     
-    return PyModule_AddStringConstant(module, "DIGEST", "179f8aa66ab2f93f");
+    return PyModule_AddStringConstant(module, "DIGEST", "728a8e142105b3c8");
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)

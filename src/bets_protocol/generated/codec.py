@@ -23,7 +23,7 @@ from bets_protocol.generated.support import (
 )
 from bets_protocol.messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
 
-NATIVE_DIGEST: Final = "179f8aa66ab2f93f"
+NATIVE_DIGEST: Final = "728a8e142105b3c8"
 """Names the layouts and the emitter that the native codec must have been made from."""
 
 

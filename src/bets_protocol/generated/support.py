@@ -13,7 +13,14 @@ from typing import Any
 
 from bets_protocol.bytes_like import as_bytes
 from bets_protocol.errors import InvalidMessage, LocalProtocolError, RemoteProtocolError
-from bets_protocol.layout.diagnose import encoded_size, explain_bytes, explain_record, explain_value, is_line
+from bets_protocol.layout.diagnose import (
+    encoded_size,
+    explain_bytes,
+    explain_record,
+    explain_value,
+    fits_float,
+    is_line,
+)
 from bets_protocol.layout.nodes import Node, Record, records
 from bets_protocol.layout.rules import CalendarDate, is_whole_number
 
@@ -75,15 +82,6 @@ def utf8_size(value: str) -> int:
         return len(value.encode())
     except UnicodeEncodeError:
         return -1
-
-
-def fits_float(value: float, code: str) -> bool:
-    """Whether `value` can be packed in the format `code`."""
-    try:
-        pack(code, value)
-    except (OverflowError, StructError):
-        return False
-    return True
 
 
 def explained(layout: Node, data: bytes) -> RemoteProtocolError | RuntimeError:

@@ -24,9 +24,6 @@ _SHOWN_BYTES = 24
 _SHOWN_CHARACTERS = 48
 """How much of a value an error shows, for the same reasons."""
 
-FLOAT_CODES = {2: "e", 4: "f", 8: "d"}
-"""The format character of a float, by its size in bytes."""
-
 Scope: TypeAlias = dict[str, int]
 """The integer fields of the record at hand, for a Switch to look at."""
 
@@ -205,61 +202,127 @@ class _Walk:
 
 
 def _integer(node: ir.Int, chunk: bytes) -> int:
-    return int.from_bytes(chunk, "little" if node.little else "big", signed=node.signed)
+    return int.from_bytes(chunk, node.byteorder, signed=node.signed)
 
 
-def explain_value(node: ir.Node, value: object, path: str = "") -> InvalidMessage | None:
+def explain_value(node: ir.Node, value: object) -> InvalidMessage | None:
     """What forbids `value` as the value of `node` in a message, or None where nothing does."""
-    match node:
-        case ir.Int():
-            if not is_whole_number(value) or not node.low <= value <= node.high:
-                return _refusal(path, f"a number from {node.low} to {node.high}", value)
-        case ir.Enum(members=members):
-            if not is_whole_number(value) or value not in {number for _, number in members}:
-                return _refusal(path, _expected_members(node), value)
-        case ir.Float():
-            return _explain_float(node, value, path)
-        case ir.Bytes():
-            return _explain_bytes_value(node, value, path)
-        case ir.Line():
-            return _explain_line(node, value, path)
-        case ir.Text():
-            return _explain_text(node, value, path)
-        case ir.Array():
-            return _explain_array(node, value, path)
-        case ir.Region():
-            return _explain_region(node, value, path)
-        case ir.Bounded(sub=sub):
-            return explain_value(sub, value, path)
-        case ir.Record(name=name):
-            if type(value).__name__ != name:
-                return _refusal(path, f"a {name}", value)
-            return explain_record(node, value, path)
-        case _:
-            raise TypeError(f"a {type(node).__name__} has no value of its own")
+    try:
+        _require_value(node, value, "")
+    except InvalidMessage as error:
+        return error.with_traceback(None)
     return None
 
 
-def explain_record(node: ir.Record, message: object, path: str = "") -> InvalidMessage | None:
+def explain_record(node: ir.Record, message: object) -> InvalidMessage | None:
     """What forbids a field of `message`, whatever its class is called, or None where nothing does."""
+    try:
+        _require_fields(node, message, "")
+    except InvalidMessage as error:
+        return error.with_traceback(None)
+    return None
+
+
+def _require_value(node: ir.Node, value: object, path: str) -> None:
+    match node:
+        case ir.Int():
+            if not is_whole_number(value) or not node.low <= value <= node.high:
+                _refuse(path, f"a number from {node.low} to {node.high}", value)
+        case ir.Enum(members=members):
+            if not is_whole_number(value) or value not in {number for _, number in members}:
+                _refuse(path, _expected_members(node), value)
+        case ir.Float():
+            if not isinstance(value, float | int):
+                _refuse(path, "a number", value)
+            if not fits_float(value, node.format):
+                _refuse(path, f"a number that fits {node.size} bytes", value)
+        case ir.Bytes():
+            if not isinstance(value, bytes):
+                _refuse(path, "bytes", value)
+            low, high = ir.content_bounds(node)
+            if not low <= len(value) <= high:
+                _refuse(path, f"{low} to {high} bytes" if low != high else f"{low} bytes", f"{len(value)} bytes")
+        case ir.Line(first=(low, high), max_bytes=most):
+            if not isinstance(value, bytes) or not is_line(value, low, high, most):
+                line = f"one line of 1 to {most} bytes that begins with 0x{low:02X} to 0x{high:02X}"
+                _refuse(path, line, value)
+        case ir.Text():
+            _require_text(node, value, path)
+        case ir.Array():
+            if not isinstance(value, tuple):
+                _refuse(path, "a tuple", value)
+            low, high = node.count_bounds
+            if not low <= len(value) <= high:
+                _refuse(path, f"{low} to {high} items" if low != high else f"{low} items", f"{len(value)} items")
+            for index, element in enumerate(value):
+                _require_value(node.item, element, f"{path}[{index}]")
+        case ir.Region(sub=sub):
+            _require_value(sub, value, path)
+            low, high = ir.region_bounds(node)
+            size = encoded_size(sub, value)
+            if not low <= size <= high:
+                _refuse(path, f"what takes {low} to {high} bytes", f"{size} bytes")
+        case ir.Bounded(sub=sub):
+            _require_value(sub, value, path)
+        case ir.Record(name=name):
+            if type(value).__name__ != name:
+                _refuse(path, f"a {name}", value)
+            _require_fields(node, value, path)
+        case _:
+            raise TypeError(f"a {type(node).__name__} has no value of its own")
+
+
+def _require_fields(node: ir.Record, message: object, path: str) -> None:
     for field in node.attributes:
         where = f"{path}.{field.name}" if path else field.name
         try:
             value = getattr(message, field.name)
         except AttributeError:
-            return _refusal(where, "a value", None)
+            _refuse(where, "a value", None)
         part = field.node
         if isinstance(part, ir.Switch):
-            # The field that it looks at stands before it, so that has been found good.
-            case = dict(part.cases).get(int(getattr(message, part.field)))
+            # The field that it looks at comes before it, so it has been found good.
+            key = getattr(message, part.field)
+            case = dict(part.cases).get(int(key))
             if case is None:
                 known = ", ".join(str(number) for number, _ in part.cases)
-                return _refusal(where, f"{part.field} to be one of {known}", getattr(message, part.field))
+                _refuse(where, f"{part.field} to be one of {known}", key)
             part = case
-        error = explain_value(part, value, where)
-        if error is not None:
-            return error
-    return None
+        _require_value(part, value, where)
+
+
+def _require_text(node: ir.Text, value: object, path: str) -> None:
+    if not isinstance(value, str):
+        _refuse(path, "text", value)
+    encoding, rule = node.encoding.upper(), node.rule
+    try:
+        size = len(value.encode(node.encoding))
+    except UnicodeEncodeError:
+        _refuse(path, rule.expectation if rule else f"{encoding} text", value)
+    low, high = ir.content_bounds(node)
+    if node.prefix is None and size != low:
+        _refuse(path, f"{low} bytes{f' ({rule.expectation})' if rule else ''}", value)
+    if size > high:
+        _refuse(path, f"at most {high} bytes of {encoding}", f"{size} bytes")
+    if rule and not rule.allows(value):
+        _refuse(path, rule.expectation, value)
+    if size < low:
+        _refuse(path, f"at least {low} bytes of {encoding}", value)
+
+
+def is_line(value: bytes, first: int, last: int, max_bytes: int) -> bool:
+    """Whether `value` is one line, with or without its LF, that begins with a byte from `first` to `last`."""
+    text = value.removesuffix(b"\n")
+    return bool(text) and first <= text[0] <= last and len(text) <= max_bytes and b"\n" not in text
+
+
+def fits_float(value: float, code: str) -> bool:
+    """Whether `value` can be packed in the format `code` of the module `struct`."""
+    try:
+        pack(code, value)
+    except (OverflowError, StructError):
+        return False
+    return True
 
 
 def encoded_size(node: ir.Node, value: object) -> int:
@@ -294,82 +357,6 @@ def _prefix_size(node: ir.Bytes | ir.Text | ir.Line) -> int:
     return 0 if isinstance(node, ir.Line) or node.prefix is None else node.prefix.size
 
 
-def _explain_float(node: ir.Float, value: object, path: str) -> InvalidMessage | None:
-    if not isinstance(value, float | int):
-        return _refusal(path, "a number", value)
-    try:
-        pack(f">{FLOAT_CODES[node.size]}", value)
-    except (OverflowError, StructError):
-        return _refusal(path, f"a number that fits {node.size} bytes", value)
-    return None
-
-
-def _explain_bytes_value(node: ir.Bytes, value: object, path: str) -> InvalidMessage | None:
-    if not isinstance(value, bytes):
-        return _refusal(path, "bytes", value)
-    low, high = ir.content_bounds(node)
-    if not low <= len(value) <= high:
-        return _refusal(path, f"{low} to {high} bytes" if low != high else f"{low} bytes", f"{len(value)} bytes")
-    return None
-
-
-def _explain_line(node: ir.Line, value: object, path: str) -> InvalidMessage | None:
-    if isinstance(value, bytes) and is_line(value, *node.first, node.max_bytes):
-        return None
-    first, last = node.first
-    expectation = f"one line of 1 to {node.max_bytes} bytes that begins with 0x{first:02X} to 0x{last:02X}"
-    return _refusal(path, expectation, value)
-
-
-def is_line(value: bytes, first: int, last: int, max_bytes: int) -> bool:
-    """Whether `value` is one line, with or without its LF, that begins with a byte from `first` to `last`."""
-    text = value.removesuffix(b"\n")
-    return bool(text) and first <= text[0] <= last and len(text) <= max_bytes and b"\n" not in text
-
-
-def _explain_text(node: ir.Text, value: object, path: str) -> InvalidMessage | None:
-    if not isinstance(value, str):
-        return _refusal(path, "text", value)
-    try:
-        size = len(value.encode(node.encoding))
-    except UnicodeEncodeError:
-        return _refusal(path, node.rule.expectation if node.rule else f"{node.encoding.upper()} text", value)
-    low, high = ir.content_bounds(node)
-    if node.prefix is None and size != low:
-        return _refusal(path, f"{low} bytes{f' ({node.rule.expectation})' if node.rule else ''}", value)
-    if size > high:
-        return _refusal(path, f"at most {high} bytes of {node.encoding.upper()}", f"{size} bytes")
-    if node.rule and not node.rule.allows(value):
-        return _refusal(path, node.rule.expectation, value)
-    if size < low:
-        return _refusal(path, f"at least {low} bytes of {node.encoding.upper()}", value)
-    return None
-
-
-def _explain_array(node: ir.Array, value: object, path: str) -> InvalidMessage | None:
-    if not isinstance(value, tuple):
-        return _refusal(path, "a tuple", value)
-    low, high = node.count_bounds
-    if not low <= len(value) <= high:
-        return _refusal(path, f"{low} to {high} items" if low != high else f"{low} items", f"{len(value)} items")
-    for index, element in enumerate(value):
-        error = explain_value(node.item, element, f"{path}[{index}]")
-        if error is not None:
-            return error
-    return None
-
-
-def _explain_region(node: ir.Region, value: object, path: str) -> InvalidMessage | None:
-    error = explain_value(node.sub, value, path)
-    if error is not None:
-        return error
-    low, high = ir.region_bounds(node)
-    size = encoded_size(node.sub, value)
-    if not low <= size <= high:
-        return _refusal(path, f"what takes {low} to {high} bytes", f"{size} bytes")
-    return None
-
-
 def _expected_members(node: ir.Enum) -> str:
     """The members of `node`, to end the sentence "expected ..."."""
     return "one of " + ", ".join(f"{number} {name}" for name, number in node.members)
@@ -381,5 +368,5 @@ def _shorten(found: object) -> str:
     return shown if len(shown) <= _SHOWN_CHARACTERS else shown[:_SHOWN_CHARACTERS] + "..."
 
 
-def _refusal(path: str, expectation: str, found: object) -> InvalidMessage:
-    return InvalidMessage(f"expected {expectation}", path=path, found=_shorten(found))
+def _refuse(path: str, expectation: str, found: object) -> NoReturn:
+    raise InvalidMessage(f"expected {expectation}", path=path, found=_shorten(found))

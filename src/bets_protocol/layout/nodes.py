@@ -12,7 +12,7 @@ once it is broken.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -44,7 +44,7 @@ class Int:
         return min(fits, self.rule.high) if self.rule else fits
 
     @property
-    def byteorder(self) -> str:
+    def byteorder(self) -> Literal["little", "big"]:
         return "little" if self.little else "big"
 
 
@@ -54,6 +54,11 @@ class Float:
 
     size: int
     little: bool = False
+
+    @property
+    def format(self) -> str:
+        """Its format for the module `struct`."""
+        return ("<" if self.little else ">") + {2: "e", 4: "f", 8: "d"}[self.size]
 
 
 @attrs.frozen
@@ -80,6 +85,13 @@ class Const:
 
     value: int | bytes
     sub: Int | Bytes
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes that represent it."""
+        if isinstance(self.value, bytes) or isinstance(self.sub, Bytes):
+            return bytes(self.value)
+        return self.value.to_bytes(self.sub.size, self.sub.byteorder, signed=self.sub.signed)
 
 
 @attrs.frozen
@@ -191,8 +203,8 @@ class Frame:
     @property
     def first_bytes(self) -> range | None:
         """The bytes that it may begin with, or None where any may."""
-        node = unwrap(self.layout)
-        first = node.fields[0].node if isinstance(node, Record) and node is self.inner else None
+        inner = self.layout.sub if isinstance(self.layout, Bounded) else self.layout
+        first = inner.fields[0].node if isinstance(inner, Record) else None
         match first:
             case Const(value=int(value), sub=Int(size=1)):
                 return range(value, value + 1)
@@ -200,11 +212,6 @@ class Frame:
                 return range(low, high + 1)
             case _:
                 return None
-
-    @property
-    def inner(self) -> Node:
-        """The layout inside its bound."""
-        return self.layout.sub if isinstance(self.layout, Bounded) else self.layout
 
 
 def size_bounds(node: Node) -> tuple[int, int]:
@@ -299,34 +306,20 @@ def records(*layouts: Node) -> Iterator[Record]:
     yield from dict.fromkeys(found)
 
 
-def field_offset(record: Record, name: str) -> tuple[int, Node]:
-    """Where the field `name` starts, counted from the start of `record`, and its layout.
+def field_offset(record: Record, name: str, *, from_end: bool = False) -> tuple[int, Node]:
+    """Where the field `name` starts, counted from the start of `record` or back from its end, and its layout.
 
     Raises:
         LookupError: no such field, or its place varies.
     """
     offset = 0
-    for field in record.fields:
-        if field.name == name:
+    for field in reversed(record.fields) if from_end else record.fields:
+        if field.name == name and not from_end:
             return offset, field.node
         size = static_size(field.node)
         if size is None:
-            raise LookupError(f"{record.name}.{name}: its place varies with {field.name}")
-        offset += size
-    raise LookupError(f"{record.name} has no field {name}")
-
-
-def field_offset_from_end(record: Record, name: str) -> tuple[int, Node]:
-    """Where the field `name` starts, counted back from the end of `record`, and its layout.
-
-    Raises:
-        LookupError: no such field, or its place varies.
-    """
-    offset = 0
-    for field in reversed(record.fields):
-        size = static_size(field.node)
-        if size is None:
-            raise LookupError(f"{record.name}.{name}: its place from the end varies with {field.name}")
+            place = "place from the end" if from_end else "place"
+            raise LookupError(f"{record.name}.{name}: its {place} varies with {field.name}")
         offset += size
         if field.name == name:
             return offset, field.node

@@ -171,15 +171,8 @@ class Reading:
         if not needed:
             self.need(str(size), end)
         match node:
-            case ir.Const(value=bytes(constant)):
-                out(f"if (memcmp(p, {c_string(constant)}, {size})) {self.fail}")
-                result = ""
-            case ir.Const(value=int(constant), sub=ir.Int() as sub) if sub.size <= WIDE_BYTES:
-                self.require(f"{read_int(sub)} == {c_int(constant, sub)}")
-                result = ""
-            case ir.Const(value=int(constant), sub=ir.Int() as sub):
-                raw = constant.to_bytes(sub.size, "little" if sub.little else "big", signed=sub.signed)
-                out(f"if (memcmp(p, {c_string(raw)}, {size})) {self.fail}")
+            case ir.Const():
+                out(f"if (memcmp(p, {c_string(node.raw)}, {size})) {self.fail}")
                 result = ""
             case ir.Int() if node.size > WIDE_BYTES:
                 if node.rule is not None:

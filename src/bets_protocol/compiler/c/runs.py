@@ -44,8 +44,8 @@ def emit_runs(runs: RunsOf) -> str:
     if not isinstance(runs.frame, ir.Region) or not isinstance(record, ir.Record):
         raise TypeError(f"{runs.name}: a frame must be a record behind its length")
     owner_at, owner = ir.field_offset(record, runs.owner)
-    key_back, key = ir.field_offset_from_end(record, runs.key)
-    value_back, value = ir.field_offset_from_end(record, runs.value)
+    key_back, key = ir.field_offset(record, runs.key, from_end=True)
+    value_back, value = ir.field_offset(record, runs.value, from_end=True)
     if not isinstance(value, ir.Text) or value.size is None or value.encoding != "ascii":
         raise TypeError(f"{runs.name}.{runs.value}: must be ASCII of a fixed size")
     prefix = _number(runs, "length", runs.frame.prefix)

@@ -69,11 +69,11 @@ static PyObject *py_scan_{self.name}(PyObject *module, PyObject *data)
         if size is not None and not looks_inside(node):
             return ahead + size
         match node:
-            case ir.Const(value=int(value), sub=ir.Int() as sub):
-                self.await_bytes(ahead + sub.size)
-                raw = value.to_bytes(sub.size, "little" if sub.little else "big", signed=sub.signed)
-                self.out(f"if (memcmp(d + s->v[0] + {ahead}, {c_string(raw)}, {sub.size})) return SCAN_BAD;")
-                return ahead + sub.size
+            case ir.Const():
+                raw = node.raw
+                self.await_bytes(ahead + len(raw))
+                self.out(f"if (memcmp(d + s->v[0] + {ahead}, {c_string(raw)}, {len(raw)})) return SCAN_BAD;")
+                return ahead + len(raw)
             case ir.Bytes(prefix=ir.Int() as prefix) | ir.Text(prefix=ir.Int() as prefix):
                 return self.length(prefix, ahead, prefix.low, prefix.high)
             case ir.Region(prefix=prefix):

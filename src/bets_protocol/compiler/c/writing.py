@@ -128,12 +128,9 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
         out = self.out
         size = ir.size_bounds(node)[0]
         match node:
-            case ir.Const(value=constant, sub=sub):
-                raw = constant
-                if isinstance(raw, int) and isinstance(sub, ir.Int):
-                    raw = raw.to_bytes(sub.size, "little" if sub.little else "big", signed=sub.signed)
+            case ir.Const():
                 self.reserve(str(size))
-                self.write_raw(c_string(raw if isinstance(raw, bytes) else b""), str(size))
+                self.write_raw(c_string(node.raw), str(size))
             case ir.Float(little=little):
                 self.require(access)
                 self.reserve(str(size))

@@ -33,7 +33,6 @@ from bets_protocol.compiler.python.source import (
 )
 from bets_protocol.compiler.shape import switched_fields
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose import FLOAT_CODES
 from bets_protocol.layout.rules import CalendarDate, Characters
 
 
@@ -109,8 +108,8 @@ class _Reading:
                 value = self.out.variable(read_int(sub, place), stem)
                 self.out.fail_if(f"{value} not in {{{', '.join(str(number) for _, number in members)}}}")
                 return value, place.plus(sub.size)
-            case ir.Float(size=size, little=little):
-                return self.floating(size, "<" if little else ">", place, stem)
+            case ir.Float():
+                return self.floating(node, place, stem)
             case ir.Const(value=value, sub=sub):
                 after = place.plus(ir.size_bounds(sub)[0])
                 found = read_int(sub, place) if isinstance(sub, ir.Int) else slice_of("data", place, after)
@@ -160,12 +159,12 @@ class _Reading:
         elif node.high < fits.high:
             self.out.fail_if(f"{value} > {node.high}")
 
-    def floating(self, size: int, order: str, place: Place, stem: str) -> tuple[str, Place]:
-        if not self.build:
-            return "", place.plus(size)
-        self.unpacks = True
-        value = self.out.variable(f'unpack_from("{order}{FLOAT_CODES[size]}", data, {place})[0]', stem)
-        return value, place.plus(size)
+    def floating(self, node: ir.Float, place: Place, stem: str) -> tuple[str, Place]:
+        value = ""
+        if self.build:
+            self.unpacks = True
+            value = self.out.variable(f'unpack_from("{node.format}", data, {place})[0]', stem)
+        return value, place.plus(node.size)
 
     def content(self, node: ir.Bytes | ir.Text, place: Place, stem: str) -> tuple[Place, Place]:
         """Where the bytes of `node` begin and end."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bets_protocol.compiler.python.source import Source, region_name, text_tests
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose import FLOAT_CODES
 
 _WHOLE = "(type({0}) is int or is_whole_number({0}))"  # the call only for what is rare, such as members of an IntEnum
 
@@ -48,8 +47,8 @@ def _holds(node: ir.Node, value: str, depth: int = 0) -> str:
             return f"{_WHOLE.format(value)} and {node.low} <= {value} <= {node.high}"
         case ir.Enum(members=members):
             return f"{_WHOLE.format(value)} and {value} in {{{', '.join(str(number) for _, number in members)}}}"
-        case ir.Float(size=size):
-            return f'isinstance({value}, (float, int)) and fits_float({value}, ">{FLOAT_CODES[size]}")'
+        case ir.Float():
+            return f'isinstance({value}, (float, int)) and fits_float({value}, "{node.format}")'
         case ir.Bytes():
             return f"isinstance({value}, bytes) and {_in_bounds(f'len({value})', *ir.content_bounds(node))}"
         case ir.Line(first=(first, last), max_bytes=max_bytes):

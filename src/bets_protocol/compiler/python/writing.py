@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from bets_protocol.compiler.python.source import Source, class_of
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.diagnose import FLOAT_CODES
 
 PutNames = Mapping[ir.Record, str]
 """The function that puts each record: frames of one message class may differ in their constants."""
@@ -73,12 +72,10 @@ def _encoding(node: ir.Node, access: str, puts: PutNames) -> str:
             return _int_bytes(node, access)
         case ir.Enum(sub=sub):
             return _int_bytes(sub, access)
-        case ir.Float(size=size, little=little):
-            return f'pack("{"<" if little else ">"}{FLOAT_CODES[size]}", {access})'
-        case ir.Const(value=int(value), sub=ir.Int() as sub):
-            return repr(value.to_bytes(sub.size, "little" if sub.little else "big", signed=sub.signed))
-        case ir.Const(value=value):
-            return repr(value)
+        case ir.Float():
+            return f'pack("{node.format}", {access})'
+        case ir.Const():
+            return repr(node.raw)
         case ir.Bytes(prefix=prefix):
             return _prefixed(prefix, access)
         case ir.Line():
