@@ -72,9 +72,3 @@ def test_a_name_is_refused_exactly_for_its_control_characters(text: str) -> None
     """Of all text, only the empty one and that with C0, DEL or C1 is refused."""
     barred = any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F for char in text)
     assert printable_name().allows(text) == (bool(text) and not barred)
-
-
-@pytest.mark.parametrize(("text", "place"), [("ab", -1), ("abE", 2), ("eab", 0), ("", -1)])
-def test_where_the_first_barred_character_stands(text: str, place: int) -> None:
-    """The index of the first character that breaks the rule, or -1."""
-    assert place == NO_E.first_barred(text)

@@ -1,36 +1,21 @@
 """The rules that a value must keep, each defined once, as data.
 
-From one definition come: the test that decides (`allows`), the words of an error (`expectation`), what the emitters
-write into generated code, the validators of the message classes, the tables of docs/protocol.md and the strategies of
-the tests. A rule knows nothing of bytes or of where its value stands.
+Each rule has `allows`, which decides about a value of any type, and `expectation`, which ends the sentence "expected
+...". The emitters, the tables of docs/protocol.md and the strategies of the tests read the same data. A rule knows
+nothing of bytes or of the place of its value.
 """
 
 from __future__ import annotations
 
 import calendar
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import cached_property
-from typing import TypeGuard
+from typing import TypeAlias, TypeGuard
 
 import attrs
 
 CodeRanges = tuple[tuple[int, int], ...]
 """Code points, as pairs (first, last), both included, ascending."""
-
-
-class Rule(ABC):
-    """What a value must be, beyond fitting its layout."""
-
-    @property
-    @abstractmethod
-    def expectation(self) -> str:
-        """The rule in words, to end the sentence "expected ..."."""
-
-    @abstractmethod
-    def allows(self, value: object) -> bool:
-        """Whether `value` keeps the rule; False for a value of another type."""
 
 
 def is_whole_number(value: object) -> TypeGuard[int]:
@@ -39,7 +24,7 @@ def is_whole_number(value: object) -> TypeGuard[int]:
 
 
 @attrs.frozen
-class IntRange(Rule):
+class IntRange:
     """A whole number from `low` to `high`, both included."""
 
     low: int
@@ -56,7 +41,7 @@ class IntRange(Rule):
 
 
 @attrs.frozen(slots=False)
-class Characters(Rule):
+class Characters:
     """Text whose every character is in `allowed` (empty: any) and none in `excluded`, at least `min_bytes` of UTF-8.
 
     `label` names the set for people, as in "ASCII digits".
@@ -82,26 +67,14 @@ class Characters(Rule):
         barred = f"(?![{_character_class(self.excluded)}])" if self.excluded else ""
         return re.compile(f"(?:{barred}{allowed})*", re.DOTALL)
 
-    @cached_property
-    def first_barred(self) -> Callable[[str], int]:
-        """A function: the index of the first character that breaks the rule, or -1."""
-        matcher = self.pattern
-
-        def find(text: str) -> int:
-            match = matcher.match(text)
-            end = match.end() if match else 0
-            return -1 if end == len(text) else end
-
-        return find
-
     def allows(self, value: object) -> bool:
         if not isinstance(value, str) or (self.min_bytes and len(value.encode("utf-8", "replace")) < self.min_bytes):
             return False
-        return self.first_barred(value) < 0
+        return self.pattern.fullmatch(value) is not None
 
 
 @attrs.frozen
-class CalendarDate(Rule):
+class CalendarDate:
     """Text ``YYYY-MM-DD`` in ASCII that names a day of the proleptic Gregorian calendar, year 1 to 9999."""
 
     @property
@@ -114,6 +87,8 @@ class CalendarDate(Rule):
         year, month, day = int(value[:4]), int(value[5:7]), int(value[8:])
         return year >= 1 and 1 <= month <= 12 and 1 <= day <= calendar.monthrange(year, month)[1]
 
+
+Rule: TypeAlias = IntRange | Characters | CalendarDate
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")  # not date.fromisoformat: that takes 2020-W01-1 too
 ASCII_DIGITS: CodeRanges = ((0x30, 0x39),)
