@@ -1,9 +1,8 @@
-"""The slow path: finds out what is wrong with bytes, or with a value, that the fast path has called bad.
+"""The slow path: finds out what is wrong with bytes, or with a value, that the fast path has refused.
 
-The generated code only says yes or no. What is here walks the layout once more, field by field, and says where, what
-was expected and what was found. For bytes it decides the *kind* of error too: a frame whose layout breaks anywhere is
-a framing error, even when a value before that place breaks a rule; only in a sound frame is a value to blame. For a
-value it says what a field may hold so that its bytes come out sound.
+The generated code only says yes or no. Here the layout is walked once more, field by field, to say where the fault is,
+what was expected and what was found. For bytes this also decides the *kind* of error: a frame whose layout breaks
+anywhere is a framing error, even when a value before that place breaks a rule.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class _Walk:
     data: bytes
     position: int = 0
     value_error: InvalidValue | None = None
-    bound: tuple[int, int] | None = None  # where the narrowest bound ends, and its size; inside of a region none
+    bound: tuple[int, int] | None = None  # where the narrowest bound ends, and its size; None inside a region
 
     def fail(self, path: str, reason: str) -> NoReturn:
         shown = self.data[self.position : self.position + _SHOWN_BYTES]
@@ -59,7 +58,7 @@ class _Walk:
             self.value_error = InvalidValue(f"expected {expectation}", path=path, offset=offset, found=_shorten(found))
 
     def require(self, size: int, path: str, end: int) -> None:
-        """Fails unless `size` more bytes stand before `end`."""
+        """Fails unless there are `size` more bytes before `end`."""
         if self.position + size <= end:
             return
         limit, max_bytes = self.bound or (ir.UNBOUNDED, 0)
@@ -83,57 +82,67 @@ class _Walk:
     def visit(self, node: ir.Node, path: str, end: int, scope: Scope) -> int | None:
         """Walks `node`, which must not pass `end`; returns its value where it is an integer."""
         match node:
-            case ir.Int():
+            case ir.Int() | ir.Enum():
                 return self.integer(node, path, end)
-            case ir.Enum():
-                return self.enum(node, path, end)
-            case ir.Const():
-                self.constant(node, path, end)
+            case ir.Const(value=value, sub=sub):
+                chunk = self.take(len(node.raw), path, end)
+                if chunk != node.raw:
+                    self.position -= len(chunk)
+                    found = _integer(sub, chunk) if isinstance(sub, ir.Int) else chunk
+                    self.fail(path, f"expected {value!r}, not {found!r}")
             case ir.Float(size=size):
                 self.take(size, path, end)
             case ir.Bytes():
                 self.content(node, path, end)
             case ir.Text():
                 self.text(node, path, end)
-            case ir.Region():
-                self.region(node, path, end, scope)
-            case ir.Array():
-                self.array(node, path, end)
+            case ir.Region(prefix=prefix, sub=sub):
+                size = self.length(prefix, path, end, *ir.region_bounds(node), "length")
+                self.require(size, path, end)
+                stop = self.position + size
+                outer, self.bound = self.bound, None
+                self.visit(sub, path, stop, scope)
+                self.bound = outer
+                if self.position != stop:
+                    self.fail(path, f"expected the end of its length, {stop - self.position} bytes sooner")
+            case ir.Array(count=count, item=item):
+                if isinstance(count, ir.Int):
+                    count = self.length(count, path, end, count.low, count.high, "count")
+                for index in range(count):
+                    self.visit(item, f"{path}[{index}]", end, {})
             case ir.Record(fields=fields):
                 inner: Scope = {}
                 for field in fields:
                     number = self.visit(field.node, f"{path}.{field.name}" if path else field.name, end, inner)
                     if number is not None:
                         inner[field.name] = number
-            case ir.Switch():
-                self.switch(node, path, end, scope)
-            case ir.Bounded():
-                self.bounded(node, path, end, scope)
+            case ir.Switch(field=key, cases=cases):
+                case = dict(cases).get(scope[key])
+                if case is None:
+                    known = ", ".join(str(number) for number, _ in cases)
+                    self.fail(path, f"expected {key} to be one of {known}, not {scope[key]}")
+                self.visit(case, path, end, {})
+            case ir.Bounded(max_bytes=max_bytes, sub=sub):
+                outer = self.bound
+                limit = self.position + max_bytes
+                if outer is None or limit < outer[0]:
+                    self.bound = (limit, max_bytes)
+                self.visit(sub, path, min(end, limit), scope)
+                self.bound = outer
             case _:
                 self.line(node, path, end)
         return None
 
-    def integer(self, node: ir.Int, path: str, end: int) -> int:
+    def integer(self, node: ir.Int | ir.Enum, path: str, end: int) -> int:
         start = self.position
-        number = _integer(node, self.take(node.size, path, end))
-        if node.rule and not node.rule.allows(number):
+        sub = node.sub if isinstance(node, ir.Enum) else node
+        number = _integer(sub, self.take(sub.size, path, end))
+        if isinstance(node, ir.Enum):
+            if number not in {known for _, known in node.members}:
+                self.blame(path, start, _expected_members(node), number)
+        elif node.rule and not node.rule.allows(number):
             self.blame(path, start, node.rule.expectation, number)
         return number
-
-    def enum(self, node: ir.Enum, path: str, end: int) -> int:
-        start = self.position
-        number = _integer(node.sub, self.take(node.sub.size, path, end))
-        if number not in {known for _, known in node.members}:
-            self.blame(path, start, _expected_members(node), number)
-        return number
-
-    def constant(self, node: ir.Const, path: str, end: int) -> None:
-        size = ir.size_bounds(node)[0]
-        chunk = self.take(size, path, end)
-        found = _integer(node.sub, chunk) if isinstance(node.sub, ir.Int) else chunk
-        if found != node.value:
-            self.position -= size
-            self.fail(path, f"expected {node.value!r}, not {found!r}")
 
     def content(self, node: ir.Bytes | ir.Text, path: str, end: int) -> bytes:
         """Takes the bytes of `node`, whose number its length says or its layout fixes."""
@@ -152,40 +161,6 @@ class _Walk:
             return
         if node.rule and not node.rule.allows(value):
             self.blame(path, start, node.rule.expectation, value)
-
-    def region(self, node: ir.Region, path: str, end: int, scope: Scope) -> None:
-        low, high = ir.region_bounds(node)
-        size = self.length(node.prefix, path, end, low, high, "length")
-        self.require(size, path, end)
-        stop = self.position + size
-        outer, self.bound = self.bound, None
-        self.visit(node.sub, path, stop, scope)
-        self.bound = outer
-        if self.position != stop:
-            self.fail(path, f"expected the end of its length, {stop - self.position} bytes sooner")
-
-    def array(self, node: ir.Array, path: str, end: int) -> None:
-        count = node.count
-        if isinstance(count, ir.Int):
-            count = self.length(count, path, end, count.low, count.high, "count")
-        for index in range(count):
-            self.visit(node.item, f"{path}[{index}]", end, {})
-
-    def switch(self, node: ir.Switch, path: str, end: int, scope: Scope) -> None:
-        number = scope[node.field]
-        case = dict(node.cases).get(number)
-        if case is None:
-            known = ", ".join(str(key) for key, _ in node.cases)
-            self.fail(path, f"expected {node.field} to be one of {known}, not {number}")
-        self.visit(case, path, end, {})
-
-    def bounded(self, node: ir.Bounded, path: str, end: int, scope: Scope) -> None:
-        outer = self.bound
-        limit = self.position + node.max_bytes
-        if outer is None or limit < outer[0]:
-            self.bound = (limit, node.max_bytes)
-        self.visit(node.sub, path, min(end, limit), scope)
-        self.bound = outer
 
     def line(self, node: ir.Line, path: str, end: int) -> None:
         first, last = node.first
