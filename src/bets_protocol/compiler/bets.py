@@ -40,79 +40,59 @@ from __future__ import annotations
 def emit_layouts_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     """The source of `generated.layouts`: one constant a frame, a table of them, and the rules, each once."""
     frames = tuple(frames)
-    nodes = read_frames(frames)
-    body = emit_layouts(nodes)
+    body = emit_layouts(read_frames(frames))
     table = "".join(
         f"    Frame({frame.name!r}, {frame.name.upper()}, {frame.sender!r}, {frame.revisions!r}, {frame.title!r}),\n"
         for frame in frames
     )
     body += f"\nFRAMES: Final[tuple[Frame, ...]] = (\n{table})\n"
-    return "".join(
-        [
-            _HEADER.format(title="The layouts of every frame, as data."),
-            "from typing import Final\n\n",
-            import_of_layouts(body),
-            "\n",
-            body,
-        ]
-    )
+    imports = "from typing import Final\n\n" + import_of_layouts(body)
+    return f"{_HEADER.format(title='The layouts of every frame, as data.')}{imports}\n{body}"
 
 
 def emit_values_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     """The source of `generated.values`: whether the fields of a message hold what its layout allows."""
     body = emit_values(read_frames(frames))
-    return "".join(
-        [
-            _HEADER.format(title="Whether the fields of a message hold what its layout allows."),
-            "from collections.abc import Callable, Mapping\n",
-            "from typing import Any, Final\n\n",
-            import_of("bets_protocol.generated.layouts", constants_in(body), body),
-            import_of("bets_protocol.generated.support", RUNTIME_NAMES, body),
-            "\n\n",
-            body,
-        ]
+    imports = (
+        "from collections.abc import Callable, Mapping\nfrom typing import Any, Final\n\n"
+        + import_of("bets_protocol.generated.layouts", constants_in(body), body)
+        + import_of("bets_protocol.generated.support", RUNTIME_NAMES, body)
     )
+    return f"{_HEADER.format(title='Whether the fields of a message hold what its layout allows.')}{imports}\n\n{body}"
 
 
 def emit_codec_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     """The source of `generated.codec`: check, decode, encode and scan for every frame."""
     nodes = read_frames(frames)
-    body = emit_codec(nodes)
-    return "".join(
-        [
-            _HEADER.format(title="The codec of every frame in plain Python."),
-            "from collections.abc import Generator\n",
-            "from typing import Any, Final\n\n",
-            import_of("bets_protocol.errors", ("DecodeError", "FrameTooLarge"), body),
-            "from bets_protocol.generated import layouts\n",
-            import_of("bets_protocol.generated.layouts", constants_in(body), body),
-            import_of("bets_protocol.generated.support", RUNTIME_NAMES, body),
-            import_of("bets_protocol.messages", sorted(record.name for record in classes(nodes.values())), body),
-            f'\nNATIVE_DIGEST: Final = "{native_digest()}"\n',
-            '"""Names the layouts and the emitter that the native codec must have been made from."""\n',
-            "\n\n",
-            body,
-        ]
+    body = (
+        f'NATIVE_DIGEST: Final = "{native_digest()}"\n'
+        '"""Names the layouts and the emitter that the native codec must have been made from."""\n\n\n'
+        + emit_codec(nodes)
     )
-
-
-def emit_native_module() -> str:
-    """The source of `_native.c`: the functions of `generated.codec` for the frames of the hot path."""
-    return _native_source(native_digest())
+    imports = (
+        "from collections.abc import Generator\nfrom typing import Any, Final\n\n"
+        + import_of("bets_protocol.errors", ("DecodeError", "FrameTooLarge"), body)
+        + "from bets_protocol.generated import layouts\n"
+        + import_of("bets_protocol.generated.layouts", constants_in(body), body)
+        + import_of("bets_protocol.generated.support", RUNTIME_NAMES, body)
+        + import_of("bets_protocol.messages", sorted(record.name for record in classes(nodes.values())), body)
+    )
+    return f"{_HEADER.format(title='The codec of every frame in plain Python.')}{imports}\n{body}"
 
 
 def native_digest() -> str:
     """What tells one native codec from another: a digest of its source and of the headers that it includes."""
-    return hashlib.sha256(with_headers(_native_source("")).encode()).hexdigest()[:16]
+    return hashlib.sha256(with_headers(emit_native_module("")).encode()).hexdigest()[:16]
 
 
-def _native_source(digest: str) -> str:
+def emit_native_module(digest: str | None = None) -> str:
+    """The source of `_native.c`: the functions of `generated.codec` for the frames of the hot path."""
     nodes = read_frames(frame for frame in FRAMES if frame.name in NATIVE_FRAMES)
     return emit_c_module(
         "bets_protocol.generated._native",
         nodes,
-        runs=[RunsOf(name="bets", frame=nodes["bet_frame"], owner="agency", key="number", value="document")],
-        digest=digest,
+        runs=RunsOf(name="bets", frame=nodes["bet_frame"], owner="agency", key="number", value="document"),
+        digest=native_digest() if digest is None else digest,
         heading="The hot path in C. Generated from bets_protocol.schema by `nox -s generate`: do not edit.",
     )
 

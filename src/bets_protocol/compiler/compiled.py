@@ -18,6 +18,7 @@ from bets_protocol.bytes_like import BytesLike
 from bets_protocol.compiler.c.module import emit_c_module, with_headers
 from bets_protocol.compiler.docs.tables import layout_table
 from bets_protocol.compiler.modules import emit_schema_module, read_frames
+from bets_protocol.compiler.python.source import class_of
 from bets_protocol.compiler.read import why_no_identifier
 from bets_protocol.compiler.shape import classes as classes_of
 from bets_protocol.layout import nodes as ir
@@ -55,10 +56,7 @@ class CompiledSchema:
     @property
     def message_class(self) -> type[Any]:
         """The class of the whole frame."""
-        record = ir.unwrap(self.layout)
-        if not isinstance(record, ir.Record):
-            raise TypeError("a frame must be a record")
-        return self.classes[record.name]
+        return self.classes[class_of(self.layout)]
 
     def c_source(self, module: str) -> str:
         """The source of an extension module with the same classes and functions.

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
+
+import attrs
 
 from bets_protocol.compiler.python.codec import emit_codec, emit_values
 from bets_protocol.compiler.python.source import RUNTIME_NAMES, python_type, region_name, rule_name
@@ -41,22 +43,23 @@ def read_frames(frames: Iterable[FrameSchema]) -> dict[str, ir.Node]:
 
 def emit_layouts(nodes: Mapping[str, ir.Node]) -> str:
     """The rules, the layouts that are looked at by themselves, and the layout of each frame in `nodes`."""
-    literal = _Literal()
+    named: dict[Any, str] = {}
     parts: list[str] = []
     walked = [part for node in nodes.values() for part in ir.walk(node)]
     for rule in dict.fromkeys(part.rule for part in walked if isinstance(part, ir.Text) and part.rule):
         parts.append(f"{rule_name(rule)}: Final = {rule!r}\n\n")
-    # What stands in more than one frame is written once.
+        named[rule] = rule_name(rule)
+    # A record that is part of more than one frame is written once.
     for record in classes(nodes.values()):
         if sum(record in ir.records(node) for node in nodes.values()) > 1:
             name = f"{record.name.upper()}_RECORD"
-            parts.append(f"{name}: Final = {literal.of(record)}\n\n")
-            literal.named[record] = name
+            parts.append(f"{name}: Final = {_literal(record, named)}\n\n")
+            named[record] = name
     needed = emit_values(nodes)
     for region in dict.fromkeys(part for part in walked if isinstance(part, ir.Region)):
         if region_name(region) in needed:
-            parts.append(f"{region_name(region)}: Final = {literal.of(region.sub)}\n\n")
-    parts += [f"{name.upper()}: Final = {literal.of(node)}\n\n" for name, node in nodes.items()]
+            parts.append(f"{region_name(region)}: Final = {_literal(region.sub, named)}\n\n")
+    parts += [f"{name.upper()}: Final = {_literal(node, named)}\n\n" for name, node in nodes.items()]
     return "".join(parts).rstrip("\n") + "\n"
 
 
@@ -131,32 +134,19 @@ def import_of_layouts(code: str) -> str:
     )
 
 
-class _Literal:
-    """Layouts as readable source: a record takes a line a field, what has a name is called by it."""
-
-    def __init__(self) -> None:
-        self.named: dict[ir.Node, str] = {}
-
-    def of(self, node: ir.Node, depth: int = 0) -> str:
-        if node in self.named:
-            return self.named[node]
-        inner = "    " * (depth + 1)
-        match node:
-            case ir.Record(name=name, fields=fields):
-                lines = "".join(
-                    f"{inner}    Field({field.name!r}, {self.of(field.node, depth + 1)}),\n" for field in fields
-                )
-                return f"Record(\n{inner}{name!r},\n{inner}(\n{lines}{inner}),\n{'    ' * depth})"
-            case ir.Region(prefix=prefix, sub=sub):
-                return f"Region({prefix!r}, {self.of(sub, depth)})"
-            case ir.Array(count=count, item=item):
-                return f"Array({count!r}, {self.of(item, depth)})"
-            case ir.Bounded(max_bytes=max_bytes, sub=sub):
-                return f"Bounded({max_bytes}, {self.of(sub, depth)})"
-            case ir.Switch(field=field_name, cases=cases):
-                lines = "".join(f"{inner}({number}, {self.of(case, depth + 1)}),\n" for number, case in cases)
-                return f"Switch({field_name!r}, (\n{lines}{'    ' * depth}))"
-            case ir.Text(rule=rule) if rule is not None:
-                return repr(node).replace(repr(rule), rule_name(rule))
-            case _:
-                return repr(node)
+def _literal(part: Any, named: Mapping[Any, str], indent: str = "") -> str:
+    """A part of a layout as source, each field on a line; `named` has the names of parts that are constants."""
+    if part in named:
+        return named[part]
+    if isinstance(part, tuple):
+        items = "".join(f"{_literal(item, named, indent)}, " for item in part)
+        return f"({items})".replace(", \n", ",\n")
+    if not attrs.has(type(part)):
+        return repr(part)
+    arguments = [
+        f"{field.name}={_literal(value, named, indent + '    ')}"
+        for field in attrs.fields(type(part))
+        if (value := getattr(part, field.name)) != field.default
+    ]
+    source = f"{type(part).__name__}({', '.join(arguments)})"
+    return f"\n{indent}{source}" if isinstance(part, ir.Field) else source

@@ -29,86 +29,50 @@ RULE_6DDF8F33: Final = Characters(label='ASCII digits only', allowed=((48, 57),)
 
 RULE_1FFF28C8: Final = CalendarDate()
 
-BET_RECORD: Final = Record(
-    'Bet',
-    (
-        Field('agency', Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255))),
-        Field('first_name', Text(size=None, prefix=Int(size=1, signed=False, little=False, rule=None), encoding='utf-8', rule=RULE_E0E970AE)),
-        Field('last_name', Text(size=None, prefix=Int(size=1, signed=False, little=False, rule=None), encoding='utf-8', rule=RULE_E0E970AE)),
-        Field('document', Text(size=8, prefix=None, encoding='ascii', rule=RULE_6DDF8F33)),
-        Field('birthdate', Text(size=10, prefix=None, encoding='ascii', rule=RULE_1FFF28C8)),
-        Field('number', Int(size=2, signed=False, little=False, rule=IntRange(low=0, high=9999))),
-    ),
-)
+BET_RECORD: Final = Record(name='Bet', fields=(
+    Field(name='agency', node=Int(size=1, rule=IntRange(low=1, high=255))),
+    Field(name='first_name', node=Text(prefix=Int(size=1), rule=RULE_E0E970AE)),
+    Field(name='last_name', node=Text(prefix=Int(size=1), rule=RULE_E0E970AE)),
+    Field(name='document', node=Text(size=8, encoding='ascii', rule=RULE_6DDF8F33)),
+    Field(name='birthdate', node=Text(size=10, encoding='ascii', rule=RULE_1FFF28C8)),
+    Field(name='number', node=Int(size=2, rule=IntRange(low=0, high=9999))), ))
 
-BET_FRAME: Final = Region(Int(size=2, signed=False, little=False, rule=None), BET_RECORD)
+BET_FRAME: Final = Region(prefix=Int(size=2), sub=BET_RECORD)
 
-UNTYPED_BATCH: Final = Bounded(8192, Record(
-    'BetBatch',
-    (
-        Field('bets', Array(Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255)), Region(Int(size=2, signed=False, little=False, rule=None), BET_RECORD))),
-    ),
-))
+UNTYPED_BATCH: Final = Bounded(max_bytes=8192, sub=Record(name='BetBatch', fields=(
+        Field(name='bets', node=Array(count=Int(size=1, rule=IntRange(low=1, high=255)), item=Region(prefix=Int(size=2), sub=BET_RECORD))), )))
 
-BET_BATCH: Final = Bounded(8192, Record(
-    'BetBatch',
-    (
-        Field('type', Const(value=1, sub=Int(size=1, signed=False, little=False, rule=None))),
-        Field('bets', Array(Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255)), Region(Int(size=2, signed=False, little=False, rule=None), BET_RECORD))),
-    ),
-))
+BET_BATCH: Final = Bounded(max_bytes=8192, sub=Record(name='BetBatch', fields=(
+        Field(name='type', node=Const(value=1, sub=Int(size=1))),
+        Field(name='bets', node=Array(count=Int(size=1, rule=IntRange(low=1, high=255)), item=Region(prefix=Int(size=2), sub=BET_RECORD))), )))
 
-WINNERS_REQUEST: Final = Record(
-    'WinnersRequest',
-    (
-        Field('type', Const(value=2, sub=Int(size=1, signed=False, little=False, rule=None))),
-        Field('agency', Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255))),
-    ),
-)
+WINNERS_REQUEST: Final = Record(name='WinnersRequest', fields=(
+    Field(name='type', node=Const(value=2, sub=Int(size=1))),
+    Field(name='agency', node=Int(size=1, rule=IntRange(low=1, high=255))), ))
 
-PROBE: Final = Record(
-    'Probe',
-    (
-        Field('line', Line(max_bytes=1024, first=(32, 126))),
-    ),
-)
+PROBE: Final = Record(name='Probe', fields=(
+    Field(name='line', node=Line(max_bytes=1024, first=(32, 126, ))), ))
 
-ACK: Final = Record(
-    'Ack',
-    (
-        Field('count', Int(size=1, signed=False, little=False, rule=None)),
-    ),
-)
+ACK: Final = Record(name='Ack', fields=(
+    Field(name='count', node=Int(size=1)), ))
 
-WINNERS: Final = Record(
-    'Winners',
-    (
-        Field('documents', Array(Int(size=2, signed=False, little=False, rule=None), Text(size=8, prefix=None, encoding='ascii', rule=RULE_6DDF8F33))),
-    ),
-)
+WINNERS: Final = Record(name='Winners', fields=(
+    Field(name='documents', node=Array(count=Int(size=2), item=Text(size=8, encoding='ascii', rule=RULE_6DDF8F33))), ))
 
-OPEN_UPLOAD: Final = Record(
-    'OpenUpload',
-    (
-        Field('type', Const(value=3, sub=Int(size=1, signed=False, little=False, rule=None))),
-        Field('version', Const(value=1, sub=Int(size=1, signed=False, little=False, rule=None))),
-        Field('agency', Int(size=1, signed=False, little=False, rule=IntRange(low=1, high=255))),
-        Field('draw', Int(size=4, signed=False, little=False, rule=None)),
-        Field('total', Int(size=8, signed=False, little=False, rule=None)),
-        Field('upload_id', Bytes(size=16, prefix=None)),
-    ),
-)
+OPEN_UPLOAD: Final = Record(name='OpenUpload', fields=(
+    Field(name='type', node=Const(value=3, sub=Int(size=1))),
+    Field(name='version', node=Const(value=1, sub=Int(size=1))),
+    Field(name='agency', node=Int(size=1, rule=IntRange(low=1, high=255))),
+    Field(name='draw', node=Int(size=4)),
+    Field(name='total', node=Int(size=8)),
+    Field(name='upload_id', node=Bytes(size=16)), ))
 
-UPLOAD_STATUS: Final = Record(
-    'UploadStatus',
-    (
-        Field('type', Const(value=131, sub=Int(size=1, signed=False, little=False, rule=None))),
-        Field('code', Enum(sub=Int(size=1, signed=False, little=False, rule=None), members=(('OK', 0), ('BAD_FRAME', 1), ('BAD_BET', 2), ('NOT_AUTHORIZED', 3), ('FENCED', 4), ('MISMATCH', 5), ('OVERRUN', 6), ('SEALED', 7), ('DRAW_CLOSED', 8), ('INCOMPLETE', 9), ('BUSY', 10), ('STORE_FULL', 11), ('LIMIT', 12), ('SHUTTING_DOWN', 13), ('WRONG_DRAW', 14), ('MODE_CONFLICT', 15), ('DRAWN', 16)))),
-        Field('draw', Int(size=4, signed=False, little=False, rule=None)),
-        Field('stored', Int(size=8, signed=False, little=False, rule=None)),
-        Field('crc32', Int(size=4, signed=False, little=False, rule=None)),
-    ),
-)
+UPLOAD_STATUS: Final = Record(name='UploadStatus', fields=(
+    Field(name='type', node=Const(value=131, sub=Int(size=1))),
+    Field(name='code', node=Enum(sub=Int(size=1), members=(('OK', 0, ), ('BAD_FRAME', 1, ), ('BAD_BET', 2, ), ('NOT_AUTHORIZED', 3, ), ('FENCED', 4, ), ('MISMATCH', 5, ), ('OVERRUN', 6, ), ('SEALED', 7, ), ('DRAW_CLOSED', 8, ), ('INCOMPLETE', 9, ), ('BUSY', 10, ), ('STORE_FULL', 11, ), ('LIMIT', 12, ), ('SHUTTING_DOWN', 13, ), ('WRONG_DRAW', 14, ), ('MODE_CONFLICT', 15, ), ('DRAWN', 16, ), ))),
+    Field(name='draw', node=Int(size=4)),
+    Field(name='stored', node=Int(size=8)),
+    Field(name='crc32', node=Int(size=4)), ))
 
 FRAMES: Final[tuple[Frame, ...]] = (
     Frame('bet_frame', BET_FRAME, 'client', (5,), 'one bet, bare'),

@@ -35,7 +35,7 @@ def emit_c_module(
     module: str,
     frames: Mapping[str, ir.Node],
     *,
-    runs: Iterable[RunsOf] = (),
+    runs: RunsOf | None = None,
     digest: str = "",
     python: str = "",
     heading: str = "A native codec.",
@@ -72,12 +72,9 @@ def emit_c_module(
         out.append(Encoding(name, node, texts).emit())
         out.append(scans[name])
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]
-    runs = tuple(runs)
     if runs:
-        out.append(crc32_source())
-    for records_as_bytes in runs:
-        out.append(emit_runs(records_as_bytes))
-        methods.append(runs_methods(records_as_bytes))
+        out += crc32_source(), emit_runs(runs)
+        methods.append(runs_methods(runs))
     out.append(_module_end(module.rpartition(".")[2], frames, records, methods, digest, python))
     return "\n".join(out)
 

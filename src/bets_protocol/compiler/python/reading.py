@@ -22,7 +22,6 @@ from bets_protocol.compiler.python.source import (
     Place,
     Source,
     atom,
-    class_names,
     class_of,
     is_decimal,
     product,
@@ -69,7 +68,7 @@ class _Reading:
 
     def __init__(self, layout: ir.Node, *, build: bool) -> None:
         self.layout, self.build = layout, build
-        self.out = Source(class_names(layout))
+        self.out = Source(record.name for record in ir.records(layout))
         self.scope: dict[str, str] = {}  # the variables of the integer fields of the record at hand
         self.switched: set[str] = set()  # those of its fields that a Switch looks at
         self.unpacks = False

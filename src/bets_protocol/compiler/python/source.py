@@ -6,7 +6,7 @@ Nothing in here knows whether bytes are read or written.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import attrs
@@ -22,23 +22,8 @@ GLOBAL_NAMES = (
     *RUNTIME_NAMES,
     *("Any", "Callable", "DecodeError", "Final", "FrameTooLarge", "Generator", "Mapping", "VALID", "attrs", "layouts"),
     *("AttributeError", "IndexError", "OverflowError", "TypeError", "ValueError"),
-    *(
-        "all",
-        "bool",
-        "bytearray",
-        "bytes",
-        "float",
-        "int",
-        "isinstance",
-        "len",
-        "list",
-        "map",
-        "range",
-        "set",
-        "str",
-        "tuple",
-    ),
-    "type",
+    *("all", "bool", "bytearray", "bytes", "float", "int", "isinstance", "len", "list", "map", "range", "set", "str"),
+    *("tuple", "type"),
 )
 """What emitted code finds outside its functions: no variable in them, and no message class, may take such a name."""
 
@@ -69,7 +54,7 @@ class Source:
         taken: names besides `GLOBAL_NAMES` that no variable may have: those of message classes.
     """
 
-    def __init__(self, taken: Iterator[str] | tuple[str, ...] = ()) -> None:
+    def __init__(self, taken: Iterable[str] = ()) -> None:
         self.lines: list[str] = []
         self._depth = 0
         self._taken = {*GLOBAL_NAMES, *_LOCAL_NAMES, *taken}
@@ -107,11 +92,6 @@ class Source:
         """Emits the leap out of the fast path."""
         with self.block(f"if {condition}:"):
             self("raise ValueError")
-
-
-def class_names(layout: ir.Node) -> tuple[str, ...]:
-    """The names of the message classes in `layout`."""
-    return tuple(record.name for record in ir.records(layout))
 
 
 def class_of(layout: ir.Node) -> str:
