@@ -193,9 +193,7 @@ def documents_with_number(encoded: BytesLike, number: int) -> list[str]:
     Raises:
         TypeError: `encoded` is no bytes, bytearray or memoryview.
     """
-    encoded = as_bytes(encoded)
-    documents: list[str] | None = None if _NATIVE is None else _NATIVE.find_bets(encoded, number)
-    return _find(encoded, number) if documents is None else documents
+    return survey_runs([([as_bytes(encoded)], 0)], number)[0][1]
 
 
 Found: TypeAlias = list[tuple[int, list[str]]]
@@ -220,7 +218,7 @@ def survey_runs(uploads: Sequence[tuple[Sequence[BytesLike], int]], number: int)
     return [
         (
             functools.reduce(lambda crc32, run: zlib.crc32(run, crc32), runs, before),
-            [document for run in runs for document in documents_with_number(run, number)],
+            [document for run in runs for document in _find(run, number)],
         )
         for runs, before in [([as_bytes(run) for run in runs], before) for runs, before in uploads]
     ]

@@ -207,12 +207,10 @@ def test_native_is_pure_on_sound_bytes_and_leaves_damaged_ones_to_it(
     given_bets = [*given_bets, *(attrs.evolve(found, number=number) for found in given_bets[::2])]
     sound = encode_bets(given_bets)
     assert NATIVE.split_bets(sound, 0) == runs._split(sound, 0)
-    assert NATIVE.find_bets(sound, number) == runs._find(sound, number)
     for data in (*(mutated(sound, chooser) for _ in range(20)), chooser.randbytes(60), b""):
         for start in (0, 1, 2, len(data), len(data) + 1, -1):
             assert NATIVE.split_bets(data, start) in (None, outcome(runs._split, data, start))
         for key in (number, 0, 0x3030, 65535):
-            assert NATIVE.find_bets(data, key) in (None, outcome(runs._find, data, key))
             assert NATIVE.survey_bets([([sound, data], 1)], key) in (
                 None,
                 outcome(surveyed_one_by_one, [([sound, data], 1)], key),
@@ -225,7 +223,6 @@ def test_native_has_no_answer_to_what_cannot_be_asked(arguments: tuple[object, .
     """The pure function is asked then, and says what is wrong."""
     assert NATIVE is not None
     assert NATIVE.split_bets(*arguments) is None
-    assert NATIVE.find_bets(*arguments) is None
 
 
 @needs_native
@@ -259,8 +256,8 @@ def test_native_finds_many_in_much() -> None:
     assert NATIVE is not None
     much = [attrs.evolve(ANA, document=f"{at:08}", number=at % 3) for at in range(3000)]
     encoded = encode_bets(much)
-    assert NATIVE.find_bets(encoded, 1) == runs._find(encoded, 1) == [f"{at:08}" for at in range(1, 3000, 3)]
-    assert NATIVE.find_bets(encoded + b"\x00", 1) is None
+    assert documents_with_number(encoded, 1) == runs._find(encoded, 1) == [f"{at:08}" for at in range(1, 3000, 3)]
+    assert NATIVE.survey_bets([([encoded + b"\x00"], 0)], 1) is None
     expected = [f"{at:08}" for at in range(1, 3000, 3)]
     assert survey_runs([([encoded] * 3, 0), ([encoded], 0)], 1) == [
         (zlib.crc32(encoded * 3), expected * 3),

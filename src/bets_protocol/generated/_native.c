@@ -1047,7 +1047,16 @@ static const uint64_t crc32_near[2] = {0x1751997d0u, 0xccaa009eu};
 #include "crc32.h"
 
 
-/* The size of the record at p, its length included; 0 where it does not fit what is left up to e. */
+static int add_run_bets(PyObject *runs, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
+{
+    Py_ssize_t size = to - from;
+    PyObject *run = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, size);
+    int added = run ? PyList_Append(runs, run) : -1;
+    Py_XDECREF(run);
+    return added == 0;
+}
+
+/* The size of the record at p, with its length; 0 if the record does not fit the bytes up to e. */
 static inline Py_ssize_t next_bets(const u8 *p, const u8 *e)
 {
     if (e - p < 2) return 0;
@@ -1059,7 +1068,7 @@ static inline Py_ssize_t next_bets(const u8 *p, const u8 *e)
 static PyObject *py_split_bets(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     (void)module;
-    if (!bytes_and_integer(arguments, count)) Py_RETURN_NONE;
+    if (count != 2 || !PyBytes_Check(arguments[0]) || !PyLong_Check(arguments[1])) Py_RETURN_NONE;
     Py_ssize_t start = PyLong_AsSsize_t(arguments[1]);
     if (start == -1 && PyErr_Occurred()) { PyErr_Clear(); Py_RETURN_NONE; }
     const u8 *d = (const u8 *)PyBytes_AS_STRING(arguments[0]), *e = d + PyBytes_GET_SIZE(arguments[0]);
@@ -1074,7 +1083,7 @@ static PyObject *py_split_bets(PyObject *module, PyObject *const *arguments, Py_
         if (!size) { Py_DECREF(runs); Py_RETURN_NONE; }
         uint64_t whose = (p + 2)[0];
         if (records && whose != owner) {
-            if (!add_run(runs, owner, records, first, p)) { Py_DECREF(runs); return NULL; }
+            if (!add_run_bets(runs, owner, records, first, p)) { Py_DECREF(runs); return NULL; }
             first = p;
             records = 0;
         }
@@ -1082,57 +1091,11 @@ static PyObject *py_split_bets(PyObject *module, PyObject *const *arguments, Py_
         records++;
         p += size;
     }
-    if (!add_run(runs, owner, records, first, p)) Py_CLEAR(runs);
+    if (!add_run_bets(runs, owner, records, first, p)) Py_CLEAR(runs);
     return runs;
 }
 
-/* The ends of up to `room` records with the key, from *at on, which moves behind what was looked at; -1: unsound. */
-static int ends_bets(const u8 **at, const u8 *e, uint64_t key, const u8 **ends, int room)
-{
-    int found = 0;
-    const u8 *p = *at;
-    while (p < e && found < room) {
-        Py_ssize_t size = next_bets(p, e);
-        if (!size) return -1;
-        p += size;
-        if (((uint32_t)(p - 2)[0] << 8 | (p - 2)[1]) == key) ends[found++] = p;
-    }
-    *at = p;
-    return found;
-}
-
-static PyObject *py_find_bets(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
-{
-    (void)module;
-    if (!bytes_and_integer(arguments, count)) Py_RETURN_NONE;
-    uint64_t key;
-    if (!get_u64(arguments[1], 0, 65535ULL, &key)) Py_RETURN_NONE;
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(arguments[0]), *e = p + PyBytes_GET_SIZE(arguments[0]);
-    const u8 *ends[ENDS_AT_ONCE];
-    PyObject *values = PyList_New(0);
-    if (!values) return NULL;
-    while (p < e) {
-        int found;
-        if (e - p >= RELEASE_BYTES) {
-            Py_BEGIN_ALLOW_THREADS
-            found = ends_bets(&p, e, key, ends, ENDS_AT_ONCE);
-            Py_END_ALLOW_THREADS
-        } else
-            found = ends_bets(&p, e, key, ends, ENDS_AT_ONCE);
-        for (int i = 0; i < found; i++) {
-            const u8 *s = ends[i] - 20;
-            if (!all_ascii(s, 8)) { found = -1; break; }
-            PyObject *value = new_text(s, 8, TEXT_ASCII);
-            int added = value ? PyList_Append(values, value) : -1;
-            Py_XDECREF(value);
-            if (added < 0) { Py_DECREF(values); return NULL; }
-        }
-        if (found < 0) { Py_DECREF(values); Py_RETURN_NONE; }
-    }
-    return values;
-}
-
-/* What a survey goes through, and what it finds. None of it is Python's while the lock is given up. */
+/* What a survey reads and finds. Python has no other reference to it while the lock is released. */
 typedef struct {
     Py_ssize_t uploads, found, room;
     PyObject **runs; /* of each upload: a tuple of bytes */
@@ -1140,7 +1103,7 @@ typedef struct {
     struct { Py_ssize_t upload; const u8 *end; } *hits;
 } Survey_bets;
 
-/* Whether all is sound and there was memory. */
+/* Runs without the interpreter lock. Returns 0 if a record does not fit or memory runs out, else 1. */
 static int go_through_bets(Survey_bets *s, uint64_t key)
 {
     for (Py_ssize_t upload = 0; upload < s->uploads; upload++)
@@ -1149,26 +1112,25 @@ static int go_through_bets(Survey_bets *s, uint64_t key)
             const u8 *p = (const u8 *)PyBytes_AS_STRING(run), *e = p + PyBytes_GET_SIZE(run);
             s->crcs[upload] = crc32_of(s->crcs[upload], p, e - p);
             while (p < e) {
-                const u8 *ends[ENDS_AT_ONCE];
-                int found = ends_bets(&p, e, key, ends, ENDS_AT_ONCE);
-                if (found < 0) return 0;
-                if (s->found + found > s->room) {
-                    Py_ssize_t room = 2 * s->room + ENDS_AT_ONCE;
+                Py_ssize_t size = next_bets(p, e);
+                if (!size) return 0;
+                p += size;
+                if (((uint32_t)(p - 2)[0] << 8 | (p - 2)[1]) != key) continue;
+                if (s->found == s->room) {
+                    Py_ssize_t room = 2 * s->room + 64;
                     void *hits = PyMem_RawRealloc(s->hits, (size_t)room * sizeof *s->hits);
                     if (!hits) return 0;
                     s->hits = hits;
                     s->room = room;
                 }
-                for (int at = 0; at < found; at++, s->found++) {
-                    s->hits[s->found].upload = upload;
-                    s->hits[s->found].end = ends[at];
-                }
+                s->hits[s->found].upload = upload;
+                s->hits[s->found++].end = p;
             }
         }
     return 1;
 }
 
-/* Takes the uploads over; 0: they are not what they must be, 1 otherwise, -1: an error is set. */
+/* Fills the survey from the arguments. Returns 1; 0 if they have other types; -1 with an error set. */
 static int take_bets(Survey_bets *s, PyObject *uploads)
 {
     Py_ssize_t count = PyList_GET_SIZE(uploads);
@@ -1181,7 +1143,7 @@ static int take_bets(Survey_bets *s, PyObject *uploads)
         if (!one || !PyTuple_Check(one) || PyTuple_GET_SIZE(one) != 2) return 0;
         PyObject *runs = PyTuple_GET_ITEM(one, 0), *before = PyTuple_GET_ITEM(one, 1);
         if (!PyList_Check(runs) || !PyLong_Check(before) || !get_u64(before, 0, UINT32_MAX, &crc)) return 0;
-        /* A tuple of our own: nobody takes a run away while nothing holds the lock. */
+        /* A tuple of its own, so that no other thread removes a run while the lock is released. */
         if (!(s->runs[upload] = PyList_AsTuple(runs))) return -1;
         s->crcs[upload] = (uint32_t)crc;
         s->uploads++;
@@ -1191,7 +1153,7 @@ static int take_bets(Survey_bets *s, PyObject *uploads)
     return 1;
 }
 
-/* The answer: of each upload its CRC-32 and the values of what was found; None where a value is none. */
+/* The answer: the CRC-32 of each upload and the values that were found; None if a value is not ASCII. */
 static PyObject *answer_bets(const Survey_bets *s)
 {
     PyObject *answer = PyList_New(s->uploads);
@@ -1283,7 +1245,6 @@ static PyMethodDef methods[] = {
     {"encode_winners", py_encode_winners, METH_O, NULL},
     {"scan_winners", py_scan_winners, METH_O, NULL},
     {"split_bets", (PyCFunction)(void (*)(void))py_split_bets, METH_FASTCALL, NULL},
-    {"find_bets", (PyCFunction)(void (*)(void))py_find_bets, METH_FASTCALL, NULL},
     {"survey_bets", (PyCFunction)(void (*)(void))py_survey_bets, METH_FASTCALL, NULL},
     {"bind", py_bind, METH_VARARGS, "Give the codec its message classes and the pure functions."},
     {NULL, NULL, 0, NULL}};
@@ -1294,7 +1255,7 @@ static int execute(PyObject *module)
     State *state = PyModule_GetState(module);
     if (shared_begin(&state->shared, module) < 0) return -1;
     
-    return PyModule_AddStringConstant(module, "DIGEST", "728a8e142105b3c8");
+    return PyModule_AddStringConstant(module, "DIGEST", "8d3cd838bd33ca92");
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg)
@@ -1319,7 +1280,8 @@ static int traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->pure_decode_winners);
     Py_VISIT(state->pure_encode_winners);
     Py_VISIT(state->pure_scan_winners);
-    return shared_traverse(&state->shared, visit, arg);
+    Py_VISIT(state->shared.scanner_type);
+    return 0;
 }
 
 static int clear(PyObject *module)
@@ -1344,7 +1306,7 @@ static int clear(PyObject *module)
     Py_CLEAR(state->pure_decode_winners);
     Py_CLEAR(state->pure_encode_winners);
     Py_CLEAR(state->pure_scan_winners);
-    shared_clear(&state->shared);
+    Py_CLEAR(state->shared.scanner_type);
     return 0;
 }
 

@@ -23,7 +23,7 @@ from bets_protocol.generated.support import (
 )
 from bets_protocol.messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
 
-NATIVE_DIGEST: Final = "728a8e142105b3c8"
+NATIVE_DIGEST: Final = "8d3cd838bd33ca92"
 """Names the layouts and the emitter that the native codec must have been made from."""
 
 

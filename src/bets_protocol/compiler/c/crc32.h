@@ -1,19 +1,17 @@
-/* -- CRC-32, as zlib has it, of bytes that are looked at anyway: without the interpreter's lock, and many at a time.
+/* -- CRC-32 as in zlib, without the interpreter lock and for many runs in one call.
 
-   With bits in reflected order the polynomials below are over GF(2). 64 bytes are taken as four numbers of 128 bits;
-   a number is moved ahead by multiplying its halves with x to the power of as many bits, modulo the polynomial, and
-   adding the products to the bytes there. What is left at the end are 16 bytes with the remainder of all before them,
-   which go on one by one. Elsewhere than on processors that multiply without carry there is none of it: the caller
-   gives None, and the pure function asks zlib.
+   Polynomials are over GF(2), with their bits in reflected order. 64 bytes are held as four numbers of 128 bits. A
+   number is moved ahead by multiplying its halves with a power of x, modulo the polynomial, and adding the products to
+   the bytes there. At the end 16 bytes are left with the remainder of all before them; they are added byte by byte.
 
-   In front stand crc32_table, of single bytes, and crc32_far and crc32_near, which move the halves of a number by 64 and
-   by 16 bytes. */
+   The module defines crc32_table, for single bytes, and crc32_far and crc32_near, which move a number by 64 and by 16
+   bytes. Other processors do not multiply without carry: then crc32_ready() is 0, and the caller uses zlib. */
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <wmmintrin.h>
 #define CRC32_TARGET __attribute__((target("sse2,pclmul")))
 
-/* Whether the processor has what is needed. */
+/* Whether the processor has the instruction. */
 static int crc32_ready(void) { return __builtin_cpu_supports("pclmul") != 0; }
 
 static uint32_t crc32_one_by_one(uint32_t state, const u8 *p, Py_ssize_t n)

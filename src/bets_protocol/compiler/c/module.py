@@ -122,6 +122,7 @@ def _module_end(
     )
     objects = [f"state->type_{name}" for name in classes]
     objects += [f"state->pure_{verb}_{name}" for name in frames for verb in _VERBS]
+    objects.append("state->shared.scanner_type")
     visit = "".join(f"    Py_VISIT({each});\n" for each in objects)
     clear = "".join(f"    Py_CLEAR({each});\n" for each in objects)
     return f"""
@@ -149,14 +150,13 @@ static int execute(PyObject *module)
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {{
     State *state = PyModule_GetState(module);
-{visit}    return shared_traverse(&state->shared, visit, arg);
+{visit}    return 0;
 }}
 
 static int clear(PyObject *module)
 {{
     State *state = PyModule_GetState(module);
-{clear}    shared_clear(&state->shared);
-    return 0;
+{clear}    return 0;
 }}
 
 static void release(void *module)

@@ -177,7 +177,7 @@ class Reading:
             case ir.Int() if node.size > WIDE_BYTES:
                 if node.rule is not None:
                     raise TypeError("a rule on an integer of more than 8 bytes")
-                result = self.object(f"new_wide_int(&state->shared, p, {size}, {int(node.little)}, {int(node.signed)})")
+                result = self.object(f"new_wide_int(p, {size}, {int(node.little)}, {int(node.signed)})")
             case ir.Enum(sub=sub, members=members):
                 value = self.variable(sub)
                 with out.block(f"switch ({value})"):

@@ -1,9 +1,8 @@
-"""Emits what is asked of records that stand one behind the other, each behind its length, without making messages.
+"""Emits functions over consecutive records, each with its length in front, that make no messages.
 
-Three functions for each kind of record: `split_<name>` cuts the bytes into runs of records of the same owner,
-`find_<name>` gives a value of each record that has a key, and `survey_<name>` does that for many runs at once and sums
-up their bytes with CRC-32. They read the fields where the layout has them, and take only bytes in which every length
-fits: for anything else they give None, and the caller asks the pure function, whose answer then counts.
+`split_<name>` cuts the bytes into runs of records of the same owner. `survey_<name>` goes through many runs: it returns
+a value of each record that has a given key, and the CRC-32 of the bytes. Both read fields at offsets from the layout.
+They return None for bytes in which a length does not fit; the caller then calls the pure function.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def runs_methods(runs: RunsOf) -> str:
     """The entries of the functions in the module's table."""
     return "".join(
         f'    {{"{verb}_{runs.name}", (PyCFunction)(void (*)(void))py_{verb}_{runs.name}, METH_FASTCALL, NULL}},\n'
-        for verb in ("split", "find", "survey")
+        for verb in ("split", "survey")
     )
 
 
@@ -99,7 +98,16 @@ def _number(runs: RunsOf, name: str, node: ir.Node) -> ir.Int:
 
 
 _SOURCE = """
-/* The size of the record at p, its length included; 0 where it does not fit what is left up to e. */
+static int add_run_{name}(PyObject *runs, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
+{{
+    Py_ssize_t size = to - from;
+    PyObject *run = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, size);
+    int added = run ? PyList_Append(runs, run) : -1;
+    Py_XDECREF(run);
+    return added == 0;
+}}
+
+/* The size of the record at p, with its length; 0 if the record does not fit the bytes up to e. */
 static inline Py_ssize_t next_{name}(const u8 *p, const u8 *e)
 {{
     if (e - p < {prefix}) return 0;
@@ -111,7 +119,7 @@ static inline Py_ssize_t next_{name}(const u8 *p, const u8 *e)
 static PyObject *py_split_{name}(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {{
     (void)module;
-    if (!bytes_and_integer(arguments, count)) Py_RETURN_NONE;
+    if (count != 2 || !PyBytes_Check(arguments[0]) || !PyLong_Check(arguments[1])) Py_RETURN_NONE;
     Py_ssize_t start = PyLong_AsSsize_t(arguments[1]);
     if (start == -1 && PyErr_Occurred()) {{ PyErr_Clear(); Py_RETURN_NONE; }}
     const u8 *d = (const u8 *)PyBytes_AS_STRING(arguments[0]), *e = d + PyBytes_GET_SIZE(arguments[0]);
@@ -126,7 +134,7 @@ static PyObject *py_split_{name}(PyObject *module, PyObject *const *arguments, P
         if (!size) {{ Py_DECREF(runs); Py_RETURN_NONE; }}
         uint64_t whose = {owner};
         if (records && whose != owner) {{
-            if (!add_run(runs, owner, records, first, p)) {{ Py_DECREF(runs); return NULL; }}
+            if (!add_run_{name}(runs, owner, records, first, p)) {{ Py_DECREF(runs); return NULL; }}
             first = p;
             records = 0;
         }}
@@ -134,57 +142,11 @@ static PyObject *py_split_{name}(PyObject *module, PyObject *const *arguments, P
         records++;
         p += size;
     }}
-    if (!add_run(runs, owner, records, first, p)) Py_CLEAR(runs);
+    if (!add_run_{name}(runs, owner, records, first, p)) Py_CLEAR(runs);
     return runs;
 }}
 
-/* The ends of up to `room` records with the key, from *at on, which moves behind what was looked at; -1: unsound. */
-static int ends_{name}(const u8 **at, const u8 *e, uint64_t key, const u8 **ends, int room)
-{{
-    int found = 0;
-    const u8 *p = *at;
-    while (p < e && found < room) {{
-        Py_ssize_t size = next_{name}(p, e);
-        if (!size) return -1;
-        p += size;
-        if ({key} == key) ends[found++] = p;
-    }}
-    *at = p;
-    return found;
-}}
-
-static PyObject *py_find_{name}(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
-{{
-    (void)module;
-    if (!bytes_and_integer(arguments, count)) Py_RETURN_NONE;
-    uint64_t key;
-    if (!get_u64(arguments[1], 0, {largest_key}ULL, &key)) Py_RETURN_NONE;
-    const u8 *p = (const u8 *)PyBytes_AS_STRING(arguments[0]), *e = p + PyBytes_GET_SIZE(arguments[0]);
-    const u8 *ends[ENDS_AT_ONCE];
-    PyObject *values = PyList_New(0);
-    if (!values) return NULL;
-    while (p < e) {{
-        int found;
-        if (e - p >= RELEASE_BYTES) {{
-            Py_BEGIN_ALLOW_THREADS
-            found = ends_{name}(&p, e, key, ends, ENDS_AT_ONCE);
-            Py_END_ALLOW_THREADS
-        }} else
-            found = ends_{name}(&p, e, key, ends, ENDS_AT_ONCE);
-        for (int i = 0; i < found; i++) {{
-            const u8 *s = ends[i] - {value_back};
-            if (!all_ascii(s, {value_size})) {{ found = -1; break; }}
-            PyObject *value = new_text(s, {value_size}, TEXT_ASCII);
-            int added = value ? PyList_Append(values, value) : -1;
-            Py_XDECREF(value);
-            if (added < 0) {{ Py_DECREF(values); return NULL; }}
-        }}
-        if (found < 0) {{ Py_DECREF(values); Py_RETURN_NONE; }}
-    }}
-    return values;
-}}
-
-/* What a survey goes through, and what it finds. None of it is Python's while the lock is given up. */
+/* What a survey reads and finds. Python has no other reference to it while the lock is released. */
 typedef struct {{
     Py_ssize_t uploads, found, room;
     PyObject **runs; /* of each upload: a tuple of bytes */
@@ -192,7 +154,7 @@ typedef struct {{
     struct {{ Py_ssize_t upload; const u8 *end; }} *hits;
 }} Survey_{name};
 
-/* Whether all is sound and there was memory. */
+/* Runs without the interpreter lock. Returns 0 if a record does not fit or memory runs out, else 1. */
 static int go_through_{name}(Survey_{name} *s, uint64_t key)
 {{
     for (Py_ssize_t upload = 0; upload < s->uploads; upload++)
@@ -201,26 +163,25 @@ static int go_through_{name}(Survey_{name} *s, uint64_t key)
             const u8 *p = (const u8 *)PyBytes_AS_STRING(run), *e = p + PyBytes_GET_SIZE(run);
             s->crcs[upload] = crc32_of(s->crcs[upload], p, e - p);
             while (p < e) {{
-                const u8 *ends[ENDS_AT_ONCE];
-                int found = ends_{name}(&p, e, key, ends, ENDS_AT_ONCE);
-                if (found < 0) return 0;
-                if (s->found + found > s->room) {{
-                    Py_ssize_t room = 2 * s->room + ENDS_AT_ONCE;
+                Py_ssize_t size = next_{name}(p, e);
+                if (!size) return 0;
+                p += size;
+                if ({key} != key) continue;
+                if (s->found == s->room) {{
+                    Py_ssize_t room = 2 * s->room + 64;
                     void *hits = PyMem_RawRealloc(s->hits, (size_t)room * sizeof *s->hits);
                     if (!hits) return 0;
                     s->hits = hits;
                     s->room = room;
                 }}
-                for (int at = 0; at < found; at++, s->found++) {{
-                    s->hits[s->found].upload = upload;
-                    s->hits[s->found].end = ends[at];
-                }}
+                s->hits[s->found].upload = upload;
+                s->hits[s->found++].end = p;
             }}
         }}
     return 1;
 }}
 
-/* Takes the uploads over; 0: they are not what they must be, 1 otherwise, -1: an error is set. */
+/* Fills the survey from the arguments. Returns 1; 0 if they have other types; -1 with an error set. */
 static int take_{name}(Survey_{name} *s, PyObject *uploads)
 {{
     Py_ssize_t count = PyList_GET_SIZE(uploads);
@@ -233,7 +194,7 @@ static int take_{name}(Survey_{name} *s, PyObject *uploads)
         if (!one || !PyTuple_Check(one) || PyTuple_GET_SIZE(one) != 2) return 0;
         PyObject *runs = PyTuple_GET_ITEM(one, 0), *before = PyTuple_GET_ITEM(one, 1);
         if (!PyList_Check(runs) || !PyLong_Check(before) || !get_u64(before, 0, UINT32_MAX, &crc)) return 0;
-        /* A tuple of our own: nobody takes a run away while nothing holds the lock. */
+        /* A tuple of its own, so that no other thread removes a run while the lock is released. */
         if (!(s->runs[upload] = PyList_AsTuple(runs))) return -1;
         s->crcs[upload] = (uint32_t)crc;
         s->uploads++;
@@ -243,7 +204,7 @@ static int take_{name}(Survey_{name} *s, PyObject *uploads)
     return 1;
 }}
 
-/* The answer: of each upload its CRC-32 and the values of what was found; None where a value is none. */
+/* The answer: the CRC-32 of each upload and the values that were found; None if a value is not ASCII. */
 static PyObject *answer_{name}(const Survey_{name} *s)
 {{
     PyObject *answer = PyList_New(s->uploads);

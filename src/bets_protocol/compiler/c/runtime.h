@@ -1,9 +1,9 @@
-/* The part of a native codec that is the same for every layout: it knows no frame and no field. CPython 3.11 or later.
+/* The part of a native codec that is the same for every layout. It needs CPython 3.11 or later.
 
-   Whatever is made while it runs belongs to one module object, in its state: a process may import the module more than
-   once, in one interpreter or in several, each time with other classes. Nothing that is static is ever written.
+   Everything that changes at run time is in the state of a module object: a process may import the module more than
+   once, in one interpreter or in several, each time with other classes. Static variables are never written.
 
-   Every function that takes a pointer and a size reads or writes no byte outside; who calls it has compared the size
+   A function that takes a pointer and a size reads or writes no byte outside of them; its caller has compared the size
    with the end of the data. */
 
 #define PY_SSIZE_T_CLEAN
@@ -14,7 +14,7 @@
 
 typedef unsigned char u8;
 
-/* Data of this size or more is checked without the interpreter's lock; below, giving it up costs more than it gains. */
+/* Data of at least this size is checked without the interpreter lock. For less, releasing it costs more than it gains. */
 #define RELEASE_BYTES 32768
 
 static inline uint64_t get_be(const u8 *s, int n) { uint64_t v = 0; while (n--) v = v << 8 | *s++; return v; }
@@ -25,7 +25,7 @@ static inline int64_t get_sle(const u8 *s, int n) { return with_sign(get_le(s, n
 static inline void put_be(u8 *s, int n, uint64_t v) { while (n--) { s[n] = (u8)v; v >>= 8; } }
 static inline void put_le(u8 *s, int n, uint64_t v) { for (; n--; v >>= 8) *s++ = (u8)v; }
 
-/* What the check of a text returns. */
+/* The results of a check of text. */
 enum { TEXT_BAD, TEXT_ASCII, TEXT_WIDE };
 
 #define ONES 0x0101010101010101ULL
@@ -63,7 +63,7 @@ static inline int all_ascii(const u8 *s, Py_ssize_t n)
     return !(any & 0x80);
 }
 
-/* YYYY-MM-DD, a day that exists. */
+/* Whether the text is a day that exists, as YYYY-MM-DD. */
 static inline int is_date(const u8 *s, Py_ssize_t n)
 {
     static const u8 days[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
@@ -78,8 +78,8 @@ static inline int is_date(const u8 *s, Py_ssize_t n)
     return d <= days[m] || (m == 2 && d == 29 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
 }
 
-/* The length of a leading part of s that is ASCII from 0x20 to 0x7E; all of it where all is. The last bytes of a text
-   that is no multiple of eight are looked at twice rather than one by one. */
+/* How many bytes at the start of s are known to be ASCII from 0x20 to 0x7E: n if all of them are. The last eight bytes
+   are read as one word, which may overlap the word before. */
 static inline Py_ssize_t plain_ascii(const u8 *s, Py_ssize_t n)
 {
     Py_ssize_t i = 0;
@@ -94,35 +94,25 @@ static inline Py_ssize_t plain_ascii(const u8 *s, Py_ssize_t n)
     return i;
 }
 
-/* One code point of strict UTF-8 at s, its length in *size; -1 where there is none. */
+/* One code point of strict UTF-8 at s, its length in *size; -1 if the bytes are not UTF-8. */
 static inline int32_t code_point(const u8 *s, const u8 *e, int *size)
 {
+    static const int32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     u8 c = s[0];
     if (c < 0x80) { *size = 1; return c; }
-    if (c < 0xC2) return -1;
-    if (c < 0xE0) {
-        if (e - s < 2 || (s[1] & 0xC0) != 0x80) return -1;
-        *size = 2;
-        return (c & 0x1F) << 6 | (s[1] & 0x3F);
+    int n = c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+    if (!n || e - s < n) return -1;
+    int32_t v = c & (0x7F >> n);
+    for (int i = 1; i < n; i++) {
+        if ((s[i] & 0xC0) != 0x80) return -1;
+        v = v << 6 | (s[i] & 0x3F);
     }
-    if (c < 0xF0) {
-        if (e - s < 3 || (s[1] & 0xC0) != 0x80 || (s[2] & 0xC0) != 0x80) return -1;
-        int32_t v = (c & 0x0F) << 12 | (s[1] & 0x3F) << 6 | (s[2] & 0x3F);
-        if (v < 0x800 || (v >= 0xD800 && v <= 0xDFFF)) return -1;
-        *size = 3;
-        return v;
-    }
-    if (c < 0xF5) {
-        if (e - s < 4 || (s[1] & 0xC0) != 0x80 || (s[2] & 0xC0) != 0x80 || (s[3] & 0xC0) != 0x80) return -1;
-        int32_t v = (c & 0x07) << 18 | (s[1] & 0x3F) << 12 | (s[2] & 0x3F) << 6 | (s[3] & 0x3F);
-        if (v < 0x10000 || v > 0x10FFFF) return -1;
-        *size = 4;
-        return v;
-    }
-    return -1;
+    if (v < least[n] || v > 0x10FFFF || (v >= 0xD800 && v <= 0xDFFF)) return -1;
+    *size = n;
+    return v;
 }
 
-/* Text that was checked; `kind` is what its check has returned. ASCII is copied, anything else decoded. */
+/* A str of checked text; `kind` is the result of the check. ASCII is copied, other text is decoded. */
 static inline PyObject *new_text(const u8 *s, Py_ssize_t n, int kind)
 {
     if (kind != TEXT_ASCII) return PyUnicode_DecodeUTF8((const char *)s, n, NULL);
@@ -131,16 +121,15 @@ static inline PyObject *new_text(const u8 *s, Py_ssize_t n, int kind)
     return o;
 }
 
-/* Short texts that were decoded lately, one for each place that their bytes hash to: names repeat, and an
-   object that is there already costs nothing to make and no memory to keep. Guarded by the interpreter's lock. */
+/* A cache of short texts, one for each hash value. Names repeat, and a cached object saves time and memory. Guarded by
+   the interpreter lock. */
 #define KNOWN_TEXTS 8192
 #define KNOWN_BYTES 32
 typedef struct { PyObject *o; uint64_t raw[KNOWN_BYTES / 8]; Py_ssize_t size; } KnownText;
 
-/* What the state of every module begins with. */
+/* The start of the state of every module. */
 typedef struct {
     KnownText *known_texts;
-    PyObject *int_from_bytes; /* int.from_bytes, for integers of more than eight bytes */
     PyTypeObject *scanner_type;
 } Shared;
 
@@ -154,7 +143,7 @@ static inline PyObject *known_text(const Shared *shared, const u8 *s, Py_ssize_t
     h = (h ^ h >> 29) * 0x9E3779B97F4A7C15ULL;
     size_t at = (size_t)(h >> 40) % KNOWN_TEXTS;
     PyObject *o = known_texts[at].o;
-    /* Texts that differ only in trailing NUL bytes have the same padded bytes, so the length must be the same too. */
+    /* The length is compared too: texts that differ only in trailing NUL bytes have the same padded bytes. */
     if (!o || memcmp(known_texts[at].raw, raw, sizeof raw) || known_texts[at].size != n) {
         if (!(o = new_text(s, n, kind))) return NULL;
         memcpy(known_texts[at].raw, raw, sizeof raw);
@@ -164,14 +153,19 @@ static inline PyObject *known_text(const Shared *shared, const u8 *s, Py_ssize_t
     return Py_NewRef(o);
 }
 
-static PyObject *new_wide_int(const Shared *shared, const u8 *s, Py_ssize_t n, int little, int is_signed)
+/* Calls a conversion of int with the keyword `signed`. Takes over both references, which may be NULL. */
+static PyObject *call_signed(PyObject *method, PyObject *args, int is_signed)
 {
-    PyObject *raw = PyBytes_FromStringAndSize((const char *)s, n), *o = NULL;
-    if (!raw) return NULL;
-    PyObject *args = Py_BuildValue("(Os)", raw, little ? "little" : "big"), *kw = Py_BuildValue("{s:i}", "signed", is_signed);
-    if (args && kw) o = PyObject_Call(shared->int_from_bytes, args, kw);
-    Py_XDECREF(args); Py_XDECREF(kw); Py_DECREF(raw);
-    return o;
+    PyObject *kw = Py_BuildValue("{s:i}", "signed", is_signed), *result = NULL;
+    if (method && args && kw) result = PyObject_Call(method, args, kw);
+    Py_XDECREF(method); Py_XDECREF(args); Py_XDECREF(kw);
+    return result;
+}
+
+static PyObject *new_wide_int(const u8 *s, Py_ssize_t n, int little, int is_signed)
+{
+    PyObject *method = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes");
+    return call_signed(method, Py_BuildValue("(y#s)", (const char *)s, n, little ? "little" : "big"), is_signed);
 }
 
 #define NEW_FLOAT(SIZE) \
@@ -184,7 +178,7 @@ NEW_FLOAT(2)
 NEW_FLOAT(4)
 NEW_FLOAT(8)
 
-/* -- message classes: frozen slots classes, whose slots are written and read directly */
+/* -- message classes: frozen classes with slots, which are read and written directly */
 
 static Py_ssize_t slot_offset(PyObject *cls, const char *name)
 {
@@ -207,7 +201,7 @@ static int bind_class(
     if (!cls || !PyType_Check(cls)) { PyErr_Format(PyExc_LookupError, "no class %s", name); return -1; }
     for (; fields[count]; count++)
         if ((offsets[count] = slot_offset(cls, fields[count])) < 0) return -1;
-    /* Objects are made without being zeroed first, so there must be nothing in them but the slots that are filled. */
+    /* Objects are not zeroed when they are made, so they must have no members other than the slots that are filled. */
     PyTypeObject *made = (PyTypeObject *)cls;
     if (made->tp_basicsize != (Py_ssize_t)(sizeof(PyObject) + (size_t)count * sizeof(PyObject *)) || made->tp_itemsize
         || (count && !PyType_IS_GC(made))) {
@@ -232,7 +226,7 @@ static inline void track(PyObject *o) { if (PyType_IS_GC(Py_TYPE(o))) PyObject_G
 
 /* -- a growing output */
 
-/* Frames of usual size are put together on the stack. */
+/* Frames of at most this size are built on the stack. */
 #define OUTPUT_BYTES 9216
 
 typedef struct { u8 *base; Py_ssize_t size, room; u8 first[OUTPUT_BYTES]; } Output;
@@ -257,7 +251,7 @@ static inline int reserve(Output *out, Py_ssize_t more)
     return out->room - out->size >= more || output_grow(out, more);
 }
 
-/* The UTF-8 of a text, which the text keeps; NULL where it is none. */
+/* The UTF-8 of a str, which owns it; NULL if the object is not a str or has no UTF-8. */
 static inline const u8 *get_text(PyObject *o, Py_ssize_t *n)
 {
     if (!o || !PyUnicode_Check(o)) return NULL;
@@ -294,17 +288,17 @@ static int get_u64(PyObject *o, uint64_t low, uint64_t high, uint64_t *v)
 static int put_wide_int(u8 *to, PyObject *o, Py_ssize_t n, int little, int is_signed)
 {
     if (!o || !PyLong_Check(o)) return 0;
-    PyObject *method = PyObject_GetAttrString(o, "to_bytes"), *args = Py_BuildValue("(ns)", n, little ? "little" : "big");
-    PyObject *kw = Py_BuildValue("{s:i}", "signed", is_signed), *raw = NULL;
-    if (method && args && kw) raw = PyObject_Call(method, args, kw);
-    Py_XDECREF(method); Py_XDECREF(args); Py_XDECREF(kw);
+    PyObject *args = Py_BuildValue("(ns)", n, little ? "little" : "big");
+    PyObject *raw = call_signed(PyObject_GetAttrString(o, "to_bytes"), args, is_signed);
     if (!raw) { PyErr_Clear(); return 0; }
     memcpy(to, PyBytes_AS_STRING(raw), (size_t)n);
     Py_DECREF(raw);
     return 1;
 }
 
-/* -- the slow path: the pure function of the same frame, which finds out what is wrong and raises it */
+/* -- the slow path: the pure function of the same frame raises the error
+
+   `may_take` says that the pure function may accept what this codec refused. */
 
 static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
 {
@@ -313,7 +307,7 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
         PyErr_Clear();
     }
     if (!pure) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
-    Py_INCREF(pure); /* it may be bound anew meanwhile */
+    Py_INCREF(pure); /* another thread may call bind() */
     PyObject *result = PyObject_CallOneArg(pure, argument);
     Py_DECREF(pure);
     if (!result || may_take) return result;
@@ -321,28 +315,9 @@ static PyObject *ask_pure(PyObject *pure, PyObject *argument, int may_take)
     return PyErr_Format(PyExc_RuntimeError, "the native codec refused what the pure one takes");
 }
 
-/* -- runs: bytes that are cut or searched without making messages */
+/* -- scanners: iterators that yield how many bytes they need, and return the size of the frame */
 
-/* Records with a key that are found before objects are made of them. */
-#define ENDS_AT_ONCE 64
-
-/* Whether there are bytes and an integer; for anything else the caller gives None, and the pure function answers. */
-static int bytes_and_integer(PyObject *const *arguments, Py_ssize_t count)
-{
-    return count == 2 && PyBytes_Check(arguments[0]) && PyLong_Check(arguments[1]);
-}
-
-static int add_run(PyObject *runs, uint64_t owner, Py_ssize_t records, const u8 *from, const u8 *to)
-{
-    PyObject *run = Py_BuildValue("(Kny#)", (unsigned long long)owner, records, (const char *)from, (Py_ssize_t)(to - from));
-    int added = run ? PyList_Append(runs, run) : -1;
-    Py_XDECREF(run);
-    return added == 0;
-}
-
-/* -- scanners: iterators that give how many bytes they need, and return the size of the frame */
-
-/* SCAN_VARIABLES is defined in front, as many as the deepest layout of the module needs; so is MODULE_NAME. */
+/* The module defines MODULE_NAME, and SCAN_VARIABLES: the largest number that one of its scanners needs. */
 enum { SCAN_MORE, SCAN_DONE, SCAN_BAD };
 
 typedef struct { int at; Py_ssize_t need; int64_t v[SCAN_VARIABLES]; } Scan;
@@ -352,7 +327,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *data;
     ScanFunction function;
-    size_t pure; /* where the state of the module has the pure scanner */
+    size_t pure; /* the offset of the pure scanner in the state of the module */
     Scan state;
     int ended;
 } Scanner;
@@ -365,13 +340,13 @@ static void scanner_dealloc(Scanner *self)
     Py_DECREF(type);
 }
 
-/* A bad frame: the pure scanner of the same frame, over the same data, raises what is wrong. */
+/* For a bad frame: the pure scanner of the same frame, over the same data, raises the error. */
 static PyObject *scanner_fail(Scanner *self)
 {
-    char *state = PyType_GetModuleState(Py_TYPE(self)); /* there as long as its type is, which the scanner keeps */
+    char *state = PyType_GetModuleState(Py_TYPE(self)); /* lives as long as the type, which the scanner owns */
     PyObject *make = state ? *(PyObject **)(state + self->pure) : NULL;
     if (!make) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
-    Py_INCREF(make); /* it may be bound anew meanwhile */
+    Py_INCREF(make); /* another thread may call bind() */
     PyObject *pure = PyObject_CallOneArg(make, self->data);
     Py_DECREF(make);
     if (!pure) return NULL;
@@ -419,27 +394,13 @@ static PyObject *new_scanner(const Shared *shared, PyObject *data, ScanFunction 
 
 /* -- the state of a module */
 
-/* Makes what the state begins with, in memory that was zeroed; -1: an error is set. */
+/* Fills the start of a zeroed state; returns -1 with an error set, else 0. */
 static int shared_begin(Shared *shared, PyObject *module)
 {
-    /* Not zeroed by hand: pages that are never used are never there. */
+    /* calloc does not touch the pages, so those that are never used take no memory. */
     if (!(shared->known_texts = PyMem_RawCalloc(KNOWN_TEXTS, sizeof(KnownText)))) { PyErr_NoMemory(); return -1; }
-    if (!(shared->int_from_bytes = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes"))) return -1;
     shared->scanner_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &scanner_spec, NULL);
     return shared->scanner_type ? 0 : -1;
-}
-
-static int shared_traverse(Shared *shared, visitproc visit, void *arg)
-{
-    Py_VISIT(shared->int_from_bytes);
-    Py_VISIT(shared->scanner_type);
-    return 0;
-}
-
-static void shared_clear(Shared *shared)
-{
-    Py_CLEAR(shared->int_from_bytes);
-    Py_CLEAR(shared->scanner_type);
 }
 
 static void shared_end(Shared *shared)
