@@ -23,7 +23,7 @@ from bets_protocol.generated.support import (
 )
 from bets_protocol.messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
 
-NATIVE_DIGEST: Final = "8d3cd838bd33ca92"
+NATIVE_DIGEST: Final = "6ec778fa2457bcbe"
 """Names the layouts and the emitter that the native codec must have been made from."""
 
 
@@ -151,7 +151,7 @@ def check_bet_frame(data: bytes) -> None:
             raise ValueError
         if not first_name.isascii():
             first_name = data[4:first_name_end].decode("utf-8")
-        if not first_name.isprintable() and not RULE_E0E970AE.allows(first_name):
+        if not (first_name.isprintable() or RULE_E0E970AE.allows(first_name)):
             raise ValueError
         last_name_end = first_name_end + 1 + data[first_name_end]
         last_name = text[first_name_end + 1:last_name_end]
@@ -159,13 +159,13 @@ def check_bet_frame(data: bytes) -> None:
             raise ValueError
         if not last_name.isascii():
             last_name = data[first_name_end + 1:last_name_end].decode("utf-8")
-        if not last_name.isprintable() and not RULE_E0E970AE.allows(last_name):
+        if not (last_name.isprintable() or RULE_E0E970AE.allows(last_name)):
             raise ValueError
         document = text[last_name_end:last_name_end + 8]
         if not (document.isdecimal() and document.isascii()):
             raise ValueError
         birthdate = text[last_name_end + 8:last_name_end + 18]
-        if birthdate not in KNOWN_DATES and not is_date(birthdate):
+        if not (birthdate in KNOWN_DATES or is_date(birthdate)):
             raise ValueError
         number = data[last_name_end + 18] << 8 | data[last_name_end + 19]
         if number > 9999:
@@ -197,7 +197,7 @@ def decode_bet_frame(data: bytes) -> Bet:
             raise ValueError
         if not first_name.isascii():
             first_name = data[4:first_name_end].decode("utf-8")
-        if not first_name.isprintable() and not RULE_E0E970AE.allows(first_name):
+        if not (first_name.isprintable() or RULE_E0E970AE.allows(first_name)):
             raise ValueError
         last_name_end = first_name_end + 1 + data[first_name_end]
         last_name = text[first_name_end + 1:last_name_end]
@@ -205,13 +205,13 @@ def decode_bet_frame(data: bytes) -> Bet:
             raise ValueError
         if not last_name.isascii():
             last_name = data[first_name_end + 1:last_name_end].decode("utf-8")
-        if not last_name.isprintable() and not RULE_E0E970AE.allows(last_name):
+        if not (last_name.isprintable() or RULE_E0E970AE.allows(last_name)):
             raise ValueError
         document = text[last_name_end:last_name_end + 8]
         if not (document.isdecimal() and document.isascii()):
             raise ValueError
         birthdate = text[last_name_end + 8:last_name_end + 18]
-        if birthdate not in KNOWN_DATES and not is_date(birthdate):
+        if not (birthdate in KNOWN_DATES or is_date(birthdate)):
             raise ValueError
         number = data[last_name_end + 18] << 8 | data[last_name_end + 19]
         if number > 9999:
@@ -276,7 +276,7 @@ def check_untyped_batch(data: bytes) -> None:
                 raise ValueError
             if not first_name.isascii():
                 first_name = data[position + 4:first_name_end].decode("utf-8")
-            if not first_name.isprintable() and not RULE_E0E970AE.allows(first_name):
+            if not (first_name.isprintable() or RULE_E0E970AE.allows(first_name)):
                 raise ValueError
             last_name_end = first_name_end + 1 + data[first_name_end]
             last_name = text[first_name_end + 1:last_name_end]
@@ -284,13 +284,13 @@ def check_untyped_batch(data: bytes) -> None:
                 raise ValueError
             if not last_name.isascii():
                 last_name = data[first_name_end + 1:last_name_end].decode("utf-8")
-            if not last_name.isprintable() and not RULE_E0E970AE.allows(last_name):
+            if not (last_name.isprintable() or RULE_E0E970AE.allows(last_name)):
                 raise ValueError
             document = text[last_name_end:last_name_end + 8]
             if not (document.isdecimal() and document.isascii()):
                 raise ValueError
             birthdate = text[last_name_end + 8:last_name_end + 18]
-            if birthdate not in KNOWN_DATES and not is_date(birthdate):
+            if not (birthdate in KNOWN_DATES or is_date(birthdate)):
                 raise ValueError
             number = data[last_name_end + 18] << 8 | data[last_name_end + 19]
             if number > 9999:
@@ -333,7 +333,7 @@ def decode_untyped_batch(data: bytes) -> BetBatch:
                 raise ValueError
             if not first_name.isascii():
                 first_name = data[position + 4:first_name_end].decode("utf-8")
-            if not first_name.isprintable() and not RULE_E0E970AE.allows(first_name):
+            if not (first_name.isprintable() or RULE_E0E970AE.allows(first_name)):
                 raise ValueError
             last_name_end = first_name_end + 1 + data[first_name_end]
             last_name = text[first_name_end + 1:last_name_end]
@@ -341,13 +341,13 @@ def decode_untyped_batch(data: bytes) -> BetBatch:
                 raise ValueError
             if not last_name.isascii():
                 last_name = data[first_name_end + 1:last_name_end].decode("utf-8")
-            if not last_name.isprintable() and not RULE_E0E970AE.allows(last_name):
+            if not (last_name.isprintable() or RULE_E0E970AE.allows(last_name)):
                 raise ValueError
             document = text[last_name_end:last_name_end + 8]
             if not (document.isdecimal() and document.isascii()):
                 raise ValueError
             birthdate = text[last_name_end + 8:last_name_end + 18]
-            if birthdate not in KNOWN_DATES and not is_date(birthdate):
+            if not (birthdate in KNOWN_DATES or is_date(birthdate)):
                 raise ValueError
             number = data[last_name_end + 18] << 8 | data[last_name_end + 19]
             if number > 9999:
@@ -435,7 +435,7 @@ def check_bet_batch(data: bytes) -> None:
                 raise ValueError
             if not first_name.isascii():
                 first_name = data[position + 4:first_name_end].decode("utf-8")
-            if not first_name.isprintable() and not RULE_E0E970AE.allows(first_name):
+            if not (first_name.isprintable() or RULE_E0E970AE.allows(first_name)):
                 raise ValueError
             last_name_end = first_name_end + 1 + data[first_name_end]
             last_name = text[first_name_end + 1:last_name_end]
@@ -443,13 +443,13 @@ def check_bet_batch(data: bytes) -> None:
                 raise ValueError
             if not last_name.isascii():
                 last_name = data[first_name_end + 1:last_name_end].decode("utf-8")
-            if not last_name.isprintable() and not RULE_E0E970AE.allows(last_name):
+            if not (last_name.isprintable() or RULE_E0E970AE.allows(last_name)):
                 raise ValueError
             document = text[last_name_end:last_name_end + 8]
             if not (document.isdecimal() and document.isascii()):
                 raise ValueError
             birthdate = text[last_name_end + 8:last_name_end + 18]
-            if birthdate not in KNOWN_DATES and not is_date(birthdate):
+            if not (birthdate in KNOWN_DATES or is_date(birthdate)):
                 raise ValueError
             number = data[last_name_end + 18] << 8 | data[last_name_end + 19]
             if number > 9999:
@@ -494,7 +494,7 @@ def decode_bet_batch(data: bytes) -> BetBatch:
                 raise ValueError
             if not first_name.isascii():
                 first_name = data[position + 4:first_name_end].decode("utf-8")
-            if not first_name.isprintable() and not RULE_E0E970AE.allows(first_name):
+            if not (first_name.isprintable() or RULE_E0E970AE.allows(first_name)):
                 raise ValueError
             last_name_end = first_name_end + 1 + data[first_name_end]
             last_name = text[first_name_end + 1:last_name_end]
@@ -502,13 +502,13 @@ def decode_bet_batch(data: bytes) -> BetBatch:
                 raise ValueError
             if not last_name.isascii():
                 last_name = data[first_name_end + 1:last_name_end].decode("utf-8")
-            if not last_name.isprintable() and not RULE_E0E970AE.allows(last_name):
+            if not (last_name.isprintable() or RULE_E0E970AE.allows(last_name)):
                 raise ValueError
             document = text[last_name_end:last_name_end + 8]
             if not (document.isdecimal() and document.isascii()):
                 raise ValueError
             birthdate = text[last_name_end + 8:last_name_end + 18]
-            if birthdate not in KNOWN_DATES and not is_date(birthdate):
+            if not (birthdate in KNOWN_DATES or is_date(birthdate)):
                 raise ValueError
             number = data[last_name_end + 18] << 8 | data[last_name_end + 19]
             if number > 9999:

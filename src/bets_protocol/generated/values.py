@@ -26,7 +26,7 @@ def valid_Bet(message: Any, _classes: Mapping[str, type]) -> bool:
         return False
     if not (isinstance(last_name, str) and 1 <= (len(last_name) if last_name.isascii() else utf8_size(last_name)) <= 255 and (last_name.isprintable() or RULE_E0E970AE.allows(last_name))):
         return False
-    if not (isinstance(document, str) and document.isascii() and len(document) == 8 and document.isdecimal() and document.isascii()):
+    if not (isinstance(document, str) and document.isascii() and len(document) == 8 and (document.isdecimal() and document.isascii())):
         return False
     if not (isinstance(birthdate, str) and birthdate.isascii() and len(birthdate) == 10 and (birthdate in KNOWN_DATES or is_date(birthdate))):
         return False
@@ -60,7 +60,7 @@ def valid_Ack(message: Any, _classes: Mapping[str, type]) -> bool:
 def valid_Winners(message: Any, _classes: Mapping[str, type]) -> bool:
     """Whether every field of the Winners `message` holds what its layout allows."""
     documents = message.documents
-    return isinstance(documents, tuple) and 0 <= len(documents) <= 65535 and all(isinstance(item, str) and item.isascii() and len(item) == 8 and item.isdecimal() and item.isascii() for item in documents)
+    return isinstance(documents, tuple) and 0 <= len(documents) <= 65535 and all(isinstance(item, str) and item.isascii() and len(item) == 8 and (item.isdecimal() and item.isascii()) for item in documents)
 
 
 def valid_OpenUpload(message: Any, _classes: Mapping[str, type]) -> bool:

@@ -4,19 +4,31 @@
    number is moved ahead by multiplying its halves with a power of x, modulo the polynomial, and adding the products to
    the bytes there. At the end 16 bytes are left with the remainder of all before them; they are added byte by byte.
 
-   The module defines crc32_table, for single bytes, and crc32_far and crc32_near, which move a number by 64 and by 16
-   bytes. Other processors do not multiply without carry: then crc32_ready() is 0, and the caller uses zlib. */
+   Other processors do not multiply without carry: then crc32_ready() is 0, and the caller uses zlib. */
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <wmmintrin.h>
 #define CRC32_TARGET __attribute__((target("sse2,pclmul")))
+
+/* The remainders of the 16 values of half a byte. */
+static const uint32_t crc32_table[16] = {
+    0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC, 0x76DC4190, 0x6B6B51F4, 0x4DB26158, 0x5005713C,
+    0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C, 0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C};
+
+/* x to the power of n + 32 and of n - 32, which move the halves of a number by n bits: 64 bytes, and 16 bytes. */
+static const uint64_t crc32_far[2] = {0x154442BD4, 0x1C6E41596};
+static const uint64_t crc32_near[2] = {0x1751997D0, 0x0CCAA009E};
 
 /* Whether the processor has the instruction. */
 static int crc32_ready(void) { return __builtin_cpu_supports("pclmul") != 0; }
 
 static uint32_t crc32_one_by_one(uint32_t state, const u8 *p, Py_ssize_t n)
 {
-    while (n--) state = crc32_table[(u8)(state ^ *p++)] ^ state >> 8;
+    while (n--) {
+        state ^= *p++;
+        state = crc32_table[state & 15] ^ state >> 4;
+        state = crc32_table[state & 15] ^ state >> 4;
+    }
     return state;
 }
 

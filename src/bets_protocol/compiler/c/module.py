@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from bets_protocol.compiler.c.reading import emit_check, emit_decode
-from bets_protocol.compiler.c.runs import RunsOf, crc32_source, emit_runs, runs_methods
+from bets_protocol.compiler.c.runs import RunsOf, emit_runs, runs_methods
 from bets_protocol.compiler.c.scanning import Scanning
 from bets_protocol.compiler.c.source import Texts, c_string
 from bets_protocol.compiler.c.writing import Encoding
@@ -73,7 +73,7 @@ def emit_c_module(
         out.append(scans[name])
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]
     if runs:
-        out += crc32_source(), emit_runs(runs)
+        out += '#include "crc32.h"', emit_runs(runs)
         methods.append(runs_methods(runs))
     out.append(_module_end(module.rpartition(".")[2], frames, records, methods, digest, python))
     return "\n".join(out)

@@ -63,26 +63,6 @@ def emit_runs(runs: RunsOf) -> str:
     )
 
 
-def crc32_source() -> str:
-    """CRC-32 in C, with its tables."""
-    table = [_crc32_shifted(byte, 8) for byte in range(256)]
-    lines = "".join(f"    {''.join(f'0x{v:08X}u, ' for v in table[at : at + 8]).rstrip()}\n" for at in range(0, 256, 8))
-    far, near = ([_crc32_shifted(1 << 31, bits + half) << 1 for half in (32, -32)] for bits in (512, 128))
-    return (
-        f"static const uint32_t crc32_table[256] = {{\n{lines}}};\n"
-        f"static const uint64_t crc32_far[2] = {{{far[0]:#x}u, {far[1]:#x}u}};\n"
-        f"static const uint64_t crc32_near[2] = {{{near[0]:#x}u, {near[1]:#x}u}};\n\n"
-        '#include "crc32.h"\n'
-    )
-
-
-def _crc32_shifted(value: int, bits: int) -> int:
-    """`value` times x to the power of `bits`, modulo the polynomial, with its bits in reflected order."""
-    for _ in range(bits):
-        value = value >> 1 ^ (0xEDB88320 if value & 1 else 0)
-    return value
-
-
 def runs_methods(runs: RunsOf) -> str:
     """The entries of the functions in the module's table."""
     return "".join(

@@ -344,11 +344,7 @@ static void scanner_dealloc(Scanner *self)
 static PyObject *scanner_fail(Scanner *self)
 {
     char *state = PyType_GetModuleState(Py_TYPE(self)); /* lives as long as the type, which the scanner owns */
-    PyObject *make = state ? *(PyObject **)(state + self->pure) : NULL;
-    if (!make) return PyErr_Format(PyExc_RuntimeError, "the native codec is not bound");
-    Py_INCREF(make); /* another thread may call bind() */
-    PyObject *pure = PyObject_CallOneArg(make, self->data);
-    Py_DECREF(make);
+    PyObject *pure = ask_pure(state ? *(PyObject **)(state + self->pure) : NULL, self->data, 1);
     if (!pure) return NULL;
     PyObject *need = PyIter_Next(pure);
     Py_DECREF(pure);

@@ -28,7 +28,7 @@ from bets_protocol.compiler.python.source import (
     python_type,
     read_int,
     slice_of,
-    text_tests,
+    text_test,
 )
 from bets_protocol.compiler.shape import switched_fields
 from bets_protocol.layout import nodes as ir
@@ -107,8 +107,12 @@ class _Reading:
                 value = self.out.variable(read_int(sub, place), stem)
                 self.out.fail_if(f"{value} not in {{{', '.join(str(number) for _, number in members)}}}")
                 return value, place.plus(sub.size)
-            case ir.Float():
-                return self.floating(node, place, stem)
+            case ir.Float(size=size):
+                value = ""
+                if self.build:
+                    self.unpacks = True
+                    value = self.out.variable(f'unpack_from("{node.format}", data, {place})[0]', stem)
+                return value, place.plus(size)
             case ir.Const(value=value, sub=sub):
                 after = place.plus(ir.size_bounds(sub)[0])
                 found = read_int(sub, place) if isinstance(sub, ir.Int) else slice_of("data", place, after)
@@ -128,17 +132,15 @@ class _Reading:
             case ir.Switch():
                 return self.switch(node, place, end, stem)
             case ir.Bounded(max_bytes=max_bytes, sub=sub):
-                start = self.settle(place, "start")
+                # What follows counts from a variable.
+                fixed = not place.variable or not place.offset
+                start = place if fixed else Place(self.out.variable(str(place), "start"))
                 value, place = self.visit(sub, start, end, stem)
                 self.out.fail_if(f"{place} > {start.plus(max_bytes)}")
                 return value, place
             case ir.Line():
                 return self.line(node, place, end, stem)
         raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - every node kind stands above
-
-    def settle(self, place: Place, stem: str) -> Place:
-        """A variable that holds `place`, so that what follows can count from it."""
-        return place if not place.variable or not place.offset else Place(self.out.variable(str(place), stem))
 
     def integer(self, node: ir.Int, place: Place, stem: str) -> tuple[str, Place]:
         if node.rule is None and not self.build and stem not in self.switched:
@@ -157,13 +159,6 @@ class _Reading:
             self.out.fail_if(f"{value} < {node.low}")
         elif node.high < fits.high:
             self.out.fail_if(f"{value} > {node.high}")
-
-    def floating(self, node: ir.Float, place: Place, stem: str) -> tuple[str, Place]:
-        value = ""
-        if self.build:
-            self.unpacks = True
-            value = self.out.variable(f'unpack_from("{node.format}", data, {place})[0]', stem)
-        return value, place.plus(node.size)
 
     def content(self, node: ir.Bytes | ir.Text, place: Place, stem: str) -> tuple[Place, Place]:
         """Where the bytes of `node` begin and end."""
@@ -188,9 +183,8 @@ class _Reading:
                 out(f'{value} = {slice_of("data", begin, after)}.decode("utf-8")')
         elif not isinstance(rule, CalendarDate) and not is_decimal(rule):
             out.fail_if(f"not {value}.isascii()")
-        _, breaks = text_tests(node, value)
-        if breaks:
-            out.fail_if(breaks)
+        if keeps := text_test(node, value):
+            out.fail_if(f"not ({keeps})")
         return value, after
 
     def region(self, node: ir.Region, place: Place, end: str, stem: str) -> tuple[str, Place]:

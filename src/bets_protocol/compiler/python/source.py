@@ -152,32 +152,26 @@ def atom(expression: str) -> str:
     return f"({expression})" if " " in expression else expression
 
 
-def text_tests(node: ir.Text, value: str) -> tuple[str, str]:
-    """Two conditions: that `value`, a text, keeps the rule of `node`, and that it breaks it; empty where nothing can.
+def text_test(node: ir.Text, value: str) -> str:
+    """A condition: `value`, a text, keeps the rule of `node`; empty if every text does.
 
-    That a text is long enough (`Characters.min_bytes`) is not part of it: whoever asks has the number of its bytes.
+    The least number of bytes (`Characters.min_bytes`) is not part of it: the caller knows how many there are.
     """
     rule = node.rule
     match rule:
         case None | Characters(allowed=(), excluded=()):
-            return "", ""
+            return ""
         case CalendarDate():
-            return (
-                f"({value} in KNOWN_DATES or is_date({value}))",
-                f"{value} not in KNOWN_DATES and not is_date({value})",
-            )
+            return f"{value} in KNOWN_DATES or is_date({value})"
         case Characters() if is_decimal(rule):
             decimal = f"{value}.isdecimal() and {value}.isascii()"
-            if ir.content_bounds(node)[0] == 0:  # no text is decimal without a digit
-                return f"(not {value} or {decimal})", f"{value} and not ({decimal})"
-            return decimal, f"not ({decimal})"
+            # An empty text is not decimal.
+            return f"not {value} or {decimal}" if ir.content_bounds(node)[0] == 0 else decimal
         case Characters(allowed=()) if all(not chr(code).isprintable() for code in _excluded(rule)):
-            # Printable text holds none of them, and str knows quickly whether text is printable.
-            allows = f"{rule_name(rule)}.allows({value})"
-            return f"({value}.isprintable() or {allows})", f"not {value}.isprintable() and not {allows}"
+            # Printable text has none of them, and str tells quickly whether text is printable.
+            return f"{value}.isprintable() or {rule_name(rule)}.allows({value})"
         case _:
-            allows = f"{rule_name(rule)}.allows({value})"
-            return allows, f"not {allows}"
+            return f"{rule_name(rule)}.allows({value})"
 
 
 def is_decimal(rule: Rule | None) -> bool:

@@ -7,7 +7,7 @@ that is itself a message has been checked when that was made, so its class is al
 
 from __future__ import annotations
 
-from bets_protocol.compiler.python.source import Source, region_name, text_tests
+from bets_protocol.compiler.python.source import Source, region_name, text_test
 from bets_protocol.layout import nodes as ir
 
 _WHOLE = "(type({0}) is int or is_whole_number({0}))"  # the call only for what is rare, such as members of an IntEnum
@@ -80,8 +80,8 @@ def _text(node: ir.Text, value: str) -> str:
         size = f"{value}.isascii() and {_in_bounds(f'len({value})', low, high)}"
     else:
         size = _in_bounds(f"(len({value}) if {value}.isascii() else utf8_size({value}))", low, high)
-    keeps, _ = text_tests(node, value)
-    return f"isinstance({value}, str) and {size}" + (f" and {keeps}" if keeps else "")
+    keeps = text_test(node, value)
+    return f"isinstance({value}, str) and {size}" + (f" and ({keeps})" if keeps else "")
 
 
 def _in_bounds(size: str, low: int, high: int) -> str:
