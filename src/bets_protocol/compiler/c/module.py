@@ -1,16 +1,8 @@
-"""Emits C from the intermediate form: the same functions as `compiler.python`, on pointers.
+"""Emits a C extension module: the same functions as `compiler.python`, on pointers.
 
-Besides, for records that are kept as bytes, `split`, `find` and `survey`: see `runs`.
-
-Strategy: a frame's functions are straight-line C in which every read is preceded by a comparison with the end of what
-surrounds it: fields of fixed size that follow each other share one comparison. `check` and `scan` touch no Python
-object. `decode` makes objects as it goes and drops them all when anything is wrong; who is wrong and where is left to
-the pure functions of the same frame, so an error reads the same whichever codec runs.
-
-What belongs to a module (its classes, the pure functions) stands in the state of the module object: see `runtime.h`.
-
-A scanner must be able to stop anywhere and go on: it is one `switch` over the places where it may have to wait, and
-every variable that lives across such a place lives in its state.
+`check` and `scan` touch no Python object. `decode` makes objects as it reads and drops them all if the frame is bad.
+The pure functions of the same frame then find the error, so it is the same for both codecs. The classes and the pure
+functions of a module are in its state: see `runtime.h`.
 """
 
 from __future__ import annotations
@@ -28,7 +20,7 @@ from bets_protocol.compiler.shape import classes as classes_of
 from bets_protocol.layout import nodes as ir
 
 HEADERS: Final = Path(__file__).parent
-"""The folder of what is the same for every layout: modules include `runtime.h`, those with runs also `crc32.h`."""
+"""The folder of the headers: every module includes `runtime.h`, those with runs also include `crc32.h`."""
 
 
 def emit_c_module(
@@ -40,15 +32,22 @@ def emit_c_module(
     python: str = "",
     heading: str = "A native codec.",
 ) -> str:
-    """The C source of an extension module `module` with the functions of all `frames`, by their names.
+    """The C source of an extension module with the functions of all `frames`, by their names.
 
-    `module` is the name that it is imported by, with its packages. It has `bind(classes, pure)`: `classes` maps record
-    names to frozen slots classes, `pure` maps function names (``decode_<frame>``) to the pure functions, which are
-    asked when something is wrong. `digest` names the layouts that it was made from. `runs` are the records
-    that can also be cut and searched as bytes. `python` is the source of a Python module of the same frames: with it
-    the module needs no binding, it has the classes of that source as its own.
+    It has `bind(classes, pure)`: the frozen slots classes by their names, and the pure functions by their names
+    (``decode_<frame>``).
 
-    The source includes headers of the folder `HEADERS`; `with_headers` makes it one file.
+    Args:
+        module: the name that it is imported by, with its packages.
+        frames: their layouts.
+        runs: records that can also be split and searched as bytes.
+        digest: identifies the layouts that it was made from.
+        python: the source of a Python module of the same frames, whose classes and functions the module binds to
+            by itself.
+        heading: the comment in the first line.
+
+    Returns:
+        The source, which includes headers of the folder `HEADERS`; `with_headers` makes it one file.
 
     Raises:
         TypeError: a layout that cannot be emitted.
@@ -80,7 +79,7 @@ def emit_c_module(
 
 
 def with_headers(source: str) -> str:
-    """The C `source` with the headers in the place of the lines that include them."""
+    """The C `source` with the text of the headers instead of the lines that include them."""
     for header in HEADERS.glob("*.h"):
         source = source.replace(f'#include "{header.name}"\n', header.read_text(encoding="utf-8"))
     return source
@@ -90,7 +89,7 @@ _VERBS = ("check", "decode", "encode", "scan")
 
 
 def _state(frames: Iterable[str], records: Iterable[ir.Record]) -> str:
-    """The state of a module: its classes, where their slots are, and the pure functions."""
+    """The state of a module: its classes, the offsets of their slots, and the pure functions."""
     lines, names = [], []
     for record in records:
         lines.append(f"    PyTypeObject *type_{record.name};\n")
@@ -183,7 +182,7 @@ PyMODINIT_FUNC PyInit_{module}(void)
 
 
 def _own_binding(python: str, classes: Iterable[str]) -> str:
-    """Runs the Python source under the module's name, takes its classes over, and binds to them and its functions."""
+    """Runs the Python source under the name of the module and binds to its classes and functions."""
     lines = "\n".join(f"    {c_string(line.encode(), readable=True)}" for line in python.splitlines(keepends=True))
     adding = "".join(
         f'        if (PyObject_SetAttrString(module, "{name}", PyDict_GetItemString(names, "{name}")) < 0) goto end;\n'

@@ -1,8 +1,7 @@
 """Emits `check` and `decode` of a frame as C.
 
-Every read is preceded by a comparison with the end of what surrounds it; fields of fixed size that follow each other
-share one. `check` touches no Python object. `decode` makes objects as it goes and drops them all when anything is
-wrong.
+Before every read the position is compared with the end of the innermost region; consecutive fields of fixed size share
+one comparison.
 """
 
 from __future__ import annotations
@@ -119,7 +118,7 @@ class Reading:
         return self.object(f"PyBytes_FromStringAndSize((const char *)p, {size})")
 
     def visit(self, node: ir.Node, end: str, *, needed: bool = False) -> str:
-        """Emits the reading of `node` at `p`; `needed` says that its bytes are known to be there."""
+        """Emits the reading of `node` at `p`; returns the source of its value. `needed`: the end was compared."""
         out = self.out
         match node:
             case ir.Int() | ir.Enum() | ir.Float() | ir.Const():
@@ -253,7 +252,7 @@ class Reading:
     def record(self, node: ir.Record, end: str) -> str:
         outer, self.scope = self.scope, {}
         values: list[str] = []
-        known = 0  # bytes ahead that were compared with the end already
+        known = 0  # how many bytes from here on were compared with the end
         for index, field in enumerate(node.fields):
             ahead = fixed_bytes_ahead(field.node)
             if ahead and known < ahead:
@@ -272,5 +271,5 @@ class Reading:
         if self.build and any(
             isinstance(part, ir.Record | ir.Array) for field in node.fields for part in ir.walk(field.node)
         ):
-            self.out(f"track({made});")  # the others hold text and numbers: no cycle, nothing to collect
+            self.out(f"track({made});")  # text and numbers are in no cycle
         return made

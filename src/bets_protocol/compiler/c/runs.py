@@ -15,14 +15,14 @@ from bets_protocol.layout import nodes as ir
 
 @attrs.frozen(kw_only=True)
 class RunsOf:
-    """What the functions are made from.
+    """The record and its fields.
 
     Attributes:
-        name: what they are called after.
-        frame: a record behind its length.
-        owner: the integer field that the records of a run have in common; its place must not vary.
-        key: the integer field that is looked for; its place from the end must not vary.
-        value: the ASCII field that is wanted of a record with the key; likewise.
+        name: the functions are called after it.
+        frame: a record with its length in front.
+        owner: the integer field that all records of a run share; its place must not vary.
+        key: the integer field to search for; its place from the end must not vary.
+        value: the ASCII field to return of a record with the key; likewise.
     """
 
     name: str
@@ -33,7 +33,7 @@ class RunsOf:
 
 
 def emit_runs(runs: RunsOf) -> str:
-    """The functions, and what they share.
+    """The functions.
 
     Raises:
         TypeError: a field of another kind than is needed.

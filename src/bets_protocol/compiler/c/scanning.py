@@ -1,7 +1,7 @@
-"""Emits `scan` of a frame as C: a function that can stop anywhere and go on.
+"""Emits `scan` of a frame as C: a function that can stop anywhere and continue there.
 
-It is one `switch` over the places where it may have to wait for more bytes, and every variable that lives across such
-a place lives in its state.
+It is one `switch` over the places where it may have to wait for more bytes. Every variable that lives across such a
+place is in its state.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from bets_protocol.layout import nodes as ir
 
 
 class Scanning:
-    """Emits `scan_<name>`: one switch over the places where it may have to wait for more bytes."""
+    """Emits `scan_<name>`."""
 
     def __init__(self, name: str, layout: ir.Node) -> None:
         self.name, self.layout = name, layout
         self.out = Lines()
         self.waits = 0
-        self.variables = 1  # v[0] is where the next field starts
-        self.bounds: list[tuple[str, int]] = []  # where each bound around starts, and its size
+        self.variables = 1  # v[0] is the position
+        self.bounds: list[tuple[str, int]] = []  # the start and the size of each bound around the position
         self.scope: dict[str, str] = {}
 
     def emit(self) -> str:
@@ -51,7 +51,7 @@ static PyObject *py_scan_{self.name}(PyObject *module, PyObject *data)
         return name
 
     def await_bytes(self, ahead: int) -> None:
-        """Emits the wait for the bytes up to `ahead` behind the position, after comparing that with every bound."""
+        """Emits the wait for the `ahead` bytes after the position, once they were compared with every bound."""
         self.waits += 1
         for start, size in self.bounds:
             self.out(f"if (s->v[0] + {ahead} > {start} + {size}) return SCAN_BAD;")
@@ -64,7 +64,7 @@ static PyObject *py_scan_{self.name}(PyObject *module, PyObject *data)
             self.out(f"s->v[0] += {ahead};")
 
     def visit(self, node: ir.Node, ahead: int) -> int:
-        """Emits the scanning of `node`, `ahead` bytes behind the position; returns how far behind it the next is."""
+        """Emits the scanning of `node`, `ahead` bytes after the position; returns where the next field is, likewise."""
         size = ir.static_size(node)
         if size is not None and not looks_inside(node):
             return ahead + size
@@ -89,7 +89,7 @@ static PyObject *py_scan_{self.name}(PyObject *module, PyObject *data)
                 return ahead
             case ir.Switch(field=name, cases=cases):
                 self.settle(ahead)
-                # No C switch: a wait inside one would be a label of it instead of the scanner's.
+                # Not a switch of C: a wait inside it would become a label of the inner switch.
                 for index, (number, case) in enumerate(cases):
                     with self.out.block(f"{'else ' if index else ''}if ({self.scope[name]} == {number})"):
                         self.settle(self.visit(case, 0))

@@ -1,4 +1,4 @@
-"""What the emitters of C share: lines of source, integers in C, and the checking functions of text."""
+"""What the emitters of C share: lines of source, integers in C, and the functions that check text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bets_protocol.layout.rules import CalendarDate, Characters
 
 FIXED = ir.Int | ir.Float | ir.Enum | ir.Const
 WIDE_BYTES: Final = 8
-"""Integers of more bytes than this go through Python's own conversion."""
+"""Wider integers are converted by methods of int."""
 
 
 class Lines:
@@ -44,9 +44,9 @@ class Lines:
 
 
 class Texts:
-    """The checking functions of all kinds of text: one for each rule and encoding.
+    """The functions that check text: one for each rule and encoding.
 
-    Each returns TEXT_BAD for bytes that are no text or break the rule, else whether there is more in it than ASCII.
+    They return TEXT_BAD for bytes that are not text or break the rule, TEXT_ASCII, or TEXT_WIDE for any other text.
     """
 
     def __init__(self, layouts: Iterable[ir.Node]) -> None:
@@ -72,7 +72,7 @@ class Texts:
             return head + least + "    return all_digits(s, n) ? TEXT_ASCII : TEXT_BAD;\n}\n"
         if encoding == "ascii" and not characters.allowed and not characters.excluded:
             return head + least + "    return all_ascii(s, n) ? TEXT_ASCII : TEXT_BAD;\n}\n"
-        # Where all printable ASCII is fine, most text is passed over eight bytes at a time.
+        # If all printable ASCII is allowed, most text is skipped eight bytes at a time.
         skip = "    const u8 *e = s + n;\n"
         if all(_allows(characters, code) for code in range(0x20, 0x7F)):
             skip += "    s += plain_ascii(s, n);\n"
@@ -102,12 +102,12 @@ def _in_range(value: str, low: int, high: int) -> str:
 
 
 def is_fixed(node: ir.Node) -> bool:
-    """Whether a value of `node` always takes the same bytes, with nothing inside that moves."""
+    """Whether a value of `node` always takes the same number of bytes and has no parts."""
     return isinstance(node, FIXED) or (isinstance(node, ir.Bytes | ir.Text) and node.prefix is None)
 
 
 def fixed_bytes_ahead(node: ir.Node) -> int:
-    """How many bytes the reading of `node` takes before it looks at the end by itself."""
+    """How many bytes of `node` are read before its own comparison with the end."""
     if is_fixed(node):
         return ir.size_bounds(node)[0]
     if isinstance(node, ir.Bytes | ir.Text) and node.prefix is not None:
@@ -116,7 +116,7 @@ def fixed_bytes_ahead(node: ir.Node) -> int:
 
 
 def run_of_fixed(fields: Iterable[ir.Field]) -> int:
-    """How many bytes at the front of `fields` are certain, the length of the first text that varies included."""
+    """How many bytes `fields` start with for certain, with the length of the first text that varies."""
     total = 0
     for field in fields:
         total += fixed_bytes_ahead(field.node)

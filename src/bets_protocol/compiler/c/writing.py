@@ -9,22 +9,22 @@ from bets_protocol.compiler.c.source import FIXED, WIDE_BYTES, Lines, Texts, c_i
 from bets_protocol.layout import nodes as ir
 
 _RESERVED_AT_ONCE: Final = 4096
-"""Bytes of a part that is reserved whole: a short record is far below, a long array of them above."""
+"""A part of at most so many bytes is reserved in one piece: a short record, but not a long array."""
 
 
 def _largest_written(node: ir.Node) -> int | None:
-    """How many bytes the writing of `node` can take, or None where that is much, or known only afterwards."""
+    """The largest number of bytes that the writing of `node` takes, or None if it is large or not known before."""
     if any(isinstance(part, ir.Bounded) for part in ir.walk(node)):
-        return None  # it may pass its bound before that is noticed
+        return None  # the bound is compared only after the part was written
     largest = ir.size_bounds(node)[1]
     return largest if largest <= _RESERVED_AT_ONCE else None
 
 
 class Encoding:
-    """Emits `put_frame_<frame>`, which writes a message behind an output, and `encode_<name>`.
+    """Emits `encode_<name>`, and `put_frame_<name>`, which appends a message to an output.
 
-    Where the largest size of a part is known and small, room for all of it is reserved at once and the part is written
-    through a local pointer, its *cursor*; otherwise every field asks for its room.
+    For a small part the room is reserved at once and the part is written through a local pointer, its *cursor*;
+    otherwise each field reserves its own.
     """
 
     def __init__(self, name: str, layout: ir.Node, texts: Texts) -> None:
@@ -59,13 +59,13 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
         self.out(f"if (!({condition})) return 0;")
 
     def reserve(self, size: str) -> None:
-        """Makes room for `size` bytes, unless the part at hand has room for all of itself."""
+        """Emits the making of room for `size` bytes, unless it was reserved for the whole part."""
         if not self.cursor:
             self.require(f"reserve(out, {size})")
 
     @property
     def here(self) -> str:
-        """Where the next byte goes."""
+        """The address of the next byte."""
         return self.cursor or "(out->base + out->size)"
 
     def advance(self, size: str) -> None:
@@ -80,7 +80,7 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
         self.advance(size)
 
     def put(self, node: ir.Node, access: str) -> None:
-        """Emits the writing of the object `access`, which is borrowed and may be NULL."""
+        """Emits the writing of the object `access`: a borrowed reference, which may be NULL."""
         largest = _largest_written(node)
         if self.cursor or largest is None:
             self.put_at(node, access)
@@ -176,7 +176,7 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
         start, length = out.name("s"), out.name("n")
         self.reserve(str(size))
         self.advance(str(size))
-        out(f"Py_ssize_t {start} = {self.here} - out->base;")  # a place, since the output may move
+        out(f"Py_ssize_t {start} = {self.here} - out->base;")  # an offset, since the output may move
         self.put(node.sub, access)
         out(f"Py_ssize_t {length} = {self.here} - out->base - {start};")
         self.require(f"{length} >= {low} && {length} <= {min(high, 2**62)}")
