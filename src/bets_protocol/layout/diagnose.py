@@ -301,12 +301,14 @@ def fits_float(value: float, code: str) -> bool:
 
 
 def encoded_size(node: ir.Node, value: object) -> int:
-    """How many bytes `value` takes as the value of `node`; what its parts hold must have been found good."""
+    """How many bytes `value` takes as the value of `node`; the values of its parts must be good."""
     match node, value:
-        case ir.Bytes() | ir.Line(), bytes():
-            return len(value) + _prefix_size(node)
-        case ir.Text(encoding=encoding), str():
-            return len(value.encode(encoding)) + _prefix_size(node)
+        case ir.Line(), bytes():
+            return len(value)
+        case ir.Bytes(prefix=prefix), bytes():
+            return len(value) + (prefix.size if prefix else 0)
+        case ir.Text(encoding=encoding, prefix=prefix), str():
+            return len(value.encode(encoding)) + (prefix.size if prefix else 0)
         case ir.Region(prefix=prefix, sub=sub), _:
             return prefix.size + encoded_size(sub, value)
         case ir.Bounded(sub=sub), _:
@@ -314,22 +316,15 @@ def encoded_size(node: ir.Node, value: object) -> int:
         case ir.Array(count=count, item=item), tuple():
             return (count.size if isinstance(count, ir.Int) else 0) + sum(encoded_size(item, part) for part in value)
         case ir.Record(fields=fields), _:
-            return sum(_field_size(field, value) for field in fields)
+            total = 0
+            for field in fields:
+                part = field.node
+                if isinstance(part, ir.Switch):
+                    part = dict(part.cases)[int(getattr(value, part.field))]
+                total += encoded_size(part, getattr(value, field.name, None))  # a constant is no attribute
+            return total
         case _:
             return ir.size_bounds(node)[0]
-
-
-def _field_size(field: ir.Field, message: object) -> int:
-    node = field.node
-    if isinstance(node, ir.Const):
-        return ir.size_bounds(node)[0]
-    if isinstance(node, ir.Switch):
-        node = dict(node.cases)[int(getattr(message, node.field))]
-    return encoded_size(node, getattr(message, field.name))
-
-
-def _prefix_size(node: ir.Bytes | ir.Text | ir.Line) -> int:
-    return 0 if isinstance(node, ir.Line) or node.prefix is None else node.prefix.size
 
 
 def _expected_members(node: ir.Enum) -> str:

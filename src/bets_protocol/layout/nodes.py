@@ -1,12 +1,10 @@
-"""The intermediate form of a layout: what the compiler reads off a construct declaration.
+"""The shape of a frame as plain frozen data, which generated code carries so that errors can be explained.
 
-Plain frozen data without construct, so that the generated module can carry it and a live connection can explain an
-error without importing construct. Every property that follows from a layout (smallest and largest size, where a field
-stands) is computed here, once.
+Every property that follows from a layout (smallest and largest size, the place of a field) is computed here.
 
 A *layout* says which bytes belong to which field; a *rule* (`rules`) says which values a field may have. A rule on a
-length or a count, or a bound on a region, is part of the layout, since nobody can say where the next field starts
-once it is broken.
+length or a count and a bound on a region are part of the layout: once one of them is broken, nobody can say where the
+next field starts.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ import attrs
 from bets_protocol.layout.rules import Characters, IntRange, Rule
 
 UNBOUNDED = 1 << 62
-"""Stands for "no largest size"; far above anything that fits a machine."""
+"""Instead of a largest size where there is none; far above anything that fits a machine."""
 
 
 @attrs.frozen
@@ -81,7 +79,7 @@ class Text:
 
 @attrs.frozen
 class Const:
-    """A value that never varies: an integer in `sub`, or raw bytes."""
+    """A value that never varies: an integer or bytes, in the form of `sub`."""
 
     value: int | bytes
     sub: Int | Bytes
@@ -146,7 +144,7 @@ class Record:
 
 @attrs.frozen
 class Switch:
-    """One of `cases` (number, layout), chosen by an integer `field` that stands earlier in the same record."""
+    """One of `cases` (number, layout), chosen by an earlier integer `field` of the same record."""
 
     field: str
     cases: tuple[tuple[int, Node], ...]
@@ -162,7 +160,7 @@ class Bounded:
 
 @attrs.frozen
 class Line:
-    """A line of bytes that begins with a byte in `first`, ended by LF (part of the value) or by the end of stream.
+    """A line of bytes that begins with a byte from `first`, ended by LF (part of the value) or by the end of stream.
 
     `max_bytes` does not count the LF.
     """
@@ -227,12 +225,10 @@ def size_bounds(node: Node) -> tuple[int, int]:
         case Region(prefix=prefix, sub=sub):
             low, high = region_bounds(node)
             return prefix.size + low, prefix.size + high
-        case Array(count=int(count), item=item):
-            low, high = size_bounds(item)
-            return count * low, min(UNBOUNDED, count * high)
-        case Array(count=Int() as count, item=item):
-            low, high = size_bounds(item)
-            return count.size + count.low * low, min(UNBOUNDED, count.size + count.high * high)
+        case Array(count=count, item=item):
+            size = count.size if isinstance(count, Int) else 0
+            (fewest, most), (low, high) = node.count_bounds, size_bounds(item)
+            return size + fewest * low, min(UNBOUNDED, size + most * high)
         case Record(fields=fields):
             bounds = [size_bounds(field.node) for field in fields]
             return sum(low for low, _ in bounds), min(UNBOUNDED, sum(high for _, high in bounds))
@@ -244,7 +240,7 @@ def size_bounds(node: Node) -> tuple[int, int]:
             return low, min(max_bytes, high)
         case Line(max_bytes=max_bytes):
             return 1, max_bytes + 1
-    raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - every node kind stands above
+    raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - all kinds are above
 
 
 def content_bounds(node: Bytes | Text) -> tuple[int, int]:

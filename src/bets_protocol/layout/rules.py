@@ -52,10 +52,6 @@ class Characters:
     excluded: CodeRanges = ()
     min_bytes: int = 0
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # Without what `cached_property` has put into it, which no pickle takes.
-        return Characters, (self.label, self.allowed, self.excluded, self.min_bytes)
-
     @property
     def expectation(self) -> str:
         return f"{'non-empty ' if self.min_bytes == 1 else ''}{self.label}"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from bets_protocol.layout import nodes as ir
-from bets_protocol.layout.rules import CalendarDate, Characters
+from bets_protocol.layout.rules import CalendarDate, Characters, CodeRanges
 
 FIXED = ir.Int | ir.Float | ir.Enum | ir.Const
 WIDE_BYTES: Final = 8
@@ -74,31 +74,20 @@ class Texts:
             return head + least + "    return all_ascii(s, n) ? TEXT_ASCII : TEXT_BAD;\n}\n"
         # If all printable ASCII is allowed, most text is skipped eight bytes at a time.
         skip = "    const u8 *e = s + n;\n"
-        if all(_allows(characters, code) for code in range(0x20, 0x7F)):
+        if characters.pattern.fullmatch(bytes(range(0x20, 0x7F)).decode()):
             skip += "    s += plain_ascii(s, n);\n"
-        refusals = " || ".join(_refusals(characters)) or "0"
+        refusals = f" || {_in_ranges(characters.excluded)}" if characters.excluded else ""
+        refusals += f" || !({_in_ranges(characters.allowed)})" if characters.allowed else ""
         wide = "return TEXT_BAD" if encoding == "ascii" else "kind = TEXT_WIDE"
         return (
             f"{head}{least}{skip}    int kind = TEXT_ASCII;\n    while (s < e) {{\n        int size = 1;\n"
-            f"        int32_t c = code_point(s, e, &size);\n        if (c < 0 || {refusals}) return TEXT_BAD;\n"
+            f"        int32_t c = code_point(s, e, &size);\n        if (c < 0{refusals}) return TEXT_BAD;\n"
             f"        if (c > 0x7F) {wide};\n        s += size;\n    }}\n    return kind;\n}}\n"
         )
 
 
-def _allows(rule: Characters, code: int) -> bool:
-    within = not rule.allowed or any(low <= code <= high for low, high in rule.allowed)
-    return within and not any(low <= code <= high for low, high in rule.excluded)
-
-
-def _refusals(rule: Characters) -> list[str]:
-    found = [_in_range("c", low, high) for low, high in rule.excluded]
-    if rule.allowed:
-        found.append("!(" + " || ".join(_in_range("c", low, high) for low, high in rule.allowed) + ")")
-    return found
-
-
-def _in_range(value: str, low: int, high: int) -> str:
-    return f"({value} >= {low} && {value} <= {high})" if low else f"({value} <= {high})"
+def _in_ranges(ranges: CodeRanges) -> str:
+    return " || ".join(f"(c >= {low} && c <= {high})" if low else f"(c <= {high})" for low, high in ranges)
 
 
 def is_fixed(node: ir.Node) -> bool:
