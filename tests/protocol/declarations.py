@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from bets_protocol import DecodeError, FrameTooLarge
 from bets_protocol.compiler import modules
-from bets_protocol.compiler.python import codec
 from bets_protocol.compiler.shape import classes
 from bets_protocol.generated import support
 from bets_protocol.layout import nodes as ir
@@ -71,17 +70,17 @@ class Compiled:
         frame = FrameSchema(name="frame", layout=declaration, sender="client", revisions=(), title="")
         nodes = modules.read_frames([frame])
         self.layout = nodes["frame"]
-        self.source = modules.emit_layouts(nodes) + codec.emit_values(nodes) + codec.emit_codec(nodes)
+        self.source = modules.emit_layouts(nodes) + modules.emit_values(nodes) + modules.emit_codec(nodes)
         layouts = _namespace(ir, rules)
         exec(modules.emit_layouts(nodes), layouts)
         self._names = _namespace(support) | layouts | {"layouts": types.SimpleNamespace(**layouts)}
         self._names |= {"DecodeError": DecodeError, "FrameTooLarge": FrameTooLarge}
-        exec("from __future__ import annotations\n" + codec.emit_values(nodes), self._names)
+        exec("from __future__ import annotations\n" + modules.emit_values(nodes), self._names)
         self.classes: dict[str, type] = {}
         for record in classes(nodes.values()):
             self.classes[record.name] = self._make_class(record)
         self._names |= self.classes
-        exec("from __future__ import annotations\n" + codec.emit_codec(nodes), self._names)
+        exec("from __future__ import annotations\n" + modules.emit_codec(nodes), self._names)
         self.check: Callable[[bytes], None] = self._names["check_frame"]
         self.decode: Callable[[bytes], Any] = self._names["decode_frame"]
         self.encode: Callable[[Any], bytes] = self._names["encode_frame"]

@@ -23,7 +23,7 @@ from bets_protocol import DecodeError, FrameTooLarge, InvalidMessage, InvalidVal
 from bets_protocol.compiler import UnsupportedConstruct
 from bets_protocol.compiler.bets import emit_codec_module, emit_layouts_module, emit_values_module, native_digest
 from bets_protocol.compiler.c import module as c_module
-from bets_protocol.compiler.python.codec import emit_codec, emit_values
+from bets_protocol.compiler.modules import emit_codec, emit_values
 from bets_protocol.compiler.python.writing import emit_put
 from bets_protocol.generated.codec import NATIVE_DIGEST
 from bets_protocol.layout import nodes as ir

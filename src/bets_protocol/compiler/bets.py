@@ -10,11 +10,10 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
+from bets_protocol.compiler import modules
 from bets_protocol.compiler.c.module import emit_c_module, with_headers
 from bets_protocol.compiler.c.runs import RunsOf
 from bets_protocol.compiler.docs import tables, turns_page
-from bets_protocol.compiler.modules import constants_in, emit_layouts, import_of, import_of_layouts, read_frames
-from bets_protocol.compiler.python.codec import emit_codec, emit_values
 from bets_protocol.compiler.python.source import RUNTIME_NAMES
 from bets_protocol.compiler.shape import classes
 from bets_protocol.layout import nodes as ir
@@ -40,42 +39,42 @@ from __future__ import annotations
 def emit_layouts_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     """The source of `generated.layouts`: one constant a frame, a table of them, and the rules, each once."""
     frames = tuple(frames)
-    body = emit_layouts(read_frames(frames))
+    body = modules.emit_layouts(modules.read_frames(frames))
     table = "".join(
         f"    Frame({frame.name!r}, {frame.name.upper()}, {frame.sender!r}, {frame.revisions!r}, {frame.title!r}),\n"
         for frame in frames
     )
     body += f"\nFRAMES: Final[tuple[Frame, ...]] = (\n{table})\n"
-    imports = "from typing import Final\n\n" + import_of_layouts(body)
+    imports = "from typing import Final\n\n" + modules.import_of_layouts(body)
     return f"{_HEADER.format(title='The layouts of every frame, as data.')}{imports}\n{body}"
 
 
 def emit_values_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     """The source of `generated.values`: whether the fields of a message hold what its layout allows."""
-    body = emit_values(read_frames(frames))
+    body = modules.emit_values(modules.read_frames(frames))
     imports = (
         "from collections.abc import Callable, Mapping\nfrom typing import Any, Final\n\n"
-        + import_of("bets_protocol.generated.layouts", constants_in(body), body)
-        + import_of("bets_protocol.generated.support", RUNTIME_NAMES, body)
+        + modules.import_of("bets_protocol.generated.layouts", modules.constants_in(body), body)
+        + modules.import_of("bets_protocol.generated.support", RUNTIME_NAMES, body)
     )
     return f"{_HEADER.format(title='Whether the fields of a message hold what its layout allows.')}{imports}\n\n{body}"
 
 
 def emit_codec_module(frames: Iterable[FrameSchema] = FRAMES) -> str:
     """The source of `generated.codec`: check, decode, encode and scan for every frame."""
-    nodes = read_frames(frames)
+    nodes = modules.read_frames(frames)
     body = (
         f'NATIVE_DIGEST: Final = "{native_digest()}"\n'
         '"""Names the layouts and the emitter that the native codec must have been made from."""\n\n\n'
-        + emit_codec(nodes)
+        + modules.emit_codec(nodes)
     )
     imports = (
         "from collections.abc import Generator\nfrom typing import Any, Final\n\n"
-        + import_of("bets_protocol.errors", ("DecodeError", "FrameTooLarge"), body)
+        + modules.import_of("bets_protocol.errors", ("DecodeError", "FrameTooLarge"), body)
         + "from bets_protocol.generated import layouts\n"
-        + import_of("bets_protocol.generated.layouts", constants_in(body), body)
-        + import_of("bets_protocol.generated.support", RUNTIME_NAMES, body)
-        + import_of("bets_protocol.messages", sorted(record.name for record in classes(nodes.values())), body)
+        + modules.import_of("bets_protocol.generated.layouts", modules.constants_in(body), body)
+        + modules.import_of("bets_protocol.generated.support", RUNTIME_NAMES, body)
+        + modules.import_of("bets_protocol.messages", sorted(record.name for record in classes(nodes.values())), body)
     )
     return f"{_HEADER.format(title='The codec of every frame in plain Python.')}{imports}\n{body}"
 
@@ -87,7 +86,7 @@ def native_digest() -> str:
 
 def emit_native_module(digest: str | None = None) -> str:
     """The source of `_native.c`: the functions of `generated.codec` for the frames of the hot path."""
-    nodes = read_frames(frame for frame in FRAMES if frame.name in NATIVE_FRAMES)
+    nodes = modules.read_frames(frame for frame in FRAMES if frame.name in NATIVE_FRAMES)
     return emit_c_module(
         "bets_protocol.generated._native",
         nodes,
@@ -99,7 +98,7 @@ def emit_native_module(digest: str | None = None) -> str:
 
 def fill_protocol_page(page: str) -> str:
     """docs/protocol.md with the tables of all frames and of the order of messages."""
-    nodes = read_frames(FRAMES)
+    nodes = modules.read_frames(FRAMES)
     frames = [ir.Frame(frame.name, nodes[frame.name], frame.sender, frame.revisions, frame.title) for frame in FRAMES]
     turns = {
         "turns": turns_page.turns_table(),

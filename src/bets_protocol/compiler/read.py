@@ -10,7 +10,7 @@ from __future__ import annotations
 import keyword
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 import construct as c
@@ -81,9 +81,9 @@ class _Spot:
 def _read(x: Any, at: _Spot) -> ir.Node:
     """The form of `x`, which says by itself where it ends."""
     node = _read_part(x, at)
+    if _is_endless(node):
+        raise UnsupportedConstruct(x, at.path, "nothing says where this text ends")
     if isinstance(node, ir.Text):
-        if node.size is None and node.prefix is None:
-            raise UnsupportedConstruct(x, at.path, "nothing says where this text ends")
         low, high = ir.content_bounds(node)
         least = node.rule.min_bytes if isinstance(node.rule, Characters) else low
         if max(low, least) > high or (isinstance(node.rule, CalendarDate) and not low <= _DATE_BYTES <= high):
@@ -103,6 +103,10 @@ def _read_part(x: Any, at: _Spot) -> ir.Node:
     if at.depth == _MAX_DEPTH:
         raise UnsupportedConstruct(x, at.path, f"more than {_MAX_DEPTH} constructs inside each other")
     return reader(x, attrs.evolve(at, depth=at.depth + 1))
+
+
+def _is_endless(node: ir.Node) -> TypeGuard[ir.Text]:
+    return isinstance(node, ir.Text) and node.size is None and node.prefix is None
 
 
 def _length(x: Any, at: _Spot) -> ir.Int:
@@ -162,7 +166,7 @@ def _fixed_sized(x: Any, at: _Spot) -> ir.Node:
     if x.subcon is c.GreedyBytes:
         return ir.Bytes(size=size)
     inner = _read_part(x.subcon, at)
-    if isinstance(inner, ir.Text) and inner.size is None and inner.prefix is None:
+    if _is_endless(inner):
         return attrs.evolve(inner, size=size)
     raise UnsupportedConstruct(x, at.path, "only around GreedyString or GreedyBytes")
 
@@ -174,7 +178,7 @@ def _prefixed(x: Any, at: _Spot) -> ir.Node:
     if x.subcon is c.GreedyBytes:
         return ir.Bytes(prefix=prefix)
     inner = _read_part(x.subcon, attrs.evolve(at, last=True))
-    if isinstance(inner, ir.Text) and inner.size is None and inner.prefix is None:
+    if _is_endless(inner):
         return attrs.evolve(inner, prefix=prefix)
     if isinstance(inner, ir.Const):
         raise UnsupportedConstruct(x, at.path, "around a Const")

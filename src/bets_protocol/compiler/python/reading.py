@@ -71,7 +71,6 @@ class _Reading:
         self.out = Source(record.name for record in ir.records(layout))
         self.scope: dict[str, str] = {}  # the variables of the integer fields of the record at hand
         self.switched: set[str] = set()  # those of its fields that a Switch looks at
-        self.unpacks = False
 
     def emit(self, function: str, result: str, documentation: str, constant: str) -> str:
         out = self.out
@@ -81,14 +80,15 @@ class _Reading:
                 out("data = as_bytes(data)")
             with out.block("try:"):
                 out("end = len(data)")
-                if any(isinstance(part, ir.Text) for part in ir.walk(self.layout)):
+                kinds = {type(part) for part in ir.walk(self.layout)}
+                if ir.Text in kinds:
                     out('text = data.decode("latin-1")')
                 value, place = self.visit(self.layout, Place(""), "end", "value")
                 self.arrive(place, "end")
                 if self.build:
                     out(f"result: {result} = {value}")
                     out("return result")
-            failures = "IndexError, ValueError" + (", StructError" if self.unpacks else "")
+            failures = "IndexError, ValueError" + (", StructError" if self.build and ir.Float in kinds else "")
             with out.block(f"except ({failures}):"):
                 out(f"raise explained({constant}, data) from None")
         return str(out)
@@ -108,11 +108,8 @@ class _Reading:
                 self.out.fail_if(f"{value} not in {{{', '.join(str(number) for _, number in members)}}}")
                 return value, place.plus(sub.size)
             case ir.Float(size=size):
-                value = ""
-                if self.build:
-                    self.unpacks = True
-                    value = self.out.variable(f'unpack_from("{node.format}", data, {place})[0]', stem)
-                return value, place.plus(size)
+                unpacked = f'unpack_from("{node.format}", data, {place})[0]'
+                return (self.out.variable(unpacked, stem) if self.build else ""), place.plus(size)
             case ir.Const(value=value, sub=sub):
                 after = place.plus(ir.size_bounds(sub)[0])
                 found = read_int(sub, place) if isinstance(sub, ir.Int) else slice_of("data", place, after)
@@ -164,12 +161,16 @@ class _Reading:
         """Where the bytes of `node` begin and end."""
         if node.prefix is None:
             return place, place.plus(node.size or 0)
-        length = read_int(node.prefix, place)
-        if node.prefix.rule is not None:
+        return self.extent(node.prefix, place, stem, "end")
+
+    def extent(self, prefix: ir.Int, place: Place, stem: str, end: str) -> tuple[Place, Place]:
+        """Where the bytes that follow a length begin and end."""
+        length = read_int(prefix, place)
+        if prefix.rule is not None:
             length = self.out.variable(length, f"{stem}_length")
-            self.require_range(node.prefix, length)
-        begin = place.plus(node.prefix.size)
-        return begin, Place(self.out.variable(f"{begin} + {atom(length)}", f"{stem}_end"))
+            self.require_range(prefix, length)
+        begin = place.plus(prefix.size)
+        return begin, Place(self.out.variable(f"{begin} + {atom(length)}", f"{stem}_{end}"))
 
     def text(self, node: ir.Text, place: Place, stem: str) -> tuple[str, Place]:
         out, rule = self.out, node.rule
@@ -188,16 +189,11 @@ class _Reading:
         return value, after
 
     def region(self, node: ir.Region, place: Place, end: str, stem: str) -> tuple[str, Place]:
-        length = read_int(node.prefix, place)
-        if node.prefix.rule is not None:
-            length = self.out.variable(length, f"{stem}_length")
-            self.require_range(node.prefix, length)
-        begin = place.plus(node.prefix.size)
-        stop = self.out.variable(f"{begin} + {atom(length)}", f"{stem}_stop")
+        begin, stop = self.extent(node.prefix, place, stem, "stop")
         self.out.fail_if(f"{stop} > {end}")
-        value, after = self.visit(node.sub, begin, stop, stem)
-        self.arrive(after, stop)
-        return value, Place(stop)
+        value, after = self.visit(node.sub, begin, str(stop), stem)
+        self.arrive(after, str(stop))
+        return value, stop
 
     def array(self, node: ir.Array, place: Place, end: str, stem: str) -> tuple[str, Place]:
         out = self.out
