@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, get_args
 
 import attrs
 
@@ -20,6 +20,7 @@ from bets_protocol.compiler.python.writing import PutNames, emit_encode, emit_pu
 from bets_protocol.compiler.read import UnsupportedConstruct, read_construct
 from bets_protocol.compiler.shape import classes
 from bets_protocol.layout import nodes as ir
+from bets_protocol.layout.rules import Rule
 from bets_protocol.schema import FrameSchema
 from bets_protocol.version import __version__
 
@@ -141,12 +142,6 @@ def _emit_class(record: ir.Record, frame: str) -> str:
     )
 
 
-_NODE_NAMES: Final = (
-    *("Array", "Bounded", "Bytes", "Const", "Enum", "Field", "Float", "Frame", "Int", "Line", "Record", "Region"),
-    *("Switch", "Text"),
-)
-
-
 def constants_in(code: str) -> list[str]:
     """The rules and regions that `code` names."""
     return sorted(set(re.findall(r"\b(?:RULE|REGION)_[0-9A-F]{8}\b", code)))
@@ -165,9 +160,9 @@ def import_of(module: str, names: Iterable[str], code: str) -> str:
 
 def import_of_layouts(code: str) -> str:
     """The imports of what layouts are made of, as far as `code` uses it."""
-    return import_of("bets_protocol.layout.nodes", _NODE_NAMES, code) + import_of(
-        "bets_protocol.layout.rules", ("CalendarDate", "Characters", "IntRange"), code
-    )
+    nodes = sorted(kind.__name__ for kind in (*get_args(ir.Node), ir.Field, ir.Frame))
+    kinds = sorted(kind.__name__ for kind in get_args(Rule))
+    return import_of("bets_protocol.layout.nodes", nodes, code) + import_of("bets_protocol.layout.rules", kinds, code)
 
 
 def _literal(part: Any, named: Mapping[Any, str], indent: str = "") -> str:

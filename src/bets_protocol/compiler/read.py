@@ -1,8 +1,8 @@
-"""Reads a construct declaration into the intermediate form of `bets_protocol.layout.nodes`.
+"""Reads a construct declaration into a layout of `bets_protocol.layout.nodes`.
 
-Strategy: one function a construct class, chosen by exact type, so that a construct that only looks like a supported
-one is refused rather than misread. Anything else is refused with the construct and its path, when compiling and never
-at run time; so is what construct takes and no frame can keep, such as a length that fits nothing.
+There is one function for each construct class, chosen by exact type, so that a subclass is refused rather than misread.
+Anything else is refused with the construct and its path; so is what construct accepts although no frame can satisfy it,
+such as a length that fits nothing.
 """
 
 from __future__ import annotations
@@ -24,37 +24,36 @@ from bets_protocol.schema import Bounded, Line, Ruled, StrictEnum
 _DATE_BYTES = len("YYYY-MM-DD")
 
 _MAX_DEPTH = 32
-"""Constructs inside each other: Python takes 100 levels of indentation and 200 of brackets, and emitted code is built
-by recursion. What people declare is a tenth of it."""
+"""Constructs inside each other: Python allows 100 levels of indentation and 200 of brackets, and emitters recurse."""
 
 _MAX_ARRAYS = 16
-"""Arrays inside each other, which become loops: Python takes 20 blocks in a function."""
+"""Arrays inside each other, which become loops: Python allows 20 blocks in a function."""
 
 _MAX_CASES = 256
-"""Cases of a Switch, which become an `elif` each, and those nest in the grammar: as many as a byte has values."""
+"""Cases of a Switch, each of which becomes an `elif`; these nest in the grammar."""
 
 _MAX_INTEGER_BYTES = 16
 
 
 class UnsupportedConstruct(BetsError, TypeError):
-    """A declaration that uses what the compiler does not know, or what it refuses on purpose."""
+    """A declaration with a construct that cannot be compiled."""
 
     def __init__(self, construct: Any, path: str, reason: str = "") -> None:
-        while type(construct) is c.Renamed:  # a name is nothing that could be supported
+        while type(construct) is c.Renamed:
             construct = construct.subcon
         kind = type(construct).__name__
         super().__init__(f"{path or 'the declaration'}: {kind} is not supported{': ' + reason if reason else ''}")
 
 
 def read_construct(declaration: Any, *, name: str = "") -> ir.Node:
-    """The intermediate form of `declaration`.
+    """The layout of `declaration`.
 
     Args:
         declaration: any construct of the supported kinds.
         name: the class name of an outermost Struct that has no name of its own.
 
     Raises:
-        UnsupportedConstruct: it, or something in it, is of another kind; says which and where.
+        UnsupportedConstruct: a construct of another kind; says which and where.
     """
     return _read(declaration, _Spot(name=name))
 
@@ -79,7 +78,7 @@ class _Spot:
 
 
 def _read(x: Any, at: _Spot) -> ir.Node:
-    """The form of `x`, which says by itself where it ends."""
+    """The layout of `x`, which must say where it ends."""
     node = _read_part(x, at)
     if _is_endless(node):
         raise UnsupportedConstruct(x, at.path, "nothing says where this text ends")
@@ -92,7 +91,7 @@ def _read(x: Any, at: _Spot) -> ir.Node:
 
 
 def _read_part(x: Any, at: _Spot) -> ir.Node:
-    """The form of `x`, which may be text without an end that what surrounds it will give."""
+    """The layout of `x`, which may be text whose end is said by the construct around it."""
     while type(x) is c.Renamed:
         # The innermost name of a Struct is its class's, the outermost one its field's.
         at = attrs.evolve(at, name=x.name or at.name)
@@ -135,10 +134,6 @@ def _bytes_integer(x: Any, at: _Spot) -> ir.Node:
     if x.length > _MAX_INTEGER_BYTES:
         raise UnsupportedConstruct(x, at.path, f"an integer takes at most {_MAX_INTEGER_BYTES} bytes")
     return ir.Int(size=int(x.length), signed=x.signed, little=x.swapped and x.length > 1)
-
-
-def _raw_bytes(x: Any, at: _Spot) -> ir.Node:
-    return ir.Bytes(size=_fixed_size(x, at))
 
 
 def _fixed_size(x: Any, at: _Spot) -> int:
@@ -270,7 +265,7 @@ def _line(x: Any, at: _Spot) -> ir.Node:
 
 
 def _struct(x: Any, at: _Spot) -> ir.Node:
-    name = _class_name(at.name or "Record")
+    name = "".join(part[:1].upper() + part[1:] for part in (at.name or "Record").split("_"))
     why = _why_no_name(name) or ("emitted code needs that name" if name in GLOBAL_NAMES else "")
     if why:
         raise UnsupportedConstruct(x, at.path, f"no class can be called {_shown(name)}: {why}")
@@ -285,7 +280,8 @@ def _struct(x: Any, at: _Spot) -> ir.Node:
         shown = _shown(sub.name or "")
         where = f"{at.path}.{shown}" if at.path and shown else (shown or f"{at.path}[{index}]")
         spot = attrs.evolve(at, path=where, name="", last=at.last and index == len(subs) - 1)
-        node = _switch(sub, spot, fields) if _is_switch(sub) else _read(sub, spot)
+        is_switch = type(sub) is c.Renamed and type(sub.subcon) is c.Switch
+        node = _switch(sub, spot, fields) if is_switch else _read(sub, spot)
         if not sub.name and not isinstance(node, ir.Const):
             raise UnsupportedConstruct(sub, where, "a field without a name")
         if sub.name and sub.name in taken:
@@ -326,41 +322,33 @@ def _switch(renamed: Any, at: _Spot, earlier: list[ir.Field]) -> ir.Node:
     return ir.Switch(field=key.name, cases=tuple(cases.items()))
 
 
-def _is_switch(x: Any) -> bool:
-    return type(x) is c.Renamed and type(x.subcon) is c.Switch
-
-
 def why_no_identifier(name: str) -> str:
-    """Why Python cannot have `name` as an identifier; empty where it can."""
+    """Why `name` cannot be an identifier of Python; empty if it can."""
     if not name.isidentifier():
         return "it is no identifier of Python"
     if keyword.iskeyword(name):
         return "it is a keyword of Python"
     read = unicodedata.normalize("NFKC", name)
-    # Python reads an identifier in this form, and would look for the attribute under another name than it was given.
+    # Python looks for an attribute under the normalized name, which is not the name that it was given.
     return "" if read == name else f"Python reads it as {read}"
 
 
 def _why_no_name(name: str, *, constant: bool = False) -> str:
-    """The same of a class or an attribute; the name of a constant is not seen from outside, so it may begin with _."""
+    """The same for a class or an attribute. The name of a constant is internal, so it may begin with _."""
     if name.startswith("__" if constant else "_"):
         return "it begins with _"
     return why_no_identifier(name)
 
 
 def _shown(name: str) -> str:
-    """`name` as it can stand in a line, whatever is in it."""
+    """`name` as part of one line of text."""
     return name if name.isprintable() else ascii(name)
-
-
-def _class_name(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 _READERS: dict[type, Callable[[Any, _Spot], ir.Node]] = {
     c.FormatField: _format_field,
     c.BytesInteger: _bytes_integer,
-    c.Bytes: _raw_bytes,
+    c.Bytes: lambda x, at: ir.Bytes(size=_fixed_size(x, at)),
     c.StringEncoded: _string,
     c.FixedSized: _fixed_sized,
     c.Prefixed: _prefixed,

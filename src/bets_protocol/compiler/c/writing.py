@@ -108,8 +108,16 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
             case ir.Bytes(prefix=prefix, size=size):
                 self.require(f"{access} && PyBytes_Check({access})")
                 self.put_chunk(prefix, size, f"PyBytes_AS_STRING({access})", f"PyBytes_GET_SIZE({access})")
-            case ir.Region():
-                self.put_region(node, access)
+            case ir.Region(prefix=prefix, sub=sub):
+                low, high = ir.region_bounds(node)
+                start, length = out.name("s"), out.name("n")
+                self.reserve(str(prefix.size))
+                self.advance(str(prefix.size))
+                out(f"Py_ssize_t {start} = {self.here} - out->base;")  # an offset, since the output may move
+                self.put(sub, access)
+                out(f"Py_ssize_t {length} = {self.here} - out->base - {start};")
+                self.require(f"{length} >= {low} && {length} <= {min(high, 2**62)}")
+                out(f"{write_int(prefix, f'(out->base + {start} - {prefix.size})', f'(uint64_t){length}')};")
             case ir.Array(count=count, item=item):
                 self.put_array(count, item, access)
             case ir.Record():
@@ -169,18 +177,6 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
         else:
             self.reserve(length)
         self.write_raw(pointer, length)
-
-    def put_region(self, node: ir.Region, access: str) -> None:
-        out = self.out
-        size, (low, high) = node.prefix.size, ir.region_bounds(node)
-        start, length = out.name("s"), out.name("n")
-        self.reserve(str(size))
-        self.advance(str(size))
-        out(f"Py_ssize_t {start} = {self.here} - out->base;")  # an offset, since the output may move
-        self.put(node.sub, access)
-        out(f"Py_ssize_t {length} = {self.here} - out->base - {start};")
-        self.require(f"{length} >= {low} && {length} <= {min(high, 2**62)}")
-        out(f"{write_int(node.prefix, f'(out->base + {start} - {size})', f'(uint64_t){length}')};")
 
     def put_array(self, count: ir.Int | int, item: ir.Node, access: str) -> None:
         out = self.out

@@ -27,7 +27,6 @@ from bets_protocol.compiler.python.source import (
     product,
     python_type,
     read_int,
-    slice_of,
     text_test,
 )
 from bets_protocol.compiler.shape import switched_fields
@@ -112,16 +111,20 @@ class _Reading:
                 return (self.out.variable(unpacked, stem) if self.build else ""), place.plus(size)
             case ir.Const(value=value, sub=sub):
                 after = place.plus(ir.size_bounds(sub)[0])
-                found = read_int(sub, place) if isinstance(sub, ir.Int) else slice_of("data", place, after)
+                found = read_int(sub, place) if isinstance(sub, ir.Int) else f"data[{place}:{after}]"
                 self.out.fail_if(f"{found} != {value!r}")
                 return "", after
             case ir.Bytes():
                 begin, after = self.content(node, place, stem)
-                return (self.out.variable(slice_of("data", begin, after), stem) if self.build else ""), after
+                return (self.out.variable(f"data[{begin}:{after}]", stem) if self.build else ""), after
             case ir.Text():
                 return self.text(node, place, stem)
-            case ir.Region():
-                return self.region(node, place, end, stem)
+            case ir.Region(prefix=prefix, sub=sub):
+                begin, stop = self.extent(prefix, place, stem, "stop")
+                self.out.fail_if(f"{stop} > {end}")
+                value, after = self.visit(sub, begin, str(stop), stem)
+                self.arrive(after, str(stop))
+                return value, stop
             case ir.Array():
                 return self.array(node, place, end, stem)
             case ir.Record():
@@ -135,8 +138,10 @@ class _Reading:
                 value, place = self.visit(sub, start, end, stem)
                 self.out.fail_if(f"{place} > {start.plus(max_bytes)}")
                 return value, place
-            case ir.Line():
-                return self.line(node, place, end, stem)
+            case ir.Line(first=(low, high), max_bytes=max_bytes):
+                value = self.out.variable(f"data[{place}:{end}]", stem)
+                self.out.fail_if(f"not is_line({value}, {low}, {high}, {max_bytes})")
+                return value, Place(end)
         raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - every node kind stands above
 
     def integer(self, node: ir.Int, place: Place, stem: str) -> tuple[str, Place]:
@@ -175,25 +180,18 @@ class _Reading:
     def text(self, node: ir.Text, place: Place, stem: str) -> tuple[str, Place]:
         out, rule = self.out, node.rule
         begin, after = self.content(node, place, stem)
-        value = out.variable(slice_of("text", begin, after), stem)
+        value = out.variable(f"text[{begin}:{after}]", stem)
         # One character a byte so far.
         if isinstance(rule, Characters) and rule.min_bytes:
             out.fail_if(f"not {value}" if rule.min_bytes == 1 else f"len({value}) < {rule.min_bytes}")
         if node.encoding == "utf-8":
             with out.block(f"if not {value}.isascii():"):
-                out(f'{value} = {slice_of("data", begin, after)}.decode("utf-8")')
+                out(f'{value} = data[{begin}:{after}].decode("utf-8")')
         elif not isinstance(rule, CalendarDate) and not is_decimal(rule):
             out.fail_if(f"not {value}.isascii()")
         if keeps := text_test(node, value):
             out.fail_if(f"not ({keeps})")
         return value, after
-
-    def region(self, node: ir.Region, place: Place, end: str, stem: str) -> tuple[str, Place]:
-        begin, stop = self.extent(node.prefix, place, stem, "stop")
-        self.out.fail_if(f"{stop} > {end}")
-        value, after = self.visit(node.sub, begin, str(stop), stem)
-        self.arrive(after, str(stop))
-        return value, stop
 
     def array(self, node: ir.Array, place: Place, end: str, stem: str) -> tuple[str, Place]:
         out = self.out
@@ -252,8 +250,3 @@ class _Reading:
         with out.block("else:"):
             out("raise ValueError")
         return chosen, position
-
-    def line(self, node: ir.Line, place: Place, end: str, stem: str) -> tuple[str, Place]:
-        value = self.out.variable(slice_of("data", place, Place(end)), stem)
-        self.out.fail_if(f"not is_line({value}, {node.first[0]}, {node.first[1]}, {node.max_bytes})")
-        return value, Place(end)

@@ -134,11 +134,7 @@ def read_int(node: ir.Int, place: Place) -> str:
         high, low = (second, first) if node.little else (first, second)
         return f"data[{high}] << 8 | data[{low}]"
     signed = ", signed=True" if node.signed else ""
-    return f'int.from_bytes({slice_of("data", place, place.plus(node.size))}, "{node.byteorder}"{signed})'
-
-
-def slice_of(variable: str, begin: Place, end: Place) -> str:
-    return f"{variable}[{begin}:{end}]"
+    return f'int.from_bytes(data[{place}:{place.plus(node.size)}], "{node.byteorder}"{signed})'
 
 
 def product(count: str, size: int) -> str:
