@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from bets_protocol import CLIENT_REVISIONS, ConfigError, limits
+from bets_protocol import CLIENT_REVISIONS, NEWEST_REVISION, ConfigError, limits
 from bets_protocol.cli.config_files import read_yaml
 from bets_protocol.cli.durations import parse_duration
 from bets_protocol.cli.settings import (
@@ -123,7 +123,9 @@ class ClientSettings(TlsSettings):
         whole_number(1, MAX_WINDOW),
         metavar="N",
     )
-    revision: int = setting("Revision of the protocol", 9, **choice(*CLIENT_REVISIONS) | {"parse": _revision})
+    revision: int = setting(
+        "Revision of the protocol", NEWEST_REVISION, **choice(*CLIENT_REVISIONS) | {"parse": _revision}
+    )
     no_winners: bool = setting(
         "Stop after the last acknowledgement; the upload is not ended, and no winners are asked for", False, boolean
     )

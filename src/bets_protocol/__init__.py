@@ -8,7 +8,7 @@ the sockets. All that is raised on purpose is a `BetsError`.
 from __future__ import annotations
 
 from bets_protocol import limits
-from bets_protocol.codec import decode, encode
+from bets_protocol.codec import NEWEST_REVISION, decode, encode
 from bets_protocol.codec.backend import CodecInfo, codec_info
 from bets_protocol.connection.client import ClientConnection
 from bets_protocol.connection.server import CLOSED, NEED_DATA, InvalidFrame, ServerConnection
@@ -54,6 +54,7 @@ __all__ = [
     "CLIENT_REVISIONS",
     "CLOSED",
     "NEED_DATA",
+    "NEWEST_REVISION",
     "SERVER_REVISIONS",
     "Ack",
     "Bet",

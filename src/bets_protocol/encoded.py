@@ -18,7 +18,7 @@ from struct import Struct
 from typing import Literal, TypeAlias
 
 from bets_protocol.bytes_like import BytesLike, as_bytes
-from bets_protocol.codec import CODECS, codec_for
+from bets_protocol.codec import CODECS, NEWEST_REVISION, codec_for
 from bets_protocol.codec.backend import native_module
 from bets_protocol.errors import LocalProtocolError
 from bets_protocol.generated import layouts
@@ -100,7 +100,7 @@ def batches(
     *,
     max_amount: int = DEFAULT_BATCH_MAX,
     max_bytes: int = MAX_FRAME_BYTES,
-    revision: int = 8,
+    revision: int = NEWEST_REVISION,
 ) -> Iterator[BetBatch]:
     """`bets` in order, in batches such that the next bet would break a bound of its batch.
 

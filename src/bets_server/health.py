@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from bets_protocol import Ack, Probe, TransportError, TransportTimeout, encode
 from bets_protocol.transports import Stream, Transport, connect, first_bytes_explained
 
-_REFUSED = encode(Ack(count=0))
+_REFUSED = encode(Ack(count=0), revision=8)
 _LINE = re.compile(rb"zzzz health [0-9a-f]{16}\n")
 _LINE_BEGINS = b"z"
 

@@ -400,7 +400,7 @@ class TakesBadValues(TinyServer):
 
     def refuse_value(self, client: Connection, event: InvalidFrame) -> bool:
         client.protocol.send(Ack(count=0))  # what is due
-        client.say(encode(Ack(count=event.count)))
+        client.say(encode(Ack(count=event.count), revision=8))
         return self.goes_on()
 
 

@@ -101,10 +101,11 @@ class TestCuts:
     @given(st.lists(st.sampled_from((0, 3)), max_size=5), messages("winners"), cuts(), st.binary(max_size=3))
     def test_a_client_hears_the_same(self, counts: list[int], winners: Winners, cut: Cut, more: bytes) -> None:
         """Acks, winners and whatever else comes."""
-        data = b"".join(encode(Ack(count=count)) for count in counts) + encode(winners) + more
+        acks = b"".join(encode(Ack(count=count), revision=8) for count in counts)
+        data = acks + encode(winners) + more
 
         def client() -> ClientConnection:
-            connection = ClientConnection()
+            connection = ClientConnection(revision=8)
             for _ in counts:
                 connection.send(BetBatch(bets=[ANA] * 3))
             connection.send(WinnersRequest(agency=1))
@@ -116,7 +117,7 @@ class TestCuts:
     @given(bets())
     def test_a_character_is_never_cut(self, given_bet: Bet) -> None:
         """Names in any script arrive whole when every byte travels alone."""
-        pair = ConnectionPair(cut=byte_by_byte)
+        pair = ConnectionPair(revision=8, cut=byte_by_byte)
         assert pair.client_says(BetBatch(bets=[given_bet])) == [BetBatch(bets=[given_bet])]
 
 
@@ -352,7 +353,7 @@ class TestProbe:
 
     def test_a_line_comes_back(self) -> None:
         """The same bytes, then the connection ends; what follows is not looked at."""
-        pair = ConnectionPair(cut=byte_by_byte)
+        pair = ConnectionPair(revision=8, cut=byte_by_byte)
         assert pair.client_says(Probe(line=b"hello \xc3\xb1\n")) == [Probe(line=b"hello \xc3\xb1\n")]
         assert pair.server.finished
         assert server_events(pair.server, [b"more\n"]) == []
@@ -360,7 +361,7 @@ class TestProbe:
 
     def test_the_end_of_the_stream_ends_a_line(self) -> None:
         """No LF is needed, and none is added."""
-        pair = ConnectionPair()
+        pair = ConnectionPair(revision=8)
         assert list(pair.client_says(Probe(line=b"hello"))) == []
         assert pair.client_ends() == [Probe(line=b"hello")]
         assert list(pair.server_says(Probe(line=b"hello"))) == []

@@ -118,7 +118,7 @@ class TestClientSays:
     def test_no_answers(self, message: Any) -> None:
         """Only servers answer."""
         with pytest.raises(LocalProtocolError, match=f"a client says no {type(message).__name__}"):
-            ClientConnection().send(message)
+            ClientConnection(revision=8).send(message)
 
     @pytest.mark.parametrize("revision", [5, 6, 7])
     def test_one_message_before_revision_8(self, revision: int) -> None:
@@ -133,7 +133,7 @@ class TestClientSays:
 
     def test_nothing_follows_a_probe(self) -> None:
         """The server closes after it, answered or not."""
-        connection = ClientConnection()
+        connection = ClientConnection(revision=8)
         connection.send(Probe(line=b"hello\n"))
         for pieces in ([b"hello\n"], []):
             with pytest.raises(LocalProtocolError, match="ends after a probe"):
@@ -142,7 +142,7 @@ class TestClientSays:
 
     def test_nothing_follows_the_question_for_winners_until_they_are_there(self) -> None:
         """Batches ahead of it are fine, and so is asking again later."""
-        connection = ClientConnection()
+        connection = ClientConnection(revision=8)
         connection.send(BetBatch(bets=[ANA]))
         connection.send(WinnersRequest(agency=1))
         for data in (b"\x01", b"\x00\x00"):
@@ -180,7 +180,7 @@ class TestClient:
 
     def test_batches_may_be_sent_ahead(self) -> None:
         """Their acknowledgements come in the order of the batches, then the winners."""
-        pair = ConnectionPair(cut=byte_by_byte)
+        pair = ConnectionPair(revision=8, cut=byte_by_byte)
         heard = pair.client_says(*[BetBatch(bets=[ANA] * count) for count in (1, 2, 3)], WinnersRequest(agency=1))
         assert [len(event.bets) for event in heard if isinstance(event, BetBatch)] == [1, 2, 3]
         assert pair.client.unanswered == 4

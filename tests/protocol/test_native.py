@@ -76,7 +76,7 @@ def works(library, frame):
     message = library.decode(library.Winners, frame)
     assert type(message) is library.Winners, "a class of another import"
     assert library.encode(message) == frame
-    client = library.ClientConnection()
+    client = library.ClientConnection(revision=8)
     client.send(library.WinnersRequest(agency=7))
     client.receive_data(frame)
     assert client.next_event() == message

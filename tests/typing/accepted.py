@@ -160,7 +160,7 @@ def made_up_bets_and_a_bad_line(server: socket.socket) -> st.SearchStrategy[Bet]
 def one_base_for_all_errors(data: bytes) -> str:
     """All that is raised on purpose is a `BetsError`; the classes below say more."""
     try:
-        decode(Ack, data)
+        decode(Ack, data, revision=8)
     except DecodeError as error:
         return str(error)
     except (TransportTimeout, TimeoutError):

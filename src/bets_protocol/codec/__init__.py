@@ -7,7 +7,7 @@ function. Which codec serves a message on a revision follows from the table of f
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -19,6 +19,9 @@ from bets_protocol.generated import layouts
 from bets_protocol.layout.nodes import Frame
 
 M = TypeVar("M")
+
+NEWEST_REVISION: Final = max(revision for frame in layouts.FRAMES for revision in frame.revisions)
+"""The default wherever a revision can be chosen: 9, which stores every bet exactly once."""
 
 
 @attrs.frozen
@@ -64,11 +67,14 @@ def codec_for(kind: type[Any], revision: int) -> Codec:
     """
     codec = _BY_CLASS.get((kind, revision))
     if codec is None:
-        raise LocalProtocolError(f"revision {revision} has no {kind.__name__}")
+        having = sorted(str(number) for known, number in _BY_CLASS if known is kind)
+        raise LocalProtocolError(
+            f"revision {revision} has no {kind.__name__}; revision {', '.join(having) or 'none'} has"
+        )
     return codec
 
 
-def encode(message: messages.Message, *, revision: int = 8) -> bytes:
+def encode(message: messages.Message, *, revision: int = NEWEST_REVISION) -> bytes:
     """The bytes of `message` as one whole frame of `revision`.
 
     Raises:
@@ -77,7 +83,7 @@ def encode(message: messages.Message, *, revision: int = 8) -> bytes:
     return codec_for(type(message), revision).encode(message)
 
 
-def decode(kind: type[M], data: BytesLike, *, revision: int = 8) -> M:
+def decode(kind: type[M], data: BytesLike, *, revision: int = NEWEST_REVISION) -> M:
     """The message of class `kind` in `data`, which must be one whole frame of `revision` and nothing else.
 
     Raises:

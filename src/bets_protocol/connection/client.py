@@ -13,7 +13,7 @@ from typing import Literal
 import attrs
 
 from bets_protocol.bytes_like import BytesLike
-from bets_protocol.codec import Codec, codec_for
+from bets_protocol.codec import NEWEST_REVISION, Codec, codec_for
 from bets_protocol.connection.framing import FrameReader
 from bets_protocol.connection.server import CLOSED, NEED_DATA, Signal, listed
 from bets_protocol.connection.turns import CLIENT_REVISIONS, ENDING_CODES, Phase, phase_after, reply_for
@@ -51,7 +51,7 @@ class ClientConnection:
     Source: "Revisions" in docs/protocol.md.
     """
 
-    def __init__(self, *, revision: int = 8) -> None:
+    def __init__(self, *, revision: int = NEWEST_REVISION) -> None:
         if revision not in CLIENT_REVISIONS:
             raise LocalProtocolError(f"a client speaks revision {listed(CLIENT_REVISIONS)}, not {revision}")
         self.revision = revision

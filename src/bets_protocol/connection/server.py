@@ -20,7 +20,7 @@ from typing import Final, Literal
 import attrs
 
 from bets_protocol.bytes_like import BytesLike
-from bets_protocol.codec import CODECS, Codec, codec_for
+from bets_protocol.codec import CODECS, NEWEST_REVISION, Codec, codec_for
 from bets_protocol.connection.framing import FrameReader
 from bets_protocol.connection.turns import (
     ENDING_CODES,
@@ -115,7 +115,7 @@ class ServerConnection:
     Source: "Revisions" in docs/protocol.md.
     """
 
-    def __init__(self, *, revision: int = 9, encoded: bool = False) -> None:
+    def __init__(self, *, revision: int = NEWEST_REVISION, encoded: bool = False) -> None:
         if revision not in SERVER_REVISIONS:
             raise LocalProtocolError(f"a server speaks revision {listed(SERVER_REVISIONS)}, not {revision}")
         self.revision = revision

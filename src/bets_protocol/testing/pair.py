@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
-from bets_protocol import CLIENT_REVISIONS, CLOSED, NEED_DATA, SERVER_REVISIONS, ClientConnection, ServerConnection
+from bets_protocol import (
+    CLIENT_REVISIONS,
+    CLOSED,
+    NEED_DATA,
+    NEWEST_REVISION,
+    SERVER_REVISIONS,
+    ClientConnection,
+    ServerConnection,
+)
 from bets_protocol.bytes_like import BytesLike, as_bytes
 from bets_protocol.connection.client import ClientEvent, Request
 from bets_protocol.connection.server import Reply, ServerEvent
@@ -100,7 +108,7 @@ class ConnectionPair:
         server: the other.
     """
 
-    def __init__(self, *, revision: int = 8, encoded: bool = False, cut: Cut = whole) -> None:
+    def __init__(self, *, revision: int = NEWEST_REVISION, encoded: bool = False, cut: Cut = whole) -> None:
         if revision not in CLIENT_REVISIONS:
             raise ValueError(f"expected a revision of {CLIENT_REVISIONS}, not {revision}")
         self.client = ClientConnection(revision=revision)

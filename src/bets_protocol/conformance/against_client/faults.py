@@ -147,7 +147,7 @@ def older_server(run: Run, peer: Peer, event: object, now: float) -> bool:
     run.returns += isinstance(event, OpenUpload) and run.refused is not None
     run.bets_elsewhere += isinstance(event, Bet | BetBatch)
     run.refused = event
-    peer.answer(encode(Ack(count=0)), now)
+    peer.answer(encode(Ack(count=0), revision=8), now)
     peer.end(now)
     return True
 
