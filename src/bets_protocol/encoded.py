@@ -15,7 +15,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from bets_protocol.bytes_like import BytesLike, as_bytes
 from bets_protocol.codec import CODECS, NEWEST_REVISION, codec_for
@@ -60,8 +60,8 @@ _ATTEMPTS = 4
 """A batch of 130 bets has a byte that stands in their numbers only about every other time."""
 
 
-_Count: TypeAlias = tuple[int, int, Literal["little", "big"]]
-"""Where a count starts and ends, and its byte order."""
+_Count: TypeAlias = tuple[bytes, int, Literal["little", "big"]]
+"""What stands before a count, where the count ends, and its byte order."""
 
 
 def _count_field(batch: ir.Node) -> _Count:
@@ -77,7 +77,16 @@ def _find_count(batch: ir.Node) -> _Count:
     offset, array = ir.field_offset(record, "bets")
     if not isinstance(array, ir.Array) or not isinstance(array.count, ir.Int):
         raise TypeError("the bets of a batch must be counted")
-    return offset, offset + array.count.size, _order(array.count)
+    before = b"".join(_constant(field.node) for field in record.fields if field.name != "bets")
+    if len(before) != offset:
+        raise TypeError("the bets of a batch must be its last field")
+    return before, offset + array.count.size, _order(array.count)
+
+
+def _constant(node: ir.Node) -> bytes:
+    if not isinstance(node, ir.Const) or not isinstance(node.sub, ir.Int) or not isinstance(node.value, int):
+        raise TypeError("a batch may have only constant numbers before its bets")
+    return node.value.to_bytes(node.sub.size, _order(node.sub))
 
 
 _COUNT_FIELDS = {id(batch): _find_count(batch) for batch in (layouts.BET_BATCH, layouts.UNTYPED_BATCH)}
@@ -91,8 +100,24 @@ def header_size(batch: ir.Node) -> int:
 
 def bet_count(frame: bytes, batch: ir.Node) -> int:
     """How many bets a sound `frame` of layout `batch` says it holds."""
-    start, end, order = _count_field(batch)
-    return int.from_bytes(frame[start:end], order)
+    before, end, order = _count_field(batch)
+    return int.from_bytes(frame[len(before) : end], order)
+
+
+def batch_frame(run: BetRun, revision: int) -> bytes:
+    """The batch of `revision` that holds `run` and nothing else. Its bets are not checked again.
+
+    Raises:
+        LocalProtocolError: it holds no bet or too many, its frame would pass 8192 bytes, or the revision has no
+            batches.
+    """
+    before, end, order = _count_field(codec_for(BetBatch, revision).frame.layout)
+    size = end + len(run.encoded)
+    if not 1 <= run.count <= MAX_BATCH_BETS:
+        raise LocalProtocolError(f"expected 1 to {MAX_BATCH_BETS} bets a batch, not {run.count}")
+    if size > MAX_FRAME_BYTES:
+        raise LocalProtocolError(f"expected a batch of at most {MAX_FRAME_BYTES} bytes, not {size}")
+    return b"".join((before, run.count.to_bytes(end - len(before), order), run.encoded))
 
 
 def batches(
@@ -113,27 +138,59 @@ def batches(
     Raises:
         LocalProtocolError: a bound that no batch can keep; while iterating, a bet that alone is above `max_bytes`.
     """
+    bounds = _bounds(max_amount, max_bytes, revision)
+    encode = _BET_FRAME.encode
+    return (BetBatch(bets=some) for some in _filled(bets, lambda bet: len(encode(bet)), *bounds))
+
+
+def encoded_batches(
+    encoded_bets: Iterable[bytes],
+    *,
+    agency: int,
+    max_amount: int = DEFAULT_BATCH_MAX,
+    max_bytes: int = MAX_FRAME_BYTES,
+    revision: int = NEWEST_REVISION,
+) -> Iterator[BetRun]:
+    """`batches` of bets that are encoded already, each as one run.
+
+    Args:
+        encoded_bets: each as `encode_bets` writes one.
+        agency: that of all bets.
+        max_amount, max_bytes, revision: as in `batches`.
+    """
+    bounds = _bounds(max_amount, max_bytes, revision)
+    return (
+        BetRun(agency=agency, count=len(some), encoded=b"".join(some)) for some in _filled(encoded_bets, len, *bounds)
+    )
+
+
+def _bounds(max_amount: int, max_bytes: int, revision: int) -> tuple[int, int, int]:
+    """The most bets of a batch, the bytes of its header, and the most bytes of its frame."""
     if not 1 <= max_amount <= MAX_BATCH_BETS:
         raise LocalProtocolError(f"expected 1 to {MAX_BATCH_BETS} bets a batch, not {max_amount}")
     header = header_size(codec_for(BetBatch, revision).frame.layout)
-    return _filled(bets, max_amount, header, min(max_bytes, MAX_FRAME_BYTES))
+    return max_amount, header, min(max_bytes, MAX_FRAME_BYTES)
 
 
-def _filled(bets: Iterable[Bet], max_amount: int, header: int, bound: int) -> Iterator[BetBatch]:
-    encode = _BET_FRAME.encode
-    waiting: list[Bet] = []
+_B = TypeVar("_B", Bet, bytes)
+
+
+def _filled(
+    bets: Iterable[_B], size_of: Callable[[_B], int], max_amount: int, header: int, bound: int
+) -> Iterator[list[_B]]:
+    waiting: list[_B] = []
     size = header
     for bet in bets:
-        bet_size = len(encode(bet))
+        bet_size = size_of(bet)
         if header + bet_size > bound:
             raise LocalProtocolError(f"a bet of {bet_size} bytes does not fit a batch of {bound} bytes")
         if size + bet_size > bound or len(waiting) == max_amount:
-            yield BetBatch(bets=waiting)
+            yield waiting
             waiting, size = [], header
         waiting.append(bet)
         size += bet_size
     if waiting:
-        yield BetBatch(bets=waiting)
+        yield waiting
 
 
 _Runs: TypeAlias = list[tuple[int, int, bytes]]
@@ -182,6 +239,11 @@ def decode_bets(encoded: BytesLike) -> list[Bet]:
     """
     encoded = as_bytes(encoded)
     return [_BET_FRAME.decode(encoded[start:end]) for start, end in _extents(encoded)]
+
+
+def split_bets(encoded: bytes) -> Iterator[bytes]:
+    """Each bet in `encoded` on its own, with its length field. The bytes must have been checked before."""
+    return (encoded[start:end] for start, end in _extents(encoded))
 
 
 def documents_with_number(encoded: BytesLike, number: int) -> list[str]:

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bets_protocol import Bet, BetBatch, LocalProtocolError, batches, decode, encode, limits
+from bets_protocol import (
+    Bet,
+    BetBatch,
+    BetRun,
+    LocalProtocolError,
+    batches,
+    decode,
+    decode_bets,
+    encode,
+    encode_bets,
+    limits,
+)
+from bets_protocol.encoded import batch_frame, encoded_batches, split_bets
 from tests.effort import examples
 from tests.protocol.frames import ANA, JOSE, sized_bet
 from tests.strategies import bets
@@ -52,6 +64,35 @@ def test_batches_keep_their_bounds_and_are_filled(
     for batch, after in pairwise(made):
         full = len(batch.bets) == max_amount
         assert full or frame_size(batch, revision) + bet_size(after.bets[0]) > max_bytes
+
+
+@settings(max_examples=examples(60))
+@given(many_bets(), st.integers(1, 255), st.integers(537, 8192), st.sampled_from((6, 7, 8, 9)))
+def test_encoded_bets_fill_the_same_batches(
+    given_bets: list[Bet], max_amount: int, max_bytes: int, revision: int
+) -> None:
+    """Bets that are encoded already make the same frames, byte for byte, as bets that are not."""
+    expected = batches(given_bets, max_amount=max_amount, max_bytes=max_bytes, revision=revision)
+    encoded = split_bets(encode_bets(given_bets))
+    runs = list(encoded_batches(encoded, agency=1, max_amount=max_amount, max_bytes=max_bytes, revision=revision))
+    assert [batch_frame(run, revision) for run in runs] == [encode(batch, revision=revision) for batch in expected]
+    assert decode_bets(b"".join(run.encoded for run in runs)) == given_bets
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "revision", "text"),
+    [
+        (0, 0, 9, "1 to 255 bets a batch, not 0"),
+        (256, 256, 9, "1 to 255 bets a batch, not 256"),
+        (16, 8191, 9, "at most 8192 bytes, not 8193"),
+        (16, 8192, 6, "at most 8192 bytes, not 8193"),
+        (1, 45, 5, "revision 5 has no BetBatch; revision 6, 7, 8, 9 has"),
+    ],
+)
+def test_a_run_that_fits_no_frame_is_refused(count: int, size: int, revision: int, text: str) -> None:
+    """Its bytes are not looked at, its bounds are: nothing illegal is sent."""
+    with pytest.raises(LocalProtocolError, match=text):
+        batch_frame(BetRun(agency=1, count=count, encoded=bytes(size)), revision)
 
 
 @pytest.mark.parametrize("revision", [6, 8])

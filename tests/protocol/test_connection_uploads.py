@@ -16,6 +16,7 @@ from bets_protocol import (
     Ack,
     Bet,
     BetBatch,
+    BetRun,
     ClientConnection,
     DecodeError,
     EncodedBatch,
@@ -273,6 +274,26 @@ class TestServerHears:
 
 class TestClientHears:
     """What no server may say."""
+
+    @pytest.mark.parametrize("revision", [6, 8, 9])
+    def test_a_run_is_sent_as_the_batch_of_its_bets(self, revision: int) -> None:
+        """The same bytes leave, and the answer is checked in the same way, though no bet is encoded again."""
+        run = BetRun(agency=1, count=2, encoded=encode_bets([ANA, JOSE]))
+        for answer in (after(ANA, JOSE), after(ANA, ANA)) if revision == 9 else (Ack(count=2), Ack(count=1)):
+            heard = []
+            for message in (run, BetBatch(bets=(ANA, JOSE))):
+                client = ClientConnection(revision=revision)
+                if revision == 9:
+                    client.send(OPEN)
+                    client_events(client, [encode(status())])
+                sent = client.send(message)
+                try:
+                    answered: object = client_events(client, [encode(answer, revision=revision)])
+                except SequenceError as error:
+                    answered = str(error)
+                heard.append((sent, answered))
+            assert heard[0] == heard[1]
+            assert (heard[0][1] == [answer]) is (answer in (after(ANA, JOSE), Ack(count=2)))
 
     def asked(self, *messages: Any) -> ClientConnection:
         """A client that has opened an upload, was told that nothing is stored, and has said `messages`."""

@@ -16,14 +16,24 @@ from bets_protocol.bytes_like import BytesLike
 from bets_protocol.codec import NEWEST_REVISION, Codec, codec_for
 from bets_protocol.connection.framing import FrameReader
 from bets_protocol.connection.server import CLOSED, NEED_DATA, Signal, listed
-from bets_protocol.connection.turns import CLIENT_REVISIONS, ENDING_CODES, Phase, phase_after, reply_for
-from bets_protocol.encoded import header_size
+from bets_protocol.connection.turns import CLIENT_REVISIONS, DRAWN, ENDING_CODES, Phase, phase_after, reply_for
+from bets_protocol.encoded import batch_frame, header_size
 from bets_protocol.errors import LocalProtocolError, RemoteProtocolError, SequenceError
 from bets_protocol.limits import MAX_WINNERS
-from bets_protocol.messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
+from bets_protocol.messages import (
+    Ack,
+    Bet,
+    BetBatch,
+    BetRun,
+    OpenUpload,
+    Probe,
+    UploadStatus,
+    Winners,
+    WinnersRequest,
+)
 
 ClientEvent = Ack | Winners | Probe | UploadStatus
-Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload
+Request = Bet | BetBatch | BetRun | WinnersRequest | Probe | OpenUpload
 
 
 @attrs.define
@@ -32,11 +42,13 @@ class _Due:
 
     Attributes:
         message: the message that was sent.
-        data: its bytes, if they are needed to check the answer; else b"".
+        count: how many bets it has.
+        data: what is needed to check the answer: the bets of a batch as they were sent, a probe; else b"".
         stage: as in `turns.Reply`.
     """
 
     message: Request
+    count: int
     data: bytes
     stage: str
 
@@ -71,34 +83,47 @@ class ClientConnection:
     def send(self, message: Request) -> bytes:
         """Return the bytes of `message`; its answer is due from now on.
 
+        Args:
+            message: a `BetRun` is sent as one batch, without encoding its bets again.
+
         Raises:
             LocalProtocolError: the revision has no such message, or it is not allowed now.
         """
-        codec = codec_for(type(message), self.revision)
+        kind = BetBatch if isinstance(message, BetRun) else type(message)
+        codec = codec_for(kind, self.revision)
         if codec.frame.sender == "server":
-            raise LocalProtocolError(f"a client says no {type(message).__name__}")
-        then = self._turn(message)
-        data = codec.encode(message)
-        kept = isinstance(message, Probe) or (self._upload is not None and isinstance(message, BetBatch))
-        self._due.append(_Due(message, data if kept else b"", type(message).__name__))
-        self._last, self._phase = type(message), then
+            raise LocalProtocolError(f"a client says no {kind.__name__}")
+        then = self._turn(kind)
+        data = batch_frame(message, self.revision) if isinstance(message, BetRun) else codec.encode(message)
+        count, checked = 0, b""
+        match message:
+            case BetRun():
+                count, checked = message.count, message.encoded
+            case BetBatch():
+                count, checked = len(message.bets), data[header_size(codec.frame.layout) :]
+            case Bet():
+                count = 1
+            case Probe():
+                checked = data
+        self._due.append(_Due(message, count, checked, kind.__name__))
+        self._last, self._phase = kind, then
         if isinstance(message, OpenUpload):
             self._upload = message
         return data
 
-    def _turn(self, message: Request) -> Phase:
-        """The phase after `message`.
+    def _turn(self, kind: type[Request]) -> Phase:
+        """The phase after a message of class `kind`.
 
         Raises:
             LocalProtocolError: it is not allowed now.
         """
         if self._last is WinnersRequest and self._due and self.revision >= 8:
             raise LocalProtocolError("the winners were asked for, nothing can follow before they are there")
-        then = phase_after(self._phase, type(message).__name__, (self.revision,))
+        then = phase_after(self._phase, kind.__name__, (self.revision,))
         if then is not None:
             return then
         if self._phase is not Phase.ENDED:
-            raise LocalProtocolError(f'no {type(message).__name__} in phase "{self._phase.value}"')
+            raise LocalProtocolError(f'no {kind.__name__} in phase "{self._phase.value}"')
         if self._last is Probe:
             raise LocalProtocolError("the connection ends after a probe")
         if self.revision < 8:
@@ -144,7 +169,7 @@ class ClientConnection:
     def _codec_of_answer(self) -> Codec:
         """The codec of the next frame. The question decides, because before revision 9 answers have no type."""
         answer: type[ClientEvent] = Ack
-        if self._due and self._due[0].stage != type(self._due[0].message).__name__:
+        if self._due and self._due[0].stage == DRAWN:
             answer = Winners
         elif self._upload is not None:
             answer = UploadStatus
@@ -188,10 +213,10 @@ class ClientConnection:
             SequenceError: it is not a possible answer.
         """
         match event, due.message:
-            case Ack(), Bet() | BetBatch():
-                count = len(due.message.bets) if isinstance(due.message, BetBatch) else 1
-                if event.count not in (0, count):
-                    raise SequenceError(f"expected an Ack of {count} or 0, not {event.count}", path="count", offset=0)
+            case Ack(), Bet() | BetBatch() | BetRun():
+                if event.count not in (0, due.count):
+                    expected = f"expected an Ack of {due.count} or 0, not {event.count}"
+                    raise SequenceError(expected, path="count", offset=0)
             case Probe(), Probe():
                 if event.line != due.data:
                     raise SequenceError("expected the line that was sent, not another", path="line", offset=0)
@@ -208,10 +233,9 @@ class ClientConnection:
                 if status.stored > total:
                     raise SequenceError(f"expected at most {total} bets stored, not {status.stored}", path="stored")
                 self._stored, self._crc32 = status.stored, status.crc32
-            case BetBatch(bets=bets):
-                start = header_size(codec_for(BetBatch, self.revision).frame.layout)
-                self._stored += len(bets)
-                self._crc32 = zlib.crc32(memoryview(due.data)[start:], self._crc32)
+            case BetBatch() | BetRun():
+                self._stored += due.count
+                self._crc32 = zlib.crc32(due.data, self._crc32)
         if status.stored != self._stored:
             raise SequenceError(f"expected {self._stored} bets stored, not {status.stored}", path="stored")
         if status.crc32 != self._crc32:
