@@ -7,26 +7,29 @@ later. What the machine may believe is kept book of here, from the bytes that it
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Iterator
 
-from bets_client.errors import BadInput, Refused, WrongPeer
-from bets_client.upload.machine import UploadMachine
 from bets_protocol import (
     CLOSED,
     NEED_DATA,
     Bet,
-    BetBatch,
+    BetRun,
     ClientConnection,
     OpenUpload,
     RemoteProtocolError,
+    SequenceError,
+    SourceChanged,
+    UploadRefused,
     UploadStatus,
     Winners,
     WinnersRequest,
-    batches,
     encode_bets,
 )
+from bets_protocol.connection.upload import Upload
+from bets_protocol.encoded import encoded_batches, split_bets
 
 _DRAW = 1
 _BETS = [
@@ -43,10 +46,12 @@ class _File:
     def __init__(self) -> None:
         self.bets = list(_BETS)
 
-    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+    def resume(self, row: int) -> tuple[int, Iterator[BetRun]]:
         if row > len(self.bets):
-            raise BadInput("there are not so many rows")
-        return zlib.crc32(encode_bets(self.bets[:row])), batches(iter(self.bets[row:]), max_amount=2)
+            raise SourceChanged("there are not so many rows")
+        return zlib.crc32(encode_bets(self.bets[:row])), encoded_batches(
+            split_bets(encode_bets(self.bets[row:])), agency=1, max_amount=2
+        )
 
 
 def upload(data: bytes) -> None:
@@ -56,10 +61,10 @@ def upload(data: bytes) -> None:
     try:
         while script and not talk.machine.finished:
             script = talk.step(script)
+    except _Ended:
+        ended = True
     except RemoteProtocolError:
         return
-    except (BadInput, Refused, WrongPeer):
-        ended = True
     else:
         ended = False
         talk.check()
@@ -71,7 +76,7 @@ class _Talk:
 
     def __init__(self, *, window: int, ask: bool) -> None:
         self._file = _File()
-        self.machine = UploadMachine(
+        self.machine = Upload(
             agency=1, draw=_DRAW, total=len(_BETS), upload_id=bytes(16), source=self._file, window=window, ask=ask
         )
         self._connection = ClientConnection(revision=9)
@@ -127,14 +132,14 @@ class _Talk:
 
     def _say(self) -> None:
         machine = self.machine
-        while (message := machine.next_message()) is not None:
+        while (message := self._next_message()) is not None:
             encoded = self._connection.send(message)
             if isinstance(message, OpenUpload):
                 assert self._sent == -1, "it opens the upload twice on one connection"
-            elif isinstance(message, BetBatch):
+            elif isinstance(message, BetRun):
                 start = self._sent if self._sent >= 0 else machine.stored
-                assert encoded[2:] == _ENCODED[start * _SIZE : (start + len(message.bets)) * _SIZE], "not the next rows"
-                self._sent = start + len(message.bets)
+                assert encoded[2:] == _ENCODED[start * _SIZE : (start + message.count) * _SIZE], "not the next rows"
+                self._sent = start + message.count
                 assert machine.unanswered <= 2 * self._window, "more on the way than the window"
             else:
                 assert isinstance(message, WinnersRequest)
@@ -153,13 +158,18 @@ class _Talk:
                 self._told = event if event.code == 0 else self._told
             else:
                 self._told_winners = True
-            self.machine.answered(event)
+            with _endings():
+                self.machine.answered(event)
             if opening:
                 self._sent = self.machine.stored
             if self.machine.reconnect_for is not None:
                 self._connect()
                 return
             self._say()
+
+    def _next_message(self) -> OpenUpload | BetRun | WinnersRequest | None:
+        with _endings():
+            return self.machine.next_message()
 
     def check(self) -> None:
         """It says what the server has said, and holds for stored what the server has proved to have."""
@@ -172,6 +182,18 @@ class _Talk:
             assert self._told.stored == len(_BETS), "success with fewer bets than the file has"
             assert self._told.crc32 == zlib.crc32(_ENCODED), "success with other bets than the file has"
         assert self._told_winners or machine.winners is None, "winners that nobody has named"
+
+
+class _Ended(Exception):
+    """The upload has ended with an error of its own, after which it says nothing."""
+
+
+@contextlib.contextmanager
+def _endings() -> Iterator[None]:
+    try:
+        yield
+    except (SequenceError, SourceChanged, UploadRefused) as error:
+        raise _Ended from error
 
 
 def _status(code: int, stored: int) -> bytes:

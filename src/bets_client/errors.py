@@ -5,7 +5,11 @@ Errors of the library (`bets_protocol.errors`) pass through; `exit_code_of` has 
 
 from __future__ import annotations
 
-from bets_protocol import RejectCode
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from bets_protocol import RejectCode, SequenceError, SourceChanged, UploadRefused
 from bets_protocol.cli.exit_codes import ExitCode, ProgramError
 
 
@@ -71,3 +75,52 @@ class NotDrawn(ProgramError):
     """The server waits for the draw, which had not taken place before the deadline."""
 
     exit_code = ExitCode.NOT_DRAWN
+
+
+ADVICE: Final = {
+    RejectCode.BAD_FRAME: "the server cannot read what this client sends; update the older one of the two programs",
+    RejectCode.BAD_BET: "the server holds a bet for wrong that this client holds for good; update the older program",
+    RejectCode.NOT_AUTHORIZED: "this client may not send bets of this agency; check --agency and the client's "
+    "certificate",
+    RejectCode.FENCED: "another client has opened the same upload since then, or the operator has voided it; when no "
+    "other one is at work, run this again",
+    RejectCode.MISMATCH: "the server knows this upload with another number of bets; --label TEXT makes it another "
+    "upload",
+    RejectCode.OVERRUN: "the server got more bets than the upload was to have; check the file and run this again",
+    RejectCode.SEALED: "the agency has said that it has sent everything; more bets of it are for another --draw",
+    RejectCode.DRAW_CLOSED: "the draw has taken place, so these bets come too late; --draw ID names another one",
+    RejectCode.INCOMPLETE: "another upload of the agency is unfinished; finish it, or have the operator void it",
+    RejectCode.BUSY: "the server is busy",
+    RejectCode.STORE_FULL: "the server's disk is full",
+    RejectCode.LIMIT: "the agency has too many uploads or connections",
+    RejectCode.SHUTTING_DOWN: "the server is shutting down",
+    RejectCode.WRONG_DRAW: "the server takes bets for another draw; name that one by --draw ID",
+    RejectCode.MODE_CONFLICT: "the agency has sent bets for this draw in the other way, on revisions 5 to 8; go on "
+    "with --revision 8, or have the operator void those bets first",
+}
+"""What a user can do about a code of the server, for every code that says no."""
+
+
+def in_words(code: RejectCode) -> str:
+    """The text about `code` for the user."""
+    return f"{ADVICE[code]} (code {code.value}, {code.name})"
+
+
+@contextlib.contextmanager
+def upload_errors() -> Iterator[None]:
+    """Turn the errors of an upload into those of this program, with advice.
+
+    Raises:
+        Refused: the server refused the upload for good.
+        FileChanged: the bets are not those that the upload began with.
+        WrongPeer: an answer came at the wrong time.
+    """
+    try:
+        yield
+    except UploadRefused as error:
+        raise Refused(f"the server refuses: {in_words(error.code)}", error.code) from error
+    except SourceChanged as error:
+        advice = "" if error.stored is None else "; --label TEXT makes it another upload"
+        raise FileChanged(f"{error}{advice}") from error
+    except SequenceError as error:
+        raise WrongPeer(str(error)) from error

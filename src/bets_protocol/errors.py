@@ -162,5 +162,31 @@ class StorageError(BetsError):
     """The store failed, or its files are not those of a store."""
 
 
+class UploadRefused(BetsError):
+    """The server refused an upload for good, so trying again does not help.
+
+    Attributes:
+        code: the reason.
+        stored: how many bets of the upload the server has.
+    """
+
+    def __init__(self, code: RejectCode, *, stored: int) -> None:
+        self.code = RejectCode(code)
+        self.stored = stored
+        super().__init__(f"the server refuses: code {code.value}, {code.name}; {stored:,} bets are stored")
+
+
+class SourceChanged(BetsError):
+    """The bets of an upload are not those that it began with.
+
+    Attributes:
+        stored: how many bets the server has, if they are not the first ones of the source; else None.
+    """
+
+    def __init__(self, reason: str, *, stored: int | None = None) -> None:
+        self.stored = stored
+        super().__init__(reason)
+
+
 class ConfigError(BetsError, ValueError):
     """A setting cannot be used; the text names its place, the key and the value."""

@@ -17,7 +17,7 @@ from bets_client.errors import BadInput, FileChanged
 from bets_client.input.check import require_good
 from bets_client.input.csv_file import CsvFile
 from bets_client.upload.batch_source import BetBatchSource, FileBatchSource, upload_id, upload_of_bet, upload_of_file
-from bets_protocol import Bet, BetBatch, OpenUpload, encode_bets
+from bets_protocol import Bet, BetRun, OpenUpload, decode_bets, encode_bets
 
 ROWS = [f"Ana,Paz,{30_000_000 + number},1999-03-17,{number}\n" for number in range(10)]
 TEXT = "".join(ROWS)
@@ -110,7 +110,7 @@ def test_standard_input_is_named_by_its_bytes_too(source: CsvFile, path: Path, m
 def test_a_file_goes_on_at_any_row(source: CsvFile, row: int) -> None:
     """The CRC-32 covers the rows before it, and the batches begin at it."""
     crc32, rest = FileBatchSource(source, 3).resume(row)
-    batches = [batch.bets for batch in rest]
+    batches = [decode_bets(batch.encoded) for batch in rest]
     assert crc32 == zlib.crc32(encode_bets(bet(number) for number in range(row)))
     assert [one for batch in batches for one in batch] == [bet(number) for number in range(row, 10)]
     assert [len(batch) for batch in batches] == [3] * ((10 - row) // 3) + [(10 - row) % 3] * bool((10 - row) % 3)
@@ -125,7 +125,7 @@ def test_more_rows_than_are_skipped_at_a_time(tmp_path: Path) -> None:
     crc32, rest = FileBatchSource(source, 255).resume(2499)
     encoded = encode_bets(bet(number) for number in range(10)) * 250
     assert crc32 == zlib.crc32(encoded[: -len(encode_bets([bet(9)]))])
-    assert [*rest] == [BetBatch(bets=(bet(9),))]
+    assert [*rest] == [BetRun(agency=1, count=1, encoded=encode_bets([bet(9)]))]
     source.close()
 
 
@@ -166,7 +166,7 @@ def test_a_file_that_is_written_to_gives_no_further_batch(path: Path, change: Ca
     batch_source = FileBatchSource(fresh := CsvFile(str(path), 1), 3)
     require_good(fresh)
     _, rest = batch_source.resume(0)
-    assert len(next(rest).bets) == 3
+    assert next(rest).count == 3
     change(path)
     with pytest.raises(FileChanged, match=f"{path}: the file has changed since it was checked: it was written to"):
         next(rest)
@@ -183,7 +183,7 @@ def test_a_change_that_no_time_tells_costs_the_last_batch_at_least(
     monkeypatch.setattr(CsvFile, "require_unchanged", lambda _: None)
     change(path)
     _, rest = FileBatchSource(source, 3).resume(0)
-    given: list[BetBatch] = []
+    given: list[BetRun] = []
     with pytest.raises(FileChanged, match=r"the file has changed since it was checked: (its bytes|9: first_name)"):
         given.extend(rest)
     assert len(given) == (3 if change in (replace_a_row, add_a_row) else 2)
@@ -209,7 +209,7 @@ def test_one_bet_is_named_by_what_it_says() -> None:
     expected = OpenUpload(agency=1, draw=1, total=1, upload_id=upload_id(1, 1, "", digest))
     assert upload.next_message() == expected
     assert BetBatchSource(one).resume(0)[0] == 0
-    assert [*BetBatchSource(one).resume(0)[1]] == [BetBatch(bets=(one,))]
+    assert [*BetBatchSource(one).resume(0)[1]] == [BetRun(agency=1, count=1, encoded=encode_bets([one]))]
     assert (BetBatchSource(one).resume(1)[0], [*BetBatchSource(one).resume(1)[1]]) == (
         zlib.crc32(encode_bets([one])),
         [],

@@ -13,7 +13,7 @@ from bets_client.input.bet_cache import KEPT_BYTES, CacheBudget
 from bets_client.input.check import require_good
 from bets_client.input.csv_file import CsvFile
 from bets_client.upload.batch_source import FileBatchSource
-from bets_protocol import encode_bets
+from bets_protocol import decode_bets, encode_bets
 
 ROWS = [f"Ana,Páez,{30_000_000 + number},1999-03-17,{number}\n" for number in range(1234)]
 
@@ -44,7 +44,7 @@ def test_what_is_kept_is_what_the_file_holds(source: CsvFile, path: Path) -> Non
     stat = path.stat()
     path.write_bytes(path.read_bytes().replace(b"Ana", b"Eva"))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert [list(source.checked_bets()) for _ in range(2)] == [read] * 2
+    assert [decode_bets(b"".join(source.checked_bets())) for _ in range(2)] == [read] * 2
     assert KEPT_BYTES - budget.room == len(encode_bets(read))
     source.close()
     assert budget.room == KEPT_BYTES

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.errors import FileChanged, Refused, Unreachable, WrongPeer
+from bets_client.errors import FileChanged, Refused, Unreachable, WrongPeer, in_words
 from bets_client.upload import exactly_once as module
-from bets_client.upload.machine import CODES, Meaning
 from bets_protocol import RejectCode
+from bets_protocol.connection.turns import CLIENT_ACTIONS, ClientAction
 from tests.client.scripted_server import Central, Peer, ScriptedServer, silent, unused_port
 from tests.client.uploading import Stored, failed, send_exactly_once
 from tests.client.wire import BETS, row
 
-STOPS = [code for code, rule in CODES.items() if rule.meaning is Meaning.STOP]
-RECONNECTS = [code for code, rule in CODES.items() if rule.meaning is Meaning.RECONNECT]
+STOPS = [code for code, action in CLIENT_ACTIONS.items() if action is ClientAction.STOP]
+RECONNECTS = [code for code, action in CLIENT_ACTIONS.items() if action is ClientAction.RECONNECT]
 
 
 def test_every_bet_arrives_once_in_order_on_one_connection(file: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_passing_trouble_is_waited_out(
         assert send_exactly_once(server, file).machine.uploaded
         assert server.accepted == 2
     assert has.bets == BETS
-    assert f"error: {CODES[code].advice} (code {code.value}, {code.name})" in capsys.readouterr().out
+    assert f"error: {in_words(code)}" in capsys.readouterr().out
 
 
 def test_a_trouble_that_does_not_pass_ends_at_the_deadline(file: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_refusal_is_final_and_nobody_connects_again(file: Path, code: RejectCo
     with ScriptedServer(refuses) as server:
         first, second = failed(send_exactly_once(server, file, window="2"), Refused)
         assert server.accepted == 1
-    assert first == f"the server refuses: {CODES[code].advice} (code {code.value}, {code.name})"
+    assert first == f"the server refuses: {in_words(code)}"
     assert second == f"agency 1: {file}: 4 of 20 bets are stored; 16 are not"
 
 
@@ -163,7 +163,7 @@ def test_a_refusal_to_open_says_what_is_stored(file: Path, code: RejectCode) -> 
 
     with ScriptedServer(refuses) as server:
         first, second = failed(send_exactly_once(server, file), Refused)
-    assert first == f"the server refuses: {CODES[code].advice} (code {code.value}, {code.name})"
+    assert first == f"the server refuses: {in_words(code)}"
     assert second == f"agency 1: {file}: the server says that 6 of the 20 bets are stored"
 
 

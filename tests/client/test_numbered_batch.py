@@ -9,7 +9,7 @@ import pytest
 from bets_client.config import load_settings
 from bets_client.input.csv_file import CsvFile
 from bets_client.input.numbered_batch import NumberedBatch, describe_rows, numbered_batches, single
-from bets_protocol import Bet, BetBatch
+from bets_protocol import Bet, BetRun
 
 ROW = "Ana,Paz,30904465,1999-03-17,1\n"
 BET = Bet(agency=1, first_name="Ana", last_name="Paz", document="30904465", birthdate="1999-03-17", number=1)
@@ -52,9 +52,9 @@ def test_a_batch_keeps_the_bound_in_bytes_as_well(tmp_path: Path) -> None:
     assert counts == [15, 15, 10]  # (8192 - 2) // 535 = 15
 
 
-@pytest.mark.parametrize(("revision", "kind"), [("5", Bet), ("6", BetBatch), ("8", BetBatch)])
+@pytest.mark.parametrize(("revision", "kind"), [("5", Bet), ("6", BetRun), ("8", BetRun)])
 def test_a_single_bet_is_what_the_revision_sends(revision: str, kind: type) -> None:
-    """A single bet is a Bet on revision 5 and a BetBatch later."""
+    """A single bet is a Bet on revision 5 and a run of one bet later."""
     batch = single(BET, "the bet", load_settings({"revision": revision}, {}))
     assert (type(batch.message), batch.count, batch.first_row, batch.last_row) == (
         kind,

@@ -24,7 +24,7 @@ from typing import IO, Any, BinaryIO
 from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
 from bets_client.input.bet_cache import CachedBets
 from bets_client.input.names import may_be_odd
-from bets_protocol import Bet, ConfigError, InvalidMessage, limits
+from bets_protocol import Bet, ConfigError, InvalidMessage, encode_bets, limits
 from bets_protocol.cli.config_files import why_unreadable
 from bets_protocol.cli.signals import interruptible, raise_if_stopped
 
@@ -113,8 +113,8 @@ class CsvFile:
         if row is None:
             raise self.empty()
 
-    def checked_bets(self) -> Iterator[Bet]:
-        """Every row of the checked file as a bet, from memory if all of them were kept.
+    def checked_bets(self) -> Iterator[bytes]:
+        """Every row of the checked file as an encoded bet, from memory if all of them were kept.
 
         Raises:
             FileChanged: at the first row that is no longer a bet, or at the end if the bytes are not those of `digest`.
@@ -126,7 +126,7 @@ class CsvFile:
         for row in self.rows():
             if isinstance(row, BadRow):
                 raise self._changed(f"{row.line}: {row.field}: {row.reason}")
-            yield row
+            yield encode_bets([row])
         if self._last_digest != self.digest:
             raise self._changed("its bytes are not those that were checked")
 

@@ -8,7 +8,8 @@ import attrs
 
 from bets_client.config import ClientSettings
 from bets_client.input.csv_file import CsvFile
-from bets_protocol import Bet, BetBatch, batches
+from bets_protocol import Bet, BetRun, encode_bets
+from bets_protocol.encoded import encoded_batches
 
 
 @attrs.frozen(kw_only=True)
@@ -22,7 +23,7 @@ class NumberedBatch:
         first_row: the line of its first bet in the input; 0 if the input has no lines.
     """
 
-    message: Bet | BetBatch
+    message: Bet | BetRun
     count: int
     name: str
     first_row: int
@@ -35,7 +36,7 @@ class NumberedBatch:
 
 def single(bet: Bet, name: str, settings: ClientSettings) -> NumberedBatch:
     """One bet that did not come from a file."""
-    message = bet if settings.revision == 5 else BetBatch(bets=(bet,))
+    message = bet if settings.revision == 5 else BetRun(agency=bet.agency, count=1, encoded=encode_bets([bet]))
     return NumberedBatch(message=message, count=1, name=name, first_row=0)
 
 
@@ -47,8 +48,8 @@ def numbered_batches(sources: Iterable[CsvFile], settings: ClientSettings) -> It
     """
     for source in sources:
         row = 1
-        for message in _messages(source.bets(), settings):
-            count = len(message.bets) if isinstance(message, BetBatch) else 1
+        for message in _messages(source, settings):
+            count = message.count if isinstance(message, BetRun) else 1
             yield NumberedBatch(message=message, count=count, name=source.name, first_row=row)
             row += count
 
@@ -67,7 +68,12 @@ def describe_rows(those: Sequence[NumberedBatch]) -> str:
     )
 
 
-def _messages(bets: Iterator[Bet], settings: ClientSettings) -> Iterator[Bet | BetBatch]:
+def _messages(source: CsvFile, settings: ClientSettings) -> Iterator[Bet | BetRun]:
     if settings.revision == 5:
-        return bets
-    return batches(bets, max_amount=settings.batch_max, revision=settings.revision)
+        return source.bets()
+    return encoded_batches(
+        (encode_bets([bet]) for bet in source.bets()),
+        agency=source.agency,
+        max_amount=settings.batch_max,
+        revision=settings.revision,
+    )

@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from bets_client.config import ClientSettings
 from bets_client.errors import FileChanged
 from bets_client.input.csv_file import CsvFile
-from bets_client.upload.machine import UploadMachine
-from bets_protocol import Bet, BetBatch, batches, encode_bets
-
-_SKIP_BETS = 1000
-"""Bets that are encoded at a time while rows are skipped."""
+from bets_protocol import Bet, BetRun, encode_bets
+from bets_protocol.connection.upload import Upload
+from bets_protocol.encoded import encoded_batches
 
 
 def upload_id(agency: int, draw: int, label: str, digest: bytes) -> bytes:
@@ -49,7 +47,7 @@ class FileBatchSource:
         self._source = source
         self._batch_max = batch_max
 
-    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+    def resume(self, row: int) -> tuple[int, Iterator[BetRun]]:
         """The CRC-32 of the bets before `row`, and the batches from `row` on; see `BatchSource`.
 
         Raises:
@@ -59,15 +57,15 @@ class FileBatchSource:
         self._source.require_unchanged()
         bets = self._source.checked_bets()
         crc32 = skipped = 0
-        while chunk := list(itertools.islice(bets, min(_SKIP_BETS, row - skipped))):
-            crc32 = zlib.crc32(encode_bets(chunk), crc32)
-            skipped += len(chunk)
+        for bet in itertools.islice(bets, row):
+            crc32 = zlib.crc32(bet, crc32)
+            skipped += 1
         if skipped < row:
             raise FileChanged(f"{self._source.name}: the file has changed: it has {skipped:,} rows instead of {row:,}")
         return crc32, self._rest(bets)
 
-    def _rest(self, bets: Iterator[Bet]) -> Iterator[BetBatch]:
-        for batch in batches(bets, max_amount=self._batch_max, revision=9):
+    def _rest(self, bets: Iterator[bytes]) -> Iterator[BetRun]:
+        for batch in encoded_batches(bets, agency=self._source.agency, max_amount=self._batch_max):
             self._source.require_unchanged()
             yield batch
 
@@ -77,14 +75,14 @@ class BetBatchSource:
 
     def __init__(self, bet: Bet) -> None:
         self.encoded = encode_bets([bet])
-        self._batch = BetBatch(bets=(bet,))
+        self._batch = BetRun(agency=bet.agency, count=1, encoded=self.encoded)
 
-    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+    def resume(self, row: int) -> tuple[int, Iterator[BetRun]]:
         """As `FileBatchSource.resume`."""
         return (zlib.crc32(self.encoded), iter(())) if row else (0, iter((self._batch,)))
 
 
-def upload_of_file(source: CsvFile, total: int, settings: ClientSettings, *, ask: bool) -> UploadMachine:
+def upload_of_file(source: CsvFile, total: int, settings: ClientSettings, *, ask: bool) -> Upload:
     """The upload of a file.
 
     Args:
@@ -92,7 +90,7 @@ def upload_of_file(source: CsvFile, total: int, settings: ClientSettings, *, ask
         total: how many bets it holds; all are good.
         ask: whether to ask for the winners afterwards.
     """
-    return UploadMachine(
+    return Upload(
         agency=source.agency,
         draw=settings.draw,
         total=total,
@@ -103,11 +101,11 @@ def upload_of_file(source: CsvFile, total: int, settings: ClientSettings, *, ask
     )
 
 
-def upload_of_bet(bet: Bet, settings: ClientSettings) -> UploadMachine:
+def upload_of_bet(bet: Bet, settings: ClientSettings) -> Upload:
     """The upload of one bet; the encoded bet takes the place of the file's bytes."""
     batch_source = BetBatchSource(bet)
     digest = hashlib.sha256(batch_source.encoded).digest()
-    return UploadMachine(
+    return Upload(
         agency=bet.agency,
         draw=settings.draw,
         total=1,

@@ -1,17 +1,19 @@
 """The upload of one input on revision 9: every bet is stored exactly once, whatever happens on the way.
 
-`UploadMachine` decides what to send and what an answer means; this module carries it over connections, and logs.
+`bets_protocol.connection.upload` decides what to send and what an answer means; this module carries it over
+connections, and logs.
 """
 
 from __future__ import annotations
 
 import logging
 
+from bets_client.errors import in_words, upload_errors
 from bets_client.run_context import RunContext
 from bets_client.upload.delivery import Delivery
 from bets_client.upload.link import Answer, Link
-from bets_client.upload.machine import FIRST_ANSWER_S, UploadMachine, in_words
 from bets_protocol import PeerClosed, RemoteProtocolError, TransportError, UploadStatus, Winners
+from bets_protocol.connection.upload import FIRST_ANSWER_S, Upload
 
 _OLDER = "an older server is spoken to with --revision 8, which cannot promise to store every bet once only"
 
@@ -24,7 +26,7 @@ class ExactUpload(Delivery):
         name: of the input, for messages.
     """
 
-    def __init__(self, context: RunContext, machine: UploadMachine, name: str) -> None:
+    def __init__(self, context: RunContext, machine: Upload, name: str) -> None:
         super().__init__(context, machine.agency)
         self.machine = machine
         self.name = name
@@ -39,7 +41,8 @@ class ExactUpload(Delivery):
         return link
 
     def _send_next(self, link: Link) -> bool:
-        message = self.machine.next_message()
+        with upload_errors():
+            message = self.machine.next_message()
         if message is not None:
             link.queue(message)
         return message is not None
@@ -51,7 +54,8 @@ class ExactUpload(Delivery):
     def _answered(self, answer: UploadStatus | Winners) -> None:
         machine = self.machine
         before, opening = machine.stored, machine.opening
-        machine.answered(answer)
+        with upload_errors():
+            machine.answered(answer)
         if machine.reconnect_for is not None:
             raise PeerClosed(in_words(machine.reconnect_for))
         self._context.progress.acknowledged(machine.stored - before)

@@ -16,11 +16,8 @@ from bets_protocol import (
     CLOSED,
     NEED_DATA,
     Ack,
-    Bet,
-    BetBatch,
     ClientConnection,
     DecodeError,
-    OpenUpload,
     PeerClosed,
     Probe,
     RemoteProtocolError,
@@ -30,9 +27,9 @@ from bets_protocol import (
     WinnersRequest,
 )
 from bets_protocol.cli.signals import interruptible, raise_if_stopped
+from bets_protocol.connection.client import Request
 from bets_protocol.transports import Stream, Transport, connect, foreign_protocol
 
-Request = Bet | BetBatch | WinnersRequest | Probe | OpenUpload
 TICK_S = 1.0
 """The longest wait of a loop before it looks at deadlines and the progress, in seconds."""
 

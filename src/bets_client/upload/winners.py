@@ -4,7 +4,7 @@
 selector loop. Asking and waiting are separate so that one process can be all agencies: if it waited for the first
 agency's winners before it sent the second's bets, the draw would never take place.
 
-`Question` decides what to send on the revisions 7 and 8, the agency's `UploadMachine` on revision 9. The answer comes
+`Question` decides what to send on the revisions 7 and 8, the agency's `Upload` on revision 9. The answer comes
 after the draw, so on 7 and 8 silence means nothing. On 9 the server gives a sign of life every 30 s, and silence is a
 lost connection. A lost connection is made again and asked again, which the server counts once. The retry deadline
 counts from the beginning of `collect`, and signs of life do not renew it.
@@ -17,12 +17,20 @@ import logging
 
 import attrs
 
-from bets_client.errors import BadInput, NotDrawn, Refused, Unreachable, WrongPeer
+from bets_client.errors import (
+    ADVICE,
+    BadInput,
+    NotDrawn,
+    Refused,
+    Unreachable,
+    WrongPeer,
+    in_words,
+    upload_errors,
+)
 from bets_client.retry import RetryDeadline, now
 from bets_client.run_context import RunContext
 from bets_client.upload.dialer import Dialer, breach
 from bets_client.upload.link import TICK_S, Link, wait_ready
-from bets_client.upload.machine import ASK_AGAIN_S, CODES, FIRST_ANSWER_S, UploadMachine, in_words
 from bets_protocol import (
     ConnectError,
     PeerClosed,
@@ -34,9 +42,7 @@ from bets_protocol import (
     Winners,
     WinnersRequest,
 )
-
-HEARTBEAT_LIMIT_S = 90.0
-"""Seconds of silence that count as a lost connection on revision 9: three missing signs of life."""
+from bets_protocol.connection.upload import ASK_AGAIN_S, FIRST_ANSWER_S, HEARTBEAT_LIMIT_S, Upload
 
 PROBE_S = 5.0
 """Seconds that a server has to answer a probe after the retry deadline."""
@@ -46,7 +52,7 @@ class Question:
     """The conversation of the revisions 7 and 8: the request, once for each connection.
 
     Attributes:
-        winners: as `UploadMachine.winners`.
+        winners: as `Upload.winners`.
     """
 
     reconnect_for: RejectCode | None = None
@@ -94,7 +100,7 @@ class _Asking:
 
     agency: int
     dialer: Dialer
-    talk: Question | UploadMachine
+    talk: Question | Upload
     link: Link | None = None
     retry_at: float = 0.0
     ask_at: float | None = None
@@ -129,7 +135,7 @@ class WinnersCollector:
         """The documents of each agency that has its answer."""
         return {asking.agency: asking.talk.winners for asking in self._asking if asking.talk.winners is not None}
 
-    def ask(self, agency: int, link: Link | None, upload: UploadMachine | None = None) -> None:
+    def ask(self, agency: int, link: Link | None, upload: Upload | None = None) -> None:
         """Say that `agency` has sent everything, and ask for its winners.
 
         If the server cannot be reached now, `collect` asks again.
@@ -244,14 +250,19 @@ class WinnersCollector:
         if asking.ask_at is not None and asking.ask_at <= now():
             asking.ask_at = None
             asking.talk.ask_again()
-        while (message := asking.talk.next_message()) is not None:
+        while True:
+            with upload_errors():
+                message = asking.talk.next_message()
+            if message is None:
+                return
             link.queue(message)
             if isinstance(message, WinnersRequest):
                 self._context.log.progress("consulta_ganadores", level=logging.DEBUG, client_id=asking.agency)
 
     def _hear(self, asking: _Asking, answer: UploadStatus | Winners) -> None:
         talk = asking.talk
-        talk.answered(answer)
+        with upload_errors():
+            talk.answered(answer)
         if talk.reconnect_for is not None:
             raise PeerClosed(in_words(talk.reconnect_for))
         asking.incomplete = talk.ask_again_due
@@ -285,7 +296,7 @@ class WinnersCollector:
             if away:
                 error = away[0].dialer.gave_up()
             elif incomplete:
-                advice = CODES[RejectCode.INCOMPLETE].advice
+                advice = ADVICE[RejectCode.INCOMPLETE]
                 error = NotDrawn(f"the draw has not taken place, and cannot: {_named(incomplete)}: {advice}")
             elif silent := self._silent(waiting):
                 error = silent[0].dialer.gave_up(_why_silent(silent))

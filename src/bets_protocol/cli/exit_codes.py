@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import enum
 
-from bets_protocol.errors import BetsError, ConfigError, RemoteProtocolError, StorageError, TransportError
+from bets_protocol.errors import (
+    BetsError,
+    ConfigError,
+    RemoteProtocolError,
+    SourceChanged,
+    StorageError,
+    TransportError,
+    UploadRefused,
+)
 
 
 class ExitCode(enum.IntEnum):
@@ -40,6 +48,8 @@ _CODES: tuple[tuple[type[BetsError], ExitCode], ...] = (
     (RemoteProtocolError, ExitCode.PROTOCOL),
     (TransportError, ExitCode.UNREACHABLE),
     (StorageError, ExitCode.STORE_FAILED),
+    (UploadRefused, ExitCode.REFUSED),
+    (SourceChanged, ExitCode.BAD_INPUT),
 )
 
 

@@ -102,8 +102,28 @@ UPLOAD_REPLIES: Final = (
 )
 """The replies of revision 9 on an upload."""
 
+
+class ClientAction(enum.Enum):
+    """What a client of revision 9 does at a code."""
+
+    GO_ON = enum.auto()
+    ASK_LATER = enum.auto()  # for the winners, on the same connection
+    RECONNECT = enum.auto()
+    STOP = enum.auto()
+    WINNERS_FOLLOW = enum.auto()
+
+
+CLIENT_ACTIONS: Final = {
+    code: ClientAction.RECONNECT if code.retryable else ClientAction.STOP for code in RejectCode
+} | {
+    RejectCode.OK: ClientAction.GO_ON,
+    RejectCode.INCOMPLETE: ClientAction.ASK_LATER,
+    RejectCode.DRAWN: ClientAction.WINNERS_FOLLOW,
+}
+"""What each code asks of a client."""
+
 ENDING_CODES: Final = tuple(
-    code for code in RejectCode if code not in (RejectCode.OK, RejectCode.INCOMPLETE, RejectCode.DRAWN)
+    code for code, action in CLIENT_ACTIONS.items() if action in (ClientAction.RECONNECT, ClientAction.STOP)
 )
 """An UploadStatus with one of these may come at any time after OpenUpload, and is the server's last message."""
 

@@ -17,20 +17,20 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from bets_client.errors import Refused
-from bets_client.upload.machine import ASK_AGAIN_S, UploadMachine
 from bets_protocol import (
     CLOSED,
     NEED_DATA,
     Bet,
-    BetBatch,
+    BetRun,
     ClientConnection,
     RejectCode,
     TransportError,
+    UploadRefused,
     UploadStatus,
-    batches,
     encode_bets,
 )
+from bets_protocol.connection import upload as client_upload
+from bets_protocol.encoded import encoded_batches, split_bets
 from bets_server.intake.handlers import Handlers, answer_at_once
 from bets_server.intake.requests import Answer, Reply, Work
 from bets_server.reactor.fencing import Fencing
@@ -66,9 +66,11 @@ class Upload:
     finished: int = 0
     winners: list[tuple[str, ...]] = attrs.Factory(list)
 
-    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+    def resume(self, row: int) -> tuple[int, Iterator[BetRun]]:
         """As `BatchSource.resume`."""
-        return zlib.crc32(encode_bets(self.bets[:row])), batches(iter(self.bets[row:]), max_amount=4)
+        return zlib.crc32(encode_bets(self.bets[:row])), encoded_batches(
+            split_bets(encode_bets(self.bets[row:])), agency=self.agency, max_amount=4
+        )
 
 
 class Center:
@@ -191,7 +193,7 @@ class Client:
         self._stream: SimulatedStream | None = None
         self._heard_at = 0.0
         self._connection = ClientConnection(revision=9)
-        self.machine = UploadMachine(
+        self.machine = client_upload.Upload(
             agency=upload.agency,
             draw=1,
             total=len(upload.bets),
@@ -291,7 +293,7 @@ class Client:
                 self.upload.acknowledged = max(self.upload.acknowledged, event.stored)
             try:
                 self.machine.answered(event)  # type: ignore[arg-type]  # those two
-            except Refused as error:
+            except UploadRefused as error:
                 if error.code is not RejectCode.FENCED:  # nothing else may refuse a bet in this world
                     raise AssertionError(f"seed {self._world.seed}: {error}") from error
                 self._world.seen["fenced"] += 1
@@ -309,7 +311,7 @@ class Client:
                 self._lost()
                 return
             if self.machine.ask_again_due:
-                self._world.clock.after(ASK_AGAIN_S, self._ask_again)
+                self._world.clock.after(client_upload.ASK_AGAIN_S, self._ask_again)
 
     def _ask_again(self) -> None:
         if not self.over:

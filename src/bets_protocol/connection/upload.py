@@ -4,8 +4,8 @@ The machine knows the bets of the upload, how many of them the server has stored
 socket, no clock and no thread: its driver (a loop over a socket, a simulation) reports connections and answers, asks
 for the next message, and waits.
 
-1. `CODES` says what a code means, `_STEPS` what to do in which phase. A code that a phase does not have is a breach of
-   the protocol.
+1. `turns.CLIENT_ACTIONS` says what a code asks for, `_STEPS` what to do in which phase. A code that a phase does not
+   have is a breach of the protocol.
 2. `stored` is what the server last said, and nothing else.
 3. An upload never goes on with other rows than those that it began with: each opening compares the CRC-32 of the rows
    that are skipped. `ClientConnection` compares that of the rows sent since.
@@ -26,10 +26,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
-import attrs
-
-from bets_client.errors import BadInput, FileChanged, Refused, WrongPeer
-from bets_protocol import BetBatch, OpenUpload, RejectCode, UploadStatus, Winners, WinnersRequest, encode_bets, limits
+from bets_protocol.connection.turns import CLIENT_ACTIONS, ClientAction
+from bets_protocol.errors import RejectCode, SequenceError, SourceChanged, UploadRefused
+from bets_protocol.limits import MAX_WINNERS
+from bets_protocol.messages import BetRun, OpenUpload, UploadStatus, Winners, WinnersRequest
 
 ASK_AGAIN_S: Final = 2.0
 """Seconds from INCOMPLETE to the next request for winners, on the same connection."""
@@ -37,7 +37,10 @@ ASK_AGAIN_S: Final = 2.0
 FIRST_ANSWER_S: Final = 10.0
 """Seconds of silence at an opening after which the connection counts as lost."""
 
-MOST_WINNERS: Final = 16 * limits.MAX_WINNERS
+HEARTBEAT_LIMIT_S = 90.0
+"""Seconds of silence before the draw after which the connection counts as lost: three missing signs of life."""
+
+MOST_WINNERS: Final = 16 * MAX_WINNERS
 """Documents in all lists of an answer: sixteen full ones, 1,048,560. The protocol has no such bound. But one number of
 10,000 wins, so that many winners would need some ten thousand million bets, and a server that sends lists without end
 must not fill the memory."""
@@ -46,84 +49,16 @@ must not fill the memory."""
 class BatchSource(Protocol):
     """The bets of an upload, which can be read again from any row."""
 
-    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+    def resume(self, row: int) -> tuple[int, Iterator[BetRun]]:
         """The CRC-32 over the encoded bets 0 to `row` - 1, and the bets from `row` on, in batches.
 
         The iterator of an earlier call is no longer used.
 
         Raises:
-            BadInput: there are fewer rows, or they cannot be read. The iterator may raise it at any batch.
+            SourceChanged: there are fewer rows. The iterator may raise it at any batch, and any other error if the
+                bets cannot be read.
         """
         ...
-
-
-class Meaning(enum.Enum):
-    """What the client does at a code."""
-
-    GO_ON = enum.auto()
-    ASK_LATER = enum.auto()
-    RECONNECT = enum.auto()
-    STOP = enum.auto()
-    WINNERS_FOLLOW = enum.auto()
-
-
-@attrs.frozen
-class Rule:
-    """What the client does at a code, and what it tells the user."""
-
-    meaning: Meaning
-    advice: str = ""
-
-
-CODES: Final[dict[RejectCode, Rule]] = {
-    RejectCode.OK: Rule(Meaning.GO_ON),
-    RejectCode.BAD_FRAME: Rule(
-        Meaning.STOP, "the server cannot read what this client sends; update the older one of the two programs"
-    ),
-    RejectCode.BAD_BET: Rule(
-        Meaning.STOP, "the server holds a bet for wrong that this client holds for good; update the older program"
-    ),
-    RejectCode.NOT_AUTHORIZED: Rule(
-        Meaning.STOP, "this client may not send bets of this agency; check --agency and the client's certificate"
-    ),
-    RejectCode.FENCED: Rule(
-        Meaning.STOP,
-        "another client has opened the same upload since then, or the operator has voided it; when no other one is "
-        "at work, run this again",
-    ),
-    RejectCode.MISMATCH: Rule(
-        Meaning.STOP, "the server knows this upload with another number of bets; --label TEXT makes it another upload"
-    ),
-    RejectCode.OVERRUN: Rule(
-        Meaning.STOP, "the server got more bets than the upload was to have; check the file and run this again"
-    ),
-    RejectCode.SEALED: Rule(
-        Meaning.STOP, "the agency has said that it has sent everything; more bets of it are for another --draw"
-    ),
-    RejectCode.DRAW_CLOSED: Rule(
-        Meaning.STOP, "the draw has taken place, so these bets come too late; --draw ID names another one"
-    ),
-    RejectCode.INCOMPLETE: Rule(
-        Meaning.ASK_LATER, "another upload of the agency is unfinished; finish it, or have the operator void it"
-    ),
-    RejectCode.BUSY: Rule(Meaning.RECONNECT, "the server is busy"),
-    RejectCode.STORE_FULL: Rule(Meaning.RECONNECT, "the server's disk is full"),
-    RejectCode.LIMIT: Rule(Meaning.RECONNECT, "the agency has too many uploads or connections"),
-    RejectCode.SHUTTING_DOWN: Rule(Meaning.RECONNECT, "the server is shutting down"),
-    RejectCode.WRONG_DRAW: Rule(Meaning.STOP, "the server takes bets for another draw; name that one by --draw ID"),
-    RejectCode.MODE_CONFLICT: Rule(
-        Meaning.STOP,
-        "the agency has sent bets for this draw in the other way, on revisions 5 to 8; go on with --revision 8, or "
-        "have the operator void those bets first",
-    ),
-    RejectCode.DRAWN: Rule(Meaning.WINNERS_FOLLOW),
-}
-"""Every code of the protocol."""
-
-
-def in_words(code: RejectCode) -> str:
-    """The text about `code` for the user."""
-    return f"{CODES[code].advice} (code {code.value}, {code.name})"
 
 
 class _Phase(enum.Enum):
@@ -139,7 +74,7 @@ class _Phase(enum.Enum):
     ENDED = enum.auto()  # nothing more is ever said
 
 
-class UploadMachine:
+class Upload:
     """One upload on its way to the server, over one connection after the other.
 
     Args:
@@ -186,10 +121,10 @@ class UploadMachine:
         self._ask = ask
         self._phase = _Phase.OFFLINE
         self._crc32 = 0  # over the stored bets
-        self._batches: Iterator[BetBatch] | None = None  # those behind `_read`
+        self._batches: Iterator[BetRun] | None = None  # those behind `_read`
         self._read = 0  # rows that are stored, in flight or to be sent again
-        self._in_flight: deque[BetBatch] = deque()
-        self._again: deque[BetBatch] = deque()  # were in flight on a connection that was lost
+        self._in_flight: deque[BetRun] = deque()
+        self._again: deque[BetRun] = deque()  # were in flight on a connection that was lost
         self._lists: list[str] = []  # of winners, the documents of each joined by spaces
         self._named = 0  # documents in them
 
@@ -236,7 +171,7 @@ class UploadMachine:
     @property
     def unanswered(self) -> int:
         """How many bets are on their way, so that it is not known whether they are stored."""
-        return sum(len(batch.bets) for some in (self._in_flight, self._again) for batch in some)
+        return sum(batch.count for some in (self._in_flight, self._again) for batch in some)
 
     def connected(self) -> None:
         """Report a new connection, on which nothing was sent yet."""
@@ -257,11 +192,11 @@ class UploadMachine:
         if self.ask_again_due:
             self._go_to(_Phase.SENDING)
 
-    def next_message(self) -> OpenUpload | BetBatch | WinnersRequest | None:
+    def next_message(self) -> OpenUpload | BetRun | WinnersRequest | None:
         """The message to send now, or None if there is none before the next answer.
 
         Raises:
-            BadInput: the source cannot be read, for example because the file has changed; nothing more will be sent.
+            SourceChanged: the source has other bets than before; so may any other error of it. Nothing more is sent.
         """
         match self._phase:
             case _Phase.CONNECTED:
@@ -281,17 +216,16 @@ class UploadMachine:
         If `reconnect_for` is set afterwards: pause, make another connection, and call `connected`.
 
         Raises:
-            Refused: the server refused for good; the text says what to do.
-            FileChanged: the stored rows are not those of the source.
-            BadInput: the source could not be read again.
-            WrongPeer: the answer came at the wrong time.
+            UploadRefused: the server refused for good.
+            SourceChanged: the stored rows are not those of the source, which may also raise an error of its own.
+            SequenceError: the answer came at the wrong time.
         """
         try:
             if isinstance(event, Winners):
                 self._winners_came(event)
             else:
                 self._status_came(event)
-        except (Refused, BadInput, WrongPeer):
+        except Exception:  # also one of the source
             self._go_to(_Phase.ENDED)
             raise
 
@@ -299,7 +233,7 @@ class UploadMachine:
         if self._phase is not _Phase.ENDED:
             self._phase = phase
 
-    def _next_batch(self) -> BetBatch | None:
+    def _next_batch(self) -> BetRun | None:
         if len(self._in_flight) >= self._window:
             return None
         if self._again:
@@ -307,7 +241,7 @@ class UploadMachine:
         elif self._read < self.total:
             try:
                 batch = self._read_batch()
-            except BadInput:
+            except Exception:  # also one of the source
                 self._go_to(_Phase.ENDED)
                 raise
         else:
@@ -315,43 +249,44 @@ class UploadMachine:
         self._in_flight.append(batch)
         return batch
 
-    def _read_batch(self) -> BetBatch:
+    def _read_batch(self) -> BetRun:
         if self._batches is None:
             _, self._batches = self._source.resume(self._read)
         batch = next(self._batches, None)
         if batch is None:
-            raise FileChanged(f"the input has changed: it ends after {self._read:,} bets, {self.total:,} were there")
-        if self._read + len(batch.bets) > self.total:
-            raise FileChanged(f"the input has changed: it has more than the {self.total:,} bets that were there")
-        self._read += len(batch.bets)
+            raise SourceChanged(f"the input has changed: it ends after {self._read:,} bets, {self.total:,} were there")
+        if self._read + batch.count > self.total:
+            raise SourceChanged(f"the input has changed: it has more than the {self.total:,} bets that were there")
+        self._read += batch.count
         return batch
 
     def _status_came(self, status: UploadStatus) -> None:
         self.told = status.stored
         code = status.reason
-        step = _STEPS.get((self._phase, CODES[code].meaning))
+        step = _STEPS.get((self._phase, CLIENT_ACTIONS[code]))
         if step is None:
-            raise WrongPeer(f"unexpected {code.name} from the server")
+            raise SequenceError(f"unexpected {code.name} from the server")
         step(self, status)
 
     def _opened(self, status: UploadStatus) -> None:
         """Find the row to go on with, and compare the rows before it."""
         if status.stored > self.total:
-            raise WrongPeer(f"the server says that {status.stored:,} bets are stored, of {self.total:,}")
+            raise SequenceError(f"the server says that {status.stored:,} bets are stored, of {self.total:,}")
         # Drop the kept batches that turn out to be stored. If the row is not at the end of one, read the source again.
         row, crc32 = self.stored, self._crc32
         while self._again and row < status.stored:
             batch = self._again.popleft()
-            row, crc32 = row + len(batch.bets), zlib.crc32(encode_bets(batch.bets), crc32)
+            row, crc32 = row + batch.count, zlib.crc32(batch.encoded, crc32)
         if row != status.stored:
             self._again.clear()
             self._batches = None
             crc32, self._batches = self._source.resume(status.stored)
             self._read = status.stored
         if crc32 != status.crc32:
-            raise FileChanged(
+            raise SourceChanged(
                 f"the input has changed since the upload began: its first {status.stored:,} bets are not those that "
-                "the server has stored; --label TEXT makes it another upload"
+                "the server has stored",
+                stored=status.stored,
             )
         if not self.opened_once:
             self.already_stored = status.stored
@@ -362,10 +297,10 @@ class UploadMachine:
 
     def _batch_stored(self, status: UploadStatus) -> None:
         if not self._in_flight:
-            raise WrongPeer("the server answers a batch that nobody has sent")
-        expected = self.stored + len(self._in_flight[0].bets)
+            raise SequenceError("the server answers a batch that nobody has sent")
+        expected = self.stored + self._in_flight[0].count
         if status.stored != expected:
-            raise WrongPeer(f"the server says that {status.stored:,} bets are stored where {expected:,} can be")
+            raise SequenceError(f"the server says that {status.stored:,} bets are stored where {expected:,} can be")
         self._in_flight.popleft()
         self.stored, self._crc32 = status.stored, status.crc32
 
@@ -380,15 +315,15 @@ class UploadMachine:
 
     def _winners_came(self, winners: Winners) -> None:
         if self._phase is not _Phase.DRAWN:
-            raise WrongPeer("the server names winners that nobody has asked for")
+            raise SequenceError("the server names winners that nobody has asked for")
         self._named += len(winners.documents)
         if self._named > MOST_WINNERS:
-            raise WrongPeer(
+            raise SequenceError(
                 f"the server has named {self._named:,} winners of agency {self.agency} so far; this client takes at "
                 f"most {MOST_WINNERS:,}"
             )
         self._lists.append(" ".join(winners.documents))
-        if len(winners.documents) < limits.MAX_WINNERS:  # a full list means that another follows
+        if len(winners.documents) < MAX_WINNERS:  # a full list means that another follows
             self.winners = tuple(" ".join(self._lists).split())
             self._forget_lists()
             self._go_to(_Phase.SENDING)
@@ -401,7 +336,7 @@ class UploadMachine:
         if self._phase is not _Phase.OPENING:
             self._in_flight.clear()
             self._again.clear()
-        raise Refused(f"the server refuses: {in_words(status.reason)}", status.reason)
+        raise UploadRefused(status.reason, stored=status.stored)
 
     def _reconnect(self, status: UploadStatus) -> None:
         self.lost()
@@ -420,15 +355,15 @@ _ANSWERABLE = (
 )
 """The phases in which a status may come, also unasked. Not in `DRAWN`, where a Winners must follow."""
 
-_STEPS: Final[dict[tuple[_Phase, Meaning], Callable[[UploadMachine, UploadStatus], None]]] = {
-    (_Phase.OPENING, Meaning.GO_ON): UploadMachine._opened,
-    (_Phase.SENDING, Meaning.GO_ON): UploadMachine._batch_stored,
-    (_Phase.ASKING, Meaning.GO_ON): UploadMachine._sealed,
-    (_Phase.WAITING, Meaning.GO_ON): UploadMachine._sealed,
-    (_Phase.ASKING, Meaning.ASK_LATER): UploadMachine._incomplete,
-    (_Phase.WAITING, Meaning.ASK_LATER): UploadMachine._incomplete,
-    (_Phase.ASKING, Meaning.WINNERS_FOLLOW): UploadMachine._drawn,
-    (_Phase.WAITING, Meaning.WINNERS_FOLLOW): UploadMachine._drawn,
-    **{(phase, Meaning.STOP): UploadMachine._refused for phase in _ANSWERABLE},
-    **{(phase, Meaning.RECONNECT): UploadMachine._reconnect for phase in _ANSWERABLE},
+_STEPS: Final[dict[tuple[_Phase, ClientAction], Callable[[Upload, UploadStatus], None]]] = {
+    (_Phase.OPENING, ClientAction.GO_ON): Upload._opened,
+    (_Phase.SENDING, ClientAction.GO_ON): Upload._batch_stored,
+    (_Phase.ASKING, ClientAction.GO_ON): Upload._sealed,
+    (_Phase.WAITING, ClientAction.GO_ON): Upload._sealed,
+    (_Phase.ASKING, ClientAction.ASK_LATER): Upload._incomplete,
+    (_Phase.WAITING, ClientAction.ASK_LATER): Upload._incomplete,
+    (_Phase.ASKING, ClientAction.WINNERS_FOLLOW): Upload._drawn,
+    (_Phase.WAITING, ClientAction.WINNERS_FOLLOW): Upload._drawn,
+    **{(phase, ClientAction.STOP): Upload._refused for phase in _ANSWERABLE},
+    **{(phase, ClientAction.RECONNECT): Upload._reconnect for phase in _ANSWERABLE},
 }

@@ -10,20 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_client.errors import BadInput, FileChanged, Refused, WrongPeer
-from bets_client.upload import machine as module
-from bets_client.upload.machine import CODES, UploadMachine
 from bets_protocol import (
     Bet,
-    BetBatch,
+    BetRun,
     OpenUpload,
+    ReadError,
     RejectCode,
+    SequenceError,
+    SourceChanged,
+    UploadRefused,
     UploadStatus,
     Winners,
     WinnersRequest,
-    batches,
+    decode_bets,
     encode_bets,
 )
+from bets_protocol.connection import upload as module
+from bets_protocol.connection.turns import CLIENT_ACTIONS, ENDING_CODES
+from bets_protocol.connection.upload import Upload
+from bets_protocol.encoded import encoded_batches, split_bets
 
 UPLOAD_ID = bytes(range(16))
 STOPS = [
@@ -64,19 +69,21 @@ class Rows:
         self.size = size
         self.readings = 0
 
-    def resume(self, row: int) -> tuple[int, Iterator[BetBatch]]:
+    def resume(self, row: int) -> tuple[int, Iterator[BetRun]]:
         self.readings += 1
         if row > len(self.bets):
-            raise BadInput("too short")
-        return crc(self.bets[:row]), batches(self.bets[row:], max_amount=self.size)
+            raise ReadError("too short")
+        return crc(self.bets[:row]), encoded_batches(
+            split_bets(encode_bets(self.bets[row:])), agency=3, max_amount=self.size
+        )
 
 
 BETS = [bet(number) for number in range(10)]
 
 
-def machine(*, bets: Sequence[Bet] = BETS, window: int = 16, ask: bool = True) -> tuple[UploadMachine, Rows]:
+def machine(*, bets: Sequence[Bet] = BETS, window: int = 16, ask: bool = True) -> tuple[Upload, Rows]:
     rows = Rows(bets)
-    made = UploadMachine(agency=3, draw=7, total=len(bets), upload_id=UPLOAD_ID, source=rows, window=window, ask=ask)
+    made = Upload(agency=3, draw=7, total=len(bets), upload_id=UPLOAD_ID, source=rows, window=window, ask=ask)
     return made, rows
 
 
@@ -88,7 +95,7 @@ def ok(stored: int) -> UploadStatus:
     return status(RejectCode.OK, stored)
 
 
-def opened(stored: int = 0, **options: int) -> tuple[UploadMachine, Rows]:
+def opened(stored: int = 0, **options: int) -> tuple[Upload, Rows]:
     """A machine whose opening was answered with `stored`."""
     made, rows = machine(**options)  # type: ignore[arg-type]
     made.connected()
@@ -97,18 +104,18 @@ def opened(stored: int = 0, **options: int) -> tuple[UploadMachine, Rows]:
     return made, rows
 
 
-def asking() -> UploadMachine:
+def asking() -> Upload:
     """A machine that has asked for the winners."""
     made, _ = opened(10)
     assert made.next_message() == WinnersRequest(agency=3)
     return made
 
 
-def sent(made: UploadMachine) -> list[int]:
+def sent(made: Upload) -> list[int]:
     """The numbers that were bet on in each batch that may go now."""
     numbers = []
-    while isinstance(message := made.next_message(), BetBatch):
-        numbers.append(message.bets[0].number)
+    while isinstance(message := made.next_message(), BetRun):
+        numbers.append(decode_bets(message.encoded)[0].number)
     assert message is None
     return numbers
 
@@ -197,7 +204,7 @@ def test_other_rows_than_those_of_the_file_are_noticed_wherever_the_server_stand
     sent(made)
     made.connected()
     made.next_message()
-    with pytest.raises(FileChanged, match=f"its first {stored} bets are not those that the server has stored"):
+    with pytest.raises(SourceChanged, match=f"its first {stored} bets are not those that the server has stored"):
         made.answered(status(RejectCode.OK, stored, crc32=1))
     made.connected()
     assert (made.next_message(), made.stored) == (None, 2)
@@ -214,7 +221,7 @@ def test_a_source_with_another_number_of_bets_has_changed(left: int, text: str) 
     rows.size = 3 if left == 7 else 4
     if left == 7:
         rows.bets.pop()
-    with pytest.raises(FileChanged, match=text):
+    with pytest.raises(SourceChanged, match=text):
         sent(made)
     made.connected()
     assert made.next_message() is None
@@ -226,13 +233,13 @@ def test_a_source_that_is_too_short_for_what_is_stored_ends_the_upload() -> None
     rows.bets = rows.bets[:3]
     made.connected()
     made.next_message()
-    with pytest.raises(BadInput, match="too short"):
+    with pytest.raises(ReadError, match="too short"):
         made.answered(ok(4))
     made.connected()
     assert made.next_message() is None
 
 
-def in_phase(name: str) -> UploadMachine:
+def in_phase(name: str) -> Upload:
     match name:
         case "opening":
             made, _ = machine()
@@ -263,20 +270,21 @@ PHASES = ["opening", "sending", "idle", "asking", "waiting", "ask later"]
 
 
 def test_the_table_knows_every_code() -> None:
-    """Each code of the protocol has its rule, in the order of the codes."""
-    assert list(CODES) == list(RejectCode)
+    """Each code of the protocol has its action; those that stop or reconnect are the server's last message."""
+    assert list(CLIENT_ACTIONS) == list(RejectCode)
+    assert sorted(ENDING_CODES) == sorted(STOPS + RECONNECTS)
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("code", STOPS)
-def test_a_refusal_is_for_good_and_says_what_to_do(phase: str, code: RejectCode) -> None:
-    """In every phase a refusal is raised with its advice, and nothing is sent after it."""
+def test_a_refusal_is_for_good(phase: str, code: RejectCode) -> None:
+    """In every phase a refusal is raised with its code and what is stored, and nothing is sent after it."""
     made = in_phase(phase)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(UploadRefused) as caught:
         made.answered(status(code))
     assert caught.value.code is code
-    assert str(caught.value) == f"the server refuses: {CODES[code].advice} (code {code.value}, {code.name})"
-    assert len(CODES[code].advice) > 20
+    assert caught.value.stored == 0
+    assert str(caught.value) == f"the server refuses: code {code.value}, {code.name}; 0 bets are stored"
     for _ in range(2):
         assert (made.next_message(), made.reconnect_for, made.awaiting) == (None, None, False)
         made.lost()
@@ -309,7 +317,7 @@ def test_what_a_server_says_at_the_wrong_time_is_a_breach(phase: str, code: Reje
     if phase in legal[code]:
         made.answered(answer)
         return
-    with pytest.raises(WrongPeer, match=rf"unexpected {code.name} from the server|the server answers "):
+    with pytest.raises(SequenceError, match=rf"unexpected {code.name} from the server|the server answers "):
         made.answered(answer)
     made.connected()
     assert made.next_message() is None
@@ -318,14 +326,14 @@ def test_what_a_server_says_at_the_wrong_time_is_a_breach(phase: str, code: Reje
 @pytest.mark.parametrize("code", list(RejectCode))
 def test_behind_the_announcement_of_the_draw_no_status_can_come(code: RejectCode) -> None:
     """After code 16 only lists of winners are accepted."""
-    with pytest.raises(WrongPeer):
+    with pytest.raises(SequenceError):
         in_phase("drawn").answered(status(code, 10))
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_winners_that_no_status_announces_are_a_breach(phase: str) -> None:
     """A list of winners is accepted behind code 16 only."""
-    with pytest.raises(WrongPeer, match="winners that nobody has asked for"):
+    with pytest.raises(SequenceError, match="winners that nobody has asked for"):
         in_phase(phase).answered(Winners(documents=()))
 
 
@@ -333,20 +341,20 @@ def test_after_a_stop_even_an_answer_is_a_breach() -> None:
     """Nothing is accepted on a connection that is over."""
     made = in_phase("sending")
     made.answered(status(RejectCode.BUSY))
-    with pytest.raises(WrongPeer):
+    with pytest.raises(SequenceError):
         made.answered(ok(2))
 
 
 @pytest.mark.parametrize("stored", [1, 3, 4])
 def test_a_batch_is_stored_whole_and_alone(stored: int) -> None:
     """`stored` grows by exactly the bets of the oldest batch on its way."""
-    with pytest.raises(WrongPeer, match=f"says that {stored} bets are stored where 2 can be"):
+    with pytest.raises(SequenceError, match=f"says that {stored} bets are stored where 2 can be"):
         in_phase("sending").answered(ok(stored))
 
 
 def test_more_than_the_upload_has_cannot_be_stored() -> None:
     """A `stored` above the total is a breach."""
-    with pytest.raises(WrongPeer, match="11 bets are stored, of 10"):
+    with pytest.raises(SequenceError, match="11 bets are stored, of 10"):
         in_phase("opening").answered(status(RejectCode.OK, 11, crc32=0))
 
 
@@ -402,7 +410,7 @@ def test_lists_of_winners_without_end_are_a_breach(monkeypatch: pytest.MonkeyPat
             assert made.winners == full.documents * 2
             continue
         with pytest.raises(
-            WrongPeer, match="has named 131,071 winners of agency 3 so far; this client takes at most 131,070"
+            SequenceError, match="has named 131,071 winners of agency 3 so far; this client takes at most 131,070"
         ):
             made.answered(Winners(documents=("30000002",)))
         assert (made.winners, made.next_message(), made.awaiting) == (None, None, False)
@@ -436,9 +444,9 @@ class Central:
         self.bets: list[Bet] = []
         self.incomplete = 2
 
-    def answer(self, message: OpenUpload | BetBatch | WinnersRequest) -> list[UploadStatus | Winners]:
-        if isinstance(message, BetBatch):
-            self.bets += message.bets
+    def answer(self, message: OpenUpload | BetRun | WinnersRequest) -> list[UploadStatus | Winners]:
+        if isinstance(message, BetRun):
+            self.bets += decode_bets(message.encoded)
         code = RejectCode.OK
         if isinstance(message, WinnersRequest) and self.incomplete:
             self.incomplete -= 1
@@ -466,13 +474,13 @@ def test_whatever_is_lost_every_bet_is_stored_once_and_in_order(
     luck = random.Random(seed)
     bets = [bet(number) for number in range(total)]
     rows = Rows(bets, size)
-    made = UploadMachine(agency=3, draw=7, total=total, upload_id=UPLOAD_ID, source=rows, window=window)
+    made = Upload(agency=3, draw=7, total=total, upload_id=UPLOAD_ID, source=rows, window=window)
     central = Central()
     steps = 0
     while not made.finished:
         steps += 1
         luck_lasts = steps < 500
-        messages: list[OpenUpload | BetBatch | WinnersRequest] = []
+        messages: list[OpenUpload | BetRun | WinnersRequest] = []
         answers: list[UploadStatus | Winners] = []
         drawn = False
         made.connected()
