@@ -35,7 +35,6 @@ from bets_protocol.cli.tls_options import TlsSettings, tls_settings
 
 DEFAULT_DATA_FILE = "agency.csv"
 
-DEFAULT_RETRY_FOR_S = 900.0
 
 MAX_WINDOW = 1024
 """Batches in flight: 8 MB that the server has not answered yet; 16 already gain all that there is to gain."""
@@ -119,7 +118,7 @@ class ClientSettings(TlsSettings):
     )
     window: int = setting(
         "Most batches that are sent and not acknowledged; on revisions 8 and 9",
-        16,
+        limits.DEFAULT_WINDOW,
         whole_number(1, MAX_WINDOW),
         metavar="N",
     )
@@ -135,10 +134,13 @@ class ClientSettings(TlsSettings):
         None,
         decimal_number(0, _MAX_SECONDS),
         metavar="SECONDS",
-        shown=f"{DEFAULT_RETRY_FOR_S:g}, of probe 10",
+        shown=f"{limits.DEFAULT_RETRY_FOR_S:g}, of probe 10",
     )
     idle_timeout_s: float = setting(
-        "Silence after which a connection counts as lost", 60.0, decimal_number(0.1, _MAX_SECONDS), metavar="SECONDS"
+        "Silence after which a connection counts as lost",
+        limits.DEFAULT_IDLE_TIMEOUT_S,
+        decimal_number(0.1, _MAX_SECONDS),
+        metavar="SECONDS",
     )
     draw: int = setting(
         "Which draw the bets are for; on revision 9", 1, whole_number(0, limits.MAX_DRAW_ID), metavar="ID"
@@ -232,7 +234,7 @@ SETTINGS = (*settings_of(ClientSettings), *_TLS, *_BET)
 
 
 def load_settings(
-    options: Mapping[str, Any], environ: Mapping[str, str], *, retry_for_s: float = DEFAULT_RETRY_FOR_S
+    options: Mapping[str, Any], environ: Mapping[str, str], *, retry_for_s: float = limits.DEFAULT_RETRY_FOR_S
 ) -> ClientSettings:
     """The settings from the command line's `options`, `environ` and the YAML file that either names.
 

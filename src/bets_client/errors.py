@@ -5,12 +5,25 @@ Errors of the library (`bets_protocol.errors`) pass through; `exit_code_of` has 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeVar
 
-from bets_protocol import RejectCode, SequenceError, SourceChanged, UploadRefused
+import bets_protocol
+from bets_protocol import (
+    BetsError,
+    BetsRefused,
+    GaveUp,
+    RejectCode,
+    RemoteProtocolError,
+    SourceChanged,
+    UploadRefused,
+)
 from bets_protocol.cli.exit_codes import ExitCode, ProgramError
+from bets_protocol.client.link import ForeignPeer
+from bets_protocol.client.options import REASONS
+from bets_protocol.connection.upload import UnexpectedAnswer
+from bets_protocol.transports import AuthenticationError, HandshakeError
+
+P = TypeVar("P", bound=ProgramError)
 
 
 class BadInput(ProgramError):
@@ -77,7 +90,7 @@ class NotDrawn(ProgramError):
     exit_code = ExitCode.NOT_DRAWN
 
 
-ADVICE: Final = {
+ADVICE: Final = REASONS | {
     RejectCode.BAD_FRAME: "the server cannot read what this client sends; update the older one of the two programs",
     RejectCode.BAD_BET: "the server holds a bet for wrong that this client holds for good; update the older program",
     RejectCode.NOT_AUTHORIZED: "this client may not send bets of this agency; check --agency and the client's "
@@ -89,11 +102,6 @@ ADVICE: Final = {
     RejectCode.OVERRUN: "the server got more bets than the upload was to have; check the file and run this again",
     RejectCode.SEALED: "the agency has said that it has sent everything; more bets of it are for another --draw",
     RejectCode.DRAW_CLOSED: "the draw has taken place, so these bets come too late; --draw ID names another one",
-    RejectCode.INCOMPLETE: "another upload of the agency is unfinished; finish it, or have the operator void it",
-    RejectCode.BUSY: "the server is busy",
-    RejectCode.STORE_FULL: "the server's disk is full",
-    RejectCode.LIMIT: "the agency has too many uploads or connections",
-    RejectCode.SHUTTING_DOWN: "the server is shutting down",
     RejectCode.WRONG_DRAW: "the server takes bets for another draw; name that one by --draw ID",
     RejectCode.MODE_CONFLICT: "the agency has sent bets for this draw in the other way, on revisions 5 to 8; go on "
     "with --revision 8, or have the operator void those bets first",
@@ -106,21 +114,41 @@ def in_words(code: RejectCode) -> str:
     return f"{ADVICE[code]} (code {code.value}, {code.name})"
 
 
-@contextlib.contextmanager
-def upload_errors() -> Iterator[None]:
-    """Turn the errors of an upload into those of this program, with advice.
+def program_error(error: BetsError, server: str, otherwise: str = "") -> BetsError:
+    """The error of this program for one of the library, with its notes; others as they are.
 
-    Raises:
-        Refused: the server refused the upload for good.
-        FileChanged: the bets are not those that the upload began with.
-        WrongPeer: an answer came at the wrong time.
+    Args:
+        server: its URL.
+        otherwise: the message for a server that breaks the protocol, in place of `error`.
     """
-    try:
-        yield
-    except UploadRefused as error:
-        raise Refused(f"the server refuses: {in_words(error.code)}", error.code) from error
-    except SourceChanged as error:
-        advice = "" if error.stored is None else "; --label TEXT makes it another upload"
-        raise FileChanged(f"{error}{advice}") from error
-    except SequenceError as error:
-        raise WrongPeer(str(error)) from error
+    text = str(error)
+    found: ProgramError
+    match error:
+        case HandshakeError():
+            kind = Refused if isinstance(error, AuthenticationError) else WrongPeer
+            found = kind(text if server in text else f"{server}: {text}")
+        case UploadRefused():
+            found = Refused(f"the server refuses: {in_words(error.code)}", error.code)
+        case SourceChanged():
+            found = FileChanged(text if error.stored is None else f"{text}; --label TEXT makes it another upload")
+        case BetsRefused():
+            found = Refused(text)
+        case GaveUp():
+            found = Unreachable(text)
+        case bets_protocol.NotDrawn():
+            found = NotDrawn(text)
+        case UnexpectedAnswer():
+            found = WrongPeer(text)
+        case RemoteProtocolError():
+            found = WrongPeer(f"{server}: {text if isinstance(error, ForeignPeer) or not otherwise else otherwise}")
+        case BadInput():
+            found = FileChanged(text) if isinstance(error, FileChanged) else BadInput(text)
+        case _:
+            return error
+    return with_text(found, "\n".join([str(found), *getattr(error, "__notes__", ())]))
+
+
+def with_text(error: P, text: str) -> P:
+    """The same error with another text."""
+    error.args = (text,)
+    return error

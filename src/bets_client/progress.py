@@ -10,8 +10,8 @@ import logging
 import os
 from typing import TextIO
 
-from bets_client.retry import now
 from bets_protocol.cli.log_format import line_handler, one_line
+from bets_protocol.client.retry import now
 
 LINE_EVERY_S = 10.0
 DRAW_EVERY_S = 0.1

@@ -12,13 +12,13 @@ from typing import Any
 
 import attrs
 
-from bets_client.retry import now
 from bets_client.run_context import RunContext
 from bets_protocol import BetsError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ExitCode, exit_code_of
 from bets_protocol.cli.signals import Stopped, work_is_done
 from bets_protocol.cli.stdio import OutputError, ReaderLeft, write_result
+from bets_protocol.client.retry import now
 
 
 @attrs.define(kw_only=True)

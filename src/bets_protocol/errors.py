@@ -176,6 +176,18 @@ class UploadRefused(BetsError):
         super().__init__(f"the server refuses: code {code.value}, {code.name}; {stored:,} bets are stored")
 
 
+class BetsRefused(BetsError):
+    """The server refused bets on a revision from 5 to 8, which have no codes."""
+
+
+class GaveUp(TransportTimeout):
+    """The server could not be reached, or did not answer, until the retry deadline of a client."""
+
+
+class NotDrawn(BetsError):
+    """The server waits for the draw, which had not taken place before the deadline of a client."""
+
+
 class SourceChanged(BetsError):
     """The bets of an upload are not those that it began with.
 

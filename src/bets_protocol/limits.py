@@ -1,4 +1,4 @@
-"""Every bound of the protocol, with its unit and its reason."""
+"""Every bound of the protocol, and the defaults of its clients, with unit and reason."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ MAX_BETTING_NUMBER: Final = 9999
 
 DEFAULT_BATCH_MAX: Final = 130
 """Bets in a batch by default: with names of usual length (about 50 bytes a bet) just under 8192 bytes."""
+
+DEFAULT_WINDOW: Final = 16
+"""Batches that a client sends without waiting for their answers: more gain nothing."""
+
+DEFAULT_RETRY_FOR_S: Final = 900.0
+"""Seconds without progress until a client gives up."""
+
+DEFAULT_IDLE_TIMEOUT_S: Final = 60.0
+"""Seconds of silence, while an answer is due, after which a client counts a connection as lost."""

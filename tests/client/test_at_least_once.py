@@ -13,11 +13,12 @@ import pytest
 from bets_client.config import load_settings
 from bets_client.errors import BadInput, Refused, Unreachable, WrongPeer
 from bets_client.input.csv_file import CsvFile
-from bets_client.input.numbered_batch import NumberedBatch, numbered_batches
-from bets_client.retry import Backoff
+from bets_client.input.numbered_batch import numbered_batches
 from bets_client.run_context import RunContext, working
-from bets_client.upload import at_least_once as uploader_module
-from bets_client.upload.at_least_once import Upload
+from bets_client.upload.running import Running
+from bets_protocol.client import at_least_once as uploader_module
+from bets_protocol.client.at_least_once import AtLeastOnce, NumberedBatch
+from bets_protocol.client.retry import Backoff
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
 from tests.client.uploading import send_at_least_once
 from tests.client.wire import wire
@@ -201,7 +202,7 @@ def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, mo
     long = f"{'x' * 255},{'y' * 255},30904465,1999-03-17,1\n"
     path.write_text(long * 15 * 1000)
     release = threading.Event()
-    uploads: list[Upload] = []
+    uploads: list[AtLeastOnce] = []
 
     def refuses_without_reading(peer: Peer) -> None:
         peer.batch()
@@ -225,9 +226,10 @@ def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, mo
         with working(load_settings(options, {})) as context:
             source = CsvFile(str(path), 1)
             context.opened.add("file", source)
-            uploads.append(Upload(context, 1, queue(context, source), 15_000))
+            running = Running(context)
+            uploads.append(AtLeastOnce(running.options, 1, queue(context, source), 15_000))
             with pytest.raises(Refused) as caught:
-                uploads[0].run()
+                running.deliver(uploads[0])
     assert "15 refused" in str(caught.value)
     assert "not sent" in str(caught.value)
 

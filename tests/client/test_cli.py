@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bets_client.cli import probe as probe_module
-from bets_client.upload import link as link_module
+from bets_protocol.client import link as link_module
 from tests.client.command_line import BET_VARIABLES, lines, run, run_with_input
 from tests.client.scripted_server import Central, Peer, ScriptedServer, silent, unused_port
 from tests.client.wire import BET_ON_THE_WIRE, ROW

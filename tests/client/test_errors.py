@@ -4,10 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from bets_client.errors import ADVICE, FileChanged, Refused, WrongPeer, in_words, upload_errors
-from bets_protocol import BetsError, RejectCode, SequenceError, SourceChanged, UploadRefused
+import bets_protocol
+from bets_client.errors import (
+    ADVICE,
+    BadInput,
+    BadRow,
+    FileChanged,
+    NotDrawn,
+    Refused,
+    Unreachable,
+    WrongPeer,
+    in_words,
+    program_error,
+)
+from bets_protocol import (
+    BetsError,
+    BetsRefused,
+    ConfigError,
+    DecodeError,
+    GaveUp,
+    RejectCode,
+    SourceChanged,
+    UploadRefused,
+)
+from bets_protocol.client.link import ForeignPeer
 from bets_protocol.connection.turns import CLIENT_ACTIONS, ClientAction
+from bets_protocol.connection.upload import UnexpectedAnswer
+from bets_protocol.transports import AuthenticationError, HandshakeError
 
+SERVER = "tcp://127.0.0.1:1"
 SAYS_YES = {ClientAction.GO_ON, ClientAction.WINNERS_FOLLOW}
 
 
@@ -20,10 +45,10 @@ def test_every_code_that_says_no_has_its_advice() -> None:
 @pytest.mark.parametrize("code", [code for code in ADVICE if CLIENT_ACTIONS[code] is ClientAction.STOP])
 def test_a_refusal_says_what_to_do(code: RejectCode) -> None:
     """The text has the advice, the code and its name; the error keeps the code for the report."""
-    with pytest.raises(Refused) as caught, upload_errors():
-        raise UploadRefused(code, stored=3)
-    assert caught.value.code is code
-    assert str(caught.value) == f"the server refuses: {in_words(code)}"
+    found = program_error(UploadRefused(code, stored=3), SERVER)
+    assert isinstance(found, Refused)
+    assert found.code is code
+    assert str(found) == f"the server refuses: {in_words(code)}"
     assert in_words(code) == f"{ADVICE[code]} (code {code.value}, {code.name})"
 
 
@@ -32,11 +57,27 @@ def test_a_refusal_says_what_to_do(code: RejectCode) -> None:
     [
         (SourceChanged("the input has changed"), FileChanged, "the input has changed"),
         (SourceChanged("changed", stored=7), FileChanged, "changed; --label TEXT makes it another upload"),
-        (SequenceError("unexpected OK from the server"), WrongPeer, "unexpected OK from the server"),
+        (UnexpectedAnswer("unexpected OK"), WrongPeer, "unexpected OK"),
+        (DecodeError("bad bytes"), WrongPeer, f"{SERVER}: otherwise"),
+        (ForeignPeer("it speaks TLS"), WrongPeer, f"{SERVER}: it speaks TLS"),
+        (AuthenticationError("no certificate"), Refused, f"{SERVER}: no certificate"),
+        (HandshakeError(f"{SERVER}: no TLS"), WrongPeer, f"{SERVER}: no TLS"),
+        (GaveUp("no answer"), Unreachable, "no answer"),
+        (bets_protocol.NotDrawn("no draw"), NotDrawn, "no draw"),
+        (BetsRefused("no"), Refused, "no"),
+        (BadRow("a.csv", 3, "number", "bad"), BadInput, "a.csv:3: number: bad"),
+        (FileChanged("a.csv: changed"), FileChanged, "a.csv: changed"),
     ],
 )
-def test_other_errors_become_those_of_the_program(error: BetsError, kind: type[BetsError], text: str) -> None:
-    """Another label helps only where the server has other bets than the file."""
-    with pytest.raises(kind) as caught, upload_errors():
-        raise error
-    assert str(caught.value) == text
+def test_errors_of_the_library_become_those_of_the_program(error: BetsError, kind: type[BetsError], text: str) -> None:
+    """Each has the exit code of its class, and the state of the upload on a second line."""
+    error.add_note("agency 1: 3 of 20 bets are stored")
+    found = program_error(error, SERVER, "otherwise")
+    assert type(found) is kind
+    assert str(found) == f"{text}\nagency 1: 3 of 20 bets are stored"
+
+
+def test_an_error_that_means_nothing_else_stays_as_it_is() -> None:
+    """A wrong setting is what it was: another class would have another exit code."""
+    error = ConfigError("--server: 'x'")
+    assert program_error(error, SERVER) is error

@@ -12,10 +12,11 @@ from bets_client.errors import NotDrawn, Refused, Unreachable, WrongPeer
 from bets_client.input.check import require_good
 from bets_client.input.csv_file import CsvFile
 from bets_client.run_context import working
-from bets_client.upload import winners as module
 from bets_client.upload.batch_source import upload_of_file
-from bets_client.upload.exactly_once import ExactUpload
-from bets_client.upload.winners import WinnersCollector
+from bets_client.upload.running import Running
+from bets_protocol.client import winners as module
+from bets_protocol.client.exactly_once import ExactlyOnce
+from bets_protocol.client.winners import WinnersCollector
 from tests.client.scripted_server import Central, Peer, ScriptedServer, silent
 from tests.client.uploading import Stored
 from tests.client.wire import BETS, row
@@ -38,15 +39,16 @@ def ask(server: ScriptedServer, *files: Path, **options: str) -> dict[int, tuple
     """Upload the files, each of an agency of its own, and wait for the winners of all."""
     defaults = {"server": server.url, "batch_max": "2", "retry_for": "20", "log_level": "DEBUG"}
     with working(load_settings(defaults | options, {})) as context:
-        collector = WinnersCollector(context)
+        running = Running(context)
+        collector = WinnersCollector(running.options)
         for agency, file in enumerate(files, 1):
             source = CsvFile(str(file), agency)
             context.opened.add("file", source)
             machine = upload_of_file(source, require_good(source), context.settings, ask=True)
-            upload = ExactUpload(context, machine, source.name)
-            upload.run()
-            collector.ask(agency, upload.take_link(), machine)
-        collector.collect()
+            upload = ExactlyOnce(running.options, machine, source.name)
+            running.deliver(upload)
+            running.ask(collector, agency, upload.take_link(), machine)
+        running.collect(collector)
         return collector.found
 
 

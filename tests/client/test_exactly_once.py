@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bets_client.errors import FileChanged, Refused, Unreachable, WrongPeer, in_words
-from bets_client.upload import exactly_once as module
 from bets_protocol import RejectCode
+from bets_protocol.client import exactly_once as module
 from bets_protocol.connection.turns import CLIENT_ACTIONS, ClientAction
 from tests.client.scripted_server import Central, Peer, ScriptedServer, silent, unused_port
 from tests.client.uploading import Stored, failed, send_exactly_once

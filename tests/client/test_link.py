@@ -11,8 +11,6 @@ import time
 
 import pytest
 
-from bets_client.upload import link as link_module
-from bets_client.upload.link import TURN_BYTES, Answer, Link, wait_ready
 from bets_protocol import (
     Ack,
     Bet,
@@ -30,7 +28,12 @@ from bets_protocol import (
     Winners,
     WinnersRequest,
 )
-from bets_protocol.cli.signals import Stopped, deferred_stops, stop_signals
+from bets_protocol.cli.signals import Stopped, deferred_stops, interruptible, stop_signals
+from bets_protocol.client import link as link_module
+from bets_protocol.client.driver import BlockingDriver, Steps, Wait
+from bets_protocol.client.link import TURN_BYTES, Answer, Link
+from bets_protocol.client.options import ClientOptions
+from bets_protocol.transports import connect
 from bets_protocol.transports.sockets import SocketStream
 from tests.client.scripted_server import DEADLINE_S, Peer, ScriptedServer, unused_port
 
@@ -49,6 +52,20 @@ class Crumbs(SocketStream):
 
     def receive(self, max_bytes: int = 1) -> bytes | None:
         return super().receive(min(max_bytes, 1))
+
+
+def opened(url: str, revision: int) -> Link:
+    """A link on a new connection."""
+    return Link(connect(url, timeout_s=DEADLINE_S), revision)
+
+
+def wait_ready(links: tuple[Link, ...], seconds: float) -> None:
+    """Wait as a conversation does."""
+
+    def waits() -> Steps[None]:
+        yield Wait(links, seconds)
+
+    BlockingDriver(ClientOptions(url="tcp://127.0.0.1:1"), guard=interruptible).run(waits())
 
 
 def answers(link: Link, count: int) -> list[Answer]:
@@ -84,7 +101,7 @@ def test_messages_go_out_and_answers_come_in_in_order() -> None:
         peer.winners("30904465", "12345678")
 
     with ScriptedServer(script) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         link.queue(BATCH)
         link.queue(BATCH)
         assert answers(link, 2) == [Ack(count=2), Ack(count=0)]
@@ -97,7 +114,7 @@ def test_messages_go_out_and_answers_come_in_in_order() -> None:
 def test_only_what_waits_to_leave_asks_for_room() -> None:
     """A link waits for room only while it has bytes to send."""
     with ScriptedServer(lambda peer: peer.acknowledge(peer.batch())) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         assert link.interest == selectors.EVENT_READ
         link.queue(BATCH)
         assert link.interest == selectors.EVENT_READ | selectors.EVENT_WRITE
@@ -121,7 +138,7 @@ def test_answers_come_before_the_end_of_the_stream_and_before_a_breach() -> None
 
     with ScriptedServer(ends, breaches) as server:
         for expected in (PeerClosed, SequenceError):
-            link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+            link = opened(server.url, 8)
             link.queue(BATCH)
             assert answers(link, 1) == [Ack(count=2)]
             if expected is SequenceError:
@@ -141,7 +158,7 @@ def test_a_refusal_is_not_lost_when_the_server_closes_while_we_still_send() -> N
         peer.stream.shutdown(socket.SHUT_WR)  # bytes that nobody reads turn the close into a reset
 
     with ScriptedServer(refuses) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         for _ in range(2000):
             link.queue(FULL)
         assert answers(link, 1) == [Ack(count=0)]
@@ -157,7 +174,7 @@ def test_what_has_not_begun_to_leave_can_be_taken_back() -> None:
         done.wait(DEADLINE_S)
 
     with ScriptedServer(reads_nothing) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         for _ in range(2000):
             link.queue(FULL)
         assert link.advance() == []
@@ -176,7 +193,7 @@ def test_nothing_begun_means_all_of_it_is_taken_back() -> None:
         assert peer.at_end()
 
     with ScriptedServer(waits) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         link.queue(BATCH)
         link.queue(BATCH)
         assert (link.drop_unsent(), link.interest) == (2, selectors.EVENT_READ)
@@ -186,15 +203,15 @@ def test_nothing_begun_means_all_of_it_is_taken_back() -> None:
 def test_nobody_there_is_a_connect_error_and_a_bad_url_a_config_error() -> None:
     """The two failures of opening have different types."""
     with unused_port() as port, pytest.raises(ConnectError):
-        Link.open(f"tcp://127.0.0.1:{port}", 8, timeout_s=DEADLINE_S)
+        opened(f"tcp://127.0.0.1:{port}", 8)
     with pytest.raises(ConfigError):
-        Link.open("nonsense://x", 8, timeout_s=DEADLINE_S)
+        opened("nonsense://x", 8)
 
 
 def test_a_link_that_cannot_be_made_leaves_nothing_open() -> None:
     """An unknown revision closes the new connection."""
     with ScriptedServer(lambda _: None) as server, pytest.raises(LocalProtocolError):
-        Link.open(server.url, 99, timeout_s=DEADLINE_S)
+        opened(server.url, 99)
 
 
 def test_one_advance_takes_a_bounded_amount_however_much_the_server_says() -> None:
@@ -205,7 +222,7 @@ def test_one_advance_takes_a_bounded_amount_however_much_the_server_says() -> No
         peer.flood((65_535).to_bytes(2) + b"30904465" * 65_535)
 
     with ScriptedServer(floods) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         link.queue(WinnersRequest(agency=1))
         taken = [0]
         found: list[Answer] = []
@@ -231,7 +248,7 @@ def test_what_an_advance_has_left_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         assert peer.at_end()
 
     with ScriptedServer(says_all_at_once) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         link.queue(WinnersRequest(agency=1))
         assert link.advance() == []
         assert sent.wait(DEADLINE_S)
@@ -278,13 +295,13 @@ def test_all_answers_are_heard_when_sending_fails_however_little_an_advance_take
 def test_an_advance_looks_whether_to_stop() -> None:
     """Who never has to wait, since every answer is there at once, would hear of a stop at the end only."""
     with ScriptedServer(lambda peer: peer.acknowledge(peer.batch())) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         link.queue(BATCH)
         try:
             with stop_signals(), contextlib.suppress(Stopped), deferred_stops():
                 signal.raise_signal(signal.SIGTERM)
                 with pytest.raises(Stopped):
-                    link.advance()
+                    wait_ready((link,), 0)
         finally:
             assert answers(link, 1) == [Ack(count=2)]
             link.close()
@@ -293,7 +310,7 @@ def test_an_advance_looks_whether_to_stop() -> None:
 def test_traffic_counts_both_directions() -> None:
     """`traffic` is the sum of bytes sent and received."""
     with ScriptedServer(lambda peer: peer.acknowledge(peer.batch())) as server:
-        link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+        link = opened(server.url, 8)
         assert link.traffic == 0
         link.queue(BetBatch(bets=(BET,)))
         answers(link, 1)

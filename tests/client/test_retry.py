@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bets_client.retry import MAX_BACKOFF_S, MIN_BACKOFF_S, Backoff, RetryDeadline
+from bets_protocol.client.retry import MAX_BACKOFF_S, MIN_BACKOFF_S, Backoff, RetryDeadline
 
 
 def test_patience_is_over_at_its_limit_and_renewed_by_progress() -> None:

@@ -10,8 +10,10 @@ import pytest
 from bets_client.config import load_settings
 from bets_client.errors import NotDrawn, Unreachable, WrongPeer
 from bets_client.run_context import working
-from bets_client.upload.link import Link
-from bets_client.upload.winners import WinnersCollector
+from bets_client.upload.running import Running
+from bets_protocol.client.link import Link
+from bets_protocol.client.winners import WinnersCollector
+from bets_protocol.transports import connect
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port, waits
 from tests.client.uploading import ask
 
@@ -29,11 +31,12 @@ def test_a_link_that_is_there_is_used() -> None:
     central = Central(1, {4: ["30904465"]})
     with ScriptedServer(central) as server:
         with working(load_settings({"server": server.url, "revision": "8"}, {})) as context:
-            collector = WinnersCollector(context)
-            link = Link.open(server.url, 8, timeout_s=DEADLINE_S)
+            running = Running(context)
+            collector = WinnersCollector(running.options)
+            link = Link(connect(server.url, timeout_s=DEADLINE_S), 8)
             context.opened.add("connection", link)
-            collector.ask(4, link)
-            collector.collect()
+            running.ask(collector, 4, link)
+            running.collect(collector)
         assert server.accepted == 1
     assert collector.found == {4: ("30904465",)}
 
@@ -87,11 +90,12 @@ def test_who_waits_is_named(agencies: list[int], title: str, error: str) -> None
     """What is shown meanwhile, and at the end, tells those that wait from those that are missing."""
     options = {"retry_for": "0.5", "revision": "8"}
     with ScriptedServer(waits) as server, working(load_settings({"server": server.url, **options}, {})) as context:
-        collector = WinnersCollector(context)
+        running = Running(context)
+        collector = WinnersCollector(running.options)
         for agency in agencies:
-            collector.ask(agency, None)
+            running.ask(collector, agency, None)
         with pytest.raises(NotDrawn, match=error):
-            collector.collect()
+            running.collect(collector)
         assert context.progress._title == title
 
 
@@ -101,10 +105,11 @@ def test_without_a_connection_nobody_waits_for_the_draw() -> None:
         unused_port() as port,
         working(load_settings({"server": f"127.0.0.1:{port}", "retry_for": "0.3"}, {})) as context,
     ):
-        collector = WinnersCollector(context)
-        collector.ask(3, None)
+        running = Running(context)
+        collector = WinnersCollector(running.options)
+        running.ask(collector, 3, None)
         with pytest.raises(Unreachable):
-            collector.collect()
+            running.collect(collector)
         assert context.progress._title == f"agency 3: no connection to {context.settings.server}, trying again"
 
 
@@ -120,11 +125,12 @@ def test_what_is_known_at_the_deadline_is_kept() -> None:
         ScriptedServer(answers, waits) as server,
         working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as context,
     ):
-        collector = WinnersCollector(context)
-        collector.ask(1, None)
-        collector.ask(2, None)
+        running = Running(context)
+        collector = WinnersCollector(running.options)
+        running.ask(collector, 1, None)
+        running.ask(collector, 2, None)
         with pytest.raises(NotDrawn, match="agency 2 has waited"):
-            collector.collect()
+            running.collect(collector)
     assert collector.found == {1: ("30904465",)}
 
 
@@ -140,10 +146,11 @@ def test_the_time_before_the_wait_does_not_count() -> None:
         ScriptedServer(answers_late) as server,
         working(load_settings({"server": server.url, "retry_for": "0.5", "revision": "8"}, {})) as context,
     ):
-        collector = WinnersCollector(context)
+        running = Running(context)
+        collector = WinnersCollector(running.options)
         time.sleep(0.6)
-        collector.ask(1, None)
-        collector.collect()
+        running.ask(collector, 1, None)
+        running.collect(collector)
     assert collector.found == {1: ()}
 
 

@@ -9,26 +9,28 @@ from bets_client.input.check import require_good
 from bets_client.input.csv_file import CsvFile
 from bets_client.input.numbered_batch import numbered_batches
 from bets_client.run_context import working
-from bets_client.upload.at_least_once import Upload
 from bets_client.upload.batch_source import upload_of_file
-from bets_client.upload.exactly_once import ExactUpload
-from bets_client.upload.winners import WinnersCollector
+from bets_client.upload.running import Running
 from bets_protocol.cli.exit_codes import ProgramError
+from bets_protocol.client.at_least_once import AtLeastOnce
+from bets_protocol.client.exactly_once import ExactlyOnce
+from bets_protocol.client.winners import WinnersCollector
 from tests.client.scripted_server import Peer, ScriptedServer
 from tests.client.wire import BETS
 
 DEFAULTS = {"batch_max": "2", "retry_for": "20", "log_level": "DEBUG"}
 
 
-def send_at_least_once(server: ScriptedServer | str, file: Path, bets: int = 20, **options: str) -> Upload:
+def send_at_least_once(server: ScriptedServer | str, file: Path, bets: int = 20, **options: str) -> AtLeastOnce:
     """Run an upload of revision 8 to its end, good or bad; what it raises comes out with the upload as `.upload`."""
     url = server if isinstance(server, str) else server.url
     with working(load_settings(DEFAULTS | {"server": url, "revision": "8"} | options, {})) as context:
         source = CsvFile(str(file), 1)
         context.opened.add("file", source)
-        upload = Upload(context, 1, numbered_batches([source], context.settings), bets)
+        running = Running(context)
+        upload = AtLeastOnce(running.options, 1, numbered_batches([source], context.settings), bets)
         try:
-            upload.run()
+            running.deliver(upload)
         except BaseException as error:
             error.upload = upload  # type: ignore[attr-defined]
             raise
@@ -42,8 +44,8 @@ def send_at_least_once(server: ScriptedServer | str, file: Path, bets: int = 20,
 class Outcome:
     """How an upload ended."""
 
-    def __init__(self, upload: ExactUpload, error: ProgramError | None) -> None:
-        self.machine = upload.machine
+    def __init__(self, upload: ExactlyOnce, error: ProgramError | None) -> None:
+        self.machine = upload.upload
         self.error = error
 
 
@@ -53,11 +55,11 @@ def send_exactly_once(server: ScriptedServer | str, file: Path, **options: str) 
     with working(load_settings(DEFAULTS | {"server": url} | options, {})) as context:
         source = CsvFile(str(file), 1)
         context.opened.add("file", source)
-        upload = ExactUpload(
-            context, upload_of_file(source, require_good(source), context.settings, ask=False), str(file)
-        )
+        running = Running(context)
+        machine = upload_of_file(source, require_good(source), context.settings, ask=False)
+        upload = ExactlyOnce(running.options, machine, str(file))
         try:
-            upload.run()
+            running.deliver(upload)
         except ProgramError as error:
             return Outcome(upload, error)
         link = upload.take_link()
@@ -77,10 +79,11 @@ def ask(url: str, *agencies: int, **options: str) -> dict[int, tuple[str, ...]]:
     with working(
         load_settings({"server": url, "retry_for": "20", "log_level": "DEBUG", "revision": "8"} | options, {})
     ) as context:
-        collector = WinnersCollector(context)
+        running = Running(context)
+        collector = WinnersCollector(running.options)
         for agency in agencies:
-            collector.ask(agency, None)
-        collector.collect()
+            running.ask(collector, agency, None)
+        running.collect(collector)
         return collector.found
 
 

@@ -17,12 +17,13 @@ from bets_client.input.names import odd_names
 from bets_client.input.numbered_batch import single
 from bets_client.report import Report
 from bets_client.run_context import RunContext, working
-from bets_client.upload.at_least_once import Upload
 from bets_client.upload.batch_source import upload_of_bet
-from bets_client.upload.exactly_once import ExactUpload
+from bets_client.upload.running import Running
 from bets_protocol import Bet, BetsError, ConfigError, InvalidMessage
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import work_begins
+from bets_protocol.client.at_least_once import AtLeastOnce
+from bets_protocol.client.exactly_once import ExactlyOnce
 
 THE_BET = "the bet"
 
@@ -48,7 +49,7 @@ def place(context: RunContext) -> None:
     Raises:
         ConfigError: a part of it is missing.
         BadInput: a part of it breaks its rule.
-        BetsError: as `Delivery.run`.
+        BetsError: as `Running.deliver`.
     """
     report = Report(context, "bet")
     with report.written():
@@ -56,23 +57,23 @@ def place(context: RunContext) -> None:
         if not context.settings.quiet:
             _warn_of_names(context, bet)
         report.extra.update(agency=bet.agency, document=bet.document, number=bet.number)
+        running = Running(context)
         upload = (
-            ExactUpload(context, upload_of_bet(bet, context.settings), THE_BET)
+            ExactlyOnce(running.options, upload_of_bet(bet, context.settings), THE_BET)
             if context.settings.exactly_once
             else None
         )
-        delivery = upload or Upload(context, bet.agency, iter([single(bet, THE_BET, context.settings)]), 1)
+        batches = iter([single(bet, THE_BET, context.settings)])
+        delivery = upload or AtLeastOnce(running.options, bet.agency, batches, 1)
         try:
-            delivery.run()
+            running.deliver(delivery)
         except BetsError as error:
             context.log.fail(
                 "apuesta_enviada", dni=bet.document, numero=bet.number, error=str(error).partition("\n")[0]
             )
             raise
-        link = delivery.take_link()
-        if link is not None:
-            context.opened.close(link)
-        _tell(context, bet, None if upload is None else upload.machine.already_stored, report)
+        running.close(delivery.take_link())
+        _tell(context, bet, None if upload is None else upload.upload.already_stored, report)
 
 
 def _tell(context: RunContext, bet: Bet, already_stored: int | None, report: Report) -> None:

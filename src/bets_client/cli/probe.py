@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bets_client.config import load_settings
-from bets_client.errors import Unreachable, WrongPeer
+from bets_client.errors import program_error
 from bets_client.report import Report
-from bets_client.retry import RetryDeadline
 from bets_client.run_context import RunContext, working
-from bets_client.upload.dialer import PROBE_REVISION, Dialer, breach, echo_of, raise_if_final
-from bets_client.upload.link import wait_ready
-from bets_protocol import BetsError, Probe, RemoteProtocolError, TransportError
+from bets_client.upload.running import Running
+from bets_protocol import BetsError, GaveUp, Probe, TransportError
+from bets_protocol.client.dialer import PROBE_REVISION, Dialer
+from bets_protocol.client.driver import Steps, Wait
+from bets_protocol.client.options import ClientOptions
+from bets_protocol.client.retry import RetryDeadline
+from bets_protocol.transports import HandshakeError
 
 PROBE_RETRY_FOR_S = 10.0
 """Seconds to wait for a server that is not there, unless told otherwise: who probes wants to know."""
@@ -49,30 +52,34 @@ def probes(context: RunContext, amount: int) -> Iterator[int]:
         Refused: the server rejects this client's certificate.
     """
     own_id = client_id(context)
+    running = Running(context)
     for number in range(1, amount + 1):
         text = f"[CLIENT {own_id}] Message N°{number}"
         try:
-            _probe(context, Probe(line=f"{text}\n".encode()))
+            running.driver.run(_echoed(running.options, context.settings.agency, Probe(line=f"{text}\n".encode())))
         except BetsError as error:
-            context.log.fail("receive_message", client_id=own_id, error=error)
-            raise
+            found = program_error(error, running.options.url, f"the server sent back something else: {error}")
+            context.log.fail("receive_message", client_id=own_id, error=found)
+            raise found from error
         context.log.success("receive_message", client_id=own_id, msg=text)
         yield number
         if number < amount:
-            wait_ready((), context.settings.period_s)
+            running.driver.run(_pause(context.settings.period_s))
     context.log.success("loop_finished", client_id=own_id)
 
 
-def _probe(context: RunContext, probe: Probe) -> None:
-    patience = RetryDeadline(context.settings.retry_for_s)
-    link = Dialer(context, context.settings.agency, patience, revision=PROBE_REVISION).dial()
+def _echoed(options: ClientOptions, agency: int | None, probe: Probe) -> Steps[None]:
+    dialer = Dialer(options, agency, RetryDeadline(options.retry_for_s), revision=PROBE_REVISION)
+    link = yield from dialer.dial()
     try:
-        echo_of(link, probe, ECHO_S)
-    except RemoteProtocolError as error:
-        text = breach(context.settings.server, error, f"the server sent back something else: {error}")
-        raise WrongPeer(text) from error
+        yield from dialer.echo_of(link, probe, ECHO_S)
+    except HandshakeError:
+        raise
     except TransportError as error:
-        raise_if_final(context.settings.server, error)
-        raise Unreachable(f"{context.settings.server}: no echo: {error}") from error
+        raise GaveUp(f"{options.url}: no echo: {error}") from error
     finally:
-        context.opened.close(link)
+        dialer.close(link)
+
+
+def _pause(seconds: float) -> Steps[None]:
+    yield Wait((), seconds)

@@ -21,14 +21,14 @@ from bets_client.input.csv_file import STDIN, CsvFile, resolve_agency
 from bets_client.input.numbered_batch import numbered_batches
 from bets_client.report import AgencyReport, Report
 from bets_client.run_context import RunContext, working
-from bets_client.upload.at_least_once import Upload
 from bets_client.upload.batch_source import upload_of_file
-from bets_client.upload.exactly_once import ExactUpload
-from bets_client.upload.link import Link
-from bets_client.upload.winners import WinnersCollector
+from bets_client.upload.running import Running
 from bets_protocol import BetsError, ConfigError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import Stopped, work_begins
+from bets_protocol.client.at_least_once import AtLeastOnce
+from bets_protocol.client.exactly_once import ExactlyOnce
+from bets_protocol.client.winners import WinnersCollector
 
 
 def run(options: Mapping[str, Any], files: Sequence[str]) -> None:
@@ -61,7 +61,7 @@ def send(context: RunContext, by_agency: Mapping[int, Sequence[str]]) -> None:
     """Send every agency's files and, unless told otherwise, get every agency's winners.
 
     Raises:
-        BetsError: as `Delivery.run` and `WinnersCollector.collect`.
+        BetsError: as `Running.deliver` and `Running.collect`.
     """
     settings = context.settings
     report = Report(context, "send")
@@ -77,24 +77,25 @@ def send(context: RunContext, by_agency: Mapping[int, Sequence[str]]) -> None:
             report.agencies.append(part)
             totals[agency] = [require_good(source, budget, warn=not settings.quiet) for source in sources[agency]]
             part.bets = sum(totals[agency])
-        collector = WinnersCollector(context)
+        running = Running(context)
+        collector = WinnersCollector(running.options)
         context.progress.start("sending", sum(part.bets for part in report.agencies))
         try:
             for part in report.agencies:
                 inputs = sources[part.agency]
                 if settings.exactly_once:
                     _upload_exactly(
-                        context, collector, part, list(zip(inputs, totals[part.agency], strict=True)), ask=ask
+                        context, running, collector, part, list(zip(inputs, totals[part.agency], strict=True)), ask=ask
                     )
                 else:
-                    _upload(context, collector, part, inputs, ask=ask)
+                    _upload(context, running, collector, part, inputs, ask=ask)
         except Stopped:
             _say_summary(context, report)
             raise
         _say_summary(context, report)
         if ask:
             try:
-                collector.collect()
+                running.collect(collector)
             finally:
                 for part in report.agencies:
                     part.winners = collector.found.get(part.agency)
@@ -113,11 +114,17 @@ def _opened(context: RunContext, agency: int, files: Sequence[str]) -> list[CsvF
 
 
 def _upload(
-    context: RunContext, collector: WinnersCollector, part: AgencyReport, sources: list[CsvFile], *, ask: bool
+    context: RunContext,
+    running: Running,
+    collector: WinnersCollector,
+    part: AgencyReport,
+    sources: list[CsvFile],
+    *,
+    ask: bool,
 ) -> None:
-    upload = Upload(context, part.agency, numbered_batches(sources, context.settings), part.bets)
+    upload = AtLeastOnce(running.options, part.agency, numbered_batches(sources, context.settings), part.bets)
     try:
-        upload.run()
+        running.deliver(upload)
     except BetsError as error:
         text = str(error).partition("\n")[0]
         context.log.fail("archivo_enviado", client_id=part.agency, cantidad=upload.stored, error=text)
@@ -132,13 +139,14 @@ def _upload(
         context.opened.close(source)
     link = upload.take_link()
     if ask:
-        collector.ask(part.agency, link)
+        running.ask(collector, part.agency, link)
     else:
-        _close(context, link)
+        running.close(link)
 
 
 def _upload_exactly(
     context: RunContext,
+    running: Running,
     collector: WinnersCollector,
     part: AgencyReport,
     inputs: list[tuple[CsvFile, int]],
@@ -147,41 +155,36 @@ def _upload_exactly(
 ) -> None:
     for number, (source, total) in enumerate(inputs, 1):
         ask_now = ask and number == len(inputs)
-        upload = ExactUpload(context, upload_of_file(source, total, context.settings, ask=ask_now), source.name)
+        upload = ExactlyOnce(running.options, upload_of_file(source, total, context.settings, ask=ask_now), source.name)
         which: dict[str, Any] = {"file": source.name} if len(inputs) > 1 else {}
         try:
-            upload.run()
+            running.deliver(upload)
         except BetsError as error:
             text = str(error).partition("\n")[0]
             context.log.fail(
-                "archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, error=text, **which
+                "archivo_enviado", client_id=part.agency, cantidad=upload.upload.stored, error=text, **which
             )
             raise
         except Stopped:
-            context.log.progress("archivo_enviado", client_id=part.agency, cantidad=upload.machine.stored, **which)
+            context.log.progress("archivo_enviado", client_id=part.agency, cantidad=upload.upload.stored, **which)
             raise
         finally:
-            part.stored += upload.machine.stored
-            part.already_stored = (part.already_stored or 0) + upload.machine.already_stored
+            part.stored += upload.upload.stored
+            part.already_stored = (part.already_stored or 0) + upload.upload.already_stored
         context.log.success(
             "archivo_enviado",
             client_id=part.agency,
-            cantidad=upload.machine.stored,
-            already_stored=upload.machine.already_stored,
-            sent_now=upload.machine.sent_now,
+            cantidad=upload.upload.stored,
+            already_stored=upload.upload.already_stored,
+            sent_now=upload.upload.sent_now,
             **which,
         )
         link = upload.take_link()
         if ask_now:
-            collector.ask(part.agency, link, upload.machine)
+            running.ask(collector, part.agency, link, upload.upload)
             continue
         context.opened.close(source)
-        _close(context, link)
-
-
-def _close(context: RunContext, link: Link | None) -> None:
-    if link is not None:
-        context.opened.close(link)
+        running.close(link)
 
 
 def _say_summary(context: RunContext, report: Report) -> None:

@@ -22,9 +22,10 @@ from bets_client.errors import Refused
 from bets_client.report import AgencyReport, Report
 from bets_client.run_context import RunContext, working
 from bets_client.upload.own_certificate import require_own_agency
-from bets_client.upload.winners import WinnersCollector
+from bets_client.upload.running import Running
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import Stopped, interruptible, work_begins
+from bets_protocol.client.winners import WinnersCollector
 
 _REVISION = 8
 
@@ -45,9 +46,10 @@ def run(options: Mapping[str, Any]) -> None:
             report.agencies.append(part)
             _require_own_agency(context, agency)
             _require_consent(context, agency)
-            collector = WinnersCollector(context)
-            collector.ask(agency, None)
-            collector.collect()
+            running = Running(context)
+            collector = WinnersCollector(running.options)
+            running.ask(collector, agency, None)
+            running.collect(collector)
             part.winners = collector.found[agency]
             report.log_winners()
 

@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-
-import attrs
+from collections.abc import Iterable, Iterator
 
 from bets_client.config import ClientSettings
 from bets_client.input.csv_file import CsvFile
 from bets_protocol import Bet, BetRun, encode_bets
+from bets_protocol.client.at_least_once import NumberedBatch
 from bets_protocol.encoded import encoded_batches
-
-
-@attrs.frozen(kw_only=True)
-class NumberedBatch:
-    """One message with bets.
-
-    Attributes:
-        message: the message to send.
-        count: how many bets it holds.
-        name: of the input.
-        first_row: the line of its first bet in the input; 0 if the input has no lines.
-    """
-
-    message: Bet | BetRun
-    count: int
-    name: str
-    first_row: int
-
-    @property
-    def last_row(self) -> int:
-        """The line of the last bet. Rows are consecutive lines, because blank lines are refused."""
-        return self.first_row + self.count - 1 if self.first_row else 0
 
 
 def single(bet: Bet, name: str, settings: ClientSettings) -> NumberedBatch:
@@ -52,20 +29,6 @@ def numbered_batches(sources: Iterable[CsvFile], settings: ClientSettings) -> It
             count = message.count if isinstance(message, BetRun) else 1
             yield NumberedBatch(message=message, count=count, name=source.name, first_row=row)
             row += count
-
-
-def describe_rows(those: Sequence[NumberedBatch]) -> str:
-    """The rows of `those` as `file:first-last`, with neighbours joined: `a.csv:1-260, a.csv:391-520`."""
-    ranges: list[tuple[str, int, int]] = []
-    for batch in those:
-        if ranges and batch.first_row and ranges[-1][0] == batch.name and ranges[-1][2] + 1 == batch.first_row:
-            ranges[-1] = (batch.name, ranges[-1][1], batch.last_row)
-        else:
-            ranges.append((batch.name, batch.first_row, batch.last_row))
-    return ", ".join(
-        name if not first else f"{name}:{first}" if first == last else f"{name}:{first}-{last}"
-        for name, first, last in ranges
-    )
 
 
 def _messages(source: CsvFile, settings: ClientSettings) -> Iterator[Bet | BetRun]:

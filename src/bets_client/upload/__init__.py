@@ -1,4 +1,4 @@
-"""How bets reach the server: connections, retries, the uploads of each revision, and the request for winners."""
+"""What the command line adds to the library's client: the identity of a file's upload, log lines, progress, advice."""
 
 from __future__ import annotations
 

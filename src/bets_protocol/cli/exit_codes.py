@@ -10,7 +10,9 @@ import enum
 
 from bets_protocol.errors import (
     BetsError,
+    BetsRefused,
     ConfigError,
+    NotDrawn,
     RemoteProtocolError,
     SourceChanged,
     StorageError,
@@ -46,6 +48,8 @@ class ProgramError(BetsError):
 _CODES: tuple[tuple[type[BetsError], ExitCode], ...] = (
     (ConfigError, ExitCode.USAGE),
     (RemoteProtocolError, ExitCode.PROTOCOL),
+    (NotDrawn, ExitCode.NOT_DRAWN),
+    (BetsRefused, ExitCode.REFUSED),
     (TransportError, ExitCode.UNREACHABLE),
     (StorageError, ExitCode.STORE_FAILED),
     (UploadRefused, ExitCode.REFUSED),

@@ -46,6 +46,10 @@ MOST_WINNERS: Final = 16 * MAX_WINNERS
 must not fill the memory."""
 
 
+class UnexpectedAnswer(SequenceError):
+    """An answer that does not fit what the upload has sent, or what is stored."""
+
+
 class BatchSource(Protocol):
     """The bets of an upload, which can be read again from any row."""
 
@@ -218,7 +222,7 @@ class Upload:
         Raises:
             UploadRefused: the server refused for good.
             SourceChanged: the stored rows are not those of the source, which may also raise an error of its own.
-            SequenceError: the answer came at the wrong time.
+            UnexpectedAnswer: the answer came at the wrong time.
         """
         try:
             if isinstance(event, Winners):
@@ -265,13 +269,13 @@ class Upload:
         code = status.reason
         step = _STEPS.get((self._phase, CLIENT_ACTIONS[code]))
         if step is None:
-            raise SequenceError(f"unexpected {code.name} from the server")
+            raise UnexpectedAnswer(f"unexpected {code.name} from the server")
         step(self, status)
 
     def _opened(self, status: UploadStatus) -> None:
         """Find the row to go on with, and compare the rows before it."""
         if status.stored > self.total:
-            raise SequenceError(f"the server says that {status.stored:,} bets are stored, of {self.total:,}")
+            raise UnexpectedAnswer(f"the server says that {status.stored:,} bets are stored, of {self.total:,}")
         # Drop the kept batches that turn out to be stored. If the row is not at the end of one, read the source again.
         row, crc32 = self.stored, self._crc32
         while self._again and row < status.stored:
@@ -297,10 +301,10 @@ class Upload:
 
     def _batch_stored(self, status: UploadStatus) -> None:
         if not self._in_flight:
-            raise SequenceError("the server answers a batch that nobody has sent")
+            raise UnexpectedAnswer("the server answers a batch that nobody has sent")
         expected = self.stored + self._in_flight[0].count
         if status.stored != expected:
-            raise SequenceError(f"the server says that {status.stored:,} bets are stored where {expected:,} can be")
+            raise UnexpectedAnswer(f"the server says that {status.stored:,} bets are stored where {expected:,} can be")
         self._in_flight.popleft()
         self.stored, self._crc32 = status.stored, status.crc32
 
@@ -315,10 +319,10 @@ class Upload:
 
     def _winners_came(self, winners: Winners) -> None:
         if self._phase is not _Phase.DRAWN:
-            raise SequenceError("the server names winners that nobody has asked for")
+            raise UnexpectedAnswer("the server names winners that nobody has asked for")
         self._named += len(winners.documents)
         if self._named > MOST_WINNERS:
-            raise SequenceError(
+            raise UnexpectedAnswer(
                 f"the server has named {self._named:,} winners of agency {self.agency} so far; this client takes at "
                 f"most {MOST_WINNERS:,}"
             )

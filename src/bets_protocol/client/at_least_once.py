@@ -1,8 +1,8 @@
 """The upload of one agency's bets over one connection after the other, on revisions 5 to 8.
 
-`_in_flight` is the queue of batches without an answer, refilled from the files up to the window: 16 batches on revision
-8, one message on older revisions, where each has a connection of its own. These revisions are *at least once*: what was
-in flight on a lost connection is sent again, and the user is told how many bets were sent twice.
+`_in_flight` is the queue of batches without an answer, refilled from the source up to the window: 16 batches on
+revision 8, one message on older revisions, where each has a connection of its own. These revisions are *at least once*:
+what was in flight on a lost connection is sent again, and the user is told how many bets were sent twice.
 
 A refusal (Ack 0) is final: nothing more is sent, the answers to what has left already are awaited, and the client never
 asks for the winners.
@@ -10,22 +10,60 @@ asks for the winners.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bets_client.errors import BadInput, Refused
-from bets_client.input.numbered_batch import NumberedBatch, describe_rows
-from bets_client.run_context import RunContext
-from bets_client.upload.delivery import Delivery
-from bets_client.upload.link import Answer, Link
-from bets_protocol import Ack, TransportError
+import attrs
+
+from bets_protocol.client.delivery import Delivery
+from bets_protocol.client.driver import Steps
+from bets_protocol.client.events import BatchRefused, BetsStored, Resending
+from bets_protocol.client.link import Answer, Link
+from bets_protocol.client.options import ClientOptions
+from bets_protocol.errors import BetsError, BetsRefused, TransportError
+from bets_protocol.messages import Ack, Bet, BetRun
 
 DRAIN_S = 10.0
 """Seconds for the answers that are still due after a refusal."""
 
 
-class Upload(Delivery):
+@attrs.frozen(kw_only=True)
+class NumberedBatch:
+    """One message with bets, and where they come from.
+
+    Attributes:
+        message: the message to send.
+        count: how many bets it holds.
+        name: of the input.
+        first_row: the line of its first bet in the input; 0 if the input has no lines.
+    """
+
+    message: Bet | BetRun
+    count: int
+    name: str
+    first_row: int
+
+    @property
+    def last_row(self) -> int:
+        """The line of the last bet. Rows are consecutive lines."""
+        return self.first_row + self.count - 1 if self.first_row else 0
+
+
+def describe_rows(those: Sequence[NumberedBatch]) -> str:
+    """The rows of `those` as `file:first-last`, with neighbours joined: `a.csv:1-260, a.csv:391-520`."""
+    ranges: list[tuple[str, int, int]] = []
+    for batch in those:
+        if ranges and batch.first_row and ranges[-1][0] == batch.name and ranges[-1][2] + 1 == batch.first_row:
+            ranges[-1] = (batch.name, ranges[-1][1], batch.last_row)
+        else:
+            ranges.append((batch.name, batch.first_row, batch.last_row))
+    return ", ".join(
+        name if not first else f"{name}:{first}" if first == last else f"{name}:{first}-{last}"
+        for name, first, last in ranges
+    )
+
+
+class AtLeastOnce(Delivery):
     """The bets of one agency on their way to the server.
 
     Args:
@@ -40,45 +78,43 @@ class Upload(Delivery):
     Thread: one.
     """
 
-    def __init__(self, context: RunContext, agency: int, queue: Iterator[NumberedBatch], total: int) -> None:
-        super().__init__(context, agency)
+    def __init__(self, options: ClientOptions, agency: int, queue: Iterator[NumberedBatch], total: int) -> None:
+        super().__init__(options, agency)
         self.total = total
         self.stored = 0
         self.sent_twice = 0
+        self._window = options.window if options.persistent else 1
         self._queue = queue
         self._next: NumberedBatch | None = None  # read from the queue and not yet sent
         self._again: deque[NumberedBatch] = deque()  # sent on a connection that was lost
         self._in_flight: deque[NumberedBatch] = deque()
         self._refused: list[NumberedBatch] = []
-        self._bad_input: BadInput | None = None
-
-    def run(self) -> None:
-        """Send all batches until they are acknowledged.
-
-        Raises:
-            Refused: the server refused a batch.
-            WrongPeer: the peer breaks the protocol.
-            Unreachable: the deadline passed.
-            BadInput: a row is bad that was good before; the rows before it are sent and answered.
-        """
-        super().run()
-        if self._refused:
-            raise self._failed(Refused, f"{self._context.settings.server}: the server refuses bets")
-        if self._bad_input is not None:
-            raise self._failed(BadInput, str(self._bad_input)) from self._bad_input
+        self._source_error: BetsError | None = None
 
     def _finished(self) -> bool:
+        """Whether all is answered.
+
+        Raises:
+            BetsRefused: the server refused a batch.
+            BetsError: a row is bad that was good before; the rows before it are sent and answered.
+        """
         if self._in_flight:
             return False
-        return bool(self._refused) or not self._more()
+        if self._refused:
+            raise BetsRefused(f"{self._options.url}: the server refuses bets")
+        if self._more():
+            return False
+        if self._source_error is not None:
+            raise self._source_error
+        return True
 
     def _more(self) -> bool:
         """Whether there is a batch to send. It reads one ahead, so that no connection is made for nothing."""
-        if not self._again and self._next is None and self._bad_input is None:
+        if not self._again and self._next is None and self._source_error is None:
             try:
                 self._next = next(self._queue, None)
-            except BadInput as error:
-                self._bad_input = error
+            except BetsError as error:
+                self._source_error = error
         return bool(self._again) or self._next is not None
 
     def _take_next(self) -> NumberedBatch | None:
@@ -90,7 +126,7 @@ class Upload(Delivery):
         return batch
 
     def _send_next(self, link: Link) -> bool:
-        if self._refused or len(self._in_flight) >= (self._context.settings.window if self._persistent else 1):
+        if self._refused or len(self._in_flight) >= self._window:
             return False
         batch = self._take_next()
         if batch is None:
@@ -113,28 +149,21 @@ class Upload(Delivery):
             self.stored += batch.count
             self._patience.renew()
             self._dialer.progressed()
-            self._context.progress.acknowledged(batch.count)
-            self._context.log.success("batch_enviado", level=logging.DEBUG, client_id=self.agency, cantidad=batch.count)
+            self._options.on_event(BetsStored(self.agency, batch.count))
         else:
             self._refused.append(batch)
-            self._context.log.fail(
-                "batch_enviado",
-                client_id=self.agency,
-                cantidad=batch.count,
-                rows=describe_rows([batch]),
-                error="the server refused it",
-            )
+            self._options.on_event(BatchRefused(self.agency, batch.count, describe_rows([batch])))
             for _ in range(link.drop_unsent()):
                 self._in_flight.pop()
-        if not self._persistent:
-            self._context.opened.close(link)
+        if not self._options.persistent:
+            self._dialer.close(link)
             self._link = None
 
-    def _lost(self, link: Link, error: TransportError) -> None:
+    def _lost(self, link: Link, error: TransportError) -> Steps[None]:
         """Keep the unanswered batches of the lost link and pause before the next attempt, except after a refusal.
 
         Raises:
-            Unreachable: the retry deadline passed.
+            GaveUp: the retry deadline passed.
         """
         self._link = None
         unsent = link.drop_unsent()
@@ -146,14 +175,9 @@ class Upload(Delivery):
         self._in_flight.clear()
         if self._refused:
             return
-        self._dialer.rest()
+        yield from self._dialer.rest()
         self.sent_twice += bets
-        level = logging.WARNING if bets else logging.DEBUG
-        self._context.log.progress("resend", level=level, client_id=self.agency, cantidad=bets)
-
-    @property
-    def _persistent(self) -> bool:
-        return self._context.settings.persistent
+        self._options.on_event(Resending(self.agency, bets))
 
     @property
     def _silence_limit_s(self) -> float:

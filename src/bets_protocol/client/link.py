@@ -1,7 +1,7 @@
 """One connection to the server: a stream, the state of the protocol, and the bytes that wait to leave.
 
-The stream never blocks. `advance` sends and receives what is possible now and returns the complete answers;
-`wait_ready` is the only place that waits. So one thread can have any number of links, and every wait has a deadline.
+The stream never blocks. `advance` sends and receives what is possible now and returns the complete answers; a driver
+waits. So one thread can have any number of links, and every wait has a deadline.
 
 This module does not decide what to send or when to give up, and reads no clock.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import selectors
 from collections import deque
-from collections.abc import Mapping, Sequence
 
 from bets_protocol import (
     CLOSED,
@@ -26,9 +25,8 @@ from bets_protocol import (
     Winners,
     WinnersRequest,
 )
-from bets_protocol.cli.signals import interruptible, raise_if_stopped
 from bets_protocol.connection.client import Request
-from bets_protocol.transports import Stream, Transport, connect, foreign_protocol
+from bets_protocol.transports import Stream, foreign_protocol
 
 TICK_S = 1.0
 """The longest wait of a loop before it looks at deadlines and the progress, in seconds."""
@@ -75,30 +73,12 @@ class Link:
         self._head = b""  # the first bytes of the server
         self._asks_first = False  # whether the first message is a request for winners
         self._stream = stream
-        self._connection = ClientConnection(revision=revision)
         self._frames: deque[memoryview] = deque()  # to be sent; a part of the first one may have left
         self._first_begun = False
         self._failure: TransportError | None = None
-        stream.set_timeout(0)
-
-    @classmethod
-    def open(
-        cls, url: str, revision: int, *, timeout_s: float, transports: Mapping[str, Transport] | None = None
-    ) -> Link:
-        """Connect to `url`.
-
-        Args:
-            transports: as `connect` takes them.
-
-        Raises:
-            ConnectError: the server cannot be reached, or not in time.
-            ConfigError: the URL is not valid.
-            Stopped: the program was asked to stop.
-        """
-        with interruptible():
-            stream = connect(url, timeout_s=timeout_s, transports=transports)
         try:
-            return cls(stream, revision)
+            self._connection = ClientConnection(revision=revision)
+            stream.set_timeout(0)
         except BaseException:
             stream.close()
             raise
@@ -141,9 +121,7 @@ class Link:
         Raises:
             TransportError: the connection has broken, and all answers before that were returned.
             RemoteProtocolError: the server broke the protocol, likewise; `ForeignPeer` if it speaks another one.
-            Stopped: the program was asked to stop.
         """
-        raise_if_stopped()
         # A failure is raised only when all answers before it were returned: a server that refuses a batch and closes
         # has often closed before we notice it while writing, and its refusal must not be lost.
         if self._failure is None:
@@ -240,21 +218,3 @@ _FOREIGN = {
     "a PROXY header (version 1)": "the server sends a PROXY header back, which it does not read: have the balancer "
     "that is in between send none",
 }
-
-
-def wait_ready(links: Sequence[Link], wait_s: float) -> None:
-    """Wait until one of `links` can advance, or `wait_s` seconds have passed; without links, only wait.
-
-    A link with `unread` bytes can advance at once.
-
-    Raises:
-        Stopped: the program was asked to stop.
-    """
-    raise_if_stopped()
-    if wait_s <= 0 or any(link.unread for link in links):
-        return
-    with selectors.PollSelector() as selector:
-        for link in links:
-            selector.register(link, link.interest)
-        with interruptible():
-            selector.select(wait_s)

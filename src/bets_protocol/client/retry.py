@@ -1,6 +1,6 @@
 """How long the client tries, and how long it pauses between two attempts.
 
-Only this module of the client reads a clock. `--retry-for` counts from the last progress (an acknowledged batch) and
+A retry deadline counts from the last progress (an acknowledged batch) and
 not from the start, so that a long upload is not ended while it makes progress: on revisions 5 to 8 running it again
 would store everything twice.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds for one attempt to connect."""
@@ -17,7 +18,7 @@ MIN_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 
 _LEAST_S = 0.1
-"""Seconds of the one attempt that `--retry-for 0` allows."""
+"""Seconds of the one attempt that a limit of 0 allows."""
 
 
 def now() -> float:
@@ -30,25 +31,27 @@ class RetryDeadline:
 
     Args:
         limit_s: as the user gave it.
+        clock: gives monotonic seconds.
 
     Attributes:
         limit_s: the real limit, which is long enough for one attempt.
         said_s: as the user gave it, for messages.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, clock: Callable[[], float] = now) -> None:
+        self._clock = clock
         self.said_s = limit_s
         self.limit_s = max(limit_s, _LEAST_S)
         self.renew()
 
     def renew(self) -> None:
         """Start again, because there was progress."""
-        self._until = now() + self.limit_s
+        self._until = self._clock() + self.limit_s
 
     @property
     def left_s(self) -> float:
         """Seconds that are left, at least 0."""
-        return max(0.0, self._until - now())
+        return max(0.0, self._until - self._clock())
 
     @property
     def over(self) -> bool:
