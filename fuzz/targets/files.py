@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 
 from bets_client import config as client_config
-from bets_client.errors import BadInput, BadRow
-from bets_client.input.csv_file import FIELDS, CsvFile
 from bets_protocol import Bet, ConfigError
 from bets_protocol.cli.settings import Setting
+from bets_protocol.client.csv_file import FIELDS, CsvFile
+from bets_protocol.errors import BadRow, InputError
 from bets_server import config as server_config
 
 _AGENCY = 7
@@ -58,7 +58,7 @@ def _bets_of(source: CsvFile, found: list[Bet | BadRow]) -> None:
     try:
         for bet in source.bets():
             bets.append(bet)
-    except BadInput as error:
+    except InputError as error:
         refusal = str(error)
     assert bets == (found if first_bad is None else found[: found.index(first_bad)])
     assert refusal == ("" if bets and first_bad is None else str(first_bad or source.empty()))

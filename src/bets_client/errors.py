@@ -12,6 +12,7 @@ from bets_protocol import (
     BetsError,
     BetsRefused,
     GaveUp,
+    InputError,
     RejectCode,
     RemoteProtocolError,
     SourceChanged,
@@ -23,39 +24,7 @@ from bets_protocol.client.options import REASONS
 from bets_protocol.connection.upload import UnexpectedAnswer
 from bets_protocol.transports import AuthenticationError, HandshakeError
 
-P = TypeVar("P", bound=ProgramError)
-
-
-class BadInput(ProgramError):
-    """The input as a whole cannot be used: it is missing, empty, a directory."""
-
-    exit_code = ExitCode.BAD_INPUT
-
-
-WHOLE_ROW = "row"
-"""The field of a `BadRow` that concerns no single field."""
-
-
-class BadRow(BadInput):
-    """One row cannot be used; the text is `file:line: field: reason`.
-
-    Attributes:
-        file: as the user named it.
-        line: from 1.
-        field: its name, or `row` if no single field is the cause.
-        reason: what was expected, and what was found.
-    """
-
-    def __init__(self, file: str, line: int, field: str, reason: str) -> None:
-        self.file = file
-        self.line = line
-        self.field = field
-        self.reason = reason
-        super().__init__(f"{file}:{line}: {field}: {reason}")
-
-
-class FileChanged(BadInput):
-    """The input is no longer what was checked, or what an earlier run of the upload has sent."""
+E = TypeVar("E", bound=BetsError)
 
 
 class Unreachable(ProgramError):
@@ -122,15 +91,13 @@ def program_error(error: BetsError, server: str, otherwise: str = "") -> BetsErr
         otherwise: the message for a server that breaks the protocol, in place of `error`.
     """
     text = str(error)
-    found: ProgramError
+    found: BetsError
     match error:
         case HandshakeError():
             kind = Refused if isinstance(error, AuthenticationError) else WrongPeer
             found = kind(text if server in text else f"{server}: {text}")
         case UploadRefused():
             found = Refused(f"the server refuses: {in_words(error.code)}", error.code)
-        case SourceChanged():
-            found = FileChanged(text if error.stored is None else f"{text}; --label TEXT makes it another upload")
         case BetsRefused():
             found = Refused(text)
         case GaveUp():
@@ -141,14 +108,16 @@ def program_error(error: BetsError, server: str, otherwise: str = "") -> BetsErr
             found = WrongPeer(text)
         case RemoteProtocolError():
             found = WrongPeer(f"{server}: {text if isinstance(error, ForeignPeer) or not otherwise else otherwise}")
-        case BadInput():
-            found = FileChanged(text) if isinstance(error, FileChanged) else BadInput(text)
+        case SourceChanged():
+            found = SourceChanged(text if error.stored is None else f"{text}; --label TEXT makes it another upload")
+        case InputError():
+            found = InputError(text)
         case _:
             return error
     return with_text(found, "\n".join([str(found), *getattr(error, "__notes__", ())]))
 
 
-def with_text(error: P, text: str) -> P:
+def with_text(error: E, text: str) -> E:
     """The same error with another text."""
     error.args = (text,)
     return error

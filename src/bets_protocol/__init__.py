@@ -15,6 +15,7 @@ from bets_protocol.connection.server import CLOSED, NEED_DATA, InvalidFrame, Ser
 from bets_protocol.connection.turns import CLIENT_REVISIONS, SERVER_REVISIONS
 from bets_protocol.encoded import batches, decode_bets, documents_with_number, encode_bets, survey_runs
 from bets_protocol.errors import (
+    BadRow,
     BetsError,
     BetsRefused,
     ConfigError,
@@ -22,6 +23,7 @@ from bets_protocol.errors import (
     DecodeError,
     FrameTooLarge,
     GaveUp,
+    InputError,
     InvalidMessage,
     InvalidValue,
     LocalProtocolError,
@@ -62,6 +64,7 @@ __all__ = [
     "NEWEST_REVISION",
     "SERVER_REVISIONS",
     "Ack",
+    "BadRow",
     "Bet",
     "BetBatch",
     "BetRun",
@@ -75,6 +78,7 @@ __all__ = [
     "EncodedBatch",
     "FrameTooLarge",
     "GaveUp",
+    "InputError",
     "InvalidFrame",
     "InvalidMessage",
     "InvalidValue",

@@ -188,7 +188,29 @@ class NotDrawn(BetsError):
     """The server waits for the draw, which had not taken place before the deadline of a client."""
 
 
-class SourceChanged(BetsError):
+class InputError(BetsError):
+    """The bets to send cannot be used: the file is missing, empty, a directory, or cannot be read."""
+
+
+class BadRow(InputError):
+    """One row cannot be used; the text is `file:line: field: reason`.
+
+    Attributes:
+        file: as the user named it.
+        line: from 1.
+        field: its name, or `row` if no single field is the cause.
+        reason: what was expected, and what was found.
+    """
+
+    def __init__(self, file: str, line: int, field: str, reason: str) -> None:
+        self.file = file
+        self.line = line
+        self.field = field
+        self.reason = reason
+        super().__init__(f"{file}:{line}: {field}: {reason}")
+
+
+class SourceChanged(InputError):
     """The bets of an upload are not those that it began with.
 
     Attributes:
@@ -202,3 +224,11 @@ class SourceChanged(BetsError):
 
 class ConfigError(BetsError, ValueError):
     """A setting cannot be used; the text names its place, the key and the value."""
+
+
+def why_unreadable(error: OSError) -> str:
+    """Why a file that a user names cannot be read."""
+    reason = error.strerror or str(error)
+    if isinstance(error, IsADirectoryError):
+        reason += "; Docker makes one where a file that it is to mount is missing"
+    return reason

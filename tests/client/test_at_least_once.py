@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from bets_client.config import load_settings
-from bets_client.errors import BadInput, Refused, Unreachable, WrongPeer
-from bets_client.input.csv_file import CsvFile
+from bets_client.errors import Refused, Unreachable, WrongPeer
 from bets_client.input.numbered_batch import numbered_batches
 from bets_client.run_context import RunContext, working
 from bets_client.upload.running import Running
 from bets_protocol.client import at_least_once as uploader_module
 from bets_protocol.client.at_least_once import AtLeastOnce, NumberedBatch
+from bets_protocol.client.csv_file import CsvFile
 from bets_protocol.client.retry import Backoff
+from bets_protocol.errors import InputError
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
 from tests.client.uploading import send_at_least_once
 from tests.client.wire import wire
@@ -297,7 +298,7 @@ def test_a_row_that_has_gone_bad_since_it_was_checked_ends_the_upload_with_what_
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join([*lines[:5], "bad\n", *lines[6:]]))
     central = Central()
-    with ScriptedServer(central) as server, pytest.raises(BadInput) as caught:
+    with ScriptedServer(central) as server, pytest.raises(InputError) as caught:
         send_at_least_once(server, file)
     first, second = str(caught.value).split("\n")
     assert first.startswith(f"{file}:6: row: expected 5 fields")

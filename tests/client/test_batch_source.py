@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from bets_client.config import load_settings
-from bets_client.errors import BadInput, FileChanged
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import CsvFile
-from bets_client.upload.batch_source import BetBatchSource, FileBatchSource, upload_id, upload_of_bet, upload_of_file
+from bets_client.input.files import open_csv
+from bets_client.run_context import working
+from bets_client.upload.running import Running
 from bets_protocol import Bet, BetRun, OpenUpload, decode_bets, encode_bets
+from bets_protocol.client.batch_source import BetSequence, CheckedSource, upload_id
+from bets_protocol.client.csv_file import CsvFile
+from bets_protocol.errors import InputError, SourceChanged
 
 ROWS = [f"Ana,Paz,{30_000_000 + number},1999-03-17,{number}\n" for number in range(10)]
 TEXT = "".join(ROWS)
@@ -53,7 +56,8 @@ def source(path: Path) -> Iterator[CsvFile]:
 
 
 def opening(source: CsvFile, **options: str) -> OpenUpload:
-    upload = upload_of_file(source, 10, load_settings(options, {}), ask=True)
+    with working(load_settings(options, {})) as context:
+        upload = Running(context).upload(source, 10)
     upload.connected()
     message = upload.next_message()
     assert isinstance(message, OpenUpload)
@@ -99,17 +103,17 @@ def test_standard_input_is_named_by_its_bytes_too(source: CsvFile, path: Path, m
     """The same bytes give the same upload from a pipe."""
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
-        copy = CsvFile("-", 1)
+        copy = open_csv("-", 1)
     assert require_good(copy) == 10
     assert opening(copy) == opening(source)
-    assert FileBatchSource(copy, 3).resume(10)[0] == FileBatchSource(source, 3).resume(10)[0]
+    assert CheckedSource(copy, 3).resume(10)[0] == CheckedSource(source, 3).resume(10)[0]
     copy.close()
 
 
 @pytest.mark.parametrize("row", range(11))
 def test_a_file_goes_on_at_any_row(source: CsvFile, row: int) -> None:
     """The CRC-32 covers the rows before it, and the batches begin at it."""
-    crc32, rest = FileBatchSource(source, 3).resume(row)
+    crc32, rest = CheckedSource(source, 3).resume(row)
     batches = [decode_bets(batch.encoded) for batch in rest]
     assert crc32 == zlib.crc32(encode_bets(bet(number) for number in range(row)))
     assert [one for batch in batches for one in batch] == [bet(number) for number in range(row, 10)]
@@ -122,7 +126,7 @@ def test_more_rows_than_are_skipped_at_a_time(tmp_path: Path) -> None:
     path.write_text("".join(ROWS) * 250)
     source = CsvFile(str(path), 1)
     require_good(source)
-    crc32, rest = FileBatchSource(source, 255).resume(2499)
+    crc32, rest = CheckedSource(source, 255).resume(2499)
     encoded = encode_bets(bet(number) for number in range(10)) * 250
     assert crc32 == zlib.crc32(encoded[: -len(encode_bets([bet(9)]))])
     assert [*rest] == [BetRun(agency=1, count=1, encoded=encode_bets([bet(9)]))]
@@ -131,8 +135,8 @@ def test_more_rows_than_are_skipped_at_a_time(tmp_path: Path) -> None:
 
 def test_a_file_is_short_of_rows_that_the_server_has(source: CsvFile) -> None:
     """A file with fewer rows than are stored has changed."""
-    with pytest.raises(FileChanged, match="it has 10 rows instead of 11"):
-        FileBatchSource(source, 3).resume(11)
+    with pytest.raises(SourceChanged, match="it has 10 rows instead of 11"):
+        CheckedSource(source, 3).resume(11)
 
 
 def replace_a_row(path: Path) -> None:
@@ -163,14 +167,14 @@ CHANGES = [replace_a_row, add_a_row, truncate, spoil]
 def test_a_file_that_is_written_to_gives_no_further_batch(path: Path, change: Callable[[Path], None]) -> None:
     """Its time of writing tells; also after it was read into memory."""
     os.utime(path, ns=(0, 0))
-    batch_source = FileBatchSource(fresh := CsvFile(str(path), 1), 3)
+    batch_source = CheckedSource(fresh := CsvFile(str(path), 1), 3)
     require_good(fresh)
     _, rest = batch_source.resume(0)
     assert next(rest).count == 3
     change(path)
-    with pytest.raises(FileChanged, match=f"{path}: the file has changed since it was checked: it was written to"):
+    with pytest.raises(SourceChanged, match=f"{path}: the file has changed since it was checked: it was written to"):
         next(rest)
-    with pytest.raises(FileChanged, match="it was written to"):
+    with pytest.raises(SourceChanged, match="it was written to"):
         batch_source.resume(0)
     fresh.close()
 
@@ -182,9 +186,9 @@ def test_a_change_that_no_time_tells_costs_the_last_batch_at_least(
     """The second reading is hashed as well, so an upload of changed bytes is never complete."""
     monkeypatch.setattr(CsvFile, "require_unchanged", lambda _: None)
     change(path)
-    _, rest = FileBatchSource(source, 3).resume(0)
+    _, rest = CheckedSource(source, 3).resume(0)
     given: list[BetRun] = []
-    with pytest.raises(FileChanged, match=r"the file has changed since it was checked: (its bytes|9: first_name)"):
+    with pytest.raises(SourceChanged, match=r"the file has changed since it was checked: (its bytes|9: first_name)"):
         given.extend(rest)
     assert len(given) == (3 if change in (replace_a_row, add_a_row) else 2)
 
@@ -194,8 +198,8 @@ def test_a_file_that_the_system_does_not_know_any_more_is_bad_input(source: CsvF
     descriptor = source._file.fileno()
     spare = os.dup(descriptor)
     os.close(descriptor)
-    with pytest.raises(BadInput, match="cannot read it: Bad file descriptor"):
-        FileBatchSource(source, 3).resume(0)
+    with pytest.raises(InputError, match="cannot read it: Bad file descriptor"):
+        CheckedSource(source, 3).resume(0)
     os.dup2(spare, descriptor, inheritable=False)
     os.close(spare)
 
@@ -203,14 +207,16 @@ def test_a_file_that_the_system_does_not_know_any_more_is_bad_input(source: CsvF
 def test_one_bet_is_named_by_what_it_says() -> None:
     """The upload of a single bet has the digest of its encoding."""
     one = bet(7)
-    upload = upload_of_bet(one, SETTINGS)
+    with working(SETTINGS) as context:
+        upload = Running(context).upload_of_bet(one, "the bet")
     upload.connected()
     digest = hashlib.sha256(encode_bets([one])).digest()
     expected = OpenUpload(agency=1, draw=1, total=1, upload_id=upload_id(1, 1, "", digest))
     assert upload.next_message() == expected
-    assert BetBatchSource(one).resume(0)[0] == 0
-    assert [*BetBatchSource(one).resume(0)[1]] == [BetRun(agency=1, count=1, encoded=encode_bets([one]))]
-    assert (BetBatchSource(one).resume(1)[0], [*BetBatchSource(one).resume(1)[1]]) == (
-        zlib.crc32(encode_bets([one])),
-        [],
-    )
+    encoded = encode_bets([one])
+    checked = BetSequence([one], 1, "the bet")
+    assert [*checked.bets()] == [one]
+    crc32, rest = CheckedSource(checked, 3).resume(0)
+    assert (crc32, [*rest]) == (0, [BetRun(agency=1, count=1, encoded=encoded)])
+    crc32, rest = CheckedSource(checked, 3).resume(1)
+    assert (crc32, [*rest]) == (zlib.crc32(encoded), [])

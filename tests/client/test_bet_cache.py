@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.errors import BadInput, FileChanged
-from bets_client.input.bet_cache import KEPT_BYTES, CacheBudget
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import CsvFile
-from bets_client.upload.batch_source import FileBatchSource
 from bets_protocol import decode_bets, encode_bets
+from bets_protocol.client.batch_source import CheckedSource
+from bets_protocol.client.bet_cache import KEPT_BYTES, CacheBudget
+from bets_protocol.client.csv_file import CsvFile
+from bets_protocol.errors import InputError, SourceChanged
 
 ROWS = [f"Ana,Páez,{30_000_000 + number},1999-03-17,{number}\n" for number in range(1234)]
 
@@ -56,8 +56,8 @@ def test_an_upload_goes_on_at_any_row(source: CsvFile, path: Path, row: int) -> 
     require_good(source, CacheBudget())
     other = CsvFile(str(path), 1)
     require_good(other)
-    crc32, batches = FileBatchSource(source, 130).resume(row)
-    expected_crc32, expected = FileBatchSource(other, 130).resume(row)
+    crc32, batches = CheckedSource(source, 130).resume(row)
+    expected_crc32, expected = CheckedSource(other, 130).resume(row)
     assert (crc32, list(batches)) == (expected_crc32, list(expected))
     other.close()
 
@@ -66,8 +66,8 @@ def test_a_file_that_was_written_to_is_not_sent(source: CsvFile, path: Path) -> 
     """Although its bets are there: whoever writes to it means something else by it."""
     require_good(source, CacheBudget())
     path.write_text("".join(ROWS[:7]), encoding="utf-8")
-    with pytest.raises(FileChanged):
-        FileBatchSource(source, 130).resume(0)
+    with pytest.raises(SourceChanged):
+        CheckedSource(source, 130).resume(0)
 
 
 def test_there_is_only_so_much_room(source: CsvFile, path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_bad_file_is_not_kept(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text(ROWS[0] + "bad\n", encoding="utf-8")
     source = CsvFile(str(path), 1)
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         require_good(source, CacheBudget())
     assert source.kept is None
     source.close()

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bets_client.errors import BadInput, BadRow
-from bets_client.input.csv_file import MAX_LINE_BYTES, CsvFile, agency_in_name, resolve_agency
+from bets_client.input.files import agency_in_name, open_csv, resolve_agency
 from bets_protocol import Bet, ConfigError
+from bets_protocol.client.csv_file import MAX_LINE_BYTES, CsvFile
+from bets_protocol.errors import BadRow, InputError
 from tests.e2e.processes import DEADLINE_S, PROGRAMS, unmeasured_environment
 
 GOOD = "Santiago Lionel,Lorca,30904465,1999-03-17,7574"
@@ -182,7 +183,9 @@ def test_an_input_without_a_row_is_empty(tmp_path: Path, content: bytes) -> None
     path = tmp_path / "bets.csv"
     path.write_bytes(content)
     source = CsvFile(str(path), 1)
-    with pytest.raises(BadInput, match=r"bets.csv: the file is empty: expected rows of first_name,last_name,document"):
+    with pytest.raises(
+        InputError, match=r"bets.csv: the file is empty: expected rows of first_name,last_name,document"
+    ):
         list(source.bets())
     source.close()
 
@@ -192,7 +195,7 @@ def test_an_input_without_a_row_is_empty(tmp_path: Path, content: bytes) -> None
 )
 def test_an_input_that_cannot_be_opened_is_named(tmp_path: Path, name: str, reason: str) -> None:
     """The error of the system is shown with the path."""
-    with pytest.raises(BadInput, match=f"cannot read it: {reason}"):
+    with pytest.raises(InputError, match=f"cannot read it: {reason}"):
         CsvFile(str(tmp_path / name), 1)
 
 
@@ -223,7 +226,7 @@ def test_a_pipe_can_be_read_again_too(tmp_path: Path) -> None:
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` reads standard input, and errors call it `<stdin>`."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{GOOD}\nbad\n".encode())))
-    source = CsvFile("-", 1)
+    source = open_csv("-", 1)
     rows = list(source.rows())
     source.close()
     assert rows[0] == GOOD_BET
@@ -233,8 +236,8 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_standard_input_may_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process without standard input gets an error that says so."""
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(BadInput, match="<stdin>: standard input is closed"):
-        CsvFile("-", 1)
+    with pytest.raises(InputError, match="<stdin>: standard input is closed"):
+        open_csv("-", 1)
 
 
 def test_standard_input_that_cannot_be_read_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,8 +245,8 @@ def test_standard_input_that_cannot_be_read_leaves_nothing_open(monkeypatch: pyt
     stream = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr(sys, "stdin", stream)
     stream.buffer.close()
-    with pytest.raises(BadInput, match="<stdin>: cannot read it"):
-        CsvFile("-", 1)
+    with pytest.raises(InputError, match="<stdin>: cannot read it"):
+        open_csv("-", 1)
 
 
 @pytest.mark.parametrize(("command", "pipe"), [("check", "-"), ("send --agency 1", "-"), ("check", "/dev/stdin")])
@@ -285,7 +288,7 @@ def test_a_file_that_breaks_while_it_is_read_is_named(tmp_path: Path) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
     os.dup2(directory, source._file.fileno())
     os.close(directory)
-    with pytest.raises(BadInput, match=r"bets\.csv: cannot read it: Is a directory"):
+    with pytest.raises(InputError, match=r"bets\.csv: cannot read it: Is a directory"):
         list(source.bets())
     source.close()
 

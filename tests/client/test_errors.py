@@ -5,18 +5,7 @@ from __future__ import annotations
 import pytest
 
 import bets_protocol
-from bets_client.errors import (
-    ADVICE,
-    BadInput,
-    BadRow,
-    FileChanged,
-    NotDrawn,
-    Refused,
-    Unreachable,
-    WrongPeer,
-    in_words,
-    program_error,
-)
+from bets_client.errors import ADVICE, NotDrawn, Refused, Unreachable, WrongPeer, in_words, program_error
 from bets_protocol import (
     BetsError,
     BetsRefused,
@@ -30,6 +19,7 @@ from bets_protocol import (
 from bets_protocol.client.link import ForeignPeer
 from bets_protocol.connection.turns import CLIENT_ACTIONS, ClientAction
 from bets_protocol.connection.upload import UnexpectedAnswer
+from bets_protocol.errors import BadRow, InputError
 from bets_protocol.transports import AuthenticationError, HandshakeError
 
 SERVER = "tcp://127.0.0.1:1"
@@ -55,8 +45,8 @@ def test_a_refusal_says_what_to_do(code: RejectCode) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (SourceChanged("the input has changed"), FileChanged, "the input has changed"),
-        (SourceChanged("changed", stored=7), FileChanged, "changed; --label TEXT makes it another upload"),
+        (SourceChanged("the input has changed"), SourceChanged, "the input has changed"),
+        (SourceChanged("changed", stored=7), SourceChanged, "changed; --label TEXT makes it another upload"),
         (UnexpectedAnswer("unexpected OK"), WrongPeer, "unexpected OK"),
         (DecodeError("bad bytes"), WrongPeer, f"{SERVER}: otherwise"),
         (ForeignPeer("it speaks TLS"), WrongPeer, f"{SERVER}: it speaks TLS"),
@@ -65,8 +55,8 @@ def test_a_refusal_says_what_to_do(code: RejectCode) -> None:
         (GaveUp("no answer"), Unreachable, "no answer"),
         (bets_protocol.NotDrawn("no draw"), NotDrawn, "no draw"),
         (BetsRefused("no"), Refused, "no"),
-        (BadRow("a.csv", 3, "number", "bad"), BadInput, "a.csv:3: number: bad"),
-        (FileChanged("a.csv: changed"), FileChanged, "a.csv: changed"),
+        (BadRow("a.csv", 3, "number", "bad"), InputError, "a.csv:3: number: bad"),
+        (SourceChanged("a.csv: changed"), SourceChanged, "a.csv: changed"),
     ],
 )
 def test_errors_of_the_library_become_those_of_the_program(error: BetsError, kind: type[BetsError], text: str) -> None:

@@ -10,11 +10,10 @@ import pytest
 from bets_client.config import load_settings
 from bets_client.errors import NotDrawn, Refused, Unreachable, WrongPeer
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import CsvFile
 from bets_client.run_context import working
-from bets_client.upload.batch_source import upload_of_file
 from bets_client.upload.running import Running
 from bets_protocol.client import winners as module
+from bets_protocol.client.csv_file import CsvFile
 from bets_protocol.client.exactly_once import ExactlyOnce
 from bets_protocol.client.winners import WinnersCollector
 from tests.client.scripted_server import Central, Peer, ScriptedServer, silent
@@ -44,7 +43,7 @@ def ask(server: ScriptedServer, *files: Path, **options: str) -> dict[int, tuple
         for agency, file in enumerate(files, 1):
             source = CsvFile(str(file), agency)
             context.opened.add("file", source)
-            machine = upload_of_file(source, require_good(source), context.settings, ask=True)
+            machine = running.upload(source, require_good(source))
             upload = ExactlyOnce(running.options, machine, source.name)
             running.deliver(upload)
             running.ask(collector, agency, upload.take_link(), machine)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.errors import FileChanged, Refused, Unreachable, WrongPeer, in_words
+from bets_client.errors import Refused, Unreachable, WrongPeer, in_words
 from bets_protocol import RejectCode
 from bets_protocol.client import exactly_once as module
 from bets_protocol.connection.turns import CLIENT_ACTIONS, ClientAction
+from bets_protocol.errors import SourceChanged
 from tests.client.scripted_server import Central, Peer, ScriptedServer, silent, unused_port
 from tests.client.uploading import Stored, failed, send_exactly_once
 from tests.client.wire import BETS, row
@@ -193,7 +194,7 @@ def test_rows_that_differ_from_those_of_before_stop_the_upload(file: Path, store
         assert peer.at_end()
 
     with ScriptedServer(has_others) as server:
-        first, _ = failed(send_exactly_once(server, file), FileChanged)
+        first, _ = failed(send_exactly_once(server, file), SourceChanged)
         assert server.accepted == 1
     assert first.startswith(f"the input has changed since the upload began: its first {stored} bets are not those")
 
@@ -211,7 +212,7 @@ def test_a_file_that_changes_while_it_is_sent_stops_the_upload(file: Path) -> No
         assert peer.at_end()
 
     with ScriptedServer(changes_the_file) as server:
-        first, second = failed(send_exactly_once(server, file, window="1"), FileChanged)
+        first, second = failed(send_exactly_once(server, file, window="1"), SourceChanged)
         assert server.accepted == 1
     assert first == f"{file}: the file has changed since it was checked: it was written to"
     assert second.startswith(f"agency 1: {file}: ")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from bets_client.cli.check import SHOWN_NAMES
 from bets_client.input.check import check
-from bets_client.input.csv_file import PIECE_BYTES, CsvFile
+from bets_client.input.files import open_csv
 from bets_client.input.names import odd_names
 from bets_protocol import Bet
+from bets_protocol.client.csv_file import PIECE_BYTES
 from tests.client.command_line import run
 from tests.client.scripted_server import Central, ScriptedServer
 
@@ -100,7 +101,7 @@ def _found(path: Path) -> list[tuple[int, str, str]]:
     def add(line: int, field: str, what: str) -> None:
         found.append((line, field, what))
 
-    source = CsvFile(str(path), 1)
+    source = open_csv(str(path), 1)
     try:
         checked = check(source, lambda _: None, on_odd=add)
     finally:
@@ -131,7 +132,7 @@ def test_the_quick_look_misses_nothing(
     text = "".join(f"{first},{last},{REST}{end}" for first, last in rows)
     path.write_text(text, encoding="utf-8", newline="")
     expected, bad = [], []
-    source = CsvFile(str(path), 1)
+    source = open_csv(str(path), 1)
     for line, row in enumerate(source.rows(), 1):
         if isinstance(row, Bet):
             expected += [(line, field, what) for field, what in odd_names(row)]

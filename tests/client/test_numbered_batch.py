@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bets_client.config import load_settings
-from bets_client.input.csv_file import CsvFile
 from bets_client.input.numbered_batch import numbered_batches, single
 from bets_protocol import Bet, BetRun
 from bets_protocol.client.at_least_once import NumberedBatch, describe_rows
+from bets_protocol.client.csv_file import CsvFile
 
 ROW = "Ana,Paz,30904465,1999-03-17,1\n"
 BET = Bet(agency=1, first_name="Ana", last_name="Paz", document="30904465", birthdate="1999-03-17", number=1)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.errors import BadRow
 from bets_client.input.check import check
-from bets_client.input.csv_file import CsvFile
 from bets_client.input.sample import rows, write_samples
 from bets_protocol import ConfigError
+from bets_protocol.client.csv_file import CsvFile
+from bets_protocol.errors import BadRow
 
 FIRST_ROW = "Ariana Fatima,Ortiz,27086465,1980-07-17,75"
 DIGEST = "54133ba20e75edb2cdfb5670c76c7ebfcdf9bdf9c3574d42f059f7b231e1da2d"

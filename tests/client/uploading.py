@@ -6,13 +6,12 @@ from pathlib import Path
 
 from bets_client.config import load_settings
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import CsvFile
 from bets_client.input.numbered_batch import numbered_batches
 from bets_client.run_context import working
-from bets_client.upload.batch_source import upload_of_file
 from bets_client.upload.running import Running
-from bets_protocol.cli.exit_codes import ProgramError
+from bets_protocol import BetsError
 from bets_protocol.client.at_least_once import AtLeastOnce
+from bets_protocol.client.csv_file import CsvFile
 from bets_protocol.client.exactly_once import ExactlyOnce
 from bets_protocol.client.winners import WinnersCollector
 from tests.client.scripted_server import Peer, ScriptedServer
@@ -44,7 +43,7 @@ def send_at_least_once(server: ScriptedServer | str, file: Path, bets: int = 20,
 class Outcome:
     """How an upload ended."""
 
-    def __init__(self, upload: ExactlyOnce, error: ProgramError | None) -> None:
+    def __init__(self, upload: ExactlyOnce, error: BetsError | None) -> None:
         self.machine = upload.upload
         self.error = error
 
@@ -56,11 +55,11 @@ def send_exactly_once(server: ScriptedServer | str, file: Path, **options: str) 
         source = CsvFile(str(file), 1)
         context.opened.add("file", source)
         running = Running(context)
-        machine = upload_of_file(source, require_good(source), context.settings, ask=False)
+        machine = running.upload(source, require_good(source))
         upload = ExactlyOnce(running.options, machine, str(file))
         try:
             running.deliver(upload)
-        except ProgramError as error:
+        except BetsError as error:
             return Outcome(upload, error)
         link = upload.take_link()
         assert link is not None
@@ -68,7 +67,7 @@ def send_exactly_once(server: ScriptedServer | str, file: Path, **options: str) 
     return Outcome(upload, None)
 
 
-def failed(outcome: Outcome, kind: type[ProgramError]) -> list[str]:
+def failed(outcome: Outcome, kind: type[BetsError]) -> list[str]:
     """The lines of the error."""
     assert type(outcome.error) is kind, outcome.error
     return str(outcome.error).split("\n")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.input.csv_file import CsvFile
 from bets_client.input.sample import write_samples
+from bets_protocol.client.csv_file import CsvFile
 from bets_protocol.conformance.against_client.runner import Runner, program
 from bets_protocol.conformance.against_client.scenarios import scenarios_of
 from bets_protocol.conformance.report import Result

@@ -11,18 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from bets_client.config import BET_FIELDS, SETTINGS, load_settings, require_agency
-from bets_client.errors import BadInput
-from bets_client.input.csv_file import not_utf_8, parse_number, with_found
 from bets_client.input.names import odd_names
 from bets_client.input.numbered_batch import single
 from bets_client.report import Report
 from bets_client.run_context import RunContext, working
-from bets_client.upload.batch_source import upload_of_bet
 from bets_client.upload.running import Running
-from bets_protocol import Bet, BetsError, ConfigError, InvalidMessage
+from bets_protocol import Bet, BetsError, ConfigError, InputError, InvalidMessage
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import work_begins
 from bets_protocol.client.at_least_once import AtLeastOnce
+from bets_protocol.client.csv_file import not_utf_8, parse_number, with_found
 from bets_protocol.client.exactly_once import ExactlyOnce
 
 THE_BET = "the bet"
@@ -48,7 +46,7 @@ def place(context: RunContext) -> None:
 
     Raises:
         ConfigError: a part of it is missing.
-        BadInput: a part of it breaks its rule.
+        InputError: a part of it breaks its rule.
         BetsError: as `Running.deliver`.
     """
     report = Report(context, "bet")
@@ -59,7 +57,7 @@ def place(context: RunContext) -> None:
         report.extra.update(agency=bet.agency, document=bet.document, number=bet.number)
         running = Running(context)
         upload = (
-            ExactlyOnce(running.options, upload_of_bet(bet, context.settings), THE_BET)
+            ExactlyOnce(running.options, running.upload_of_bet(bet, THE_BET), THE_BET)
             if context.settings.exactly_once
             else None
         )
@@ -106,7 +104,7 @@ def _bet(context: RunContext) -> Bet:
         )
     except InvalidMessage as error:
         origin = context.settings.bet_origins.get(error.path)
-        raise BadInput(f"{origin or error.path}: {with_found(error)}") from error
+        raise InputError(f"{origin or error.path}: {with_found(error)}") from error
 
 
 def _warn_of_names(context: RunContext, bet: Bet) -> None:
@@ -120,12 +118,12 @@ def _check_utf_8(value: str, origin: str) -> None:
     """Check that the bytes of `value`, as the system gave them, are UTF-8: a bet could not carry it otherwise.
 
     Raises:
-        BadInput: they are not.
+        InputError: they are not.
     """
     try:
         value.encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadInput(f"{origin}: {not_utf_8(error)}") from error
+        raise InputError(f"{origin}: {not_utf_8(error)}") from error
 
 
 def _variable(name: str) -> str:

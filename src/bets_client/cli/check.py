@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from bets_client.errors import WHOLE_ROW, BadInput, BadRow
 from bets_client.input.check import NameWarnings, check
-from bets_client.input.csv_file import CsvFile
+from bets_client.input.files import open_csv
+from bets_protocol import BadRow, InputError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ExitCode
 from bets_protocol.cli.log_format import one_line
 from bets_protocol.cli.signals import let_sigterm_kill
 from bets_protocol.cli.stdio import write_result
+from bets_protocol.client.csv_file import WHOLE_ROW, CsvFile
 
 SHOWN_NAMES = 100
 """Names of a file that are warned of in text; JSON has them all."""
@@ -31,12 +32,12 @@ def run(files: Sequence[str], *, form: str, quiet: bool) -> ExitCode:
     code = ExitCode.DONE
     for file in files:
         try:
-            source = CsvFile(file, _ANY_AGENCY)
+            source = open_csv(file, _ANY_AGENCY)
             try:
                 is_good = _check_as_json(source, quiet=quiet) if form == "json" else _check(source, quiet=quiet)
             finally:
                 source.close()
-        except BadInput as error:
+        except InputError as error:
             if form == "json":
                 _write_json(file=file, line=None, field=WHOLE_ROW, severity="error", reason=str(error))
             else:

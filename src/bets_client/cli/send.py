@@ -15,18 +15,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bets_client.config import FIRST_REVISIONS, load_settings
-from bets_client.input.bet_cache import CacheBudget
 from bets_client.input.check import require_good
-from bets_client.input.csv_file import STDIN, CsvFile, resolve_agency
+from bets_client.input.files import STDIN, open_csv, resolve_agency
 from bets_client.input.numbered_batch import numbered_batches
 from bets_client.report import AgencyReport, Report
 from bets_client.run_context import RunContext, working
-from bets_client.upload.batch_source import upload_of_file
 from bets_client.upload.running import Running
 from bets_protocol import BetsError, ConfigError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import Stopped, work_begins
 from bets_protocol.client.at_least_once import AtLeastOnce
+from bets_protocol.client.bet_cache import CacheBudget
+from bets_protocol.client.csv_file import CsvFile
 from bets_protocol.client.exactly_once import ExactlyOnce
 from bets_protocol.client.winners import WinnersCollector
 
@@ -107,7 +107,7 @@ def send(context: RunContext, by_agency: Mapping[int, Sequence[str]]) -> None:
 def _opened(context: RunContext, agency: int, files: Sequence[str]) -> list[CsvFile]:
     sources = []
     for file in files:
-        source = CsvFile(file, agency)
+        source = open_csv(file, agency)
         context.opened.add("file", source, file=source.name)
         sources.append(source)
     return sources
@@ -155,7 +155,7 @@ def _upload_exactly(
 ) -> None:
     for number, (source, total) in enumerate(inputs, 1):
         ask_now = ask and number == len(inputs)
-        upload = ExactlyOnce(running.options, upload_of_file(source, total, context.settings, ask=ask_now), source.name)
+        upload = ExactlyOnce(running.options, running.upload(source, total), source.name)
         which: dict[str, Any] = {"file": source.name} if len(inputs) > 1 else {}
         try:
             running.deliver(upload)

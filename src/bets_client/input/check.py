@@ -11,13 +11,12 @@ from typing import Protocol
 
 import attrs
 
-from bets_client.errors import BadInput, BadRow
-from bets_client.input.bet_cache import CacheBudget, CachedBets
-from bets_client.input.csv_file import CsvFile
 from bets_client.input.names import odd_names
-from bets_protocol import Bet
+from bets_protocol import BadRow, Bet, InputError
 from bets_protocol.cli.log_format import one_line
 from bets_protocol.cli.stdio import write_remark
+from bets_protocol.client.bet_cache import CacheBudget, CachedBets
+from bets_protocol.client.csv_file import CsvFile
 
 SHOWN_ROWS = 10
 """Bad rows that an error quotes; `check` shows them all."""
@@ -58,7 +57,7 @@ def check(
     """Read all of `source`; call `on_bad` for each bad row, `on_good` for each bet, `on_odd` for names that look wrong.
 
     Raises:
-        BadInput: it has no row, or reading failed.
+        InputError: it has no row, or reading failed.
     """
     good = bad = odd = 0
     for row in source.rows():
@@ -111,7 +110,7 @@ def require_good(source: CsvFile, budget: CacheBudget | None = None, *, warn: bo
         warn: whether to warn of names that look wrong.
 
     Raises:
-        BadInput: a row is bad, and the text has the first bad ones, a line each; or it has no row.
+        InputError: a row is bad, and the text has the first bad ones, a line each; or it has no row.
     """
     first: list[BadRow] = []
 
@@ -126,7 +125,7 @@ def require_good(source: CsvFile, budget: CacheBudget | None = None, *, warn: bo
         text = "\n".join(str(row) for row in first)
         if found.bad > len(first):
             text += f"\n{source.name}: {found.bad - len(first)} more bad rows; bets-client check shows them all"
-        raise BadInput(f"{text}\n{source.name}: nothing was sent")
+        raise InputError(f"{text}\n{source.name}: nothing was sent")
     if warn:
         warnings.summarize(found.odd, "they are sent as they stand; bets-client check shows them before")
     if budget is not None:

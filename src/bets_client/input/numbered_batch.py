@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bets_client.config import ClientSettings
-from bets_client.input.csv_file import CsvFile
 from bets_protocol import Bet, BetRun, encode_bets
 from bets_protocol.client.at_least_once import NumberedBatch
+from bets_protocol.client.csv_file import CsvFile
 from bets_protocol.encoded import encoded_batches
 
 
@@ -21,7 +21,7 @@ def numbered_batches(sources: Iterable[CsvFile], settings: ClientSettings) -> It
     """All bets of `sources` in order, in the messages of the revision; a batch never spans two files.
 
     Raises:
-        BadInput: as `CsvFile.bets`, when the bad row is reached.
+        InputError: as `CsvFile.bets`, when the bad row is reached.
     """
     for source in sources:
         row = 1

@@ -6,11 +6,13 @@ import logging
 
 from bets_client.errors import WrongPeer, program_error, with_text
 from bets_client.run_context import RunContext
-from bets_protocol import BetsError, RemoteProtocolError
+from bets_protocol import Bet, BetsError, RemoteProtocolError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ProgramError
 from bets_protocol.cli.signals import Stopped, interruptible
 from bets_protocol.client.at_least_once import AtLeastOnce
+from bets_protocol.client.batch_source import BetSequence, new_upload
+from bets_protocol.client.csv_file import CsvFile
 from bets_protocol.client.driver import BlockingDriver
 from bets_protocol.client.events import (
     BatchRefused,
@@ -57,6 +59,23 @@ class Running:
             words=_WORDS,
         )
         self.driver = BlockingDriver(self.options, guard=interruptible, tick=context.progress.tick)
+
+    def upload(self, source: CsvFile | BetSequence, total: int) -> Upload:
+        """The upload of a source, as `new_upload`."""
+        settings = self._context.settings
+        return new_upload(
+            source,
+            total,
+            draw=settings.draw,
+            label=settings.label,
+            batch_max=settings.batch_max,
+            window=settings.window,
+        )
+
+    def upload_of_bet(self, bet: Bet, name: str) -> Upload:
+        """The upload of one bet; the encoded bet takes the place of a file's bytes."""
+        source = BetSequence([bet], bet.agency, name)
+        return self.upload(source, len(list(source.bets())))
 
     def deliver(self, delivery: ExactlyOnce | AtLeastOnce) -> None:
         """Send all bets of `delivery` until they are acknowledged.

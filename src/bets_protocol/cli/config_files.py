@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bets_protocol.cli.log_format import one_line
 from bets_protocol.cli.signals import interruptible
-from bets_protocol.errors import ConfigError
+from bets_protocol.errors import ConfigError, why_unreadable
 
 if TYPE_CHECKING:
     import yaml
@@ -87,14 +87,6 @@ def _flatten(path: str, node: yaml.Node, key: str, keys: dict[str, str], *, dept
     else:
         what = "a list" if isinstance(node, yaml.SequenceNode) else "more levels than any setting has"
         raise ConfigError(f"{where}: {shown or 'the file'}: expected keys with values, found {what}")
-
-
-def why_unreadable(error: OSError) -> str:
-    """Why a file that a user names cannot be read."""
-    reason = error.strerror or str(error)
-    if isinstance(error, IsADirectoryError):
-        reason += "; Docker makes one where a file that it is to mount is missing"
-    return reason
 
 
 def _text_of(path: str) -> str:

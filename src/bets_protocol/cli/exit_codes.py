@@ -12,9 +12,9 @@ from bets_protocol.errors import (
     BetsError,
     BetsRefused,
     ConfigError,
+    InputError,
     NotDrawn,
     RemoteProtocolError,
-    SourceChanged,
     StorageError,
     TransportError,
     UploadRefused,
@@ -53,7 +53,7 @@ _CODES: tuple[tuple[type[BetsError], ExitCode], ...] = (
     (TransportError, ExitCode.UNREACHABLE),
     (StorageError, ExitCode.STORE_FAILED),
     (UploadRefused, ExitCode.REFUSED),
-    (SourceChanged, ExitCode.BAD_INPUT),
+    (InputError, ExitCode.BAD_INPUT),
 )
 
 

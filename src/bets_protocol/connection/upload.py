@@ -133,6 +133,11 @@ class Upload:
         self._named = 0  # documents in them
 
     @property
+    def crc32(self) -> int:
+        """The CRC-32 over the stored bets, as they were sent."""
+        return self._crc32
+
+    @property
     def answered_once(self) -> bool:
         """Whether the server has ever answered on revision 9."""
         return self.told is not None

@@ -16,21 +16,15 @@ import io
 import os
 import re
 import stat
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, TypeAlias
 
-from bets_client.errors import WHOLE_ROW, BadInput, BadRow, FileChanged
-from bets_client.input.bet_cache import CachedBets
-from bets_client.input.names import may_be_odd
 from bets_protocol import Bet, ConfigError, InvalidMessage, encode_bets, limits
-from bets_protocol.cli.config_files import why_unreadable
-from bets_protocol.cli.signals import interruptible, raise_if_stopped
+from bets_protocol.client.bet_cache import CachedBets
+from bets_protocol.errors import BadRow, InputError, SourceChanged, why_unreadable
 
 FIELDS = ("first_name", "last_name", "document", "birthdate", "number")
-
-STDIN = "-"
 
 MAX_LINE_BYTES = 4096
 """Bytes of one line with its end. The longest row has 1,050: two names of 255 quotes, which are doubled."""
@@ -43,49 +37,67 @@ _NUMBER = re.compile(r"0*([0-9]+)")
 _MAX_DIGITS = 9
 """More digits than any allowed number has, and few enough for a fast `int`."""
 
-_AGENCY_FILE = re.compile(r"agency-([0-9]+)\.csv")
 _SHOWN_CHARACTERS = 40
+
+
+WHOLE_ROW = "row"
+"""The field of a `BadRow` that concerns no single field."""
+
+Guard: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
+"""Makes a context for an operation that may wait or take long; a program's raises if the program was asked to stop."""
 
 
 class CsvFile:
     """One input file, which may be read several times from its start.
 
-    Standard input and a pipe can be read only once, so they are copied to a temporary file first.
+    A pipe can be read only once, so it is copied to a temporary file first.
 
     Args:
-        path: of the file; `-` is standard input.
+        source: the path of the file, or the file, opened in binary mode; that stays open, at any position.
         agency: the agency of the bets, 1 to 255.
+        name: for messages; by default the path.
+        guard: for each reading of the file.
+        may_be_odd: whether a piece of the file may hold what its user should look at.
 
     Attributes:
         name: for messages.
         digest: SHA-256 of all of its bytes in the first complete reading; b"" before that.
         kept: the checked bets, or None if they are not kept.
-        may_be_odd: during the first reading, whether the last row may hold a name that looks wrong, by
-            `names.may_be_odd`.
+        may_be_odd: during the first reading, whether the last row may hold something odd.
 
     Raises:
-        BadInput: it cannot be opened.
+        InputError: it cannot be opened.
         ConfigError: it must be copied, and the copy cannot be written.
-        Stopped: the program was asked to stop; reading raises it as well.
 
     Thread: one.
     """
 
-    def __init__(self, path: str, agency: int) -> None:
-        self.name = "<stdin>" if path == STDIN else path
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        agency: int,
+        *,
+        name: str | None = None,
+        guard: Guard = contextlib.nullcontext,
+        may_be_odd: Callable[[bytes], bool] = lambda _: False,
+    ) -> None:
+        path = os.fspath(source) if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+        self.name = name or (path if isinstance(path, str) else "the input")
         self.agency = agency
+        self._guard = guard
+        self._is_odd = may_be_odd
         self.digest = b""
         self.kept: CachedBets | None = None
         self.may_be_odd = self._last_may_be_odd = False
         self._last_digest = b""  # of the last reading that came to the end
-        self._file = _open_seekable(path, self.name)
+        self._file = _open_seekable(source, self.name, guard)
         self._written = self._last_written()
 
     def rows(self) -> Iterator[Bet | BadRow]:
         """Every row in order, as a bet or as a `BadRow`; an empty input has none.
 
         Raises:
-            BadInput: reading failed.
+            InputError: reading failed.
         """
         blank: range = range(0)  # the latest blank lines, which are good only at the end of the file
         for line, text in self._lines():
@@ -103,7 +115,7 @@ class CsvFile:
 
         Raises:
             BadRow: at the first bad row, after the bets before it.
-            BadInput: reading failed, or there is no row.
+            InputError: reading failed, or there is no row.
         """
         row: Bet | BadRow | None = None
         for row in self.rows():
@@ -117,8 +129,9 @@ class CsvFile:
         """Every row of the checked file as an encoded bet, from memory if all of them were kept.
 
         Raises:
-            FileChanged: at the first row that is no longer a bet, or at the end if the bytes are not those of `digest`.
-            BadInput: reading failed.
+            SourceChanged: at the first row that is no longer a bet, or at the end if the bytes are not those of
+                `digest`.
+            InputError: reading failed.
         """
         if self.kept is not None and self.kept.complete:
             yield from self.kept
@@ -134,14 +147,14 @@ class CsvFile:
         """Check that the file was not written to since it was opened. Costs one system call.
 
         Raises:
-            FileChanged: its size or its time of change differs.
-            BadInput: the system call failed.
+            SourceChanged: its size or its time of change differs.
+            InputError: the system call failed.
         """
         if self._last_written() != self._written:
             raise self._changed("it was written to")
 
-    def _changed(self, how: str) -> FileChanged:
-        return FileChanged(f"{self.name}: the file has changed since it was checked: {how}")
+    def _changed(self, how: str) -> SourceChanged:
+        return SourceChanged(f"{self.name}: the file has changed since it was checked: {how}")
 
     def _last_written(self) -> tuple[int, int]:
         try:
@@ -150,9 +163,9 @@ class CsvFile:
             raise self._unreadable(error) from error
         return found.st_size, found.st_mtime_ns
 
-    def empty(self) -> BadInput:
+    def empty(self) -> InputError:
         """The error for an input without a row."""
-        return BadInput(f"{self.name}: the file is empty: expected rows of {','.join(FIELDS)}")
+        return InputError(f"{self.name}: the file is empty: expected rows of {','.join(FIELDS)}")
 
     def close(self) -> None:
         """Close the file and drop its bets. Calling it again has no effect."""
@@ -164,7 +177,7 @@ class CsvFile:
         """Line numbers and lines. Of a line that is too long, only the start."""
         line = 0
         try:
-            hashed = _Hashed(self._file, None if self.digest else self._look_at)
+            hashed = _Hashed(self._file, self._guard, None if self.digest else self._look_at)
             file = io.BufferedReader(hashed, PIECE_BYTES)
             while text := file.readline(MAX_LINE_BYTES + 1):
                 line += 1
@@ -177,11 +190,11 @@ class CsvFile:
             raise self._unreadable(error) from error
 
     def _look_at(self, piece: bytes) -> None:
-        before, self._last_may_be_odd = self._last_may_be_odd, may_be_odd(piece)
+        before, self._last_may_be_odd = self._last_may_be_odd, self._is_odd(piece)
         self.may_be_odd = before or self._last_may_be_odd  # a line may begin in one piece and end in the next
 
-    def _unreadable(self, error: OSError) -> BadInput:
-        return BadInput(f"{self.name}: cannot read it: {why_unreadable(error)}")
+    def _unreadable(self, error: OSError) -> InputError:
+        return InputError(f"{self.name}: cannot read it: {why_unreadable(error)}")
 
     def _row(self, line: int, encoded: bytes) -> Bet | BadRow:
         if len(encoded) > MAX_LINE_BYTES:
@@ -218,10 +231,12 @@ class _Hashed(io.RawIOBase):
     """Reads a file from its start and hashes its bytes.
 
     Args:
+        guard: for each reading.
         look: called with each piece and the byte before it, or None.
     """
 
-    def __init__(self, file: BinaryIO | IO[bytes], look: Callable[[bytes], None] | None) -> None:
+    def __init__(self, file: BinaryIO | IO[bytes], guard: Guard, look: Callable[[bytes], None] | None) -> None:
+        self._guard = guard
         self._look = look
         self._before = b"\n"
         self._raw = io.FileIO(file.fileno(), closefd=False)
@@ -232,8 +247,8 @@ class _Hashed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        raise_if_stopped()
-        size = self._raw.readinto(buffer) or 0
+        with self._guard():
+            size = self._raw.readinto(buffer) or 0
         piece = memoryview(buffer)[:size]
         self._hash.update(piece)
         if self._look is not None and size:
@@ -275,50 +290,10 @@ def with_found(error: InvalidMessage) -> str:
     return error.reason + (f", found {error.found}" if error.found else "")
 
 
-def agency_in_name(path: str) -> int | None:
-    """N if the file is named `agency-N.csv`, else None.
-
-    Raises:
-        ConfigError: N is not 1 to 255.
-    """
-    match = _AGENCY_FILE.fullmatch(os.path.basename(path))
-    if match is None:
-        return None
-    number = int(match[1]) if len(match[1]) <= 9 else 0
-    if not 1 <= number <= limits.MAX_AGENCY:
-        raise ConfigError(
-            f"{path}: the file name says agency {match[1]}: expected a number from 1 to {limits.MAX_AGENCY}"
-        )
-    return number
-
-
-def resolve_agency(path: str, given: int | None, given_by: str | None) -> int:
-    """The agency of the file at `path`: the given one, else that of its name.
-
-    Args:
-        given: the agency from option, environment or configuration, or None.
-        given_by: where it was given, for the error.
-
-    Raises:
-        ConfigError: neither says it, or the two differ.
-    """
-    named = agency_in_name(path)
-    if given is not None and named is not None and given != named:
-        raise ConfigError(f"{path}: the file name says agency {named}, {given_by or 'the caller'} says {given}")
-    agency = given if given is not None else named
-    if agency is None:
-        raise ConfigError(f"{path}: whose bets are these? Give --agency N, or name the file agency-N.csv")
-    return agency
-
-
-def _open_seekable(path: str, name: str) -> BinaryIO | IO[bytes]:
+def _open_seekable(source: str | os.PathLike[str] | BinaryIO, name: str, guard: Guard) -> BinaryIO | IO[bytes]:
     try:
-        with interruptible():  # opening a pipe waits for its other end
-            if path == STDIN:
-                if sys.stdin is None:
-                    raise BadInput(f"{name}: standard input is closed")
-                return _spooled(sys.stdin.buffer, name)
-            file = open(path, "rb")  # noqa: SIM115 - closed by `close`
+        with guard():  # opening a pipe waits for its other end
+            file = open(source, "rb") if isinstance(source, str | os.PathLike) else _twin(source)  # noqa: SIM115
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file
             with file:
@@ -326,12 +301,21 @@ def _open_seekable(path: str, name: str) -> BinaryIO | IO[bytes]:
     except ConfigError:  # it is also a ValueError
         raise
     except OSError as error:
-        raise BadInput(f"{name}: cannot read it: {why_unreadable(error)}") from error
-    except ValueError as error:  # a NUL in the path
-        raise BadInput(f"{name}: cannot read it: {error}") from error
+        raise InputError(f"{name}: cannot read it: {why_unreadable(error)}") from error
+    except ValueError as error:  # a NUL in the path, a closed file
+        raise InputError(f"{name}: cannot read it: {error}") from error
 
 
-def _spooled(once: BinaryIO, name: str) -> IO[bytes]:
+def _twin(file: BinaryIO) -> BinaryIO | IO[bytes]:
+    """The same file with a descriptor of its own; of a file in memory a copy."""
+    try:
+        descriptor = file.fileno()
+    except (AttributeError, OSError):  # in memory
+        return _spooled(file, "the input")
+    return os.fdopen(os.dup(descriptor), "rb")
+
+
+def _spooled(once: BinaryIO | IO[bytes], name: str) -> IO[bytes]:
     """A temporary file with the content of `once`.
 
     Raises:
