@@ -41,6 +41,7 @@ OUTSIDE_WORLD = {
     "time",
 }
 MAY_TOUCH_IT = (
+    "bets_protocol.aio",
     "bets_protocol.client",
     "bets_protocol.transports",
     "bets_protocol.conformance",

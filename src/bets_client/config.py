@@ -36,9 +36,6 @@ from bets_protocol.cli.tls_options import TlsSettings, tls_settings
 DEFAULT_DATA_FILE = "agency.csv"
 
 
-MAX_WINDOW = 1024
-"""Batches in flight: 8 MB that the server has not answered yet; 16 already gain all that there is to gain."""
-
 _MAX_SECONDS = 1_000_000
 _MAX_LABEL_BYTES = 255
 
@@ -119,7 +116,7 @@ class ClientSettings(TlsSettings):
     window: int = setting(
         "Most batches that are sent and not acknowledged; on revisions 8 and 9",
         limits.DEFAULT_WINDOW,
-        whole_number(1, MAX_WINDOW),
+        whole_number(1, limits.MAX_WINDOW),
         metavar="N",
     )
     revision: int = setting(

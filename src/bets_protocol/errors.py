@@ -184,6 +184,10 @@ class GaveUp(TransportTimeout):
     """The server could not be reached, or did not answer, until the retry deadline of a client."""
 
 
+class ClientClosed(BetsError):
+    """The client was closed, perhaps by another thread while it worked."""
+
+
 class NotDrawn(BetsError):
     """The server waits for the draw, which had not taken place before the deadline of a client."""
 

@@ -34,6 +34,9 @@ DEFAULT_BATCH_MAX: Final = 130
 DEFAULT_WINDOW: Final = 16
 """Batches that a client sends without waiting for their answers: more gain nothing."""
 
+MAX_WINDOW: Final = 1024
+"""The most such batches: 8 MB that the server has not answered yet."""
+
 DEFAULT_RETRY_FOR_S: Final = 900.0
 """Seconds without progress until a client gives up."""
 

@@ -12,12 +12,12 @@ import pytest
 
 from bets_client.config import load_settings
 from bets_client.errors import Refused, Unreachable, WrongPeer
-from bets_client.input.numbered_batch import numbered_batches
-from bets_client.run_context import RunContext, working
+from bets_client.run_context import working
 from bets_client.upload.running import Running
 from bets_protocol.client import at_least_once as uploader_module
-from bets_protocol.client.at_least_once import AtLeastOnce, NumberedBatch
+from bets_protocol.client.at_least_once import AtLeastOnce
 from bets_protocol.client.csv_file import CsvFile
+from bets_protocol.client.numbered_batch import NumberedBatch
 from bets_protocol.client.retry import Backoff
 from bets_protocol.errors import InputError
 from tests.client.scripted_server import DEADLINE_S, Central, Peer, ScriptedServer, unused_port
@@ -216,8 +216,8 @@ def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, mo
             while peer.stream.recv(1 << 20):
                 pass
 
-    def queue(context: RunContext, source: CsvFile) -> Iterator[NumberedBatch]:
-        for number, numbered_batch in enumerate(numbered_batches([source], context.settings)):
+    def queue(running: Running, source: CsvFile) -> Iterator[NumberedBatch]:
+        for number, numbered_batch in enumerate(running.batches([source])):
             if number == 999:
                 release.set()
             yield numbered_batch
@@ -228,7 +228,7 @@ def test_what_waits_to_leave_when_a_refusal_comes_is_not_sent(tmp_path: Path, mo
             source = CsvFile(str(path), 1)
             context.opened.add("file", source)
             running = Running(context)
-            uploads.append(AtLeastOnce(running.options, 1, queue(context, source), 15_000))
+            uploads.append(AtLeastOnce(running.options, 1, queue(running, source), 15_000))
             with pytest.raises(Refused) as caught:
                 running.deliver(uploads[0])
     assert "15 refused" in str(caught.value)

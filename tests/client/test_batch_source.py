@@ -208,7 +208,8 @@ def test_one_bet_is_named_by_what_it_says() -> None:
     """The upload of a single bet has the digest of its encoding."""
     one = bet(7)
     with working(SETTINGS) as context:
-        upload = Running(context).upload_of_bet(one, "the bet")
+        source = BetSequence([one], 1, "the bet")
+        upload = Running(context).upload(source, len(list(source.bets())))
     upload.connected()
     digest = hashlib.sha256(encode_bets([one])).digest()
     expected = OpenUpload(agency=1, draw=1, total=1, upload_id=upload_id(1, 1, "", digest))

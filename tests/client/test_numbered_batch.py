@@ -6,23 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from bets_client.config import load_settings
-from bets_client.input.numbered_batch import numbered_batches, single
 from bets_protocol import Bet, BetRun
-from bets_protocol.client.at_least_once import NumberedBatch, describe_rows
+from bets_protocol.client.batch_source import BetSequence
 from bets_protocol.client.csv_file import CsvFile
+from bets_protocol.client.numbered_batch import NumberedBatch, describe_rows, numbered_batches
 
 ROW = "Ana,Paz,30904465,1999-03-17,1\n"
 BET = Bet(agency=1, first_name="Ana", last_name="Paz", document="30904465", birthdate="1999-03-17", number=1)
 
 
-def cut(folder: Path, sizes: list[int], **options: str) -> list[tuple[str, int, int, int]]:
+def cut(folder: Path, sizes: list[int], *, revision: int = 8, batch_max: int = 130) -> list[tuple[str, int, int, int]]:
     sources = []
     for number, size in enumerate(sizes):
         path = folder / f"{number}.csv"
         path.write_text(ROW * size)
         sources.append(CsvFile(str(path), 1))
-    found = list(numbered_batches(sources, load_settings(options, {})))
+    found = list(numbered_batches(sources, revision=revision, batch_max=batch_max))
     for source in sources:
         source.close()
     return [(Path(one.name).name, one.count, one.first_row, one.last_row) for one in found]
@@ -30,7 +29,7 @@ def cut(folder: Path, sizes: list[int], **options: str) -> list[tuple[str, int, 
 
 def test_batches_end_with_their_file(tmp_path: Path) -> None:
     """No batch holds rows of two files, and each knows its rows."""
-    assert cut(tmp_path, [5, 1], batch_max="2") == [
+    assert cut(tmp_path, [5, 1], batch_max=2) == [
         ("0.csv", 2, 1, 2),
         ("0.csv", 2, 3, 4),
         ("0.csv", 1, 5, 5),
@@ -40,7 +39,7 @@ def test_batches_end_with_their_file(tmp_path: Path) -> None:
 
 def test_revision_5_sends_bet_by_bet(tmp_path: Path) -> None:
     """Whatever `--batch-max` says, a batch of revision 5 is one bet."""
-    assert cut(tmp_path, [2], revision="5") == [("0.csv", 1, 1, 1), ("0.csv", 1, 2, 2)]
+    assert cut(tmp_path, [2], revision=5) == [("0.csv", 1, 1, 1), ("0.csv", 1, 2, 2)]
 
 
 def test_a_batch_keeps_the_bound_in_bytes_as_well(tmp_path: Path) -> None:
@@ -48,15 +47,15 @@ def test_a_batch_keeps_the_bound_in_bytes_as_well(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     path.write_text(f"{'x' * 255},{'y' * 255},30904465,1999-03-17,1\n" * 40)
     source = CsvFile(str(path), 1)
-    counts = [one.count for one in numbered_batches([source], load_settings({"batch_max": "255"}, {}))]
+    counts = [one.count for one in numbered_batches([source], revision=8, batch_max=255)]
     source.close()
     assert counts == [15, 15, 10]  # (8192 - 2) // 535 = 15
 
 
-@pytest.mark.parametrize(("revision", "kind"), [("5", Bet), ("6", BetRun), ("8", BetRun)])
-def test_a_single_bet_is_what_the_revision_sends(revision: str, kind: type) -> None:
-    """A single bet is a Bet on revision 5 and a run of one bet later."""
-    batch = single(BET, "the bet", load_settings({"revision": revision}, {}))
+@pytest.mark.parametrize(("revision", "kind"), [(5, Bet), (6, BetRun), (8, BetRun)])
+def test_a_single_bet_is_what_the_revision_sends(revision: int, kind: type) -> None:
+    """A bet that comes from no file is a Bet on revision 5 and a run of one bet later, and has no row."""
+    (batch,) = numbered_batches([BetSequence([BET], 1, "the bet")], revision=revision, batch_max=130)
     assert (type(batch.message), batch.count, batch.first_row, batch.last_row) == (
         kind,
         1,

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bets_client.config import load_settings
 from bets_client.input.check import require_good
-from bets_client.input.numbered_batch import numbered_batches
 from bets_client.run_context import working
 from bets_client.upload.running import Running
 from bets_protocol import BetsError
@@ -27,7 +26,7 @@ def send_at_least_once(server: ScriptedServer | str, file: Path, bets: int = 20,
         source = CsvFile(str(file), 1)
         context.opened.add("file", source)
         running = Running(context)
-        upload = AtLeastOnce(running.options, 1, numbered_batches([source], context.settings), bets)
+        upload = AtLeastOnce(running.options, 1, running.batches([source]), bets)
         try:
             running.deliver(upload)
         except BaseException as error:

@@ -12,7 +12,6 @@ from typing import Any
 
 from bets_client.config import BET_FIELDS, SETTINGS, load_settings, require_agency
 from bets_client.input.names import odd_names
-from bets_client.input.numbered_batch import single
 from bets_client.report import Report
 from bets_client.run_context import RunContext, working
 from bets_client.upload.running import Running
@@ -20,6 +19,7 @@ from bets_protocol import Bet, BetsError, ConfigError, InputError, InvalidMessag
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.signals import work_begins
 from bets_protocol.client.at_least_once import AtLeastOnce
+from bets_protocol.client.batch_source import BetSequence
 from bets_protocol.client.csv_file import not_utf_8, parse_number, with_found
 from bets_protocol.client.exactly_once import ExactlyOnce
 
@@ -56,13 +56,13 @@ def place(context: RunContext) -> None:
             _warn_of_names(context, bet)
         report.extra.update(agency=bet.agency, document=bet.document, number=bet.number)
         running = Running(context)
+        one = BetSequence([bet], bet.agency, THE_BET)
         upload = (
-            ExactlyOnce(running.options, running.upload_of_bet(bet, THE_BET), THE_BET)
+            ExactlyOnce(running.options, running.upload(one, len(list(one.bets()))), THE_BET)
             if context.settings.exactly_once
             else None
         )
-        batches = iter([single(bet, THE_BET, context.settings)])
-        delivery = upload or AtLeastOnce(running.options, bet.agency, batches, 1)
+        delivery = upload or AtLeastOnce(running.options, bet.agency, running.batches([one]), 1)
         try:
             running.deliver(delivery)
         except BetsError as error:

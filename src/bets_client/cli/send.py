@@ -17,7 +17,6 @@ from typing import Any
 from bets_client.config import FIRST_REVISIONS, load_settings
 from bets_client.input.check import require_good
 from bets_client.input.files import STDIN, open_csv, resolve_agency
-from bets_client.input.numbered_batch import numbered_batches
 from bets_client.report import AgencyReport, Report
 from bets_client.run_context import RunContext, working
 from bets_client.upload.running import Running
@@ -122,7 +121,7 @@ def _upload(
     *,
     ask: bool,
 ) -> None:
-    upload = AtLeastOnce(running.options, part.agency, numbered_batches(sources, context.settings), part.bets)
+    upload = AtLeastOnce(running.options, part.agency, running.batches(sources), part.bets)
     try:
         running.deliver(upload)
     except BetsError as error:

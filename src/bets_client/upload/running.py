@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 
 from bets_client.errors import WrongPeer, program_error, with_text
 from bets_client.run_context import RunContext
-from bets_protocol import Bet, BetsError, RemoteProtocolError
+from bets_protocol import BetsError, RemoteProtocolError
 from bets_protocol.cli.command_group import say_error
 from bets_protocol.cli.exit_codes import ProgramError
 from bets_protocol.cli.signals import Stopped, interruptible
@@ -29,6 +30,7 @@ from bets_protocol.client.events import (
 )
 from bets_protocol.client.exactly_once import ExactlyOnce
 from bets_protocol.client.link import Link
+from bets_protocol.client.numbered_batch import NumberedBatch, numbered_batches
 from bets_protocol.client.options import ClientOptions, Words, older_server
 from bets_protocol.client.winners import WinnersCollector, named
 from bets_protocol.connection.upload import Upload
@@ -72,10 +74,10 @@ class Running:
             window=settings.window,
         )
 
-    def upload_of_bet(self, bet: Bet, name: str) -> Upload:
-        """The upload of one bet; the encoded bet takes the place of a file's bytes."""
-        source = BetSequence([bet], bet.agency, name)
-        return self.upload(source, len(list(source.bets())))
+    def batches(self, sources: Iterable[CsvFile | BetSequence]) -> Iterator[NumberedBatch]:
+        """The batches of several sources, for the revisions 5 to 8."""
+        settings = self._context.settings
+        return numbered_batches(sources, revision=settings.revision, batch_max=settings.batch_max)
 
     def deliver(self, delivery: ExactlyOnce | AtLeastOnce) -> None:
         """Send all bets of `delivery` until they are acknowledged.

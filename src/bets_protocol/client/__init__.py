@@ -1,12 +1,12 @@
-"""A client of the server: uploads bets, asks for winners, connects again. Its rules are generators without I/O.
+"""A client of the server: `connect`, then `upload` and `winners`. It connects again and resumes by itself.
 
-`driver` runs them in the calling thread. This package has sockets and a clock, but no thread of its own.
+`bets_protocol.aio` has the same for asyncio. The rules are conversations without I/O, which both drive.
 """
 
 from __future__ import annotations
 
-from bets_protocol.client.driver import BlockingDriver
-from bets_protocol.client.events import Event, Listener
-from bets_protocol.client.options import ClientOptions
+from bets_protocol.client.agency import AtLeastOnceResult, UploadResult
+from bets_protocol.client.blocking import Client, connect
+from bets_protocol.client.options import Settings
 
-__all__ = ["BlockingDriver", "ClientOptions", "Event", "Listener"]
+__all__ = ["AtLeastOnceResult", "Client", "Settings", "UploadResult", "connect"]

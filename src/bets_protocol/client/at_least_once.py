@@ -11,56 +11,19 @@ asks for the winners.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-
-import attrs
+from collections.abc import Iterator
 
 from bets_protocol.client.delivery import Delivery
 from bets_protocol.client.driver import Steps
 from bets_protocol.client.events import BatchRefused, BetsStored, Resending
 from bets_protocol.client.link import Answer, Link
+from bets_protocol.client.numbered_batch import NumberedBatch, describe_rows
 from bets_protocol.client.options import ClientOptions
 from bets_protocol.errors import BetsError, BetsRefused, TransportError
-from bets_protocol.messages import Ack, Bet, BetRun
+from bets_protocol.messages import Ack
 
 DRAIN_S = 10.0
 """Seconds for the answers that are still due after a refusal."""
-
-
-@attrs.frozen(kw_only=True)
-class NumberedBatch:
-    """One message with bets, and where they come from.
-
-    Attributes:
-        message: the message to send.
-        count: how many bets it holds.
-        name: of the input.
-        first_row: the line of its first bet in the input; 0 if the input has no lines.
-    """
-
-    message: Bet | BetRun
-    count: int
-    name: str
-    first_row: int
-
-    @property
-    def last_row(self) -> int:
-        """The line of the last bet. Rows are consecutive lines."""
-        return self.first_row + self.count - 1 if self.first_row else 0
-
-
-def describe_rows(those: Sequence[NumberedBatch]) -> str:
-    """The rows of `those` as `file:first-last`, with neighbours joined: `a.csv:1-260, a.csv:391-520`."""
-    ranges: list[tuple[str, int, int]] = []
-    for batch in those:
-        if ranges and batch.first_row and ranges[-1][0] == batch.name and ranges[-1][2] + 1 == batch.first_row:
-            ranges[-1] = (batch.name, ranges[-1][1], batch.last_row)
-        else:
-            ranges.append((batch.name, batch.first_row, batch.last_row))
-    return ", ".join(
-        name if not first else f"{name}:{first}" if first == last else f"{name}:{first}-{last}"
-        for name, first, last in ranges
-    )
 
 
 class AtLeastOnce(Delivery):

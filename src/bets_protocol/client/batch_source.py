@@ -13,6 +13,7 @@ import itertools
 import zlib
 from collections.abc import Iterable, Iterator
 
+from bets_protocol.client.bet_cache import CachedBets
 from bets_protocol.client.csv_file import CsvFile
 from bets_protocol.connection.upload import Upload
 from bets_protocol.encoded import encode_bets, encoded_batches
@@ -54,7 +55,8 @@ class CheckedSource:
             InputError: it cannot be read.
         """
         self._source.require_unchanged()
-        bets = self._source.checked_bets()
+        kept = self._source.kept
+        bets = iter(kept) if kept is not None and kept.complete else self._source.checked_bets()
         crc32 = skipped = 0
         for bet in itertools.islice(bets, row):
             crc32 = zlib.crc32(bet, crc32)
@@ -79,7 +81,8 @@ class BetSequence:
         name: for messages.
 
     Attributes:
-        digest: SHA-256 of the encoded bets; b"" before `check`.
+        digest: SHA-256 of the encoded bets; b"" before the end of `bets`.
+        kept: the encoded bets, or None if they are not kept.
 
     Raises:
         TypeError: `bets` is an iterator, which gives its items only once.
@@ -91,6 +94,7 @@ class BetSequence:
         self.agency = agency
         self.name = name
         self.digest = b""
+        self.kept: CachedBets | None = None
         self._bets = bets
 
     def rows(self) -> Iterator[Bet]:
@@ -141,7 +145,9 @@ class BetSequence:
         """Do nothing: only a new reading tells."""
 
     def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+        """Drop the kept bets."""
+        if self.kept is not None:
+            self.kept.drop()
 
 
 def new_upload(

@@ -126,16 +126,13 @@ class CsvFile:
             raise self.empty()
 
     def checked_bets(self) -> Iterator[bytes]:
-        """Every row of the checked file as an encoded bet, from memory if all of them were kept.
+        """Every row of the checked file as an encoded bet, read again.
 
         Raises:
             SourceChanged: at the first row that is no longer a bet, or at the end if the bytes are not those of
                 `digest`.
             InputError: reading failed.
         """
-        if self.kept is not None and self.kept.complete:
-            yield from self.kept
-            return
         for row in self.rows():
             if isinstance(row, BadRow):
                 raise self._changed(f"{row.line}: {row.field}: {row.reason}")

@@ -21,7 +21,7 @@ from bets_protocol.transports import Stream, connect
 
 T = TypeVar("T")
 
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
+Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """It needs no descriptor of its own; Windows has only the other one."""
 
 
@@ -102,11 +102,15 @@ class BlockingDriver:
         with self._guard():
             if isinstance(step, Connect):
                 return connect(self._options.url, timeout_s=step.timeout_s, transports=self._options.transports)
-            if not step.over and not step.links:
-                time.sleep(step.seconds)
-            elif not step.over:
-                with _Selector() as selector:
-                    for link in step.links:
-                        selector.register(link, link.interest)
-                    selector.select(step.seconds)
+            if not step.over:
+                self._wait(step)
         return None
+
+    def _wait(self, step: Wait) -> None:
+        if not step.links:
+            time.sleep(step.seconds)  # some systems cannot select nothing
+            return
+        with Selector() as selector:
+            for link in step.links:
+                selector.register(link, link.interest)
+            selector.select(step.seconds)

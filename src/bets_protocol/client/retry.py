@@ -44,8 +44,14 @@ class RetryDeadline:
         self.limit_s = max(limit_s, _LEAST_S)
         self.renew()
 
-    def renew(self) -> None:
-        """Start again, because there was progress."""
+    def renew(self, limit_s: float | None = None) -> None:
+        """Start again, because there was progress.
+
+        Args:
+            limit_s: the limit from now on; by default that of before.
+        """
+        if limit_s is not None:
+            self.said_s, self.limit_s = limit_s, max(limit_s, _LEAST_S)
         self._until = self._clock() + self.limit_s
 
     @property

@@ -154,8 +154,12 @@ class WinnersCollector:
             asking.link = link
             self._advance(asking)
 
-    def collect(self) -> Steps[None]:
-        """Wait until every agency that asked has its winners, in `found`.
+    def collect(self, limit_s: float | None = None, *, seal: bool = False) -> Steps[None]:
+        """Wait until every agency that asked has its winners, in `found`. After a deadline it may be called again.
+
+        Args:
+            limit_s: seconds until the deadline, in place of the options' `retry_for_s`.
+            seal: wait only until the server has said that it waits for the draw (revision 9).
 
         Raises:
             NotDrawn: the server waits for the draw, and has not answered before the deadline.
@@ -165,8 +169,8 @@ class WinnersCollector:
             RemoteProtocolError: the peer breaks the protocol.
             BetsError: also an error of the source: the server needs bets again that can no longer be read.
         """
-        self._patience.renew()
-        waiting = self._waiting()
+        self._patience.renew(limit_s)
+        waiting = self._waiting(seal=seal)
         while waiting:
             self._options.on_event(DrawAwaited(_agencies(waiting), any(asking.link is not None for asking in waiting)))
             for asking in waiting:
@@ -175,12 +179,19 @@ class WinnersCollector:
             yield self._wait(waiting)
             for asking in waiting:
                 self._advance(asking)
-            waiting = self._waiting()
+            waiting = self._waiting(seal=seal)
             if waiting and self._patience.over:
                 raise (yield from self._gave_up(waiting))
 
-    def _waiting(self) -> list[_Asking]:
-        return [asking for asking in self._asking if asking.talk.winners is None]
+    def close(self) -> None:
+        """Close all connections. Calling it again has no effect."""
+        for asking in self._asking:
+            if asking.link is not None:
+                asking.dialer.close(asking.link)
+                asking.link = None
+
+    def _waiting(self, *, seal: bool) -> list[_Asking]:
+        return [one for one in self._asking if one.talk.winners is None and not (seal and one.talk.sealed)]
 
     def _connect(self, asking: _Asking) -> Steps[None]:
         try:
