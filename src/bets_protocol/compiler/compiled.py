@@ -1,9 +1,4 @@
-"""Compiles any declaration of the supported kinds into a codec of its own, at run time.
-
-For any protocol: declare a frame in construct, get frozen classes and the functions that check, decode, encode and scan
-it. `CompiledSchema.python_source` and `c_source` give the code itself, to be committed, as this project does with its
-own.
-"""
+"""Compiles any declaration of the supported kinds at run time: frozen classes and the functions of their frame."""
 
 from __future__ import annotations
 
@@ -40,8 +35,8 @@ class CompiledSchema:
             needs and returns the size of the frame.
         python_source: a Python module with the classes and the functions.
 
-    It can be copied and pickled, and so can its messages: where it is not there, it is compiled anew from its layout.
-    Where the same layout is compiled again under the same name while the first result is in use, that is the result.
+    It can be copied and pickled, and so can its messages: a process that does not have it compiles it from its layout.
+    To compile the same layout under the same name gives the same object as long as that is in use.
     """
 
     name: str
@@ -127,11 +122,11 @@ def _compiled(name: str, layout: ir.Node) -> CompiledSchema:
 def _reducing(schema: CompiledSchema) -> Callable[[Any], tuple[Any, ...]]:
     def reduce(message: Any) -> tuple[Any, ...]:
         kind = type(message)
-        return _message, (schema, kind.__name__, *(getattr(message, field.name) for field in attrs.fields(kind)))
+        values = {field.name: getattr(message, field.name) for field in attrs.fields(kind)}
+        return _message, (schema, kind.__name__, values)
 
     return reduce
 
 
-def _message(schema: CompiledSchema, name: str, *values: Any) -> Any:
-    kind = schema.classes[name]
-    return kind(**{field.name: value for field, value in zip(attrs.fields(kind), values, strict=True)})
+def _message(schema: CompiledSchema, name: str, values: dict[str, Any]) -> Any:
+    return schema.classes[name](**values)

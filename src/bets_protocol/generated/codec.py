@@ -14,12 +14,12 @@ from bets_protocol.generated.layouts import RULE_E0E970AE
 from bets_protocol.generated.support import (
     KNOWN_DATES,
     as_bytes,
+    bounded,
     explained,
     is_date,
     is_line,
     prefixed,
     refused,
-    too_large,
 )
 from bets_protocol.messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
 
@@ -374,10 +374,7 @@ def encode_untyped_batch(message: BetBatch) -> bytes:
     """The untyped_batch frame of `message`."""
     if type(message) is not BetBatch:
         raise refused(layouts.UNTYPED_BATCH, message)
-    encoded = _put_BetBatch(message)
-    if len(encoded) > 8192:
-        raise too_large(8192, len(encoded))
-    return encoded
+    return bounded(_put_BetBatch(message), 8192)
 
 
 def scan_untyped_batch(data: bytes | bytearray) -> Generator[int, None, int]:
@@ -535,10 +532,7 @@ def encode_bet_batch(message: BetBatch) -> bytes:
     """The bet_batch frame of `message`."""
     if type(message) is not BetBatch:
         raise refused(layouts.BET_BATCH, message)
-    encoded = _put_BetBatch_2(message)
-    if len(encoded) > 8192:
-        raise too_large(8192, len(encoded))
-    return encoded
+    return bounded(_put_BetBatch_2(message), 8192)
 
 
 def scan_bet_batch(data: bytes | bytearray) -> Generator[int, None, int]:

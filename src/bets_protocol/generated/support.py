@@ -1,7 +1,6 @@
 """What generated code calls: the rare branches and the pieces that are the same for every layout.
 
-Nothing in here knows a particular frame. The functions that the fast path reaches only on bad input end in the slow
-path, `bets_protocol.layout.diagnose`.
+What is called for bad input only takes the slow path, `bets_protocol.layout.diagnose`.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from struct import error as StructError
 from struct import pack, unpack_from
-from typing import Any
+from typing import Any, Literal
 
 from bets_protocol.bytes_like import as_bytes
 from bets_protocol.errors import InvalidMessage, LocalProtocolError, RemoteProtocolError
@@ -39,7 +38,6 @@ __all__ = [
     "pack",
     "prefixed",
     "refused",
-    "too_large",
     "unpack_from",
     "utf8_size",
 ]
@@ -48,7 +46,7 @@ KNOWN_DATES: set[str] = set()
 """Dates that were checked before: birth dates repeat, and a look-up is cheaper than a calendar."""
 
 _KNOWN_DATES_MAX = 50_000
-"""More than all days of a century, and about 6 MB; past it the memory starts anew, so that no peer makes it grow."""
+"""More than all days of a century, and about 6 MB. A full memory is emptied, so that no peer can make it grow."""
 
 _DATE_RULE = CalendarDate()
 
@@ -98,14 +96,9 @@ def refused(layout: Node, message: object) -> InvalidMessage:
     )
 
 
-def too_large(bound: int, size: int) -> LocalProtocolError:
-    """The error to raise for a message whose frame would pass its bound."""
-    return LocalProtocolError(f"expected a frame of at most {bound} bytes, not {size}")
-
-
-def prefixed(data: bytes, size: int, order: str) -> bytes:
-    """`data` behind its length in `size` bytes."""
-    return len(data).to_bytes(size, "little" if order == "little" else "big") + data
+def prefixed(data: bytes, size: int, order: Literal["little", "big"]) -> bytes:
+    """`data` with its length in front, in `size` bytes."""
+    return len(data).to_bytes(size, order) + data
 
 
 def bounded(data: bytes, max_bytes: int) -> bytes:
@@ -115,5 +108,5 @@ def bounded(data: bytes, max_bytes: int) -> bytes:
         LocalProtocolError: it does.
     """
     if len(data) > max_bytes:
-        raise too_large(max_bytes, len(data))
+        raise LocalProtocolError(f"expected a frame of at most {max_bytes} bytes, not {len(data)}")
     return data

@@ -60,8 +60,7 @@ def _said(reply: Reply) -> str:
 
 def _edges() -> Iterator[tuple[Phase, Phase, str]]:
     for turn in TURNS:
-        revisions = ", ".join(map(str, turn.revisions))
-        yield turn.phase, turn.then, f"{turn.message} ({revisions})"
+        yield turn.phase, turn.then, f"{turn.message} ({', '.join(map(str, turn.revisions))})"
     for reply in UPLOAD_REPLIES:
         if reply.stage in ("WinnersRequest", DRAWN):
             codes = " ".join(code.name for code in reply.codes)

@@ -23,13 +23,7 @@ def emit_encode(name: str, layout: ir.Node, constant: str, puts: PutNames) -> st
         out(f'"""The {name} frame of `message`."""')
         with out.block(f"if type(message) is not {kind}:"):
             out(f"raise refused({constant}, message)")
-        if isinstance(layout, ir.Bounded):
-            out(f"encoded = {_encoding(layout.sub, 'message', puts)}")
-            with out.block(f"if len(encoded) > {layout.max_bytes}:"):
-                out(f"raise too_large({layout.max_bytes}, len(encoded))")
-            out("return encoded")
-        else:
-            out(f"return {_encoding(layout, 'message', puts)}")
+        out(f"return {_encoding(layout, 'message', puts)}")
     return str(out)
 
 
