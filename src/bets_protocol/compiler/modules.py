@@ -110,24 +110,31 @@ def emit_schema_module(name: str, layout: ir.Node) -> str:
     body = "\n\n".join([emit_values(nodes), *(_emit_class(record, name) for record in classes(nodes.values()))])
     body += "\n\n" + emit_codec(nodes)
     constants = "".join(f"{constant} = layouts.{constant}\n" for constant in constants_in(body))
-    inner = import_of_layouts(layouts)
-    return "".join(
-        [
-            f'"""The frame {name}: its message classes and its codec.\n\n',
-            f"Written by bets_protocol.compiler {__version__}: write it anew for another version of bets_protocol.\n",
-            '"""\n\nfrom __future__ import annotations\n\n',
-            "from collections.abc import Callable, Generator, Mapping\n",
-            "from typing import Any, Final\n\n",
-            "import attrs\n\n",
-            "from bets_protocol.errors import DecodeError, FrameTooLarge\n",
-            import_of("bets_protocol.generated.support", (*RUNTIME_NAMES,), f"keeps_rules {body}"),
-            # The names of the layout's parts stay inside, since a message class may have the same.
-            f"\n\nclass layouts:\n{textwrap.indent(inner + chr(10) + layouts, '    ')}\n\n",
-            constants,
-            "_CLASSES: Final[dict[str, type]] = {}\n\n\n",
-            body,
-        ]
-    )
+    support = import_of("bets_protocol.generated.support", RUNTIME_NAMES, f"keeps_rules {body}")
+    # The names of the layout's parts stay inside, since a message class may have the same.
+    inner = textwrap.indent(f"{import_of_layouts(layouts)}\n{layouts}", "    ")
+    return f'''"""The frame {name}: its message classes and its codec.
+
+Written by bets_protocol.compiler {__version__}: write it again for another version of bets_protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from bets_protocol.errors import DecodeError, FrameTooLarge
+{support}
+
+class layouts:
+{inner}
+
+{constants}_CLASSES: Final[dict[str, type]] = {{}}
+
+
+{body}'''
 
 
 def _emit_class(record: ir.Record, frame: str) -> str:

@@ -23,7 +23,7 @@ from bets_protocol.generated.support import (
 )
 from bets_protocol.messages import Ack, Bet, BetBatch, OpenUpload, Probe, UploadStatus, Winners, WinnersRequest
 
-NATIVE_DIGEST: Final = "6ec778fa2457bcbe"
+NATIVE_DIGEST: Final = "605b1a20da8fe7e2"
 """Names the layouts and the emitter that the native codec must have been made from."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bets_protocol.compiler.c.reading import emit_check, emit_decode
-from bets_protocol.compiler.c.runs import RunsOf, emit_runs, runs_methods
+from bets_protocol.compiler.c.runs import RunsOf, emit_runs
 from bets_protocol.compiler.c.scanning import Scanning
 from bets_protocol.compiler.c.source import Texts, c_string
 from bets_protocol.compiler.c.writing import Encoding
@@ -73,7 +73,10 @@ def emit_c_module(
         methods += [f'    {{"{verb}_{name}", py_{verb}_{name}, METH_O, NULL}},\n' for verb in _VERBS]
     if runs:
         out += '#include "crc32.h"', emit_runs(runs)
-        methods.append(runs_methods(runs))
+        methods += [
+            f'    {{"{name}", (PyCFunction)(void (*)(void))py_{name}, METH_FASTCALL, NULL}},\n'
+            for name in (f"split_{runs.name}", f"survey_{runs.name}")
+        ]
     out.append(_module_end(module.rpartition(".")[2], frames, records, methods, digest, python))
     return "\n".join(out)
 

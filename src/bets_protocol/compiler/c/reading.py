@@ -154,11 +154,7 @@ class Reading:
                 self.require(f"p - {start} <= {max_bytes}")
                 return value
             case ir.Line(max_bytes=max_bytes, first=(low, high)):
-                size = out.name("n")
-                self.need("1", end)
-                out(f"Py_ssize_t {size} = {end} - p - ({end}[-1] == '\\n');")
-                self.require(f"{size} >= 1 && *p >= {low} && *p <= {high} && {size} <= {max_bytes}")
-                self.require(f"!memchr(p, '\\n', (size_t){size})")
+                self.require(f"is_line(p, {end} - p, {low}, {high}, {max_bytes})")
                 value = self.raw(f"{end} - p")
                 out(f"p = {end};")
                 return value

@@ -63,14 +63,6 @@ def emit_runs(runs: RunsOf) -> str:
     )
 
 
-def runs_methods(runs: RunsOf) -> str:
-    """The entries of the functions in the module's table."""
-    return "".join(
-        f'    {{"{verb}_{runs.name}", (PyCFunction)(void (*)(void))py_{verb}_{runs.name}, METH_FASTCALL, NULL}},\n'
-        for verb in ("split", "survey")
-    )
-
-
 def _number(runs: RunsOf, name: str, node: ir.Node) -> ir.Int:
     if not isinstance(node, ir.Int) or node.signed or node.size > WIDE_BYTES:
         raise TypeError(f"{runs.name}.{name}: must be an unsigned integer of at most {WIDE_BYTES} bytes")

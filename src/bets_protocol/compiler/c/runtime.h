@@ -78,6 +78,13 @@ static inline int is_date(const u8 *s, Py_ssize_t n)
     return d <= days[m] || (m == 2 && d == 29 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
 }
 
+/* Whether the bytes are one line, with or without its LF, that begins with a byte from low to high. */
+static inline int is_line(const u8 *s, Py_ssize_t n, int low, int high, Py_ssize_t max_bytes)
+{
+    Py_ssize_t size = n > 0 && s[n - 1] == '\n' ? n - 1 : n;
+    return size > 0 && size <= max_bytes && s[0] >= low && s[0] <= high && !memchr(s, '\n', (size_t)size);
+}
+
 /* How many bytes at the start of s are known to be ASCII from 0x20 to 0x7E: n if all of them are. The last eight bytes
    are read as one word, which may overlap the word before. */
 static inline Py_ssize_t plain_ascii(const u8 *s, Py_ssize_t n)

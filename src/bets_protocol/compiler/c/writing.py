@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from bets_protocol.compiler.c.reading import Reading
 from bets_protocol.compiler.c.source import FIXED, WIDE_BYTES, Lines, Texts, c_int, c_string, write_int
 from bets_protocol.layout import nodes as ir
 
@@ -127,8 +126,11 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
                 out(f"Py_ssize_t {start} = out->size;")
                 self.put(sub, access)
                 self.require(f"out->size - {start} <= {max_bytes}")
-            case ir.Line():
-                self.put_line(node, access)
+            case ir.Line(first=(low, high), max_bytes=max_bytes):
+                self.require(f"{access} && PyBytes_Check({access})")
+                chars, length = f"PyBytes_AS_STRING({access})", f"PyBytes_GET_SIZE({access})"
+                self.require(f"is_line((const u8 *){chars}, {length}, {low}, {high}, {max_bytes})")
+                self.put_chunk(None, None, chars, length)
             case _:
                 raise TypeError(f"{node!r} cannot be encoded here")
 
@@ -217,14 +219,3 @@ static PyObject *py_encode_{self.name}(PyObject *module, PyObject *message)
                     out("default: return 0;")
             else:
                 self.put(field.node, value)
-
-    def put_line(self, node: ir.Line, access: str) -> None:
-        out = self.out
-        self.require(f"{access} && PyBytes_Check({access})")
-        check = Reading(self.texts, build=False)
-        check.visit(node, "e")
-        with out.block(""):
-            out(f"const u8 *p = (const u8 *)PyBytes_AS_STRING({access}), *e = p + PyBytes_GET_SIZE({access});")
-            for line in check.out.lines:
-                out(line.strip())
-        self.put_chunk(None, None, f"PyBytes_AS_STRING({access})", f"PyBytes_GET_SIZE({access})")

@@ -1,7 +1,6 @@
 """Writes the tables of a protocol's page from the layouts: Markdown, one table a frame.
 
-A table goes between the lines ``<!-- generated: begin NAME -->`` and ``<!-- generated: end NAME -->`` of the page, so
-that the text around it stays a person's.
+A table goes between the lines ``<!-- generated: begin NAME -->`` and ``<!-- generated: end NAME -->`` of the page.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def frame_tables(frames: Sequence[ir.Frame]) -> dict[str, str]:
     """The table of each frame by its name, and `frames`, the table of all of them."""
     tables = {frame.name: layout_table(frame.layout) for frame in frames}
     for frame in frames:
-        # A record that travels behind its own length is shown with it, under the record's name.
+        # The table of a record with a length in front is also known by the name of the record.
         if isinstance(frame.layout, ir.Region):
             tables[frame.class_name.lower()] = layout_table(frame.layout)
     return {**tables, "frames": _frames_table(frames)}
@@ -77,15 +76,9 @@ def _add_rows(rows: list[tuple[str, str, str, str]], name: str, node: ir.Node) -
             _add_rows(rows, name, sub)
             rows.append((name or "(the whole frame)", "", "", f"at most {max_bytes} bytes"))
         case ir.Region(prefix=prefix, sub=sub):
-            low, high = ir.region_bounds(node)
-            rows.append(
-                (
-                    f"{name}.length" if name else "length",
-                    str(prefix.size),
-                    _int_type(prefix),
-                    f"{_range(low, high)}; the bytes that follow, this field not counted",
-                )
-            )
+            length = f"{name}.length" if name else "length"
+            text = f"{_range(*ir.region_bounds(node))}; the bytes that follow, this field not counted"
+            rows.append((length, str(prefix.size), _int_type(prefix), text))
             _add_rows(rows, name, sub)
         case ir.Array(count=ir.Int() as count, item=item):
             rows.append((f"{name}.count", str(count.size), _int_type(count), _range(count.low, count.high)))
@@ -111,10 +104,8 @@ def _add_rows(rows: list[tuple[str, str, str, str]], name: str, node: ir.Node) -
         case ir.Bytes(prefix=prefix):
             rows.append((name, size, f"{_int_type(prefix)} length + bytes" if prefix else "bytes", ""))
         case ir.Line(max_bytes=max_bytes, first=(low, high)):
-            rule_text = (
-                f"begins with {_hex_range(low, high)}, at most {max_bytes} bytes, ended by LF or the end of stream"
-            )
-            rows.append((name, size, "a line of bytes", rule_text))
+            text = f"begins with {_hex_range(low, high)}, at most {max_bytes} bytes, ended by LF or the end of stream"
+            rows.append((name, size, "a line of bytes", text))
 
 
 def _int_type(node: ir.Int) -> str:
