@@ -60,7 +60,7 @@ def read_construct(declaration: Any, *, name: str = "") -> ir.Node:
 
 @attrs.frozen(kw_only=True)
 class _Spot:
-    """Where a construct stands.
+    """The place of a construct.
 
     Attributes:
         path: the fields that lead to it.

@@ -90,7 +90,7 @@ def explained(layout: Node, data: bytes) -> RemoteProtocolError | RuntimeError:
 
 
 def refused(layout: Node, message: object) -> InvalidMessage:
-    """The error to raise for `message`, which is none of the class that is encoded as `layout`."""
+    """The error to raise for `message`, which is not of the class that is encoded as `layout`."""
     return explain_value(layout, message) or InvalidMessage(
         "expected a message of this library", found=f"a {type(message).__name__} of {type(message).__module__}"
     )

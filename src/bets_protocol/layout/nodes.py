@@ -3,8 +3,8 @@
 Every property that follows from a layout (smallest and largest size, the place of a field) is computed here.
 
 A *layout* says which bytes belong to which field; a *rule* (`rules`) says which values a field may have. A rule on a
-length or a count and a bound on a region are part of the layout: once one of them is broken, nobody can say where the
-next field starts.
+length or a count and a bound on a region are part of the layout: once one of them is broken, the place of the next
+field is unknown.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Field:
 
 @attrs.frozen
 class Record:
-    """Fields one behind the other; becomes an object of the class `name`."""
+    """Consecutive fields; becomes an object of the class `name`."""
 
     name: str
     fields: tuple[Field, ...]
@@ -174,13 +174,13 @@ Node: TypeAlias = Int | Float | Bytes | Text | Const | Enum | Region | Array | R
 
 @attrs.frozen
 class Frame:
-    """One kind of frame: its layout, and who says it where.
+    """One kind of frame: its layout, who sends it, and in which revisions.
 
     Attributes:
         name: as in ``bet_batch``; the generated functions are called after it.
         layout: the bytes.
         sender: "client", "server" or "both".
-        revisions: the revisions that speak it.
+        revisions: the revisions that have it.
         title: what it is, in a few words.
     """
 
@@ -240,7 +240,6 @@ def size_bounds(node: Node) -> tuple[int, int]:
             return low, min(max_bytes, high)
         case Line(max_bytes=max_bytes):
             return 1, max_bytes + 1
-    raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - all kinds are above
 
 
 def content_bounds(node: Bytes | Text) -> tuple[int, int]:

@@ -19,7 +19,7 @@ CodeRanges = tuple[tuple[int, int], ...]
 
 
 def is_whole_number(value: object) -> TypeGuard[int]:
-    """Whether `value` is an integer: a member of an `IntEnum` is one, True and False are none."""
+    """Whether `value` is an integer: a member of an `IntEnum` is, True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -105,7 +105,7 @@ static PyObject *py_scan_{self.name}(PyObject *module, PyObject *data)
                 return ahead
             case ir.Line():
                 return self.line(node, ahead)
-        raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - every node kind stands above
+        raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - all kinds are above
 
     def key(self, field: ir.Field, ahead: int) -> int:
         node = field.node.sub if isinstance(field.node, ir.Enum) else field.node

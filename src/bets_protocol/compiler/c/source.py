@@ -30,7 +30,7 @@ class Lines:
 
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
-        """Lines in braces behind `head`."""
+        """Lines in braces after `head`."""
         self(head + " {")
         self._depth += 1
         yield

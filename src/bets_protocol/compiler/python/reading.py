@@ -1,17 +1,16 @@
 """Emits `check_<frame>` and `decode_<frame>`: the reading of one whole frame.
 
-Strategy: straight-line code that follows a position through the bytes. Soundness rests on three rules that every
-emitted piece keeps:
+The emitted code follows a position through the bytes. Three rules make it safe:
 
-1. A region's end is compared with the end around it before the region is entered, and the position must stand exactly
-   on that end afterwards; so a slice that came out short, or an integer read past the end, can never go unnoticed.
-2. A count is compared with the bytes that are left before its loop is entered; so no count makes work that the bytes
-   do not pay for.
+1. The end of a region is compared with the end around it before the region is entered, and afterwards the position must
+   be exactly that end; so a slice that is too short, or an integer read past the end, is always noticed.
+2. A count is compared with the bytes that are left before its loop is entered, so a count cannot cause more work than
+   the bytes of its items justify.
 3. The fast path only says that something is wrong; `bets_protocol.layout.diagnose` says what.
 
-Text is sliced out of one latin-1 decoding of the whole frame: for ASCII text that is the text, for any other the bytes
-are decoded once more, strictly. Objects are made as an open twin of the frozen message class, filled by plain
-assignment and then given their class: no validator runs a second time.
+Text is sliced out of one latin-1 decoding of the whole frame, which is right for ASCII; other text is decoded again,
+strictly. An object is made as an open twin of its frozen class, filled by plain assignment and then given its class, so
+that no validator runs a second time.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class _Reading:
         return str(out)
 
     def arrive(self, place: Place, end: str) -> None:
-        """The position must stand exactly on `end`."""
+        """Emits the comparison of the position with `end`."""
         if str(place) != end:
             self.out.fail_if(f"{place} != {end}")
 
@@ -142,7 +141,6 @@ class _Reading:
                 value = self.out.variable(f"data[{place}:{end}]", stem)
                 self.out.fail_if(f"not is_line({value}, {low}, {high}, {max_bytes})")
                 return value, Place(end)
-        raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - every node kind stands above
 
     def integer(self, node: ir.Int, place: Place, stem: str) -> tuple[str, Place]:
         if node.rule is None and not self.build and stem not in self.switched:
@@ -238,7 +236,7 @@ class _Reading:
         chosen = out.name(stem) if self.build else ""
         if self.build:
             out(f"{chosen}: {python_type(node)}")
-        # The value of a case is none that a Switch of this record looks at.
+        # No Switch of this record looks at the value of a case.
         outer, self.switched = self.switched, set()
         for index, (number, case) in enumerate(node.cases):
             with out.block(f"{'el' if index else ''}if {key} == {number}:"):

@@ -1,8 +1,8 @@
 """Emits `scan_<frame>`: a generator that finds the end of a frame in a buffer that still grows.
 
-Strategy: it looks only at what says where the frame ends (lengths, counts, the keys of a Switch) and at constants, and
-yields how many bytes it needs to go on. It keeps its place between two calls, so no byte is looked at twice however
-the frame drips in. A bound is compared before the bytes behind it are asked for.
+It reads only what says where the frame ends (lengths, counts, the keys of a Switch) and constants, and yields how many
+bytes it needs to continue. It keeps its position between two calls, so no byte is read twice. A bound is compared
+before the bytes after it are asked for.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class _Scanning:
         if place == self.compared:
             return
         for start, max_bytes in self.bounds:
-            # What takes a fixed number of bytes from the start of a bound on was found to fit it by the compiler.
+            # When compiling it was found that a fixed number of bytes from the start of a bound fits it.
             if place.variable != start.variable:
                 limit = start.plus(max_bytes)
                 self.fail(f"{place} > {limit}", "FrameTooLarge", f"expected at most {max_bytes} bytes", path, limit)
 
     def visit(self, node: ir.Node, place: Place, path: str, stem: str) -> Place:
-        """Emits the way over `node`; returns where the next field starts."""
+        """Emits the scanning of `node`; returns where the next field starts."""
         size = ir.static_size(node)
         if size is not None and not looks_inside(node) and not isinstance(node, ir.Bounded):
             return place.plus(size)
@@ -94,7 +94,7 @@ class _Scanning:
                 return place
             case ir.Line():
                 return self.line(node, place, path)
-        raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - every node kind stands above
+        raise TypeError(f"not a layout node: {node!r}")  # pragma: no cover - all kinds are above
 
     def number(self, node: ir.Int, place: Place, path: str, stem: str) -> str:
         """Emits the wait for an integer and its reading; returns its variable."""

@@ -25,7 +25,7 @@ GLOBAL_NAMES = (
     *("all", "bool", "bytearray", "bytes", "float", "int", "isinstance", "len", "list", "map", "range", "set", "str"),
     *("tuple", "type"),
 )
-"""What emitted code finds outside its functions: no variable in them, and no message class, may take such a name."""
+"""The global names of emitted code, which no variable and no message class may have."""
 
 _LOCAL_NAMES = ("classes", "data", "end", "item", "message", "record", "result", "text")
 """Names that emitted functions use for one thing only."""
@@ -89,7 +89,7 @@ class Source:
         return name
 
     def fail_if(self, condition: str) -> None:
-        """Emits the leap out of the fast path."""
+        """Emits the exit from the fast path."""
         with self.block(f"if {condition}:"):
             self("raise ValueError")
 

@@ -1,8 +1,8 @@
 """Emits `valid_<Record>`: whether the fields of a message hold what the layout allows.
 
-Every message class asks it once, when a message is made. It only says yes or no; `bets_protocol.layout.diagnose`
-says what is wrong. The classes come in as an argument, since the message classes import what is written here. A field
-that is itself a message has been checked when that was made, so its class is all that is asked.
+A message class calls it when a message is made; `bets_protocol.layout.diagnose` says what is wrong. The classes come in
+as an argument, since the message classes import what is written here. A field that is itself a message was checked when
+that was made, so only its class is compared.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from bets_protocol.compiler.python.source import Source, region_name, text_test
 from bets_protocol.layout import nodes as ir
 
-_WHOLE = "(type({0}) is int or is_whole_number({0}))"  # the call only for what is rare, such as members of an IntEnum
+_WHOLE = "(type({0}) is int or is_whole_number({0}))"  # the call is for what is rare, such as members of an IntEnum
 
 
 def emit_valid(record: ir.Record) -> str:

@@ -1,7 +1,6 @@
 """Emits `encode_<frame>`, and `put_<record>`, the bytes of one record, which the encoders of all frames share.
 
-A message has checked itself when it was made and cannot change, so encoding asks for its class and for nothing else;
-what only a whole frame can break, its bound, is compared at the end.
+A message was checked when it was made and cannot change, so encoding compares only its class and the bounds.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def emit_put(record: ir.Record, puts: PutNames) -> str:
 
 
 def _switch(out: Source, node: ir.Switch, name: str, puts: PutNames) -> str:
-    # The class of the value is a matter of the key, which no type checker sees.
+    # The class of the value depends on the key, which no type checker can follow.
     value, encoded = out.name(name), out.name(f"{name}_bytes")
     out(f"{value}: Any = record.{name}")
     for index, (number, case) in enumerate(node.cases):
