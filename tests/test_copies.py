@@ -105,6 +105,7 @@ MADE_OF: dict[object, Any] = {
     str: "what is wrong",
     int: int(signal.SIGTERM),
     RejectCode | None: RejectCode.BUSY,
+    RejectCode: RejectCode.SEALED,
     int | None: 3,
     ExitCode: ExitCode.REFUSED,
     Any: "x" / c.Int8ub,
