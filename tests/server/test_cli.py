@@ -20,7 +20,7 @@ import pytest
 from bets_protocol import Bet, encode_bets
 from bets_server.operator.export import FIELDS
 from bets_server.store import open_store
-from bets_server.store.conformance import append_to, batch_of
+from bets_server.store.conformance.samples import append_to, batch_of
 from tests.e2e.processes import PROGRAMS, Programs
 from tests.foreign import PROXY_1, PROXY_2
 from tests.server.command_line import Result, Run

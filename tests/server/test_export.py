@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bets_server.store import open_store
-from bets_server.store.conformance import append_to, batch_of
+from bets_server.store.conformance.samples import append_to, batch_of
 from tests.e2e.processes import DEADLINE_S, clean_environment
 from tests.server.command_line import Result, Run
 from tests.server.operating import a_bet

@@ -12,7 +12,7 @@ from bets_protocol import WinnersRequest as Ask
 from bets_server.intake.handlers import Handlers, answer_at_once, random_number
 from bets_server.intake.requests import Answer, Close, GroupOutcome, Park, Reply, Request, Work
 from bets_server.store import StoreFull, open_store
-from bets_server.store.conformance import append_to
+from bets_server.store.conformance.samples import append_to
 from tests.server.serving import WatchedStore
 from tests.server.wire import WINNING, batch, bet, document
 

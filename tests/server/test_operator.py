@@ -20,7 +20,7 @@ from bets_server.operator.export import export_rows
 from bets_server.operator.live import LiveBackend as ServerBackend
 from bets_server.operator.reports import report
 from bets_server.store import BetStore, Parcel, open_store
-from bets_server.store.conformance import append_to, batch_of
+from bets_server.store.conformance.samples import append_to, batch_of
 from tests.server.command_line import Result, Run
 from tests.server.operating import Control, LiveBackend, a_bet, controlled
 from tests.server.serving import Servers, wait_until

@@ -28,7 +28,7 @@ from bets_server.operator import server as control_module
 from bets_server.operator.protocol import MAX_REQUEST_BYTES, connected, control_path, is_answered, listening
 from bets_server.operator.server import ControlServer
 from bets_server.store import StoreFull, open_store
-from bets_server.store.conformance import append_to, batch_of
+from bets_server.store.conformance.samples import append_to, batch_of
 from tests.server.operating import Control, LiveBackend, Operator, a_bet, controlled
 from tests.server.serving import DEADLINE_S, captured_log, wait_until, without_threads
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from bets_server.store import open_store
-from bets_server.store.conformance import append_to, sample_batch
+from bets_server.store.conformance.samples import append_to, sample_batch
 from tests.campaigns.faults.stage import StoreFiles
 
 JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")

@@ -21,7 +21,7 @@ import pytest
 
 from bets_protocol import encode_bets
 from bets_server.store import open_store
-from bets_server.store.conformance import WINNING, append_to, documents, rows_of, sample_batch
+from bets_server.store.conformance.samples import WINNING, append_to, documents, rows_of, sample_batch
 from tests.server.store.appender import TOTAL, UPLOAD_ID, bet, group_bets
 from tests.server.store.csv_files import lines_of_store
 

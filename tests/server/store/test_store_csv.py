@@ -11,7 +11,7 @@ import pytest
 
 from bets_protocol import RejectCode, StorageError
 from bets_server.store import Verdict, open_store
-from bets_server.store.conformance import (
+from bets_server.store.conformance.samples import (
     append_to,
     batch_of,
     documents,
@@ -318,7 +318,7 @@ LIMITED = """
 import resource, sys
 from bets_protocol import StorageError
 from bets_server.store import StoreFull, open_store
-from bets_server.store.conformance import append_to, documents
+from bets_server.store.conformance.samples import append_to, documents
 from tests.server.store.appender import bet, lots_of
 url, path, spare = sys.argv[1], sys.argv[2], int(sys.argv[3])
 batch = lambda first: lots_of(bet(row) for row in range(first, first + 20))

@@ -14,7 +14,7 @@ import pytest
 
 from bets_protocol import StorageError
 from bets_server.store import BetStore, open_store
-from bets_server.store.conformance import (
+from bets_server.store.conformance.samples import (
     WINNING,
     append_to,
     batch_of,

@@ -16,7 +16,7 @@ import pytest
 
 from bets_protocol import ConfigError, StorageError
 from bets_server.store import StoreFull, open_store, register_store, store_schemes
-from bets_server.store.conformance import append_to, sample_batch
+from bets_server.store.conformance.samples import append_to, sample_batch
 from bets_server.store.sqlite.store import open_sqlite
 
 DEADLINE_S = 30.0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bets_server.store import open_store
-from bets_server.store.conformance import append_to, documents, sample_batch
+from bets_server.store.conformance.samples import append_to, documents, sample_batch
 from tests.e2e.processes import unmeasured_environment
 from tests.server.store.appender import group_bets
 from tests.server.store.mounts import may_mount

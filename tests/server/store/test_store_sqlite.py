@@ -14,7 +14,7 @@ import pytest
 
 from bets_protocol import BetRun, CodecInfo, StorageError, encode_bets
 from bets_server.store import DrawState, Parcel, SealOutcome, StoreFull, Verdict, open_store
-from bets_server.store.conformance import (
+from bets_server.store.conformance.samples import (
     WINNING,
     append_to,
     batch_of,

@@ -20,7 +20,7 @@ import pytest
 
 from bets_protocol import StorageError
 from bets_server.store import BetStore, Verdict, open_store
-from bets_server.store.conformance import WINNING, append_to, documents, rows_of, sample_batch, winning
+from bets_server.store.conformance.samples import WINNING, append_to, documents, rows_of, sample_batch, winning
 from bets_server.store.sqlite import log as sqlite_log
 from tests.e2e.processes import unmeasured_environment
 from tests.server.store.mounts import may_mount
@@ -33,7 +33,7 @@ KILLED = """
 import os, signal, sys
 from bets_server.store import open_store
 from bets_server.store.sqlite import file as sqlite_file
-from bets_server.store.conformance import append_to, sample_batch
+from bets_server.store.conformance.samples import append_to, sample_batch
 sqlite_file._PAGES_BEFORE_CHECKPOINT = int(sys.argv[3])
 store = open_store(f"sqlite:///{sys.argv[1]}")
 for row in range(int(sys.argv[2])):
@@ -364,7 +364,7 @@ def test_the_log_of_a_newer_book_of_the_name_is_not_deleted(tmp_path: Path) -> N
     """SQLite deletes a log by its name when it closes a book: the book that came to lie there needs its own."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom bets_server.store import open_store\n"
-        "from bets_server.store.conformance import append_to, sample_batch\n"
+        "from bets_server.store.conformance.samples import append_to, sample_batch\n"
         "path = Path(sys.argv[1])\n"
         "store = open_store(f'sqlite:///{path}')\nappend_to(store, [sample_batch([1])])\n"
         "for part in ('', '-wal'):\n    path.with_name(path.name + part).rename(path.with_name('week.db' + part))\n"
@@ -439,7 +439,7 @@ import os, signal, sys
 from bets_server.store import open_store
 from bets_server.store.sqlite import file as sqlite_file
 from bets_server.store.sqlite import log as sqlite_log
-from bets_server.store.conformance import append_to, sample_batch
+from bets_server.store.conformance.samples import append_to, sample_batch
 sqlite_file._PAGES_BEFORE_CHECKPOINT = 100
 store = open_store(f"sqlite:///{sys.argv[1]}")
 sqlite_log.follow_state = lambda connection: os.kill(os.getpid(), signal.SIGKILL)
@@ -477,7 +477,7 @@ NO_ROOM_FOR_A_CHECKPOINT = """
 import os, resource, signal, sys
 from bets_server.store import open_store
 from bets_server.store.sqlite import file as sqlite_file
-from bets_server.store.conformance import append_to, sample_batch
+from bets_server.store.conformance.samples import append_to, sample_batch
 sqlite_file._PAGES_BEFORE_CHECKPOINT = 20
 store = open_store(f"sqlite:///{sys.argv[1]}")
 size = os.path.getsize(sys.argv[1])

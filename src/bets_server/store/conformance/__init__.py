@@ -10,34 +10,19 @@ The suite uses the store through `open_store` only, so register its scheme as fo
 histories with crashes, and compares the store with a model; `BETS_STATE_MACHINE_RUNS` in the environment says how many.
 
 The suite uses only the contract. How a store behaves when its process is killed or its disk is full depends on the
-store, so its own tests must show that.
+store, so its own tests must show that. `samples` has bets and calls for them.
 """
 
 from __future__ import annotations
 
 from bets_server.store.conformance.drawing import DrawingTests
 from bets_server.store.conformance.histories import HistoryTests
-from bets_server.store.conformance.opening import OpeningTests
 from bets_server.store.conformance.operating import AuditTests, ClosingTests, VoidingTests
 from bets_server.store.conformance.racing import RacingTests
-from bets_server.store.conformance.samples import (
-    WINNING,
-    NoPickError,
-    append_to,
-    batch_of,
-    crc32_of,
-    documents,
-    no_pick,
-    opened,
-    part,
-    rows_of,
-    sample_batch,
-    sample_bet,
-    upload_id,
-    winning,
-)
-from bets_server.store.conformance.storing import StoringTests
+from bets_server.store.conformance.storing import OpeningTests, StoringTests
 from bets_server.store.conformance.uploads import UploadTests
+
+__all__ = ["StoreConformance"]
 
 
 class StoreConformance(
@@ -52,22 +37,3 @@ class StoreConformance(
     HistoryTests,
 ):
     """The whole suite. Subclass it and override `new_store_url`."""
-
-
-__all__ = [
-    "WINNING",
-    "NoPickError",
-    "StoreConformance",
-    "append_to",
-    "batch_of",
-    "crc32_of",
-    "documents",
-    "no_pick",
-    "opened",
-    "part",
-    "rows_of",
-    "sample_batch",
-    "sample_bet",
-    "upload_id",
-    "winning",
-]

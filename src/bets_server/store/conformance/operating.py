@@ -56,18 +56,17 @@ class ClosingTests(Suite):
             assert store.commit([part(ticket, [1])])[0].verdict is Verdict.STORED
             assert store.seal_and_draw(1, expected=2, pick=winning) == DRAWN_NOW
 
-    def test_an_operator_can_close_an_agency_all_the_same(self, store_url: str) -> None:
+    def test_an_operator_can_close_an_agency_all_the_same(self, store: BetStore) -> None:
         """Its stored bets take part, and later ones are refused; it may be the last agency that is missing."""
-        with open_store(store_url) as store:
-            store.commit([part(opened(store, total=9), [0, 1], number=WINNING)])
-            assert store.seal_and_draw(1, expected=3, pick=no_pick, forced=True) == JUST_SEALED
-            assert store.seal_and_draw(1, expected=3, pick=no_pick) == NOTHING_NEW
-            assert store.seal_and_draw(1, expected=3, pick=no_pick, forced=True) == NOTHING_NEW
-            assert store.seal_and_draw(2, expected=3, pick=no_pick) == JUST_SEALED
-            assert store.seal_and_draw(3, expected=3, pick=winning, forced=True) == DRAWN_NOW
-            assert store.seal_and_draw(4, expected=3, pick=no_pick, forced=True) == DRAWN_BEFORE
-            assert store.winners(1) == tuple(rows_of(0, 1))
-            assert [upload.finished for upload in store.uploads()] == [False]
+        store.commit([part(opened(store, total=9), [0, 1], number=WINNING)])
+        assert store.seal_and_draw(1, expected=3, pick=no_pick, forced=True) == JUST_SEALED
+        assert store.seal_and_draw(1, expected=3, pick=no_pick) == NOTHING_NEW
+        assert store.seal_and_draw(1, expected=3, pick=no_pick, forced=True) == NOTHING_NEW
+        assert store.seal_and_draw(2, expected=3, pick=no_pick) == JUST_SEALED
+        assert store.seal_and_draw(3, expected=3, pick=winning, forced=True) == DRAWN_NOW
+        assert store.seal_and_draw(4, expected=3, pick=no_pick, forced=True) == DRAWN_BEFORE
+        assert store.winners(1) == tuple(rows_of(0, 1))
+        assert [upload.finished for upload in store.uploads()] == [False]
 
     def test_a_draw_says_which_bets_took_part(self, store_url: str) -> None:
         """It has their number and a digest over their bytes in the order of storing, which never change."""
@@ -84,11 +83,10 @@ class ClosingTests(Suite):
             assert (store.state().bets, store.state().digest) == (4, digest)
             assert encode_bets(store.bets()) == encoded
 
-    def test_a_draw_without_bets_has_a_digest_too(self, store_url: str) -> None:
+    def test_a_draw_without_bets_has_a_digest_too(self, store: BetStore) -> None:
         """It is the digest of no bytes."""
-        with open_store(store_url) as store:
-            store.seal_and_draw(1, expected=1, pick=winning)
-            assert (store.state().bets, store.state().digest) == (0, hashlib.sha256().hexdigest())
+        store.seal_and_draw(1, expected=1, pick=winning)
+        assert (store.state().bets, store.state().digest) == (0, hashlib.sha256().hexdigest())
 
     def test_each_draw_has_its_own_digest(self, store_url: str) -> None:
         """The bets of two draws of one store are interleaved."""
@@ -193,17 +191,16 @@ class VoidingTests(Suite):
         with open_store(store_url, draw=2) as store:
             assert store.state().sealed == {1}
 
-    def test_a_voided_upload_makes_room_for_another(self, store_url: str) -> None:
+    def test_a_voided_upload_makes_room_for_another(self, store: BetStore) -> None:
         """It counts for neither limit, and does not restrict its agency."""
-        with open_store(store_url) as store:
-            store.max_unfinished_uploads, store.max_uploads = 1, 2
-            ticket = opened(store, total=1)
-            store.void(ticket.upload, reason="lost")
-            ticket = opened(store, total=1)
-            assert store.open_upload(1, upload_id(1), total=1).code is RejectCode.LIMIT
-            store.commit([part(ticket, [0])])
-            store.void(opened(store, total=1, which=1).upload, reason="lost")
-            assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
+        store.max_unfinished_uploads, store.max_uploads = 1, 2
+        ticket = opened(store, total=1)
+        store.void(ticket.upload, reason="lost")
+        ticket = opened(store, total=1)
+        assert store.open_upload(1, upload_id(1), total=1).code is RejectCode.LIMIT
+        store.commit([part(ticket, [0])])
+        store.void(opened(store, total=1, which=1).upload, reason="lost")
+        assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
 
     def test_what_cannot_be_voided_is_told(self, store_url: str) -> None:
         """No such upload, one of another draw, a finished one, a void one, any after the draw: nothing changes."""
@@ -288,23 +285,22 @@ class AuditTests(Suite):
         with pytest.raises(StorageError, match="closed"):
             list(other)
 
-    def test_what_changes_nothing_is_no_entry(self, store_url: str) -> None:
+    def test_what_changes_nothing_is_no_entry(self, store: BetStore) -> None:
         """Refusals of every kind, and repeated requests, are not in the audit."""
-        with open_store(store_url) as store:
-            store.max_uploads = 1
-            ticket = opened(store, total=2)
-            append_to(store, [sample_batch([1], agency=2)])
-            store.seal_and_draw(3, expected=4, pick=no_pick)
-            entries = [*store.audit()]
-            store.open_upload(1, upload_id(0), total=3)
-            store.open_upload(1, upload_id(1), total=3)
-            store.open_upload(2, upload_id(0), total=3)
-            store.open_upload(3, upload_id(0), total=3)
-            append_to(store, [sample_batch([1]), sample_batch([2], agency=2), sample_batch([3], agency=3)])
-            store.commit([part(ticket, [1]), part(ticket, range(3))])
-            for agency in (1, 3):
-                store.seal_and_draw(agency, expected=4, pick=no_pick)
-            assert [*store.audit()] == entries
+        store.max_uploads = 1
+        ticket = opened(store, total=2)
+        append_to(store, [sample_batch([1], agency=2)])
+        store.seal_and_draw(3, expected=4, pick=no_pick)
+        entries = [*store.audit()]
+        store.open_upload(1, upload_id(0), total=3)
+        store.open_upload(1, upload_id(1), total=3)
+        store.open_upload(2, upload_id(0), total=3)
+        store.open_upload(3, upload_id(0), total=3)
+        append_to(store, [sample_batch([1]), sample_batch([2], agency=2), sample_batch([3], agency=3)])
+        store.commit([part(ticket, [1]), part(ticket, range(3))])
+        for agency in (1, 3):
+            store.seal_and_draw(agency, expected=4, pick=no_pick)
+        assert [*store.audit()] == entries
 
     def test_an_entry_tells_of_the_number_and_the_reason(self, store_url: str) -> None:
         """The reason comes back as it was given, with any characters."""

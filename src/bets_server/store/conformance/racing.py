@@ -115,7 +115,7 @@ class RacingTests(Suite):
                 assert at_once([send, ask])[1] == DRAWN_NOW
                 assert store.winners(1) == tuple(rows_of(0, 1, 2, 3))
 
-    def test_uploaders_that_take_over_from_each_other_store_each_bet_once(self, store_url: str) -> None:
+    def test_uploaders_that_take_over_from_each_other_store_each_bet_once(self, store: BetStore) -> None:
         """Each of them goes on until it is fenced or done, and they may follow each other in any way."""
         total = 12
 
@@ -132,14 +132,13 @@ class RacingTests(Suite):
                 stored = receipts[-1].stored
             return verdicts
 
-        with open_store(store_url) as store:
-            verdicts = sum(at_once([lambda: send(store)] * 4), Counter[Verdict]())
-            assert verdicts[Verdict.STORED] == total
-            assert documents(store.bets()) == rows_of(*range(total))
-            (upload,) = store.uploads()
-            assert (upload.finished, upload.epoch, upload.crc32) == (True, 4, crc32_of(range(total)))
+        verdicts = sum(at_once([lambda: send(store)] * 4), Counter[Verdict]())
+        assert verdicts[Verdict.STORED] == total
+        assert documents(store.bets()) == rows_of(*range(total))
+        (upload,) = store.uploads()
+        assert (upload.finished, upload.epoch, upload.crc32) == (True, 4, crc32_of(range(total)))
 
-    def test_groups_from_many_threads_keep_their_order(self, store_url: str) -> None:
+    def test_groups_from_many_threads_keep_their_order(self, store: BetStore) -> None:
         """Every parcel is stored once, and the parcels of each thread are in their order."""
         per_thread = 25
 
@@ -148,10 +147,9 @@ class RacingTests(Suite):
                 store.commit([Parcel(runs=sample_batch([row], agency=agency))])[0].verdict for row in range(per_thread)
             ]
 
-        with open_store(store_url) as store:
-            agencies = range(1, THREADS + 1)
-            for verdicts in at_once([lambda agency=agency: store_all(agency) for agency in agencies]):  # type: ignore[misc]
-                assert verdicts == [Verdict.STORED] * per_thread
-            assert store.state().bets_by_agency == dict.fromkeys(agencies, per_thread)
-            for agency in agencies:
-                assert documents(store.bets(agency)) == rows_of(*range(per_thread))
+        agencies = range(1, THREADS + 1)
+        for verdicts in at_once([lambda agency=agency: store_all(agency) for agency in agencies]):  # type: ignore[misc]
+            assert verdicts == [Verdict.STORED] * per_thread
+        assert store.state().bets_by_agency == dict.fromkeys(agencies, per_thread)
+        for agency in agencies:
+            assert documents(store.bets(agency)) == rows_of(*range(per_thread))

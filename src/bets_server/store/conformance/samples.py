@@ -6,13 +6,13 @@ import abc
 import itertools
 import shutil
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from bets_protocol import Bet, BetRun, RejectCode, encode_bets
-from bets_server.store import BetStore, Parcel, SealOutcome, Ticket, Verdict
+from bets_server.store import BetStore, Parcel, SealOutcome, Ticket, Verdict, open_store
 
 WINNING = 7574
 """The number that these tests draw."""
@@ -128,3 +128,9 @@ class Suite(abc.ABC):
     def store_url(self, tmp_path: Path) -> str:
         """The URL of a test's store."""
         return self.new_store_url(tmp_path)
+
+    @pytest.fixture
+    def store(self, store_url: str) -> Iterator[BetStore]:
+        """A new store, open until the test ends."""
+        with open_store(store_url) as store:
+            yield store

@@ -12,6 +12,7 @@ from bets_server.store import (
     MAX_TOTAL,
     MAX_UNFINISHED_UPLOADS,
     MAX_UPLOADS,
+    BetStore,
     Opening,
     Parcel,
     Receipt,
@@ -41,18 +42,17 @@ from bets_server.store.conformance.samples import (
 class UploadTests(Suite):
     """Tests of `open_upload`, and of `commit` for parcels with tickets."""
 
-    def test_a_new_upload_is_empty(self, store_url: str) -> None:
+    def test_a_new_upload_is_empty(self, store: BetStore) -> None:
         """It exists as soon as it was opened, and counts its openings from one."""
-        with open_store(store_url) as store:
-            assert store.uploads() == []
-            opening = store.open_upload(7, upload_id(1), total=5)
-            assert (opening.code, opening.stored, opening.crc32) == (RejectCode.OK, 0, 0)
-            assert opening.ticket is not None
-            assert (opening.ticket.agency, opening.ticket.epoch) == (7, 1)
-            state = UploadState(number=opening.ticket.upload, agency=7, upload_id=upload_id(1), total=5, epoch=1)
-            assert store.uploads() == [state]
-            assert not state.finished
-            assert store.state().bets_by_agency == {}
+        assert store.uploads() == []
+        opening = store.open_upload(7, upload_id(1), total=5)
+        assert (opening.code, opening.stored, opening.crc32) == (RejectCode.OK, 0, 0)
+        assert opening.ticket is not None
+        assert (opening.ticket.agency, opening.ticket.epoch) == (7, 1)
+        state = UploadState(number=opening.ticket.upload, agency=7, upload_id=upload_id(1), total=5, epoch=1)
+        assert store.uploads() == [state]
+        assert not state.finished
+        assert store.state().bets_by_agency == {}
 
     def test_an_upload_is_found_by_its_identity(self, store_url: str) -> None:
         """It is as in the list. The same id of another agency is another upload, and a voided one is not found."""
@@ -68,18 +68,17 @@ class UploadTests(Suite):
         with open_store(store_url) as store:
             assert store.find_upload(1, upload_id(0)) == mine
 
-    def test_an_upload_grows_parcel_by_parcel(self, store_url: str) -> None:
+    def test_an_upload_grows_parcel_by_parcel(self, store: BetStore) -> None:
         """Each receipt says how many bets are on disk by then, and their CRC-32."""
-        with open_store(store_url) as store:
-            ticket = opened(store, total=6, agency=2)
-            for end in (1, 2, 4):
-                rows = range(end // 2, end)
-                stored = Receipt(verdict=Verdict.STORED, stored=end, crc32=crc32_of(range(end), agency=2))
-                assert store.commit([part(ticket, rows)]) == [stored]
-            assert documents(store.bets()) == rows_of(0, 1, 2, 3)
-            assert store.state().bets_by_agency == {2: 4}
-            (upload,) = store.uploads()
-            assert (upload.stored, upload.crc32, upload.finished) == (4, crc32_of(range(4), agency=2), False)
+        ticket = opened(store, total=6, agency=2)
+        for end in (1, 2, 4):
+            rows = range(end // 2, end)
+            stored = Receipt(verdict=Verdict.STORED, stored=end, crc32=crc32_of(range(end), agency=2))
+            assert store.commit([part(ticket, rows)]) == [stored]
+        assert documents(store.bets()) == rows_of(0, 1, 2, 3)
+        assert store.state().bets_by_agency == {2: 4}
+        (upload,) = store.uploads()
+        assert (upload.stored, upload.crc32, upload.finished) == (4, crc32_of(range(4), agency=2), False)
 
     def test_parcels_of_one_upload_may_share_a_group(self, store_url: str) -> None:
         """Each begins where the one before it ends, with others in between; all runs of a parcel are stored."""
@@ -105,15 +104,14 @@ class UploadTests(Suite):
             again = store.open_upload(1, upload_id(0), total=9)
             assert (again.stored, again.crc32) == (8, crc32_of(range(8)))
 
-    def test_a_group_of_very_many_uploads_is_stored_whole(self, store_url: str) -> None:
+    def test_a_group_of_very_many_uploads_is_stored_whole(self, store: BetStore) -> None:
         """They are more than a store may write in one statement."""
         agencies = range(1, 151)
-        with open_store(store_url) as store:
-            tickets = [opened(store, total=2, agency=agency) for agency in agencies]
-            group = [part(ticket, [row]) for row in (0, 1) for ticket in tickets]
-            assert {receipt.verdict for receipt in store.commit(group)} == {Verdict.STORED}
-            assert all(upload.finished and upload.crc32 for upload in store.uploads())
-            assert store.state().bets_by_agency == dict.fromkeys(agencies, 2)
+        tickets = [opened(store, total=2, agency=agency) for agency in agencies]
+        group = [part(ticket, [row]) for row in (0, 1) for ticket in tickets]
+        assert {receipt.verdict for receipt in store.commit(group)} == {Verdict.STORED}
+        assert all(upload.finished and upload.crc32 for upload in store.uploads())
+        assert store.state().bets_by_agency == dict.fromkeys(agencies, 2)
 
     def test_an_upload_opened_again_goes_on_where_it_is(self, store_url: str) -> None:
         """It does so in the same store and in one that was opened again; each opening counts."""
@@ -130,17 +128,16 @@ class UploadTests(Suite):
             assert [upload.finished for upload in store.uploads()] == [True]
             assert documents(store.bets()) == rows_of(0, 1, 2, 3)
 
-    def test_whoever_opens_an_upload_fences_all_before(self, store_url: str) -> None:
+    def test_whoever_opens_an_upload_fences_all_before(self, store: BetStore) -> None:
         """Nothing more of earlier tickets is stored, at any row, and the receipt says what is stored."""
-        with open_store(store_url) as store:
-            older = [opened(store, total=9) for _ in range(2)]
-            newest = opened(store, total=9)
-            store.commit([part(newest, [0, 1])])
-            fenced = Receipt(verdict=Verdict.FENCED, stored=2, crc32=crc32_of(range(2)))
-            for ticket, first in itertools.product(older, (0, 1, 2, 3)):
-                assert store.commit([part(ticket, [first])]) == [fenced]
-            assert documents(store.bets()) == rows_of(0, 1)
-            assert store.commit([part(older[0], [2]), part(newest, [2])])[1].stored == 3
+        older = [opened(store, total=9) for _ in range(2)]
+        newest = opened(store, total=9)
+        store.commit([part(newest, [0, 1])])
+        fenced = Receipt(verdict=Verdict.FENCED, stored=2, crc32=crc32_of(range(2)))
+        for ticket, first in itertools.product(older, (0, 1, 2, 3)):
+            assert store.commit([part(ticket, [first])]) == [fenced]
+        assert documents(store.bets()) == rows_of(0, 1)
+        assert store.commit([part(older[0], [2]), part(newest, [2])])[1].stored == 3
 
     def test_a_ticket_outlives_the_store_that_gave_it(self, store_url: str) -> None:
         """It is valid until the upload is opened again, in any store object."""
@@ -155,75 +152,70 @@ class UploadTests(Suite):
             assert store.commit([part(ticket, [1])]) == [fenced]
             assert store.commit([part(newer, [1])])[0].stored == 2
 
-    def test_what_an_older_connection_has_under_way_never_lands(self, store_url: str) -> None:
+    def test_what_an_older_connection_has_under_way_never_lands(self, store: BetStore) -> None:
         """It is fenced after a takeover, in any order, alone or mixed with parcels of the newer connection."""
         cuts = [range(0, 2), range(2, 3), range(3, 6), range(6, 8)]
-        with open_store(store_url) as store:
-            before = opened(store, total=8)
-            store.commit([part(before, cuts[0]), part(before, cuts[1])])
-            after = opened(store, total=8)
-            for order in itertools.permutations([part(before, cut) for cut in cuts]):
-                assert {receipt.verdict for receipt in store.commit(order)} == {Verdict.FENCED}
-            mixed = [part(before, cuts[2]), part(after, cuts[2]), part(before, cuts[3]), part(after, cuts[3])]
-            assert [receipt.verdict for receipt in store.commit(mixed)] == [Verdict.FENCED, Verdict.STORED] * 2
-            assert documents(store.bets()) == rows_of(*range(8))
-            (upload,) = store.uploads()
-            assert (upload.finished, upload.crc32) == (True, crc32_of(range(8)))
+        before = opened(store, total=8)
+        store.commit([part(before, cuts[0]), part(before, cuts[1])])
+        after = opened(store, total=8)
+        for order in itertools.permutations([part(before, cut) for cut in cuts]):
+            assert {receipt.verdict for receipt in store.commit(order)} == {Verdict.FENCED}
+        mixed = [part(before, cuts[2]), part(after, cuts[2]), part(before, cuts[3]), part(after, cuts[3])]
+        assert [receipt.verdict for receipt in store.commit(mixed)] == [Verdict.FENCED, Verdict.STORED] * 2
+        assert documents(store.bets()) == rows_of(*range(8))
+        (upload,) = store.uploads()
+        assert (upload.finished, upload.crc32) == (True, crc32_of(range(8)))
 
-    def test_a_parcel_must_begin_where_its_upload_ends(self, store_url: str) -> None:
+    def test_a_parcel_must_begin_where_its_upload_ends(self, store: BetStore) -> None:
         """One that was stored before and one that leaves a gap are fenced; the ticket stays valid."""
-        with open_store(store_url) as store:
-            ticket = opened(store, total=9)
-            assert store.commit([part(ticket, [1])]) == [Receipt(verdict=Verdict.FENCED)]
-            store.commit([part(ticket, [0, 1, 2])])
-            for rows in ([0, 1, 2], [1], [2, 3], [4]):
-                fenced = Receipt(verdict=Verdict.FENCED, stored=3, crc32=crc32_of(range(3)))
-                assert store.commit([part(ticket, rows)]) == [fenced]
-            assert store.commit([part(ticket, [3])])[0].stored == 4
-            assert documents(store.bets()) == rows_of(0, 1, 2, 3)
+        ticket = opened(store, total=9)
+        assert store.commit([part(ticket, [1])]) == [Receipt(verdict=Verdict.FENCED)]
+        store.commit([part(ticket, [0, 1, 2])])
+        for rows in ([0, 1, 2], [1], [2, 3], [4]):
+            fenced = Receipt(verdict=Verdict.FENCED, stored=3, crc32=crc32_of(range(3)))
+            assert store.commit([part(ticket, rows)]) == [fenced]
+        assert store.commit([part(ticket, [3])])[0].stored == 4
+        assert documents(store.bets()) == rows_of(0, 1, 2, 3)
 
-    def test_a_refused_parcel_harms_only_what_stands_on_it(self, store_url: str) -> None:
+    def test_a_refused_parcel_harms_only_what_stands_on_it(self, store: BetStore) -> None:
         """The parcels behind it of the same upload no longer fit; all others are stored."""
-        with open_store(store_url) as store:
-            ticket, other = opened(store, total=5), opened(store, total=5, which=1)
-            group = [
-                part(ticket, [0]),
-                part(ticket, range(1, 9)),  # more than it lacks
-                part(other, [0]),
-                part(ticket, [9]),
-                part(other, [1]),
-                Parcel(runs=sample_batch([7], agency=2)),
-            ]
-            receipts = store.commit(group)
-            assert [receipt.verdict for receipt in receipts] == [
-                Verdict.STORED,
-                Verdict.OVERRUN,
-                Verdict.STORED,
-                Verdict.FENCED,
-                Verdict.STORED,
-                Verdict.STORED,
-            ]
-            assert [receipt.stored for receipt in receipts[:5]] == [1, 1, 1, 1, 2]
-            assert documents(store.bets()) == rows_of(0, 0, 1, 7)
+        ticket, other = opened(store, total=5), opened(store, total=5, which=1)
+        group = [
+            part(ticket, [0]),
+            part(ticket, range(1, 9)),  # more than it lacks
+            part(other, [0]),
+            part(ticket, [9]),
+            part(other, [1]),
+            Parcel(runs=sample_batch([7], agency=2)),
+        ]
+        receipts = store.commit(group)
+        assert [receipt.verdict for receipt in receipts] == [
+            Verdict.STORED,
+            Verdict.OVERRUN,
+            Verdict.STORED,
+            Verdict.FENCED,
+            Verdict.STORED,
+            Verdict.STORED,
+        ]
+        assert [receipt.stored for receipt in receipts[:5]] == [1, 1, 1, 1, 2]
+        assert documents(store.bets()) == rows_of(0, 0, 1, 7)
 
-    def test_an_upload_takes_no_more_than_it_announced(self, store_url: str) -> None:
+    def test_an_upload_takes_no_more_than_it_announced(self, store: BetStore) -> None:
         """A parcel with one bet too many is refused whole; one that fills it is stored, and nothing after."""
-        with open_store(store_url) as store:
-            ticket = opened(store, total=4)
-            store.commit([part(ticket, [0])])
-            overrun = Receipt(verdict=Verdict.OVERRUN, stored=1, crc32=crc32_of([0]))
-            assert store.commit([part(ticket, range(1, 5))]) == [overrun]
-            assert store.commit([part(ticket, range(1, 4))])[0].verdict is Verdict.STORED
-            assert store.commit([part(ticket, [4])])[0].verdict is Verdict.OVERRUN
-            assert documents(store.bets()) == rows_of(0, 1, 2, 3)
+        ticket = opened(store, total=4)
+        store.commit([part(ticket, [0])])
+        overrun = Receipt(verdict=Verdict.OVERRUN, stored=1, crc32=crc32_of([0]))
+        assert store.commit([part(ticket, range(1, 5))]) == [overrun]
+        assert store.commit([part(ticket, range(1, 4))])[0].verdict is Verdict.STORED
+        assert store.commit([part(ticket, [4])])[0].verdict is Verdict.OVERRUN
+        assert documents(store.bets()) == rows_of(0, 1, 2, 3)
 
-    def test_a_parcel_without_bets_changes_nothing(self, store_url: str) -> None:
+    def test_a_parcel_without_bets_changes_nothing(self, store: BetStore) -> None:
         """It may have a ticket or not."""
-        with open_store(store_url) as store:
-            ticket = opened(store, total=4)
-            assert store.commit([Parcel(runs=(), ticket=ticket)]) == [Receipt(verdict=Verdict.STORED)]
-            assert store.commit([Parcel(runs=())]) == [Receipt(verdict=Verdict.STORED)]
-            assert [upload.agency for upload in store.uploads()] == [1]
+        ticket = opened(store, total=4)
+        assert store.commit([Parcel(runs=(), ticket=ticket)]) == [Receipt(verdict=Verdict.STORED)]
+        assert store.commit([Parcel(runs=())]) == [Receipt(verdict=Verdict.STORED)]
+        assert [upload.agency for upload in store.uploads()] == [1]
 
     def test_a_ticket_for_no_upload_is_worthless(self, store_url: str) -> None:
         """Nothing is stored for an invented ticket, or one of another agency, an anonymous upload or another draw."""
@@ -246,16 +238,15 @@ class UploadTests(Suite):
             assert documents(store.bets()) == rows_of(5)
             assert store.commit([part(ticket, [0])])[0].stored == 1
 
-    def test_an_id_with_another_total_is_another_file(self, store_url: str) -> None:
+    def test_an_id_with_another_total_is_another_file(self, store: BetStore) -> None:
         """It is refused for a begun and for a finished upload, whose ticket stays valid."""
-        with open_store(store_url) as store:
-            ticket = opened(store, total=2)
-            for row in (0, 1):
-                assert store.commit([part(ticket, [row])])[0].stored == row + 1
-                mismatch = Opening(code=RejectCode.MISMATCH, stored=row + 1, crc32=crc32_of(range(row + 1)))
-                assert store.open_upload(1, upload_id(0), total=row) == mismatch
-                assert store.open_upload(1, upload_id(0), total=3) == mismatch
-            assert [upload.epoch for upload in store.uploads()] == [1]
+        ticket = opened(store, total=2)
+        for row in (0, 1):
+            assert store.commit([part(ticket, [row])])[0].stored == row + 1
+            mismatch = Opening(code=RejectCode.MISMATCH, stored=row + 1, crc32=crc32_of(range(row + 1)))
+            assert store.open_upload(1, upload_id(0), total=row) == mismatch
+            assert store.open_upload(1, upload_id(0), total=3) == mismatch
+        assert [upload.epoch for upload in store.uploads()] == [1]
 
     def test_the_same_id_elsewhere_is_another_upload(self, store_url: str) -> None:
         """Another agency or another draw makes another upload."""
@@ -276,61 +267,56 @@ class UploadTests(Suite):
         ("agency", "identity", "total"),
         [(0, bytes(16), 1), (256, bytes(16), 1), (1, bytes(15), 1), (1, bytes(17), 1), (1, b"", 1), (1, bytes(16), -1)],
     )
-    def test_nonsense_opens_nothing(self, store_url: str, agency: int, identity: bytes, total: int) -> None:
+    def test_nonsense_opens_nothing(self, store: BetStore, agency: int, identity: bytes, total: int) -> None:
         """An agency, an id or a total that is out of range is an error, and the store stays usable."""
-        with open_store(store_url) as store:
-            with pytest.raises(InvalidMessage):
-                store.open_upload(agency, identity, total=total)
-            assert store.uploads() == []
-            opened(store, total=1)
+        with pytest.raises(InvalidMessage):
+            store.open_upload(agency, identity, total=total)
+        assert store.uploads() == []
+        opened(store, total=1)
 
-    def test_an_upload_of_no_bets_is_finished_at_once(self, store_url: str) -> None:
+    def test_an_upload_of_no_bets_is_finished_at_once(self, store: BetStore) -> None:
         """An empty file is an upload, too."""
-        with open_store(store_url) as store:
-            opened(store, total=0)
-            assert [upload.finished for upload in store.uploads()] == [True]
-            assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
+        opened(store, total=0)
+        assert [upload.finished for upload in store.uploads()] == [True]
+        assert store.seal_and_draw(1, expected=1, pick=winning) == DRAWN_NOW
 
-    def test_a_finished_upload_can_be_opened_for_good(self, store_url: str) -> None:
+    def test_a_finished_upload_can_be_opened_for_good(self, store: BetStore) -> None:
         """It can be opened when its agency is sealed and after the draw; but nothing can be added to it."""
         finished = Opening(code=RejectCode.OK, stored=2, crc32=crc32_of(range(2), number=WINNING))
-        with open_store(store_url) as store:
-            store.commit([part(opened(store, total=2), [0, 1], number=WINNING)])
-            for expected, verdict in [(2, Verdict.OVERRUN), (1, Verdict.SEALED), (9, Verdict.DRAW_CLOSED)]:
-                opening = store.open_upload(1, upload_id(0), total=2)
-                assert attrs.evolve(opening, ticket=None) == finished
-                assert opening.ticket is not None
-                assert store.commit([part(opening.ticket, [2])])[0].verdict is verdict
-                store.seal_and_draw(1, expected=expected, pick=winning)
-            assert store.open_upload(1, upload_id(0), total=2).code is RejectCode.OK
-            assert store.winners(1) == tuple(rows_of(0, 1))
+        store.commit([part(opened(store, total=2), [0, 1], number=WINNING)])
+        for expected, verdict in [(2, Verdict.OVERRUN), (1, Verdict.SEALED), (9, Verdict.DRAW_CLOSED)]:
+            opening = store.open_upload(1, upload_id(0), total=2)
+            assert attrs.evolve(opening, ticket=None) == finished
+            assert opening.ticket is not None
+            assert store.commit([part(opening.ticket, [2])])[0].verdict is verdict
+            store.seal_and_draw(1, expected=expected, pick=winning)
+        assert store.open_upload(1, upload_id(0), total=2).code is RejectCode.OK
+        assert store.winners(1) == tuple(rows_of(0, 1))
 
-    def test_an_unfinished_upload_of_a_sealed_agency_stays_so(self, store_url: str) -> None:
+    def test_an_unfinished_upload_of_a_sealed_agency_stays_so(self, store: BetStore) -> None:
         """Neither it nor a new one can be opened, and its ticket is refused; a wrong total is reported first."""
-        with open_store(store_url) as store:
-            ticket = opened(store, total=2)
-            store.commit([part(ticket, [0])])
-            for expected, code, verdict in [
-                (2, RejectCode.SEALED, Verdict.SEALED),
-                (1, RejectCode.DRAW_CLOSED, Verdict.DRAW_CLOSED),
-            ]:
-                store.seal_and_draw(1, expected=expected, pick=winning, forced=True)
-                refused = Opening(code=code, stored=1, crc32=crc32_of([0]))
-                assert store.open_upload(1, upload_id(0), total=2) == refused
-                assert store.open_upload(1, upload_id(1), total=2) == Opening(code=code)
-                assert store.open_upload(1, upload_id(0), total=3).code is RejectCode.MISMATCH
-                assert store.commit([part(ticket, [1])])[0].verdict is verdict
-            assert store.open_upload(2, upload_id(0), total=0).code is RejectCode.DRAW_CLOSED
-            assert documents(store.bets()) == rows_of(0)
+        ticket = opened(store, total=2)
+        store.commit([part(ticket, [0])])
+        for expected, code, verdict in [
+            (2, RejectCode.SEALED, Verdict.SEALED),
+            (1, RejectCode.DRAW_CLOSED, Verdict.DRAW_CLOSED),
+        ]:
+            store.seal_and_draw(1, expected=expected, pick=winning, forced=True)
+            refused = Opening(code=code, stored=1, crc32=crc32_of([0]))
+            assert store.open_upload(1, upload_id(0), total=2) == refused
+            assert store.open_upload(1, upload_id(1), total=2) == Opening(code=code)
+            assert store.open_upload(1, upload_id(0), total=3).code is RejectCode.MISMATCH
+            assert store.commit([part(ticket, [1])])[0].verdict is verdict
+        assert store.open_upload(2, upload_id(0), total=0).code is RejectCode.DRAW_CLOSED
+        assert documents(store.bets()) == rows_of(0)
 
-    def test_a_fenced_one_is_told_so_first(self, store_url: str) -> None:
+    def test_a_fenced_one_is_told_so_first(self, store: BetStore) -> None:
         """FENCED comes before SEALED and DRAW_CLOSED: its client must not believe that it still has the upload."""
-        with open_store(store_url) as store:
-            old, new = opened(store, total=2), opened(store, total=2)
-            for expected, verdict in [(2, Verdict.SEALED), (1, Verdict.DRAW_CLOSED)]:
-                store.seal_and_draw(1, expected=expected, pick=winning, forced=True)
-                receipts = store.commit([part(old, [0]), part(new, [0]), part(new, [1])])
-                assert [receipt.verdict for receipt in receipts] == [Verdict.FENCED, verdict, verdict]
+        old, new = opened(store, total=2), opened(store, total=2)
+        for expected, verdict in [(2, Verdict.SEALED), (1, Verdict.DRAW_CLOSED)]:
+            store.seal_and_draw(1, expected=expected, pick=winning, forced=True)
+            receipts = store.commit([part(old, [0]), part(new, [0]), part(new, [1])])
+            assert [receipt.verdict for receipt in receipts] == [Verdict.FENCED, verdict, verdict]
 
     def test_who_sends_without_uploads_cannot_begin_with_them(self, store_url: str) -> None:
         """This holds in one draw; other agencies and other draws are not affected."""
@@ -357,14 +343,13 @@ class UploadTests(Suite):
                 Verdict.MODE_CONFLICT,
             ]
 
-    def test_anonymous_uploads_are_told_too(self, store_url: str) -> None:
+    def test_anonymous_uploads_are_told_too(self, store: BetStore) -> None:
         """The list has one for each agency, with all that it has sent."""
-        with open_store(store_url) as store:
-            for row in range(3):
-                append_to(store, [sample_batch([row]), sample_batch([row, row], agency=2)])
-            found = [(upload.agency, upload.upload_id, upload.total, upload.stored) for upload in store.uploads()]
-            assert sorted(found) == [(1, None, None, 3), (2, None, None, 6)]
-            assert not any(upload.finished or upload.voided for upload in store.uploads())
+        for row in range(3):
+            append_to(store, [sample_batch([row]), sample_batch([row, row], agency=2)])
+        found = [(upload.agency, upload.upload_id, upload.total, upload.stored) for upload in store.uploads()]
+        assert sorted(found) == [(1, None, None, 3), (2, None, None, 6)]
+        assert not any(upload.finished or upload.voided for upload in store.uploads())
 
     def test_unfinished_uploads_of_an_agency_are_limited(self, store_url: str) -> None:
         """Existing ones can be opened again, finished ones make room, and other agencies are not affected."""
@@ -383,22 +368,20 @@ class UploadTests(Suite):
             store.max_unfinished_uploads = 2
             assert store.open_upload(1, upload_id(4), total=1) == Opening(code=RejectCode.LIMIT)
 
-    def test_uploads_of_an_agency_are_limited(self, store_url: str) -> None:
+    def test_uploads_of_an_agency_are_limited(self, store: BetStore) -> None:
         """Finished ones count as well; existing ones can be opened again."""
-        with open_store(store_url) as store:
-            assert store.max_uploads == MAX_UPLOADS == 10_000
-            store.max_uploads = 3
-            for which in range(3):
-                store.commit([part(opened(store, total=1, which=which), [0])])
-            assert store.open_upload(1, upload_id(3), total=1) == Opening(code=RejectCode.LIMIT)
-            assert store.open_upload(1, upload_id(3), total=0) == Opening(code=RejectCode.LIMIT)
-            opened(store, total=1, which=2)
-            opened(store, total=1, agency=2)
+        assert store.max_uploads == MAX_UPLOADS == 10_000
+        store.max_uploads = 3
+        for which in range(3):
+            store.commit([part(opened(store, total=1, which=which), [0])])
+        assert store.open_upload(1, upload_id(3), total=1) == Opening(code=RejectCode.LIMIT)
+        assert store.open_upload(1, upload_id(3), total=0) == Opening(code=RejectCode.LIMIT)
+        opened(store, total=1, which=2)
+        opened(store, total=1, agency=2)
 
     @pytest.mark.parametrize("total", [MAX_TOTAL + 1, 2**64 - 1])
-    def test_more_bets_than_any_book_holds_are_too_many(self, store_url: str, total: int) -> None:
+    def test_more_bets_than_any_book_holds_are_too_many(self, store: BetStore, total: int) -> None:
         """A total that only the wire has room for is refused with LIMIT."""
-        with open_store(store_url) as store:
-            assert store.open_upload(1, upload_id(0), total=total) == Opening(code=RejectCode.LIMIT)
-            opened(store, total=MAX_TOTAL)
-            assert store.open_upload(1, upload_id(0), total=total).code is RejectCode.MISMATCH
+        assert store.open_upload(1, upload_id(0), total=total) == Opening(code=RejectCode.LIMIT)
+        opened(store, total=MAX_TOTAL)
+        assert store.open_upload(1, upload_id(0), total=total).code is RejectCode.MISMATCH
