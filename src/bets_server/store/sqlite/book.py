@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -86,11 +87,11 @@ class Book(abc.ABC):
         """Run a statement inside a transaction and return how many rows it changed."""
         return self.connection.execute(statement, values).rowcount
 
-    def write_rows(self, statement: Callable[[int], str], rows: Sequence[Values]) -> int:
+    def write_rows(self, statement: str, rows: Sequence[Values]) -> int:
         """Run a statement for many rows at a time and return how many rows it changed.
 
         Args:
-            statement: returns the statement for a number of rows.
+            statement: with ``{rows}`` in the place of the placeholders of all rows, as after VALUES.
             rows: the values.
         """
         # Each statement gives up Python's interpreter lock, and beside a busy thread takes it back only after a switch
@@ -98,7 +99,9 @@ class Book(abc.ABC):
         changed = 0
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
             some = rows[start : start + ROWS_PER_STATEMENT]
-            changed += self.write(statement(len(some)), [value for row in some for value in row])
+            changed += self.write(
+                _for_rows(statement, len(some[0]), len(some)), [value for row in some for value in row]
+            )
         return changed
 
     @abc.abstractmethod
@@ -124,6 +127,12 @@ class Book(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Close the book. Calling it again has no effect."""
+
+
+@functools.cache
+def _for_rows(statement: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return statement.format(rows=", ".join([row] * rows))
 
 
 def reason_of(error: sqlite3.Error, path: Path) -> str:

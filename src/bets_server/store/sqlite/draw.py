@@ -10,7 +10,6 @@ the walk only checks the CRC-32 and the count of each upload; else the walk hash
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import itertools
 from collections import Counter
@@ -85,7 +84,7 @@ def draw_over(book: Book, draw: int, number: int, running: RunningDigest | None)
             for agency, document in some:
                 rows.append((draw, agency, positions[agency], document))
                 positions[agency] += 1
-            book.write_rows(_winner_statement, rows)
+            book.write_rows("INSERT INTO winner (draw, agency, position, document) VALUES {rows}", rows)
     return Digest(bets=walk.verified_bets(), sha256=digest.hexdigest())
 
 
@@ -223,8 +222,3 @@ class _Walk:
     def _damage(self, upload: _Upload) -> StorageError:
         """The error for an upload whose batches do not add up."""
         return StorageError(f"{self._book.path}: the bets of agency {upload.agency} are not those that were stored")
-
-
-@functools.cache
-def _winner_statement(rows: int) -> str:
-    return "INSERT INTO winner (draw, agency, position, document) VALUES " + ", ".join(["(?, ?, ?, ?)"] * rows)
