@@ -12,9 +12,9 @@ from typing import Any
 
 from bets_protocol import Bet, StorageError
 from bets_server.logs import ServerLog
-from bets_server.operator.commands import AgencySeen, LiveStatus
+from bets_server.operator.commands import AgencySeen, LiveStatus, OperatorBackend
 from bets_server.operator.server import ControlServer
-from bets_server.store import BetStore, SealOutcome, UploadState
+from bets_server.store import BetStore, SealOutcome
 from tests.server.serving import DEADLINE_S, captured_log
 from tests.server.wire import WINNING
 
@@ -31,11 +31,11 @@ def a_bet(row: int, agency: int, number: int = 1, first_name: str = "Ana", last_
     )
 
 
-class LiveBackend:
+class LiveBackend(OperatorBackend):
     """The backend of a server for so many agencies, without the server.
 
     Attributes:
-        failure: raised by the next change, instead of making it.
+        failure: raised by the next forced close, instead of making it.
         failed_with: what the server was told to end for.
         gate: while it is cleared, `status` waits.
         asked: set when `status` has come.
@@ -43,7 +43,7 @@ class LiveBackend:
     """
 
     def __init__(self, store: BetStore, agencies: int = 3) -> None:
-        self.store = store
+        super().__init__(store)
         self.agencies = agencies
         self.seen: dict[int, AgencySeen] = {}
         self.failure: Exception | None = None
@@ -58,17 +58,10 @@ class LiveBackend:
         return LiveStatus(agencies=self.agencies, connections=4, unknown_connections=1, seen=self.seen)
 
     def close_without(self, agency: int, reason: str) -> SealOutcome:
-        self._fail()
-        return self.store.seal_and_draw(agency, expected=self.agencies, pick=lambda: WINNING, forced=True, note=reason)
-
-    def void(self, number: int, reason: str) -> UploadState:
-        self._fail()
-        return self.store.void(number, reason=reason)
-
-    def _fail(self) -> None:
         failure, self.failure = self.failure, None
         if failure is not None:
             raise failure
+        return self.store.seal_and_draw(agency, expected=self.agencies, pick=lambda: WINNING, forced=True, note=reason)
 
     def failed(self, error: StorageError) -> None:
         self.failed_with = error

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from bets_protocol import TransportTimeout
-from bets_server.operator.commands import NeedsServer, StoreBackend, answer
+from bets_server.operator.commands import NeedsServer, OperatorBackend, answer
 from bets_server.operator.export import export_rows
 from bets_server.operator.live import LiveBackend as ServerBackend
 from bets_server.operator.reports import report
@@ -369,7 +369,7 @@ def test_close(live: Office) -> None:
 def test_desk_of_a_store(tmp_path: Path) -> None:
     """Without a server nothing is sealed: how many agencies take part is not known."""
     with open_store(f"csv:///{tmp_path}/bets") as store, pytest.raises(NeedsServer):
-        list(answer(StoreBackend(store), "close", {"without": 1}))
+        list(answer(OperatorBackend(store), "close", {"without": 1}))
 
 
 @pytest.mark.parametrize("options", [[], ["--control", "none"]])

@@ -20,7 +20,7 @@ from bets_protocol.cli.settings import resolve
 from bets_protocol.cli.signals import interruptible, raise_if_stopped
 from bets_protocol.transports import Stream
 from bets_server.config import SETTINGS
-from bets_server.operator.commands import CHANGES, NeedsServer, Row, StoreBackend, answer
+from bets_server.operator.commands import CHANGES, NeedsServer, OperatorBackend, Row, answer
 from bets_server.operator.protocol import MAX_ANSWER_BYTES, connected, control_path, line_of, message_of
 from bets_server.store import open_store, path_of
 
@@ -31,8 +31,6 @@ SILENCE_S: Final = 300.0
 """Seconds to wait for a byte of an answer: the draw of a hundred million bets takes less."""
 
 _EXIT_CODES: Final = {int(code): code for code in ExitCode}
-
-_ONLY_LIVE: Final = frozenset({"close"})
 
 
 class ServerError(ProgramError):
@@ -101,7 +99,7 @@ def asked(place: Place, command: str, **arguments: Any) -> Iterator[Iterator[Row
         with stream:
             yield _one_by_one(_answer_of(stream, {"command": command, **given}))
         return
-    if command in _ONLY_LIVE:
+    if command == "close":
         raise NeedsServer(f"{command} needs a running server, and none is found: {why_not}")
     try:
         draw = 1 if place.draw is None else place.draw
@@ -109,7 +107,7 @@ def asked(place: Place, command: str, **arguments: Any) -> Iterator[Iterator[Row
     except StorageError as error:
         raise ConfigError(f"--store {place.store}: {error} ({why_not})") from error
     with store:
-        yield _one_by_one(answer(StoreBackend(store), command, given))
+        yield _one_by_one(answer(OperatorBackend(store), command, given))
 
 
 def _server(place: Place) -> tuple[Stream | None, str]:

@@ -1,8 +1,7 @@
 """What an operator may ask and what is answered, by a running server or by a store that no server has open.
 
-A command goes to an `OperatorBackend`: that of the running server, or a `StoreBackend` over a store. Its answer is a
-list of rows (plain data that JSON can carry), made a piece at a time, so that a book of any size is exported while the
-server goes on.
+A command goes to an `OperatorBackend`. Its answer is a list of rows (plain data that JSON can carry), made a piece at a
+time, so that a book of any size is exported while the server goes on.
 
 Nothing in here knows a socket or how rows are printed.
 """
@@ -12,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from operator import attrgetter
-from typing import Any, Final, Protocol, TypedDict
+from typing import Any, Final, TypedDict
 
 import attrs
 
@@ -25,8 +24,6 @@ MAX_REASON_CHARACTERS: Final = 500
 
 _ROWS_PER_PIECE: Final = 256
 """Bounds a piece to 300 KB: a bet takes at most 1.1 KB, with a quotation mark for each letter of its names."""
-
-_MAX_NUMBER: Final = 2**63 - 1
 
 Row = Any
 """An object with the columns of its command; for `export` the plain list of a bet's fields."""
@@ -51,84 +48,51 @@ class NeedsServer(ProgramError):
 
 
 class AgencySeen(TypedDict):
-    """What a running server has seen of one agency.
+    """What a running server has seen of one agency."""
 
-    `connections`: how many it has open now. `silent_s`: seconds since its last message was answered, or None if no
-    message was.
-    """
-
-    connections: int
-    silent_s: float | None
+    connections: int  # open now
+    silent_s: float | None  # seconds since its last message was answered, or None if no message was
 
 
 class LiveStatus(TypedDict):
-    """What only a running server knows.
+    """What only a running server knows."""
 
-    `agencies`: the draw waits for the agencies 1 to this number. `connections`: how many are open.
-    `unknown_connections`: how many of them belong to no known agency. `seen`: the agencies that are connected or were
-    answered since the server was started.
-    """
-
-    agencies: int
-    connections: int
-    unknown_connections: int
-    seen: dict[int, AgencySeen]
+    agencies: int  # the draw waits for the agencies 1 to this number
+    connections: int  # open now
+    unknown_connections: int  # those that belong to no known agency
+    seen: dict[int, AgencySeen]  # those that are connected, or were answered since the server was started
 
 
-class OperatorBackend(Protocol):
-    """Carries out operators' commands.
+class OperatorBackend:
+    """Carries out operators' commands, here on a store that no server has open; `LiveBackend` is a running server's.
+
+    Attributes:
+        store: only for calls that read.
 
     Thread: any; commands come one at a time, each from a thread of the control server.
     """
 
-    @property
-    def store(self) -> BetStore:
-        """The store, only for calls that read."""
-        ...
+    def __init__(self, store: BetStore) -> None:
+        self.store = store
 
     def status(self) -> LiveStatus | None:
         """What only a running server knows, or None without one."""
-        ...
+        return None
 
-    def close_without(self, agency: int, reason: str) -> SealOutcome:
+    def close_without(self, agency: int, reason: str) -> SealOutcome:  # noqa: ARG002 - a running server needs them
         """Seal an agency by force, and draw if it was the last one missing; agencies that wait are told.
+
+        Only a running server can: it knows how many agencies take part, and has the others waiting.
 
         Raises:
             NeedsServer: no server runs.
             StoreFull: nothing was changed.
             StorageError: what is on disk is unknown.
         """
-        ...
-
-    def void(self, number: int, reason: str) -> UploadState:
-        """Void an upload; see `BetStore.void`."""
-        ...
-
-    def failed(self, error: StorageError) -> None:
-        """End the server, since what is on disk is unknown; called at most once for each command."""
-        ...
-
-
-class StoreBackend:
-    """The backend of a store that no server has open."""
-
-    def __init__(self, store: BetStore) -> None:
-        self.store = store
-
-    def status(self) -> LiveStatus | None:
-        """None, since no server runs."""
-        return None
-
-    def close_without(self, agency: int, reason: str) -> SealOutcome:  # noqa: ARG002 - as the protocol says
-        """Refused: only a server knows how many agencies take part, and has the others waiting."""
         raise NeedsServer("close: needs a server that runs")
 
-    def void(self, number: int, reason: str) -> UploadState:
-        """Void an upload in the store."""
-        return self.store.void(number, reason=reason)
-
     def failed(self, error: StorageError) -> None:
-        """Does nothing: the command reports its error itself, and no server has to end."""
+        """End the server, if one runs, since what is on disk is unknown; called at most once for each command."""
 
 
 def answer(backend: OperatorBackend, command: str, arguments: Mapping[str, Any]) -> Iterator[list[Row]]:
@@ -168,10 +132,6 @@ def answer(backend: OperatorBackend, command: str, arguments: Mapping[str, Any])
 # -- the commands
 
 
-def _uploads(backend: OperatorBackend) -> Iterator[Row]:
-    return map(_upload_row, backend.store.uploads())
-
-
 def _upload_row(upload: UploadState) -> Row:
     return {
         "number": upload.number,
@@ -184,10 +144,6 @@ def _upload_row(upload: UploadState) -> Row:
         "voided": upload.voided,
         "finished": upload.finished,
     }
-
-
-def _audit(backend: OperatorBackend) -> Iterator[Row]:
-    return map(attrs.asdict, backend.store.audit())
 
 
 def _status(backend: OperatorBackend) -> Iterator[Row]:
@@ -243,15 +199,11 @@ def _winners(backend: OperatorBackend, agency: int | None) -> Iterator[Row]:
             yield {"agency": number, "document": document}
 
 
-def _export(backend: OperatorBackend, agency: int | None) -> Iterator[Row]:
-    return map(_fields_of, backend.store.bets(agency))
-
-
 _fields_of = attrgetter(*(field.name for field in attrs.fields(Bet)))
 
 
 def _void(backend: OperatorBackend, number: int, reason: str) -> Iterator[Row]:
-    yield _upload_row(backend.void(number, reason))
+    yield _upload_row(backend.store.void(number, reason=reason))
 
 
 def _close(backend: OperatorBackend, without: int, reason: str | None) -> Iterator[Row]:
@@ -295,11 +247,11 @@ _AGENCY = _whole_number(1, limits.MAX_AGENCY)
 
 _COMMANDS: Mapping[str, tuple[Callable[..., Iterable[Row]], Mapping[str, _Check]]] = {
     "status": (_status, {}),
-    "uploads": (_uploads, {}),
-    "audit": (_audit, {}),
+    "uploads": (lambda backend: map(_upload_row, backend.store.uploads()), {}),
+    "audit": (lambda backend: map(attrs.asdict, backend.store.audit()), {}),
     "winners": (_winners, {"agency": _optional(_AGENCY)}),
-    "export": (_export, {"agency": _optional(_AGENCY)}),
-    "void": (_void, {"number": _whole_number(1, _MAX_NUMBER), "reason": _reason}),
+    "export": (lambda backend, agency: map(_fields_of, backend.store.bets(agency)), {"agency": _optional(_AGENCY)}),
+    "void": (_void, {"number": _whole_number(1, 2**63 - 1), "reason": _reason}),
     "close": (_close, {"without": _AGENCY, "reason": _optional(_reason)}),
 }
 

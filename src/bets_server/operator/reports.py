@@ -14,22 +14,10 @@ def _winners(rows: Iterable[Row]) -> str:
 
 
 def _uploads(rows: Iterable[Row]) -> str:
-    headings = ("NUMBER", "AGENCY", "STORED", "TOTAL", "CRC-32", "EPOCH", "STATE", "UPLOAD")
+    columns = ("number", "agency", "stored", "total", "crc32", "epoch")
     return _table(
-        headings,
-        [
-            (
-                row["number"],
-                row["agency"],
-                row["stored"],
-                row["total"],
-                row["crc32"],
-                row["epoch"],
-                _upload_state(row),
-                row["upload_id"] or "anonymous",
-            )
-            for row in rows
-        ],
+        ("NUMBER", "AGENCY", "STORED", "TOTAL", "CRC-32", "EPOCH", "STATE", "UPLOAD"),
+        [[*(row[name] for name in columns), _upload_state(row), row["upload_id"] or "anonymous"] for row in rows],
     )
 
 
@@ -66,16 +54,9 @@ def _status_lines(row: Row) -> Iterator[str]:
     if row["digest"]:
         yield f"digest: {row['digest']}\n"
     headings = ("AGENCY", "MODE", "BETS", "FINISHED", "SEALED", "CONNECTED", "LAST SEEN")
+    columns = ("agency", "mode", "bets", "finished", "sealed", "connections")
     agencies = [
-        (
-            each["agency"],
-            each["mode"],
-            each["bets"],
-            each["finished"],
-            each["sealed"],
-            each["connections"],
-            None if each["silent_s"] is None else f"{_span(each['silent_s'])} ago",
-        )
+        [*(each[name] for name in columns), None if each["silent_s"] is None else f"{_span(each['silent_s'])} ago"]
         for each in row["by_agency"]
     ]
     if agencies:
@@ -97,13 +78,10 @@ def _void(rows: Iterable[Row]) -> str:
 
 
 def _close(rows: Iterable[Row]) -> str:
-    return "".join(f"{_sealed(row)}; {_drawn(row)}\n" for row in rows)
-
-
-def _sealed(row: Row) -> str:
-    if row["newly_sealed"]:
-        return f"agency {row['agency']} is sealed by force"
-    return f"agency {row['agency']}: nothing to do"
+    return "".join(
+        f"agency {row['agency']}{' is sealed by force' if row['newly_sealed'] else ': nothing to do'}; {_drawn(row)}\n"
+        for row in rows
+    )
 
 
 def _drawn(row: Row) -> str:
