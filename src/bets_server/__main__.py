@@ -1,4 +1,4 @@
-"""`bets-server`, which is `python -m bets_server` too."""
+"""The program `bets-server`, also started by `python -m bets_server`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 def main() -> None:
     """Run the program as the whole process.
 
-    A Ctrl-C that comes while modules are loaded ends the process as the system does it: Python would show a traceback.
-    SIGHUP has a server read its files anew, and does nothing before it has read any.
+    SIGINT has the system's action while modules are loaded, because Python's would show a traceback. SIGHUP makes a
+    server read its files again, and is ignored until it has read them.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,6 +1,6 @@
-"""`bets-server certs`: makes certificates for those who have no authority of their own.
+"""`bets-server certs`: makes certificates for installations that have no authority of their own.
 
-What is written is said on standard error; on standard output comes what a list of pins takes, a line for each agency.
+The names of the files go to standard error, the lines for a list of pins to standard output.
 """
 
 from __future__ import annotations

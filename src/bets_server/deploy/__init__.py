@@ -1,4 +1,4 @@
-"""What prepares an installation: certificates, the Compose file."""
+"""Prepares an installation: certificates, the Compose file."""
 
 from __future__ import annotations
 

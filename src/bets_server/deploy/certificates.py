@@ -1,21 +1,21 @@
-"""A certification authority of one's own, for those who have none: it signs the server's certificate and the agencies'.
+"""A certification authority for installations that have none; it signs the server's and the agencies' certificates.
 
     ==================================  ================================================================
-    ``ca.pem``, ``ca.key``              the authority; the key stays here, everybody gets the certificate
+    ``ca.pem``, ``ca.key``              the authority: the key stays here, every peer gets the certificate
     ``server.pem``, ``server.key``      the server's
     ``agency-N.pem``, ``agency-N.key``  for agency N, with ``ca.pem``
     ==================================  ================================================================
 
 Rules:
 
-1. Every key is an ECDSA key on P-256, and every certificate says what it is for and nothing else: the authority's signs
+1. Every key is an ECDSA key on P-256, and every certificate is limited to its purpose: the authority's signs
    certificates, but no further authorities; an agency's is for clients; the server's is for servers, and for clients
-   too, so that the server can ask itself whether it is healthy (without an agency's name that is all it may do).
+   too, so that `health` can connect with it. It names no agency, so it allows nothing else.
 2. An agency's certificate names it in one URI, `urn:bets:agency:N`, and has no other name.
-3. Files have mode 0600 from their first moment, folders that are made here 0700. What is there already is never
-   replaced unless that is asked for, and then as a whole: no file is ever half written.
+3. Files are created with mode 0600, folders with 0700. An existing file is replaced only on request, and always as a
+   whole: no file is ever half written.
 
-This module loads `cryptography`, which is an extra; nothing else does.
+Only this module loads `cryptography`, which is an optional dependency.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ from bets_protocol.cli.agency_uri import agency_uri
 from bets_protocol.transports import parse_url
 
 DEFAULT_NAMES: Final = ("localhost", "127.0.0.1", "::1")
-DEFAULT_DAYS: Final = 397
-"""Days that a server's or an agency's certificate is valid: a year and a month to think of the next one."""
-
-DEFAULT_CA_DAYS: Final = 3_650
 
 _CLOCKS_DIFFER: Final = datetime.timedelta(minutes=5)
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+_FOR_SERVER: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+_FOR_AGENCY: Final = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+
+_Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +59,7 @@ class Issued:
     Attributes:
         cert: its file.
         key: the file of its private key.
-        fingerprint: SHA-256, lower hexadecimal, as lists of pins have it.
+        fingerprint: SHA-256 in lower-case hexadecimal, as in a list of pins.
         not_after: when it expires.
     """
 
@@ -68,79 +69,52 @@ class Issued:
     not_after: datetime.datetime
 
 
-@attrs.frozen(kw_only=True)
-class _Authority:
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-
 def init_authority(
-    folder: Path,
-    names: Sequence[str] = DEFAULT_NAMES,
-    *,
-    days: int = DEFAULT_DAYS,
-    ca_days: int = DEFAULT_CA_DAYS,
-    force: bool = False,
+    folder: Path, names: Sequence[str], *, days: int, ca_days: int, force: bool
 ) -> tuple[Issued, Issued]:
-    """Makes an authority and the server's certificate.
+    """Make an authority and the server's certificate, and return both.
 
     Args:
-        folder: where; made if it is not there.
+        folder: made if it does not exist.
         names: host names and addresses of the server.
-        force: replace what is there. Every certificate that the earlier authority has signed is worth nothing then.
-
-    Returns:
-        The authority and the server's.
+        days: how long the server's certificate is valid; `ca_days` is for the authority's.
+        force: replace existing files. All certificates of the earlier authority become worthless.
 
     Raises:
-        ConfigError: a name is none, a file is there already or cannot be written.
+        ConfigError: a name cannot be used, or a file exists or cannot be written.
     """
     alternatives = _alternatives(names)
-    _make_folder(folder)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot make the folder: {error.strerror}") from error
     _check_free([folder / name for name in ("ca.key", "ca.pem", "server.key", "server.pem")], force=force)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(f"bets authority {secrets.token_hex(4)}")
-    now = datetime.datetime.now(datetime.UTC)
-    builder = _builder(subject, subject, key, now, now + datetime.timedelta(days=ca_days))
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
-    certificate = builder.sign(key, hashes.SHA256())
-    authority = _Authority(certificate=certificate, key=key)
+    certificate = _builder(f"bets authority {secrets.token_hex(4)}", key, None, days=ca_days).sign(key, hashes.SHA256())
     return (
         _write(folder, "ca", certificate, key, force=force),
-        _issue_server(folder, authority, alternatives, days=days, force=force),
+        _issue(folder, "server", (certificate, key), alternatives, _FOR_SERVER, days=days, force=force),
     )
 
 
-def issue_server(
-    folder: Path, names: Sequence[str] = DEFAULT_NAMES, *, days: int = DEFAULT_DAYS, force: bool = False
-) -> Issued:
-    """Makes another certificate for the server, with the authority in `folder`.
+def issue_server(folder: Path, names: Sequence[str], *, days: int, force: bool) -> Issued:
+    """Make another certificate for the server, with the authority in `folder`.
 
     Raises:
-        ConfigError: a name is none, the authority cannot be used, a file is there already or cannot be written.
+        ConfigError: a name or the authority cannot be used, or a file exists or cannot be written.
     """
     alternatives = _alternatives(names)
-    return _issue_server(folder, _read_authority(folder), alternatives, days=days, force=force)
+    return _issue(folder, "server", _read_authority(folder), alternatives, _FOR_SERVER, days=days, force=force)
 
 
-def issue_agency(folder: Path, agency: int, *, days: int = DEFAULT_DAYS, force: bool = False) -> Issued:
-    """Makes a certificate for an agency, with the authority in `folder`.
+def issue_agency(folder: Path, agency: int, *, days: int, force: bool) -> Issued:
+    """Make a certificate for an agency, with the authority in `folder`.
 
     Raises:
-        ConfigError: the authority cannot be used, a file is there already or cannot be written.
+        ConfigError: the authority cannot be used, or a file exists or cannot be written.
     """
-    authority = _read_authority(folder)
     uri = x509.UniformResourceIdentifier(agency_uri(agency))
-    purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
-    return _issue(folder, f"agency-{agency}", authority, [uri], purposes, days=days, force=force)
-
-
-def _issue_server(
-    folder: Path, authority: _Authority, names: Sequence[x509.GeneralName], *, days: int, force: bool
-) -> Issued:
-    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    return _issue(folder, "server", authority, names, purposes, days=days, force=force)
+    return _issue(folder, f"agency-{agency}", _read_authority(folder), [uri], _FOR_AGENCY, days=days, force=force)
 
 
 def _issue(
@@ -154,35 +128,46 @@ def _issue(
     force: bool,
 ) -> Issued:
     _check_free([folder / f"{name}.key", folder / f"{name}.pem"], force=force)
-    now = datetime.datetime.now(datetime.UTC)
-    # What outlives its authority is worth nothing from then on.
-    ends = min(now + datetime.timedelta(days=days), authority.certificate.not_valid_after_utc)
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_name(name), authority.certificate.subject, key, now, ends)
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
+    builder = _builder(name, key, authority[0], days=days)
     builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    builder = builder.add_extension(_identifier_of(authority.certificate, authority.key), critical=False)
-    return _write(folder, name, builder.sign(authority.key, hashes.SHA256()), key, force=force)
+    builder = builder.add_extension(_identifier_of(*authority), critical=False)
+    return _write(folder, name, builder.sign(authority[1], hashes.SHA256()), key, force=force)
 
 
 def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    now: datetime.datetime,
-    ends: datetime.datetime,
+    name: str, key: ec.EllipticCurvePrivateKey, authority: x509.Certificate | None, *, days: int
 ) -> x509.CertificateBuilder:
+    """The parts that all certificates have; without an authority, those of an authority's own certificate."""
+    now = datetime.datetime.now(datetime.UTC)
+    ends = now + datetime.timedelta(days=days)
+    if authority is not None:  # a certificate is worthless once that of its authority has expired
+        ends = min(ends, authority.not_valid_after_utc)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signs = authority is None
+    usage = x509.KeyUsage(
+        digital_signature=not signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        encipher_only=False,
+        decipher_only=False,
+    )
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer)
+        .issuer_name(subject if authority is None else authority.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCKS_DIFFER)
         .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.BasicConstraints(ca=signs, path_length=0 if signs else None), critical=True)
+        .add_extension(usage, critical=True)
     )
 
 
@@ -194,32 +179,12 @@ def _identifier_of(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKe
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
 def _alternatives(names: Sequence[str]) -> list[x509.GeneralName]:
     found: list[x509.GeneralName] = []
     for name in names:
-        try:
+        with contextlib.suppress(ValueError):
             found.append(x509.IPAddress(ipaddress.ip_address(name)))
             continue
-        except ValueError:
-            pass
         try:
             url = parse_url(f"tls://{name}:1")
         except ConfigError as error:
@@ -246,29 +211,20 @@ def _read_authority(folder: Path) -> _Authority:
     try:
         certificate = x509.load_pem_x509_certificate(encoded)
         private = serialization.load_pem_private_key(encoded_key, password=None)
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound as error:
-        raise ConfigError(f"{cert}: is not the certificate of an authority") from error
+        signs = any(isinstance(one.value, x509.BasicConstraints) and one.value.ca for one in certificate.extensions)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{cert} and {key}: not the certificate and the key of an authority, in PEM form") from error
-    if not constraints.ca:
+    if not signs:
         raise ConfigError(f"{cert}: is not the certificate of an authority")
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != certificate.public_key():
         raise ConfigError(f"{key}: is not the private key (ECDSA) of the authority in {cert}")
     if certificate.not_valid_after_utc <= datetime.datetime.now(datetime.UTC):
         raise ConfigError(f"{cert}: the authority has expired, {certificate.not_valid_after_utc:%Y-%m-%d}")
-    return _Authority(certificate=certificate, key=private)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot make the folder: {error.strerror}") from error
+    return certificate, private
 
 
 def _check_free(paths: Sequence[Path], *, force: bool) -> None:
-    """Looks at all of them before any is written."""
+    """Check all of them before any is written."""
     for path in paths:
         if not force and path.exists():
             raise ConfigError(f"{path}: exists already; --force replaces it")
@@ -290,7 +246,7 @@ def _write(
 
 
 def _put(path: Path, data: bytes, *, force: bool) -> None:
-    """Writes a file of mode 0600 that is there as a whole or not at all."""
+    """Write a file of mode 0600, whole or not at all."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -302,7 +258,7 @@ def _put(path: Path, data: bytes, *, force: bool) -> None:
             if force:
                 draft.replace(path)
             else:
-                # Unlike a rename, it fails where somebody was faster.
+                # Unlike a rename, it fails if another process has created the file meanwhile.
                 os.link(draft, path)
         finally:
             with contextlib.suppress(FileNotFoundError):
