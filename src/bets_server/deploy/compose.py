@@ -1,13 +1,12 @@
 """Writes the Docker Compose file of the whole system: the server and any number of agencies.
 
-Usage: ``./generar-compose.sh FILE N``, which runs this file with the Python that it finds on the host: 3.8 or later. So
-it imports nothing of this project, which need not be installed there, and PyYAML only where it is: current systems
-refuse to have it installed by pip. Without it the file is JSON, which YAML 1.2 contains as its flow style.
+Usage: ``./generar-compose.sh FILE N``, which runs this file with the Python of the host: 3.8 or later. So it imports
+nothing of this project, which may not be installed there, and uses PyYAML only if it is installed: current systems do
+not let pip install it. Without it the file is JSON, which is also YAML 1.2.
 
-A file is one draw: it carries the draw's number (the time at which it was written, unless BETS_DRAW says another), and
-server and agencies speak of that draw only. Starting the same file again goes on with its draw, also after `docker
-compose down`, since the book lies on a named volume; a new file is a new draw in the same book, as a new container was
-a new start in the legacy system.
+A file is one draw: it contains the draw's number (BETS_DRAW, or else the time at which it was written), which server
+and agencies use. Starting the same file again continues its draw, also after `docker compose down`, since the store is
+on a named volume. A new file is a new draw in the same store.
 """
 
 from __future__ import annotations
@@ -29,29 +28,22 @@ PROJECT = "tp0"
 NETWORK = "testing_net"
 SUBNET = "172.25.125.0/24"
 MAX_CLIENTS = 251
-"""Of the 254 addresses of the network one is the gateway's, one the server's, and one is for validar-echo-server.sh."""
-
-MAX_DRAW = 2**32 - 1
+"""The network has 254 addresses: the others are the gateway's, the server's and that of validar-echo-server.sh."""
 
 BET_VARIABLES = ("NOMBRE", "APELLIDO", "DOCUMENTO", "NACIMIENTO", "NUMERO")
 
-USAGE = "usage: ./generar-compose.sh FILE N"
-EXIT_USAGE = 2
-
-_COUNT = re.compile(r"[0-9]{1,10}")
-
 
 class Unusable(Exception):
-    """The file cannot be written as it was asked for; the text goes to the user."""
+    """The file cannot be written as requested; the text is for the user."""
 
 
 def compose_file(clients: int, *, draw: int, root: str = ".") -> dict[str, Any]:
-    """What the file holds.
+    """The content of the file.
 
     Args:
         clients: how many agencies, 0 to `MAX_CLIENTS`.
-        draw: which draw they bet in, 0 to `MAX_DRAW`.
-        root: the path of the project, as it is seen from the folder of the file.
+        draw: the draw's number.
+        root: the path of the project, relative to the folder of the file.
     """
     services = {"server": _server(clients, draw, root)}
     services.update({f"client{agency}": _client(agency, draw, root) for agency in range(1, clients + 1)})
@@ -64,14 +56,13 @@ def compose_file(clients: int, *, draw: int, root: str = ".") -> dict[str, Any]:
 
 
 def _server(clients: int, draw: int, root: str) -> dict[str, Any]:
-    expected = max(1, clients)  # a server without agencies is there to be probed, and waits for one all the same
     return {
         "container_name": "server",
         "image": "server:latest",
         "environment": [
             "PYTHONUNBUFFERED=1",
-            # The environment outranks config.ini, so nothing stands here that the file is there to say.
-            f"EXPECTED_CLIENTS={expected}",
+            # The environment outranks config.ini, so whatever users set in that file is not set here.
+            f"EXPECTED_CLIENTS={max(1, clients)}",  # without agencies the server is only probed, but needs a number
             f"BETS_DRAW={draw}",
         ],
         "volumes": [f"{root}/server/config.ini:/config.ini:ro", "book:/book"],
@@ -88,7 +79,7 @@ def _client(agency: int, draw: int, root: str) -> dict[str, Any]:
             f"AGENCIA={agency}",
             "PYTHONUNBUFFERED=1",
             f"BETS_DRAW={draw}",
-            # One bet instead of the file, where the shell that starts the system has it.
+            # One bet instead of the data file, if these are set in the shell that starts the system.
             *(f"{name}=${{{name}:-}}" for name in BET_VARIABLES),
         ],
         "volumes": [f"{root}/client/config.yaml:/config.yaml:ro", f"{root}/.data/agency-{agency}.csv:/agency.csv:ro"],
@@ -98,7 +89,7 @@ def _client(agency: int, draw: int, root: str) -> dict[str, Any]:
 
 
 def _confined() -> dict[str, Any]:
-    """What both get: the network, and no more rights than they need."""
+    """The network, and the restrictions of both containers."""
     return {
         "networks": [NETWORK],
         "read_only": True,
@@ -112,13 +103,13 @@ def _confined() -> dict[str, Any]:
 def write_compose(file: Path, clients: int, *, draw: int, project: Path) -> list[str]:
     """Write the file whole or not at all, and an empty data file for each agency that has none.
 
-    Docker would make a folder where a mounted file is missing. An empty one says that there is nothing to send yet.
+    Docker makes a folder where a mounted file is missing. An empty file means that there is nothing to send yet.
 
     Returns:
-        What the user should know before the system starts, a line each.
+        Warnings, a line each.
 
     Raises:
-        Unusable: something cannot be written or mounted; the file is what it was.
+        Unusable: something cannot be written or mounted; the file is unchanged.
     """
     settings = [project / "server" / "config.ini"] + [project / "client" / "config.yaml"] * bool(clients)
     data = [project / ".data" / f"agency-{agency}.csv" for agency in range(1, clients + 1)]
@@ -126,7 +117,12 @@ def write_compose(file: Path, clients: int, *, draw: int, project: Path) -> list
         target = Path(os.path.realpath(file))
         root = os.path.relpath(project, target.parent)
         text = _as_yaml(compose_file(clients, draw=draw, root=root if root.startswith(".") else f"./{root}"))
-        _refuse_folders([*settings, *data])
+        for path in (*settings, *data):
+            if path.is_dir():
+                raise Unusable(
+                    f"{path}: is a folder, as Docker makes one where a mounted file is missing; "
+                    f"remove it and try again: sudo rmdir {shlex.quote(str(path))}"
+                )
         with _replacing(file, target, text):
             _add_data_files(project / ".data", data)
         return _notes(settings, data)
@@ -143,15 +139,6 @@ def _as_yaml(holds: Mapping[str, Any]) -> str:
     return "# Written by generar-compose.sh.\n" + str(yaml.safe_dump(holds, sort_keys=False))
 
 
-def _refuse_folders(mounted: Sequence[Path]) -> None:
-    for path in mounted:
-        if path.is_dir():
-            raise Unusable(
-                f"{path}: is a folder, as Docker makes one where a mounted file is missing; "
-                f"remove it and try again: sudo rmdir {shlex.quote(str(path))}"
-            )
-
-
 def _add_data_files(folder: Path, files: Sequence[Path]) -> None:
     try:
         folder.mkdir(exist_ok=True)
@@ -163,15 +150,15 @@ def _add_data_files(folder: Path, files: Sequence[Path]) -> None:
 
 
 def _notes(settings: Sequence[Path], data: Sequence[Path]) -> list[str]:
-    """What keeps the system from working, although its file could be written."""
+    """What keeps the system from working although its file was written."""
     notes = [f"{path}: is missing, and Docker would make a folder of it" for path in settings if not path.exists()]
     mounted = {path: path.stat() for path in [*settings, *data] if path.exists()}
-    # Elsewhere the engine runs in a machine of its own, whose users are other ones.
+    # On other systems the engine runs in a virtual machine, which has its own users.
     closed = [path for path, found in mounted.items() if not found.st_mode & stat.S_IROTH and sys.platform == "linux"]
     if closed:
         notes.append(f"{_few(closed)}: cannot be read by user 10001 of the containers: chmod o+r")
     empty = [path for path in data if mounted[path].st_size == 0]
-    if empty and len(empty) < len(data):  # without any data yet, everybody is to probe
+    if empty and len(empty) < len(data):  # without any data, the system is only probed
         notes.append(f"{_few(empty)}: no bets in there, and the draw waits for every agency")
     return notes
 
@@ -182,18 +169,20 @@ def _few(paths: Sequence[Path]) -> str:
 
 @contextlib.contextmanager
 def _replacing(file: Path, target: Path, text: str) -> Iterator[None]:
-    """Put `text` in the place of a file in one step, once the block has ended well; before it is sure that it can be.
+    """Replace a file by `text` in one step at the end of the block; errors come before the block.
 
     Args:
         file: as it was given.
-        target: what it leads to; nothing where that is a pipe.
+        target: the path without symbolic links; of no use if the file is a pipe.
     """
     try:
         mode = file.stat().st_mode
     except FileNotFoundError:
-        mode = stat.S_IFREG | 0o666 & ~_umask()
+        mask = os.umask(0)
+        os.umask(mask)
+        mode = stat.S_IFREG | 0o666 & ~mask
     else:
-        file.open("a").close()  # replacing a file, below, asks for no right to write to it
+        file.open("a").close()  # checks the permission to write to it, which replacing it does not need
     if not stat.S_ISREG(mode):  # /dev/stdout and the like
         file.write_text(text, encoding="utf-8")
         yield
@@ -210,35 +199,29 @@ def _replacing(file: Path, target: Path, text: str) -> Iterator[None]:
         raise
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _count_of(text: str, what: str, high: int) -> int:
-    if _COUNT.fullmatch(text) is None or int(text) > high:
+    if re.fullmatch(r"[0-9]{1,10}", text) is None or int(text) > high:
         raise Unusable(f"{what} is {text!r}: expected a whole number from 0 to {high}")
     return int(text)
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str], project: Path) -> int:
-    """Do what the command line asks; gives the exit code: 0, or 2 with one line on standard error.
+    """Run the command line and return the exit code: 0, or 2 with one line on standard error.
 
     Args:
         project: the folder with `server/`, `client/` and `.data/`.
     """
     try:
         if len(arguments) != 2 or not all(arguments):
-            raise Unusable(USAGE)
+            raise Unusable("usage: ./generar-compose.sh FILE N")
         file, count = arguments
         clients = _count_of(count, "N", MAX_CLIENTS)
         given = environ.get("BETS_DRAW")
-        draw = _count_of(given, "BETS_DRAW", MAX_DRAW) if given else int(time.time())
+        draw = _count_of(given, "BETS_DRAW", 2**32 - 1) if given else int(time.time())
         notes = write_compose(Path(file), clients, draw=draw, project=project)
     except (Unusable, ValueError) as error:  # ValueError: a NUL in the path
         print(f"generar-compose.sh: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return 2
     for note in notes:
         print(f"generar-compose.sh: {note}", file=sys.stderr)
     return 0
