@@ -189,7 +189,7 @@ def resolve_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> 
     """The values of `SETTINGS`, and where each comes from.
 
     Raises:
-        ConfigError: as `load_settings`.
+        ConfigError: the file cannot be used, or a value cannot; names the place.
     """
     path = options.get("config")
     return resolve(SETTINGS, options, environ, None if path is None else read_ini(path), path or "")
@@ -199,7 +199,7 @@ def load_settings(options: Mapping[str, Any], environ: Mapping[str, str]) -> Ser
     """The settings from options, environment and the INI file that `options["config"]` names.
 
     Raises:
-        ConfigError: a value that does not parse or an unknown key; names where it stands.
+        ConfigError: as `resolve_settings`.
     """
     values = resolve_settings(options, environ)
     agencies = values["agencies"]

@@ -9,12 +9,12 @@ import pytest
 
 from bets_protocol import ConfigError
 from bets_protocol.cli.settings import (
+    LOG_LEVEL,
     Setting,
     address,
     boolean,
+    choice,
     decimal_number,
-    log_level,
-    one_of,
     resolve,
     whole_number,
 )
@@ -123,11 +123,11 @@ def test_an_option_with_two_names_is_shown_as_it_is_written() -> None:
         (whole_number(0, 9999), "0042", 42),
         (decimal_number(0, 100), "0.5", 0.5),
         (decimal_number(0, 100), "100", 100.0),
-        (one_of("text", "json"), "json", "json"),
+        (choice("text", "json")["parse"], "json", "json"),
         (boolean, "YES", True),
         (boolean, "off", False),
-        (log_level, "debug", "DEBUG"),
-        (log_level, "Notice", "NOTICE"),
+        (LOG_LEVEL["parse"], "debug", "DEBUG"),
+        (LOG_LEVEL["parse"], "Notice", "NOTICE"),
     ],
 )
 def test_a_parser_takes(parse: Callable[[str], Any], text: str, value: object) -> None:
@@ -144,9 +144,9 @@ NO_NUMBERS = ("nan", "inf", "1e1", "-1", "9.1", "", ".5", "5.")
     [
         *[(whole_number(0, 9), text, "expected a whole number from 0 to 9") for text in NO_WHOLE_NUMBERS],
         *[(decimal_number(0, 9), text, "expected a number from 0 to 9") for text in NO_NUMBERS],
-        (one_of("text", "json"), "JSON", "expected one of text, json"),
+        (choice("text", "json")["parse"], "JSON", "expected one of text, json"),
         (boolean, "2", "expected 1, true, yes, on, 0, false, no or off"),
-        (log_level, "LOUD", "expected one of DEBUG, INFO"),
+        (LOG_LEVEL["parse"], "LOUD", "expected one of DEBUG, INFO"),
     ],
 )
 def test_a_parser_refuses(parse: Callable[[str], Any], text: str, expected: str) -> None:

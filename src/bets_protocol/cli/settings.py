@@ -1,14 +1,12 @@
 """One table of settings a program: click's options, the tables of the docs and the values come from it.
 
 Strategy: a program lists its settings as data (`Setting`). `click_options` declares them to click, and `resolve` finds
-each value in four places, of which the first that has one wins: option, environment, file, default. So precedence and
-wording are the same for every setting of both programs. A value is text until its setting's `parse` has taken it; an
-error names the place, the key, the value and what was expected. click itself converts no value and reads no variable:
-a command also checks settings that it has no option for, and an error names the variable or the key that is wrong.
+each value in the first of four places that has one: option, environment, file, default. A value is text until its
+setting's `parse` has taken it; an error names the place, the key, the value and what was expected. click itself
+converts no value and reads no variable: a command also checks settings that it has no option for.
 
-Keys of a file are compared without regard to case, as the legacy programs did; a key that no setting has is an error,
-since a typing error there would go unnoticed. An environment variable that is set to the empty string counts as not
-set. This module is loaded for `--help`, so it loads no socket.
+Keys of a file are compared without regard to case, as the legacy programs did; an unknown key is an error, since it may
+be a typing error. An empty environment variable counts as not set. `--help` loads this module, so it loads no socket.
 """
 
 from __future__ import annotations
@@ -40,22 +38,21 @@ def _variable(setting: Setting) -> Sequence[str]:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)  # methods that nothing calls would slow --help
 class Setting:
-    """One setting and where it may stand.
+    """One setting and the places of its value.
 
     Args:
         name: as in the mapping of options, with underscores.
-        text: what it is, for help and the docs; begins a sentence.
+        text: its description in help and the docs; begins a sentence.
         metavar: what help shows for the value.
-        shown: the default in words, where `default` does not say it.
+        shown: the default in words, if `default` does not say it.
         parse: takes the text; raises ValueError saying what was expected. An option of a `boolean` is a flag.
         complete: the type whose values a shell completes.
-        default: the value where no place has one; not parsed.
-        option: as the user types it.
-        short: its short form.
-        env: environment variables, the first that is set wins.
-        key: in the configuration file; for YAML the path with dots; None: not there.
-        repeated: the value is a tuple; in the environment and in a file several stand with blanks or commas between.
-        unless: the name of another setting; where any place has that one, this one is not needed and not read.
+        default: the value if no place has one; not parsed.
+        option: as the user types it; `short` is its short form.
+        env: environment variables; the first that is set counts.
+        key: in the configuration file, if it may be there; for YAML the path with dots.
+        repeated: the value is a tuple; in the environment and in a file, blanks or commas separate its parts.
+        unless: the name of another setting; this one is not read if any place has that one.
     """
 
     name: str
@@ -74,18 +71,14 @@ class Setting:
 
     @property
     def default_text(self) -> str:
-        """The default as help and the docs show it; empty where there is none."""
+        """The default as help and the docs show it, or empty."""
         if self.shown or self.default in (None, False, "", ()):
             return self.shown
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
 
 def setting(text: str, default: Any = None, parse: Callable[[str], Any] = str, **more: Any) -> Any:
-    """A field of an attrs class whose value is a setting: of the field's name, without the unit `_s`.
-
-    Args:
-        more: as in `Setting`.
-    """
+    """A field of an attrs class that is a setting with the field's name, without the unit `_s`; see `Setting`."""
     return attrs.field(default=default, metadata={_IN_CLASS: {"text": text, "parse": parse, **more}})
 
 
@@ -126,29 +119,25 @@ def _click_option(one: Setting) -> click.Option:
 
 def choice(*choices: Any) -> dict[str, Any]:
     """What `Setting` gets for a setting that takes one of `choices`."""
-    texts = [str(value) for value in choices]
-    return {"metavar": "|".join(texts), "parse": one_of(*choices), "complete": click.Choice(texts)}
+    known = {str(value): value for value in choices}
+
+    def parse(text: str) -> Any:
+        if text not in known:
+            raise ValueError(f"expected one of {', '.join(known)}")
+        return known[text]
+
+    return {"metavar": "|".join(known), "parse": parse, "complete": click.Choice(list(known))}
 
 
-class Resolved(Mapping[str, Any]):
-    """The value of every setting by its name, and from where each came."""
+class Resolved(dict[str, Any]):
+    """The value of every setting by its name, and the place that it came from."""
 
-    def __init__(self, values: Mapping[str, Any], origins: Mapping[str, str | None]) -> None:
-        self._values = values
-        self._origins = origins
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+    def __init__(self) -> None:
+        self.origins: dict[str, str] = {}
 
     def origin(self, name: str) -> str | None:
-        """The place as it is shown to a user, such as `--agency` or `environment CLI_ID`; None: the default."""
-        return self._origins[name]
+        """The place as it is shown to a user, such as `--agency` or `environment CLI_ID`, or None for the default."""
+        return self.origins.get(name)
 
 
 def resolve(
@@ -161,27 +150,26 @@ def resolve(
     """Find the value of every setting.
 
     Args:
-        options: what the command line gave, by the settings' names. None and the empty tuple mean not given; a value
-            that is not text is taken as it is (a flag).
-        file: flat, from `read_ini` or `read_yaml`; None: there is none.
-        file_name: as it is to be shown in errors.
+        options: from the command line, by the settings' names. None and the empty tuple mean not given; a value that is
+            not text (a flag) is not parsed.
+        file: from `read_ini` or `read_yaml`, if there is one.
+        file_name: for errors.
 
     Raises:
         ConfigError: a value does not parse, or the file has a key that no setting has, or one twice.
     """
     settings = list(settings)
     in_file = _known_keys(settings, file or {}, file_name)
-    values: dict[str, Any] = {}
-    origins: dict[str, str | None] = {}
+    found = Resolved()
     for setting in sorted(settings, key=lambda setting: setting.unless is not None):
-        values[setting.name], origins[setting.name] = setting.default, None
-        if setting.unless is not None and origins[setting.unless] is not None:
+        found[setting.name] = setting.default
+        if setting.unless in found.origins:
             continue
         for origin, value in _places(setting, options, environ, in_file, file_name):
             if value is not None and value != ():
-                values[setting.name], origins[setting.name] = _parsed(setting, origin, value), origin
+                found[setting.name], found.origins[setting.name] = _parsed(setting, origin, value), origin
                 break
-    return Resolved(values, origins)
+    return found
 
 
 def _known_keys(settings: Sequence[Setting], file: Mapping[str, str], file_name: str) -> dict[str, tuple[str, str]]:
@@ -248,24 +236,12 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def decimal_number(low: float, high: float) -> Callable[[str], float]:
-    """A parser of numbers from `low` to `high`, with a decimal point if need be."""
+    """A parser of numbers from `low` to `high`, with or without a decimal point."""
 
     def parse(text: str) -> float:
         if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", text) is None or not low <= float(text) <= high:
             raise ValueError(f"expected a number from {low:g} to {high:g}")
         return float(text)
-
-    return parse
-
-
-def one_of(*choices: Any) -> Callable[[str], Any]:
-    """A parser that takes the text of one of `choices` and gives that one."""
-    known = {str(value): value for value in choices}
-
-    def parse(text: str) -> Any:
-        if text not in known:
-            raise ValueError(f"expected one of {', '.join(known)}")
-        return known[text]
 
     return parse
 
@@ -281,7 +257,7 @@ def boolean(text: str) -> bool:
 
 
 def address(text: str) -> str:
-    """Take the URL of a transport that is there."""
+    """Take the URL of a known transport."""
     from bets_protocol.transports import UrlError, known_url  # loads sockets
 
     try:
@@ -291,8 +267,7 @@ def address(text: str) -> str:
     return text
 
 
-def log_level(text: str) -> str:
-    """Take the name of a log level in any case and give it in capitals."""
+def _log_level(text: str) -> str:
     name = text.upper()
     if name not in LEVELS:
         raise ValueError(f"expected one of {', '.join(LEVELS)}")
@@ -303,7 +278,7 @@ LOG_LEVEL: Mapping[str, Any] = {
     "text": "The least level that is logged: DEBUG, INFO, WARNING or ERROR",
     "metavar": "LEVEL",
     "default": "INFO",
-    "parse": log_level,
+    "parse": _log_level,
     "complete": click.Choice(list(LEVELS)),
 }
 """What `Setting` gets for the level of the log."""
