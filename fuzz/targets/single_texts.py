@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import unicodedata
 
 from bets_protocol import ConfigError
 from bets_protocol.cli.durations import format_duration, parse_duration
-from bets_protocol.cli.log_format import LineFormatter, escape, log_line, one_line
+from bets_protocol.cli.log_format import LineHandler, escape, log_line, one_line
 from bets_protocol.transports import parse_url
 
-_FORMATTER = LineFormatter()
 _DIRECTIONS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
@@ -65,7 +65,9 @@ def _log_value(value: str | bytes) -> None:
     # Also what nobody has escaped.
     text = value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
     for message in (line, text):
-        _require_harmless(_FORMATTER.format(logging.LogRecord("fuzz", logging.INFO, "", 0, "%s", (message,), None)))
+        log = io.StringIO()
+        LineHandler(log).emit(logging.LogRecord("fuzz", logging.INFO, "", 0, "%s", (message,), None))
+        _require_harmless(log.getvalue().removesuffix("\n"))
     assert one_line(line) == line
 
 

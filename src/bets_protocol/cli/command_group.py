@@ -2,8 +2,8 @@
 
 Strategy: `ProgramGroup` is a click group whose `main` guards every command of a program, so that commands just raise.
 It also catches SIGTERM and SIGINT before a command's own modules are imported, and turns them into `Stopped`; a command
-that opens nothing calls `loaded` first. What nobody expected is a
-bug: one line names it and where it happened; with BETS_DEBUG=1 the traceback goes to standard error as well.
+that opens nothing calls `loaded` first. An unexpected exception is a bug: one line names it and where it happened; with
+BETS_DEBUG=1 the traceback goes to standard error as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -63,42 +63,27 @@ class ProgramGroup(click.Group):
         with _broken_pipes():
             return super().invoke(ctx)
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,  # noqa: ARG002 - click's signature; this group always ends the process
-        **extra: Any,
-    ) -> Any:
-        """Run the command line `args` and exit."""
+    def main(self, args: Any = None, prog_name: Any = None, *more: Any, **options: Any) -> Any:
+        """As click's, but always ends the process."""
         if sys.flags.optimize > 1:
             _restore_help(self)
         if self._is_whole_process:
             stdio.occupy_standard_descriptors()
         for stream in (sys.stdout, sys.stderr):
             stdio.prepare(stream)
-        name = prog_name or self.name or "program"
         try:
             with stop_signals(loading=True, restore=not self._is_whole_process):
-                code = self._guarded(name, args, prog_name, complete_var, extra)
+                code = self._guarded(prog_name or self.name or "program", args, prog_name, *more, **options)
         except Stopped as stop:  # pragma: no cover - a signal in the few instructions around `_guarded`
             code = stop.exit_code
         for stream in (sys.stdout, sys.stderr):
             stdio.flush_at_end(stream)
         sys.exit(int(code))
 
-    def _guarded(
-        self,
-        name: str,
-        args: Sequence[str] | None,
-        prog_name: str | None,
-        complete_var: str | None,
-        extra: dict[str, Any],
-    ) -> int:
+    def _guarded(self, name: str, *args: Any, **options: Any) -> int:
         try:
             try:
-                result = super().main(args, prog_name, complete_var, False, **extra)
+                result = super().main(*args, **options | {"standalone_mode": False})
             finally:
                 no_more_stops()
         except Stopped as stop:
@@ -107,7 +92,8 @@ class ProgramGroup(click.Group):
         except (click.Abort, KeyboardInterrupt):
             return ExitCode.INTERRUPTED
         except click.ClickException as error:
-            _show_usage_error(error)
+            with contextlib.suppress(OSError, ValueError):
+                error.show()
             return ExitCode.USAGE
         except stdio.ReaderLeft as error:
             return error.exit_code
@@ -175,8 +161,3 @@ def _bug(name: str, error: Exception) -> ExitCode:
     else:
         say_error(name, f"{DEBUG_VARIABLE}=1 in the environment shows more")
     return ExitCode.BUG
-
-
-def _show_usage_error(error: click.ClickException) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        error.show()

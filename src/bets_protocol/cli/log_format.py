@@ -75,25 +75,15 @@ def log_line(action: str, result: str, /, **fields: object) -> str:
     return " | ".join(parts)
 
 
-class LineFormatter(logging.Formatter):
-    """Time, level, message; always one line, so an exception is no more than its own words."""
-
-    def __init__(self) -> None:
-        super().__init__(datefmt=_TIME_FORMAT)
-
-    def format(self, record: logging.LogRecord) -> str:
-        return _whole_line(self.formatTime(record, self.datefmt), record.levelname, record.getMessage())
-
-
-def _whole_line(when: str, level: str, message: str) -> str:
-    return one_line(f"{when} {level:<8} {message}")
+def _whole_line(when: str, level: int, message: str) -> str:
+    return one_line(f"{when} {logging.getLevelName(level):<8} {message}") + "\n"
 
 
 class LineHandler(logging.Handler):
-    """Writes each record as one flushed line; when the reader has left it goes quiet.
+    """Writes each record as one flushed line, and nothing more once the reader has left.
 
     Attributes:
-        before_line: called before each line, to clear what stands on the terminal (a progress bar); None: nothing.
+        before_line: called before each line if it is set, to remove a progress bar from the terminal.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -101,21 +91,21 @@ class LineHandler(logging.Handler):
         self._stream = stream
         self._failure: Exception | None = None
         self.before_line: Callable[[], None] | None = None
-        self.setFormatter(LineFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._write(self.format(record) + "\n")
+        # The traceback of an exception is left out: an event is one line.
+        when = time.strftime(_TIME_FORMAT, time.localtime(record.created))
+        self._write(_whole_line(when, record.levelno, record.getMessage()))
 
     def write_events(self, events: Iterable[tuple[int, str, str, Mapping[str, object]]]) -> None:
         """Writes events (level, action, result, fields) in one piece: each writing lets other threads in between."""
         now = time.strftime(_TIME_FORMAT)
-        lines = [
-            _whole_line(now, logging.getLevelName(level), log_line(action, result, **fields))
-            for level, action, result, fields in events
-        ]
-        if lines:
+        text = "".join(
+            _whole_line(now, level, log_line(action, result, **fields)) for level, action, result, fields in events
+        )
+        if text:
             with self.lock or contextlib.nullcontext():
-                self._write("\n".join(lines) + "\n")
+                self._write(text)
 
     def _write(self, text: str) -> None:
         stream = self._stream
@@ -168,10 +158,6 @@ def line_handler(logger: logging.Logger) -> LineHandler | None:
 
 class EventLog:
     """Logs events as lines, one method for each result.
-
-    Attributes:
-        logger: where they go.
-        holding: whether lines are kept back, see `hold`.
 
     Thread: any; `hold` and `write_held` one only.
     """
