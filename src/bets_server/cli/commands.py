@@ -1,7 +1,7 @@
-"""`bets-server`: the command line of the central.
+"""`bets-server`: the command line of the server.
 
-Besides `serve` and `health` these are an operator's commands: they ask the server that runs, or else the store.
-Commands import what they run when they run it, so that `--help` stays quick.
+Besides `serve` and `health` these are an operator's commands, which ask the running server, or else the store. A
+command imports what it needs when it runs, so that `--help` stays quick.
 """
 
 from __future__ import annotations
@@ -69,24 +69,13 @@ def health(url: str, **options: Any) -> int:
 
 
 def _answer(
-    command: str,
-    *needed: str,
-    store: str | None,
-    draw: str | None,
-    control: str | None,
-    **options: str | None,
+    command: str, *needed: str, store: str | None, draw: str | None, control: str | None, **options: str | None
 ) -> int:
-    """Ask, and print the answer.
+    """Ask the server or the store, and print the answer.
 
     Args:
-        command: its name.
-        needed: which of the options it cannot do without.
-        store: where to ask, as it was typed; likewise draw and control.
-        options: likewise; what is left of them when `form` is taken out are the command's arguments.
-
-    Raises:
-        ConfigError: an option cannot be used, or is missing.
-        OutputError: the answer could not be written; what a command was to change has changed.
+        needed: the options that must be given.
+        options: as typed; except for `form`, they are the command's arguments.
     """
     from bets_protocol.cli.exit_codes import ExitCode
     from bets_protocol.cli.signals import let_sigterm_kill

@@ -83,8 +83,6 @@ COMMAND_SETTINGS = (
         shown="localhost, 127.0.0.1 and ::1",
     ),
 )
-"""What commands other than `serve` take, by the names of their parameters."""
-
 
 command_options = functools.partial(click_options, (*OPTIONS, *COMMAND_SETTINGS))
 """The options of a click command, by their names."""
@@ -96,16 +94,15 @@ def command_settings(
     """The values of a command's own options, from options and environment.
 
     Args:
-        options: all that are the command's own, by the names in `COMMAND_SETTINGS`; None: not given.
-        environ: of the process.
+        options: by the names in `COMMAND_SETTINGS`, with None for each one that was not given.
         needed: those that must be given.
 
     Raises:
-        ConfigError: a value does not parse, or is missing; names where it stands.
+        ConfigError: a value cannot be used, or is missing; names the place.
     """
     settings = [one for one in COMMAND_SETTINGS if one.name in options]
     values = resolve(settings, options, environ)
     for one in settings:
         if one.name in needed and values[one.name] is None:
             raise ConfigError(f"{one.option} is missing; it may also be {one.env[0]} in the environment")
-    return dict(values)
+    return values

@@ -53,18 +53,11 @@ def export_rows(rows: Iterable[Sequence[object]], path: Path, *, raw: bool = Fal
         ConfigError: the file cannot or must not be written; what was there before is unchanged, as it is if `rows`
             raises an error.
     """
-    with _refusals(path):
+    try:
         target = Path(os.path.realpath(path))
         _require_replaceable(path, target, kept)
         with _replacing(target) as partial:
             return _write_sqlite(rows, partial) if path.suffix in SQLITE_SUFFIXES else _write_csv(rows, partial, raw)
-
-
-@contextlib.contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """Turns errors of the system and of SQLite into a `ConfigError` that names the file."""
-    try:
-        yield
     except BetsError:  # of the rows, too; a `TransportTimeout` is also an OSError
         raise
     except (OSError, sqlite3.Error) as error:
@@ -73,8 +66,12 @@ def _refusals(path: Path) -> Iterator[None]:
 
 
 def _require_replaceable(path: Path, target: Path, kept: Iterable[Path]) -> None:
-    if any(target == Path(os.path.realpath(one)) or _are_same(target, one) for one in kept):
-        raise ConfigError(f"{path}: cannot be written: the bets come from there")
+    for one in kept:
+        same = target == Path(os.path.realpath(one))
+        with contextlib.suppress(OSError):  # one of them does not exist
+            same = same or target.samefile(one)
+        if same:
+            raise ConfigError(f"{path}: cannot be written: the bets come from there")
     with contextlib.suppress(FileNotFoundError):
         found = path.stat()  # not of `target`: that of a pipe leads nowhere
         if stat.S_ISDIR(found.st_mode):
@@ -86,19 +83,12 @@ def _require_replaceable(path: Path, target: Path, kept: Iterable[Path]) -> None
 
 
 def _is_standard(found: os.stat_result) -> bool:
-    """Whether a standard stream goes there, as with `/dev/stdout`: who has the file open would keep the old one."""
+    """Whether a standard stream goes there, as with `/dev/stdout`: it would keep the old file."""
     for descriptor in range(3):
         with contextlib.suppress(OSError):  # closed
             if os.path.samestat(found, os.fstat(descriptor)):
                 return True
     return False
-
-
-def _are_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:  # one of them is not there
-        return False
 
 
 @contextlib.contextmanager
@@ -115,11 +105,7 @@ def _replacing(target: Path) -> Iterator[Path]:
 
 
 def print_rows(rows: Iterable[Sequence[object]], *, raw: bool = False) -> None:
-    """Writes `rows` to standard output as CSV in UTF-8, as they come.
-
-    Args:
-        rows: as for `export_rows`.
-        raw: as for `export_rows`.
+    """Writes `rows` to standard output as CSV in UTF-8, as they come; the arguments are those of `export_rows`.
 
     Raises:
         OutputError: it cannot be written.
@@ -163,17 +149,12 @@ def _without_formula(value: object) -> object:
 
 
 def _write_sqlite(rows: Iterable[Sequence[object]], path: Path) -> int:
-    connection = sqlite3.connect(path)
-    try:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
         columns = ", ".join(f"{field.name} {_SQL_TYPES[field.type]} NOT NULL" for field in attrs.fields(Bet))
         connection.execute(f"CREATE TABLE bets ({columns}) STRICT")
-        holes = ", ".join("?" for _ in FIELDS)
-        connection.executemany(f"INSERT INTO bets VALUES ({holes})", rows)
+        connection.executemany(f"INSERT INTO bets VALUES ({', '.join('?' * len(FIELDS))})", rows)
         connection.commit()
-        (count,) = connection.execute("SELECT count(*) FROM bets").fetchone()
-        return int(count)
-    finally:
-        connection.close()
+        return connection.total_changes
 
 
 _SQL_TYPES = {"int": "INTEGER", "str": "TEXT", int: "INTEGER", str: "TEXT"}

@@ -41,20 +41,11 @@ from bets_server.logs import ServerLog
 from bets_server.operator.commands import CHANGES, OperatorBackend, answer
 from bets_server.operator.protocol import MAX_REQUEST_BYTES, line_of, listening, request_of
 
-REQUEST_S: Final = 10.0
-"""Seconds from the connection until the request is complete."""
-
-ANSWER_S: Final = 60.0
-"""Seconds for an operator to make room for more of an answer."""
-
-CLOSE_S: Final = 0.5
-"""Seconds that a command may still take when the server stops."""
-
-LOOK_S: Final = 1.0
-"""Seconds between two checks that the socket's file exists."""
-
-_REST_S: Final = 1.0
-"""Seconds without accepting when no descriptor is left to accept with."""
+REQUEST_S: Final = 10.0  # from the connection until the request is complete
+ANSWER_S: Final = 60.0  # for an operator to make room for more of an answer
+CLOSE_S: Final = 0.5  # that a command may still take when the server stops
+LOOK_S: Final = 1.0  # between two checks that the socket's file exists
+_REST_S: Final = 1.0  # without accepting when no descriptor is left to accept with
 
 _MAX_LOGGED: Final = 1000
 """Characters of an operator's request that a line of the log repeats."""
@@ -65,8 +56,6 @@ class ControlServer:
 
     Args:
         path: of the socket; without one, nothing is opened.
-        backend: carries out the commands.
-        log: where commands are written down.
         required: whether a socket that cannot be opened is an error, or only a line of the log.
         clock: monotonic seconds.
 
@@ -121,10 +110,9 @@ class ControlServer:
                 self._stopped, self._stop = (parts.enter_context(end) for end in socket.socketpair())
                 thread = threading.Thread(target=self._serve, args=(listener,), name="control", daemon=True)
                 thread.start()
-            except OSError as error:
-                raise ConnectError(f"cannot listen at {path}: {error.strerror}") from error
-            except RuntimeError as error:  # raised by `threading` when the system allows no more threads
-                raise ConnectError(f"cannot listen at {path}: {error}") from error
+            except (OSError, RuntimeError) as error:  # no descriptor, or no thread is left
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise ConnectError(f"cannot listen at {path}: {reason}") from error
             self._thread = thread
             self._parts = parts.pop_all()
 
@@ -206,11 +194,7 @@ class ControlServer:
             self._places.release()
 
     def _received(self, stream: Stream) -> bytes:
-        """The request, complete or too long.
-
-        Raises:
-            TransportError: the connection broke or ended, the time is over, or the server stops.
-        """
+        """The request, complete or too long."""
         until = self._clock() + REQUEST_S
         received = bytearray()
         while b"\n" not in received and len(received) <= MAX_REQUEST_BYTES:
@@ -238,9 +222,7 @@ class ControlServer:
                 self._wait(stream.fileno(), select.POLLOUT, self._clock() + ANSWER_S)
 
     def _wait(self, descriptor: int, event: int, until: float) -> None:
-        """Waits until a descriptor is ready.
-
-        Streams stay non-blocking: one that blocks could not be woken by a stop.
+        """Waits until a descriptor is ready; streams are non-blocking, so that a stop can end every wait.
 
         Raises:
             TransportTimeout: the time is over, or the server stops.
