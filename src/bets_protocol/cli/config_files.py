@@ -1,8 +1,7 @@
 """INI and YAML files as flat mappings from key to text.
 
-Strategy: every value stays the text that stands in the file, so that one parser per setting serves options,
-environment and files alike, and an error can show what was written. A parser is imported when a file is read. Of PyYAML
-only the *nodes* are used: they keep the text, where its values would already be numbers and dates.
+Every value stays the text in the file, so that a setting needs one parser for all places, and an error can show what
+was written. Hence only the *nodes* of PyYAML are used: its values would already be numbers and dates.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ from bets_protocol.errors import ConfigError, why_unreadable
 if TYPE_CHECKING:
     import yaml
 
-_MAX_DEPTH = 8
-"""Levels of nesting in a YAML file: far more than any key has, and an end for one that contains itself."""
-
+_MAX_DEPTH = 8  # more than any key has, and an end for a YAML file that contains itself
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -70,7 +67,7 @@ def _flatten(path: str, node: yaml.Node, key: str, keys: dict[str, str], *, dept
     where = f"{path}:{node.start_mark.line + 1}"
     shown = one_line(key)
     if isinstance(node, yaml.ScalarNode):
-        if not key and node.tag == _NULL:  # a document that holds nothing
+        if not key and node.tag == _NULL:  # an empty document
             return
         if not key:
             raise ConfigError(f"{where}: expected keys with values, found {node.value!r}")
@@ -91,7 +88,7 @@ def _flatten(path: str, node: yaml.Node, key: str, keys: dict[str, str], *, dept
 
 def _text_of(path: str) -> str:
     try:
-        # It may be a pipe that says nothing.
+        # It may be a pipe without a writer.
         with interruptible(), open(path, encoding="utf-8-sig") as file:
             return file.read()
     except OSError as error:

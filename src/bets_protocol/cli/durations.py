@@ -1,6 +1,6 @@
 """Durations as the legacy configuration files write them: `5s`, `150ms`, `1m30s`, `1.5h`.
 
-Rule: a number without a unit is refused, save `0`: nobody can tell seconds from nanoseconds. So is what no wait takes.
+A number without a unit is refused, except `0`: it could mean seconds or nanoseconds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import re
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
 
-MAX_DURATION_S = 1_000_000
-"""Seconds of the longest duration that is taken, more than eleven days: the system's calls cannot wait for ever."""
+MAX_DURATION_S = 1_000_000  # the system's calls have a limit, too
 
 EXPECTED = "expected a duration such as 5s, 150ms or 1m30s"
 
@@ -20,7 +19,7 @@ def parse_duration(text: str) -> float:
     """Seconds in `text`.
 
     Raises:
-        ValueError: `text` is no duration, or a negative one, or longer than `MAX_DURATION_S`.
+        ValueError: `text` is not a duration of at most `MAX_DURATION_S`.
     """
     if text == "0":
         return 0.0

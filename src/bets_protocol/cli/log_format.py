@@ -1,9 +1,9 @@
 """The log lines that programs of others parse: `action: NAME | result: success | key: value`.
 
-Rules: one event is one line, whatever its values hold; a line with `action:` always has `result:`; every line is
-written and flushed at once, also into a pipe; a log that nobody reads any more never stops the work.
-In a value, control characters and `|` are escaped as in Python (a line feed becomes the four characters ``\\x0a``),
-so splitting a line at `` | `` and each part at its first ``: `` always gives the fields back.
+Rules: one event is one line, whatever its values contain; a line with `action:` always has `result:`; every line is
+flushed at once, also into a pipe; a log without a reader does not stop the work. In a value, control characters and `|`
+are escaped as in Python (a line feed becomes the four characters ``\\x0a``), so splitting a line at `` | `` and each
+part at its first ``: `` always gives the fields back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TextIO
 from bets_protocol.cli import stdio
 
 LOGGER_NAME = "bets"
-"""The logger of both programs; `setup_logging` gives it its one handler."""
+"""The logger of both programs."""
 
 LEVELS: Mapping[str, int] = {
     "DEBUG": logging.DEBUG,
@@ -37,7 +37,7 @@ LEVELS: Mapping[str, int] = {
 _TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 SILENT = logging.CRITICAL + 10
-"""A level above every line."""
+"""A level above that of every line."""
 
 # C0, DEL and C1; the separators that some readers take for a line's end; the characters that turn the direction of
 # what follows, so that a value could show itself as another field; halves of surrogate pairs, which no encoding takes.
@@ -57,10 +57,7 @@ def one_line(text: str) -> str:
 
 
 def escape(value: object) -> str:
-    """`value` as it stands in a log line: on one line and without `|`.
-
-    True, False and None read `true`, `false` and `none`; bytes are shown as the text that they are in UTF-8.
-    """
+    """`value` as in a log line, without line feeds and `|`: `true`, `false`, `none`, bytes as UTF-8 text."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, bytes):
@@ -124,21 +121,21 @@ class LineHandler(logging.Handler):
             self._failure = error
 
     def require_written(self) -> None:
-        """Check that the last line for standard output was written, for a program whose log tells what it has done.
+        """Check that the last line for standard output was written, for a program whose log is its result.
 
         Raises:
-            OutputError: it was not. That somebody has closed standard output, or reads it no more, is no failure.
+            OutputError: it was not. A closed standard output or a reader that has left is not an error.
         """
         if self._failure is not None and self._stream is sys.stdout:
             raise stdio.unwritten(self._failure)
 
 
 def setup_logging(level: int | str = logging.INFO, stream: TextIO | None = None) -> logging.Logger:
-    """Give the programs' logger its one `LineHandler`, in place of any before, and return it.
+    """Give the programs' logger its one `LineHandler`, in place of an earlier one, and return the logger.
 
     Args:
         level: a number, or a name of `LEVELS`.
-        stream: where the lines go; None means standard output as it is now.
+        stream: standard output by default.
     """
     logger = logging.getLogger(LOGGER_NAME)
     while (old := line_handler(logger)) is not None:

@@ -1,8 +1,7 @@
-"""What a program has to see to when it is the first process of a container.
+"""What a program has to do as the first process of a container.
 
-The kernel drops a signal for which the first process has no handler. A SIGTERM that comes while Python still starts
-would be lost, and the stop would end in a kill. So the images start a program with SIGTERM blocked, by `env
---block-signal=TERM`: what comes early waits, and `take_stops` lets it come when somebody listens.
+The kernel drops a signal for which the first process has no handler. A SIGTERM that comes while Python starts would be
+lost. So the images start a program with SIGTERM blocked, by `env --block-signal=TERM`, and `take_stops` unblocks it.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ CONFIG_VARIABLE = "BETS_CONFIG"
 
 
 def take_stops() -> None:
-    """Let SIGTERM come from now on: it ends the process as `Stopped` says, until the program has its own handler.
+    """Unblock SIGTERM, which ends the process until the program sets its own handler.
 
-    Thread: main, while the process has nothing open yet.
+    Thread: main, while the process has nothing open.
     """
     signal.signal(signal.SIGTERM, _end)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -30,11 +29,11 @@ def take_stops() -> None:
 
 def _end(number: int, _frame: FrameType | None) -> None:
     say_shutdown()
-    # Nothing is open yet, and an exception may be lost in a finaliser of the modules that are being loaded.
+    # Nothing is open yet, and an exception may be lost in a finaliser while modules are loaded.
     os._exit(Stopped(number).exit_code)  # pragma: no cover - it ends the process, and what was measured with it
 
 
 def use_config_file(path: str, environ: MutableMapping[str, str] = os.environ) -> None:
-    """Take the settings from the file at `path` if it is there and the environment names no other."""
+    """Take the settings from the file at `path` if it exists and the environment names no other."""
     if not environ.get(CONFIG_VARIABLE) and Path(path).exists():
         environ[CONFIG_VARIABLE] = path

@@ -1,15 +1,14 @@
 """SIGTERM and SIGINT as an exception in the main thread, for a program that does one thing after the other.
 
-Strategy: `stop_signals` makes a signal raise `Stopped` at once, wherever the program is. That is right as long as it
-holds nothing that needs closing: the exception may come up inside other people's code, between the taking of a lock
-and its release, or in a finaliser, where it is lost. So while modules are still imported, of which finalisers are a
-part, it waits for `loaded`; and where there is something to close, `deferred_stops` lets it come up only where the
-program is ready for it: in a block marked `interruptible`, which every wait is (select, connect, reading a pipe), or at
-a call of `raise_if_stopped`, which long computations make at every turn. Where one is lost all the same, a second
-SIGTERM raises again. And whatever hangs, such as a write to a pipe that nobody reads: a process that was asked to stop
-ends, see `end_at_last`.
-`Stopped` is a BaseException: no `except Exception` on its way swallows it. It comes once; what is closed because of
-it is closed in peace.
+Strategy: `stop_signals` makes a signal raise `Stopped` at once, wherever the program is. That is right only while the
+program has nothing open: the exception may be raised in foreign code, between taking a lock and releasing it, or in a
+finaliser, where it is lost. So:
+
+1. While modules are imported, which runs finalisers, it waits for `loaded`.
+2. In a block of `deferred_stops` it is raised only in a block marked `interruptible`, as every wait is (select,
+   connect, reading a pipe), or by `raise_if_stopped`, which long computations call in their loops.
+3. It is raised once, so that clean-up is not interrupted. If it was lost all the same, a second SIGTERM raises again.
+4. A program that hangs after a stop, such as in a write to a pipe that nobody reads, is ended by `end_at_last`.
 """
 
 from __future__ import annotations
@@ -30,20 +29,15 @@ from bets_protocol.cli.exit_codes import ExitCode
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _STRAYS = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT", "SIGXCPU")
-"""Those that ask for nothing and would kill; so would the real-time signals. Python itself ignores SIGPIPE and SIGXFSZ,
-which come as errors of the call then. What is left are SIGHUP and SIGQUIT, which end a program on purpose, SIGKILL, and
-the signals of a crash."""
+"""They would kill the program, as the real-time signals would, though they do not mean a stop. Python itself ignores
+SIGPIPE and SIGXFSZ: the call fails. SIGHUP and SIGQUIT end a program on purpose."""
 
 CLOSING_S = 4.0
-"""How long a program may close things; a server begins with that when its grace time is over."""
+"""Seconds for clean-up; a server's begin when its grace time is over."""
 
 
 class Stopped(BaseException):
-    """Somebody asked the program to stop: no error, just as KeyboardInterrupt is none.
-
-    Attributes:
-        signal: which signal it was.
-    """
+    """The program was asked to stop. A BaseException, so that no `except Exception` swallows it."""
 
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)
@@ -62,71 +56,49 @@ class Stopped(BaseException):
 
 @attrs.define
 class _State:
-    """What the handlers and the main thread's code share; both run in the main thread, one at a time.
+    """What the handlers and the main thread's code share; both run in the main thread, one at a time."""
 
-    Attributes:
-        asked: the first signal that came; None: none.
-        due: whether its `Stopped` has still to be raised.
-        interruptible: whether the handler may raise it at once.
-        whole_process: whether there is nothing in the process but the program.
-        unfinished: whether a stop leaves undone what the program was started for.
-    """
-
-    asked: int | None = None
-    due: bool = False
-    interruptible: bool = True
-    whole_process: bool = False
-    unfinished: bool = False
+    asked: int | None = None  # the first signal that came
+    due: bool = False  # whether its `Stopped` is still to be raised
+    interruptible: bool = True  # whether the handler may raise it at once
+    whole_process: bool = False  # whether the process runs nothing but the program
+    unfinished: bool = False  # whether a stop leaves the program's work undone
 
 
 _state = _State()
 
 
 def raise_if_stopped() -> None:
-    """Raise the stop that was asked for, if it has not come through yet.
-
-    Raises:
-        Stopped: it was asked for.
-    """
+    """Raise `Stopped` if a stop was asked for and has not been raised yet."""
     if _state.due and _state.asked is not None:
         _state.due = False
         raise Stopped(_state.asked)
 
 
 def loaded() -> None:
-    """Say that all modules of a command are there: from now on a stop comes up at once.
-
-    Without effect where stops are not caught, or did not wait for this.
-
-    Raises:
-        Stopped: it was asked for meanwhile.
-    """
+    """Say that all modules of a command are loaded: from now on a stop is raised, also one that came earlier."""
     _state.interruptible = True
     raise_if_stopped()
 
 
 def work_begins() -> None:
-    """Say that the program has something to finish: ended by SIGTERM before `work_is_done`, it does not end with 0."""
+    """Say that the program has work to finish: a SIGTERM before `work_is_done` does not end it with 0."""
     _state.unfinished = True
 
 
 def work_is_done() -> None:
-    """Say that everything that was asked for is done, and the answer is out."""
+    """Say that the work is done and its result was written."""
     _state.unfinished = False
 
 
 def stop_asked() -> int | None:
-    """The signal that has asked for a stop, for whoever takes signals over from `stop_signals`."""
+    """The signal that has asked for a stop, for code that replaces the handlers of `stop_signals`."""
     return _state.asked
 
 
 @contextlib.contextmanager
 def deferred_stops() -> Iterator[None]:
-    """Mark a block in which a stop comes up at its waits and looks only, or else at its end. Not to be nested.
-
-    Raises:
-        Stopped: it was asked for, before the block or in it.
-    """
+    """Raise `Stopped` only by `interruptible` and `raise_if_stopped`, or else at the block's end. Not to be nested."""
     _state.interruptible = False
     raise_if_stopped()
     try:
@@ -138,11 +110,7 @@ def deferred_stops() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Mark a block inside `deferred_stops` in which a stop may come up at any instruction: one that waits.
-
-    Raises:
-        Stopped: it was asked for, before the block or in it.
-    """
+    """Mark a block inside `deferred_stops` in which `Stopped` may be raised at any instruction: one that waits."""
     before, _state.interruptible = _state.interruptible, True
     try:
         raise_if_stopped()  # only now, or a signal between the two would be waited out
@@ -156,10 +124,10 @@ def _handle(number: int, _frame: FrameType | None) -> None:
         _state.asked, _state.due = number, True
         end_at_last(number, CLOSING_S)
     elif number == signal.SIGINT:
-        # Who presses Ctrl-C again does not want to wait, whatever hangs.
+        # A user who presses Ctrl-C again does not want to wait.
         os._exit(ExitCode.INTERRUPTED)  # pragma: no cover - it ends the process, and what was measured with it
     elif not isinstance(sys.exception(), Stopped):
-        _state.due = True  # nothing is being closed because of the first one: somebody has swallowed it
+        _state.due = True  # no clean-up runs, so the first `Stopped` was swallowed
     if _state.interruptible:
         raise_if_stopped()
 
@@ -170,10 +138,10 @@ def stop_signals(*, loading: bool = False, restore: bool = True) -> Iterator[Non
 
     Args:
         loading: modules will still be imported; a stop waits for `loaded`, `deferred_stops` or `interruptible`.
-        restore: put the handlers that were there back at the end. Else both signals are ignored from then on, which
-            is right for a process that has only its exit before it: a late signal must not change its exit code.
+        restore: set the earlier handlers again at the end. Otherwise both signals are ignored from then on, for a
+            process that is about to exit: a late signal must not change its exit code.
 
-    Thread: main; in another thread signals cannot be caught, and the block runs without them.
+    Thread: main; in other threads signals cannot be caught, and this has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -190,12 +158,10 @@ def stop_signals(*, loading: bool = False, restore: bool = True) -> Iterator[Non
 
 
 def ignore_strays() -> None:
-    """Have no signal end the process that means no stop: a log rotation that hits the wrong program, a timer.
+    """Ignore the signals that do not mean a stop, such as one of a log rotation for another program.
 
-    Ignored and not handled: a handler would interrupt the calls that write to the disk. Programs that are started from
-    here on would ignore them, too.
-
-    Without effect where `stop_signals` has not the whole process, and in other threads than the main one.
+    They are not handled, since a handler would interrupt calls that write to the disk. Programs started later ignore
+    them, too. Has no effect if the program is not the whole process, or in other threads than the main one.
     """
     if _state.whole_process and threading.current_thread() is threading.main_thread():
         named = [number for name in _STRAYS if (number := getattr(signal, name, None)) is not None]
@@ -205,36 +171,31 @@ def ignore_strays() -> None:
 
 
 def end_at_last(number: int, after_s: float) -> None:
-    """End the process in `after_s` seconds as signal `number` has it end, if it has not ended by then.
+    """End the process in `after_s` seconds, with the exit code for signal `number`, if it still runs then.
 
-    Without effect where `stop_signals` has not the whole process. Thread: main.
+    Has no effect if the program is not the whole process. Thread: main.
     """
     if _state.whole_process:
         code = Stopped(number).exit_code
 
         def end(_number: int, _frame: FrameType | None) -> None:
-            if not signal.getitimer(signal.ITIMER_REAL)[0]:  # else it is a stray one, and the time is not over
+            if not signal.getitimer(signal.ITIMER_REAL)[0]:  # a SIGALRM of another process may come earlier
                 os._exit(code)
 
-        # No thread: the handler that calls this may have come in the middle of whatever threads need to start.
+        # No thread: the handler that calls this may have interrupted the start of another one, which holds locks.
         signal.signal(signal.SIGALRM, end)
         signal.setitimer(signal.ITIMER_REAL, after_s)
 
 
 def no_more_stops() -> None:
-    """From now on no signal raises: how the program ends is decided, and being told of it must not change it.
-
-    Without effect once the block of `stop_signals` has ended.
-    """
+    """Raise `Stopped` no more: how the program ends is decided."""
     _state.interruptible = False
 
 
 def let_sigterm_kill() -> None:
-    """Give SIGTERM back to the system, for a command whose exit code 0 would be a lie when it was cut short.
+    """Let SIGTERM kill the process, for a command that must not exit with 0 when it was cut short; also an earlier one.
 
-    What has come before counts as well; all modules are `loaded`.
-
-    Thread: main; elsewhere it does nothing.
+    Thread: main, when all modules are loaded; no effect in others.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

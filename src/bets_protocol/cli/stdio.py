@@ -1,14 +1,14 @@
 """Standard output and error that stay usable when their reader has left.
 
-Strategy: a program's work never depends on somebody reading its lines. A stream whose reader closed the pipe (EPIPE)
-is pointed at the null device, once, so that neither the next line nor the interpreter's own flush at the end fails.
-A *result* is different, because a result that nobody got is no success. Two things can go wrong with it:
+Strategy: a program's work does not depend on a reader of its lines. A stream whose reader closed the pipe (EPIPE) is
+redirected to the null device, so that neither the next line nor the interpreter's own flush at the end fails. A
+*result* is different, because a result that nobody got is no success:
 
-1. It cannot be written (a full disk): `OutputError`, whatever the result is.
-2. Its reader has left, or standard output was closed from the start: `OutputError` where the result is what the command
-   is for. Where it only confirms work that is done, nobody wanted the confirmation, and that is no error.
+1. If it cannot be written (a full disk), that is an `OutputError`.
+2. If its reader has left, or standard output was closed from the start, that is an `OutputError`, unless the result
+   only confirms work that is done.
 
-What fits into a pipe counts as read: the system does not tell whether somebody has read it.
+What fits into a pipe counts as read: the system does not tell whether it was.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class OutputError(ProgramError):
 
 
 class ReaderLeft(OutputError):
-    """The reader of standard output left before the result was out. It knows that, so the user is told nothing."""
+    """The reader of standard output left before the result was written; no message is printed for it."""
 
 
 _READER_LEFT = (BrokenPipeError, ConnectionResetError)  # of a pipe; of a socket that had unread data
@@ -41,8 +41,7 @@ _forsaken: weakref.WeakSet[TextIO] = weakref.WeakSet()
 def occupy_standard_descriptors() -> None:
     """Open the null device at each of the descriptors 0, 1 and 2 that is closed.
 
-    Otherwise the next file or socket of the program would get that number, and what any library prints to standard
-    error, say, would go into it: into the bets of a CSV store, for instance. `sys.stdout` stays None where it was.
+    Otherwise the next file or socket, such as a store, would get that number, and with it all that libraries print.
     """
     for descriptor in range(3):
         try:
@@ -58,11 +57,7 @@ def prepare(stream: TextIO | None) -> None:
 
 
 def forsake(stream: TextIO) -> None:
-    """Send what `stream` still holds, and all that follows, to the null device.
-
-    The bytes that could not be written stay in the buffers of the stream, so closing it is no way out: that would
-    try to write them again.
-    """
+    """Send what `stream` has buffered, and all that follows, to the null device: closing it would write it again."""
     _forsaken.add(stream)
     try:
         descriptor = stream.fileno()
@@ -81,11 +76,11 @@ def write_result(text: str, *, confirms: bool = False) -> None:
     """Write `text` to standard output, whole and at once.
 
     Args:
-        confirms: it only tells of work that is done (of a file that was written, say), so that nothing is lost with it.
+        confirms: it only confirms work that is done, so that a missing reader is no error.
 
     Raises:
         OutputError: it could not be written.
-        ReaderLeft: likewise, since its reader has left; not where it only `confirms`.
+        ReaderLeft: its reader has left.
     """
     stream = sys.stdout
     if stream is None:  # started with standard output closed
@@ -97,7 +92,7 @@ def write_result(text: str, *, confirms: bool = False) -> None:
             raise ReaderLeft("the reader of standard output has left")
         return
     try:
-        if text:  # where nothing is buffered, writing nothing would ask the system, and a full disk refuses even that
+        if text:  # an unbuffered stream would pass on an empty write, which fails on a full disk
             stream.write(text)
         stream.flush()
     except _READER_LEFT as error:

@@ -1,9 +1,7 @@
-"""The options of TLS, and the transports that are made of them: all files that are needed, and none without TLS.
+"""The options of TLS, and the transports that are made from them.
 
-Who names a certificate means the connection to be encrypted. So certificates beside an url that is not encrypted are an
-error, and not left aside: they would be the only sign that the ``tls://`` was forgotten.
-
-The options are declared for `--help`, so sockets and files are loaded by the functions that need them.
+Certificates for a URL that is not encrypted are an error: the ``tls://`` was probably forgotten. `--help` declares the
+options, so sockets and files are loaded by the functions that need them.
 """
 
 from __future__ import annotations
@@ -26,12 +24,11 @@ SCHEME = "tls://"
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 _EXPIRES_SOON_DAYS = 30
-"""How long before its end a certificate is worth a warning."""
 
 
 @attrs.frozen(kw_only=True)
 class TlsSettings:
-    """What both programs have of TLS among their settings; empty: not given."""
+    """The TLS settings of both programs; empty if not given."""
 
     tls_cert: str = ""
     tls_key: str = ""
@@ -61,10 +58,10 @@ def tls_settings(cert: str, ca: str, key: Callable[[str], str] | None = None) ->
 
 
 def certificate_warning(transport: object, now: datetime.datetime) -> tuple[str, str] | None:
-    """What is to be said of the dates of this program's own certificate: its file and the words; None: nothing.
+    """A warning about the dates of this program's own certificate, if there is one: its file and the text.
 
     Args:
-        transport: what connections go over; nothing is said of one without certificates.
+        transport: of the connections, with or without certificates.
         now: with its time zone.
 
     Raises:
@@ -89,17 +86,15 @@ def certificate_warning(transport: object, now: datetime.datetime) -> tuple[str,
 def client_transports(
     url: str, *, cert: str = "", key: str = "", ca: str = "", minimum: str = "1.3", given_by: str | None = None
 ) -> Mapping[str, Transport]:
-    """What a program's connections to `url` go over, for `connect`; nothing for an url without TLS.
+    """The transports to connect to `url` with; none for a URL without TLS.
 
     Args:
-        cert: file of this end's certificate; empty: not given.
-        key: file of its private key.
-        ca: file of the authority that the server's certificate is of.
+        cert: file of this end's certificate, or empty; likewise `key` and `ca`.
         minimum: the oldest version of TLS.
-        given_by: where one of these was set, for an url that has no use for them; None: nowhere, or it does not matter.
+        given_by: where one of these was set, which is an error for a URL without TLS.
 
     Raises:
-        ConfigError: a file is not given, or one is and the url is not encrypted.
+        ConfigError: a file is missing, or given for a URL without TLS.
     """
     if not url.lower().startswith(SCHEME):
         if given_by is not None:
@@ -120,17 +115,15 @@ def client_transports(
 def server_transports(
     urls: Iterable[str], *, cert: str = "", key: str = "", ca: str = "", minimum: str = "1.3", unused: bool = False
 ) -> dict[str, TlsTransport]:
-    """What a program's listeners at `urls` are made by, for `listen`; nothing where none of them is encrypted.
+    """The transports to listen at `urls` with; none if none of them has TLS.
 
     Args:
-        cert: file of this server's certificate; empty: not given.
-        key: file of its private key.
-        ca: file of the authority that the clients' certificates are of.
+        cert: file of this server's certificate, or empty; likewise `key` and `ca`.
         minimum: the oldest version of TLS.
-        unused: whether something else was set that makes no sense without TLS.
+        unused: whether another setting was given that needs TLS.
 
     Raises:
-        ConfigError: a file is not given, or one is and no listener is encrypted.
+        ConfigError: a file is missing, or given although no listener has TLS.
     """
     named = {"cert": cert, "key": key, "ca": ca}
     if not any(url.lower().startswith(SCHEME) for url in urls):
