@@ -28,11 +28,7 @@ DEBUG_VARIABLE = "BETS_DEBUG"
 
 
 class _BrokenPipe(Exception):
-    """A BrokenPipeError on its way past click, which would end the process with 1, whosever pipe it is."""
-
-    def __init__(self, cause: BrokenPipeError) -> None:
-        self.cause = cause
-        super().__init__(cause)
+    """A BrokenPipeError (its argument) on its way past click, which would end the process with 1 for any pipe."""
 
 
 @contextlib.contextmanager
@@ -101,7 +97,8 @@ class ProgramGroup(click.Group):
             say_error(name, str(error))
             return exit_code_of(error)
         except _BrokenPipe as error:
-            return ExitCode.DONE if _is_of_click(error.cause) else _bug(name, error.cause)
+            (cause,) = error.args
+            return ExitCode.DONE if _is_of_click(cause) else _bug(name, cause)
         except OSError as error:
             if not _is_of_click(error):
                 return _bug(name, error)
@@ -124,7 +121,7 @@ def _restore_help(command: click.Command) -> None:
 
 
 def say_error(name: str, text: str) -> None:
-    """Tell the user on standard error, on one line for each line of `text`, what went wrong."""
+    """Write `text` to standard error, each line with the program's name."""
     stdio.write_remark("".join(f"{name}: {one_line(line)}\n" for line in text.split("\n")))
 
 
@@ -145,7 +142,7 @@ def _origin(error: Exception) -> TracebackType | None:
 
 
 def _is_of_click(error: OSError) -> bool:
-    """Whether `error` was raised where click prints: help, which no command of ours does by itself."""
+    """Whether `error` was raised where click prints, which is only help."""
     step = _origin(error)
     return step is not None and step.tb_frame.f_globals.get("__name__") == click.utils.__name__
 
@@ -153,7 +150,7 @@ def _is_of_click(error: OSError) -> bool:
 def _bug(name: str, error: Exception) -> ExitCode:
     step = _origin(error)
     where = f" at {step.tb_frame.f_code.co_filename}:{step.tb_lineno}" if step is not None else ""
-    # The system's errors that got here are rarely a bug: no memory for a thread, say.
+    # An error of the system is rarely a bug: it may have no memory for a thread.
     what = "" if isinstance(error, OSError) else "this is a bug: "
     say_error(name, f"{what}{type(error).__name__}: {error}"[:500] + where)
     if os.environ.get(DEBUG_VARIABLE):

@@ -103,8 +103,7 @@ def client_transports(
                 f"write {SCHEME}HOST:PORT, or leave the certificates away"
             )
         return {}
-    missing = [f"--tls-{name}" for name, path in (("cert", cert), ("key", key), ("ca", ca)) if not path]
-    if missing:
+    if missing := [f"--tls-{name}" for name, path in (("cert", cert), ("key", key), ("ca", ca)) if not path]:
         raise ConfigError(
             f"{url}: TLS needs {' and '.join(missing)}: the certificate of this client, its key, and the authority "
             "that the server's certificate is of"

@@ -54,18 +54,11 @@ _Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 @attrs.frozen(kw_only=True)
 class Issued:
-    """A certificate that was made.
-
-    Attributes:
-        cert: its file.
-        key: the file of its private key.
-        fingerprint: SHA-256 in lower-case hexadecimal, as in a list of pins.
-        not_after: when it expires.
-    """
+    """A certificate that was made, with its files."""
 
     cert: Path
     key: Path
-    fingerprint: str
+    fingerprint: str  # SHA-256 in lower-case hexadecimal, as in a list of pins
     not_after: datetime.datetime
 
 
@@ -81,7 +74,7 @@ def init_authority(
         force: replace existing files. All certificates of the earlier authority become worthless.
 
     Raises:
-        ConfigError: a name cannot be used, or a file exists or cannot be written.
+        ConfigError: a name or the authority cannot be used, or a file exists or cannot be written.
     """
     alternatives = _alternatives(names)
     try:
@@ -98,21 +91,13 @@ def init_authority(
 
 
 def issue_server(folder: Path, names: Sequence[str], *, days: int, force: bool) -> Issued:
-    """Make another certificate for the server, with the authority in `folder`.
-
-    Raises:
-        ConfigError: a name or the authority cannot be used, or a file exists or cannot be written.
-    """
+    """Make another certificate for the server, with the authority in `folder`; as `init_authority`."""
     alternatives = _alternatives(names)
     return _issue(folder, "server", _read_authority(folder), alternatives, _FOR_SERVER, days=days, force=force)
 
 
 def issue_agency(folder: Path, agency: int, *, days: int, force: bool) -> Issued:
-    """Make a certificate for an agency, with the authority in `folder`.
-
-    Raises:
-        ConfigError: the authority cannot be used, or a file exists or cannot be written.
-    """
+    """Make a certificate for an agency, with the authority in `folder`; as `init_authority`."""
     uri = x509.UniformResourceIdentifier(agency_uri(agency))
     return _issue(folder, f"agency-{agency}", _read_authority(folder), [uri], _FOR_AGENCY, days=days, force=force)
 

@@ -24,11 +24,8 @@ from bets_server.operator.commands import CHANGES, NeedsServer, OperatorBackend,
 from bets_server.operator.protocol import MAX_ANSWER_BYTES, connected, control_path, line_of, message_of
 from bets_server.store import open_store, path_of
 
-CONNECT_S: Final = 5.0
-"""Seconds to connect, to a server on the same machine."""
-
-SILENCE_S: Final = 300.0
-"""Seconds to wait for a byte of an answer: the draw of a hundred million bets takes less."""
+CONNECT_S: Final = 5.0  # to a server on the same machine
+SILENCE_S: Final = 300.0  # without a byte of an answer: the draw of a hundred million bets takes less
 
 _EXIT_CODES: Final = {int(code): code for code in ExitCode}
 
@@ -37,19 +34,13 @@ class ServerError(ProgramError):
     """An error that the server has answered, with its exit code."""
 
     def __init__(self, text: str, exit_code: ExitCode) -> None:
-        self.exit_code = ExitCode(exit_code)
+        self.exit_code = exit_code
         super().__init__(text)
 
 
 @attrs.frozen(kw_only=True)
 class Place:
-    """Where to ask: at a server's control socket, or in a store.
-
-    Attributes:
-        store: the store's URL.
-        draw: its id, or None if none was asked for.
-        control: the socket's path, or None if there is no socket.
-    """
+    """Where to ask: at a server's control socket if there is one, or in a store."""
 
     store: str
     draw: int | None
@@ -86,10 +77,10 @@ def asked(place: Place, command: str, **arguments: Any) -> Iterator[Iterator[Row
     A stop is raised between two rows, so this may be used in `deferred_stops`.
 
     Raises:
-        ConfigError: the command cannot be asked like this, or the store cannot be opened.
+        ConfigError: the store cannot be opened.
         ServerError: the server's answer.
-        TransportError: the connection to the server broke; what a command was to change may have changed.
-        BetsError: what else `commands.answer` raises.
+        TransportError: the connection to the server broke; a command may have been carried out all the same.
+        BetsError: as `commands.answer`.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
     stream, why_not = _server(place)

@@ -30,21 +30,16 @@ MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 NO_CONTROL: Final = "none"
 """The value of the setting that switches the socket off."""
 
-SUFFIX: Final = ".control"
-
 _ADDRESS_BYTES: Final = 107
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
 def control_path(control: str, store: str) -> Path | None:
-    """The path of the control socket.
+    """The path of the control socket, or None if it is switched off or the store is not a file.
 
     Args:
         control: the setting: a path, `NO_CONTROL`, or empty for beside the store.
         store: the store's URL.
-
-    Returns:
-        The path, or None if the socket is switched off or would lie beside a store that is not a file.
 
     Raises:
         ConfigError: the path cannot be used.
@@ -60,7 +55,7 @@ def control_path(control: str, store: str) -> Path | None:
             path = path_of(store)
         except ConfigError:
             return None
-        path = path.with_name(path.name + SUFFIX)
+        path = path.with_name(path.name + ".control")
     if not path.is_absolute():
         try:
             os.getcwd()

@@ -94,27 +94,24 @@ class ControlServer:
         Raises:
             ConfigError: the socket cannot be opened, and is required.
         """
+        if self._path is None:
+            return self
         try:
-            if self._path is not None:
-                self._open(self._path)
-        except (ConfigError, ConnectError) as error:
-            if self._required:
-                raise ConfigError(f"--control: {error}") from error
-            self._log.no_control(error)
-        return self
-
-    def _open(self, path: Path) -> None:
-        with contextlib.ExitStack() as parts:
-            listener = parts.enter_context(listening(path))
-            try:
+            with contextlib.ExitStack() as parts:
+                listener = parts.enter_context(listening(self._path))
                 self._stopped, self._stop = (parts.enter_context(end) for end in socket.socketpair())
                 thread = threading.Thread(target=self._serve, args=(listener,), name="control", daemon=True)
                 thread.start()
-            except (OSError, RuntimeError) as error:  # no descriptor, or no thread is left
+                self._thread, self._parts = thread, parts.pop_all()
+        except (BetsError, OSError, RuntimeError) as error:
+            failure: Exception = error
+            if not isinstance(error, BetsError):  # no descriptor, or no thread is left
                 reason = error.strerror if isinstance(error, OSError) else error
-                raise ConnectError(f"cannot listen at {path}: {reason}") from error
-            self._thread = thread
-            self._parts = parts.pop_all()
+                failure = ConnectError(f"cannot listen at {self._path}: {reason}")
+            if self._required:
+                raise ConfigError(f"--control: {failure}") from error
+            self._log.no_control(failure)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -250,15 +247,14 @@ class ControlServer:
             if command not in CHANGES:
                 self._commanded(command, arguments)
             yield line_of({"ok": True})
-        except BetsError as error:
-            self._commanded(command, arguments, str(error))
+        except Exception as error:  # noqa: BLE001 - the thread's top: a bug of one command must not end the others
+            text, code = f"this is a bug of the server: {type(error).__name__}: {error}", ExitCode.BUG
+            if isinstance(error, BetsError):
+                text, code = str(error), exit_code_of(error)
+            self._commanded(command, arguments, text)
             if isinstance(error, StorageError):  # before the answer, which may reach nobody
                 self._backend.failed(error)
-            yield line_of({"error": str(error), "exit_code": int(exit_code_of(error))})
-        except Exception as error:  # noqa: BLE001 - the thread's top: a bug of one command must not end the others
-            text = f"this is a bug of the server: {type(error).__name__}: {error}"
-            self._commanded(command, arguments, text)
-            yield line_of({"error": text, "exit_code": int(ExitCode.BUG)})
+            yield line_of({"error": text, "exit_code": int(code)})
 
     def _commanded(self, command: str, arguments: dict[str, Any], error: str = "") -> None:
         text = json.dumps(arguments, ensure_ascii=False)[:_MAX_LOGGED]
