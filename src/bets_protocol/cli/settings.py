@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -165,7 +165,12 @@ def resolve(
         found[setting.name] = setting.default
         if setting.unless in found.origins:
             continue
-        for origin, value in _places(setting, options, environ, in_file, file_name):
+        places = [(setting.option, options.get(setting.name))]
+        places += [(f"environment {variable}", environ.get(variable) or None) for variable in setting.env]
+        if setting.key is not None and setting.key.casefold() in in_file:
+            written, text = in_file[setting.key.casefold()]
+            places.append((f"{file_name}: {written}", text))
+        for origin, value in places:
             if value is not None and value != ():
                 found[setting.name], found.origins[setting.name] = _parsed(setting, origin, value), origin
                 break
@@ -185,21 +190,6 @@ def _known_keys(settings: Sequence[Setting], file: Mapping[str, str], file_name:
             raise ConfigError(f"{file_name}: {key}: {value!r}: expected each key once; see {found[folded][0]}")
         found[folded] = (key, value)
     return found
-
-
-def _places(
-    setting: Setting,
-    options: Mapping[str, Any],
-    environ: Mapping[str, str],
-    in_file: Mapping[str, tuple[str, str]],
-    file_name: str,
-) -> Iterator[tuple[str, Any]]:
-    yield setting.option, options.get(setting.name)
-    for variable in setting.env:
-        yield f"environment {variable}", environ.get(variable) or None
-    if setting.key is not None and setting.key.casefold() in in_file:
-        written, value = in_file[setting.key.casefold()]
-        yield f"{file_name}: {written}", value
 
 
 def _parsed(setting: Setting, origin: str, value: Any) -> Any:

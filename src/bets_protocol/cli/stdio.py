@@ -51,7 +51,7 @@ def occupy_standard_descriptors() -> None:
 
 
 def prepare(stream: TextIO | None) -> None:
-    """Make `stream` flush every line and never fail for a character that its encoding lacks."""
+    """Make `stream` flush every line, and escape characters that its encoding lacks."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace", line_buffering=True)
 

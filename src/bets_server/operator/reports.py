@@ -9,10 +9,6 @@ from bets_protocol.cli.log_format import one_line
 from bets_server.operator.commands import Row
 
 
-def _winners(rows: Iterable[Row]) -> str:
-    return "".join(f"{row['agency']},{row['document']}\n" for row in rows)
-
-
 def _uploads(rows: Iterable[Row]) -> str:
     columns = ("number", "agency", "stored", "total", "crc32", "epoch")
     return _table(
@@ -34,11 +30,7 @@ def _audit(rows: Iterable[Row]) -> str:
     return _table([name.upper() for name in columns], [[row[name] for name in columns] for row in rows])
 
 
-def _status(rows: Iterable[Row]) -> str:
-    return "".join(text for row in rows for text in _status_lines(row))
-
-
-def _status_lines(row: Row) -> Iterator[str]:
+def _status(row: Row) -> Iterator[str]:
     """A few lines about the draw, and a table of the agencies."""
     drawn = f"drawn, the winning number is {row['winning_number']}" if row["drawn"] else "not drawn"
     missing = ", ".join(map(str, row["missing"])) or "none"
@@ -70,24 +62,12 @@ def _span(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
-def _void(rows: Iterable[Row]) -> str:
-    return "".join(
-        f"upload {row['number']} of agency {row['agency']} is void: its {row['stored']} bets count no more\n"
-        for row in rows
-    )
-
-
-def _close(rows: Iterable[Row]) -> str:
-    return "".join(
-        f"agency {row['agency']}{' is sealed by force' if row['newly_sealed'] else ': nothing to do'}; {_drawn(row)}\n"
-        for row in rows
-    )
-
-
-def _drawn(row: Row) -> str:
+def _close(row: Row) -> str:
+    sealed = " is sealed by force" if row["newly_sealed"] else ": nothing to do"
+    drawn = "the draw has taken place before" if row["drawn"] else "others are still missing"
     if row["drawn_now"]:
-        return "it was the last one missing: the draw has taken place"
-    return "the draw has taken place before" if row["drawn"] else "others are still missing"
+        drawn = "it was the last one missing: the draw has taken place"
+    return f"agency {row['agency']}{sealed}; {drawn}\n"
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -108,13 +88,13 @@ def _cell(value: object) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-_TEXTS: Mapping[str, Callable[[Iterable[Row]], str]] = {
-    "status": _status,
-    "uploads": _uploads,
-    "void": _void,
+_TABLES: Mapping[str, Callable[[Iterable[Row]], str]] = {"uploads": _uploads, "audit": _audit}
+
+_TEXTS: Mapping[str, Callable[[Row], str]] = {
+    "status": lambda row: "".join(_status(row)),
+    "void": "upload {0[number]} of agency {0[agency]} is void: its {0[stored]} bets count no more\n".format,
     "close": _close,
-    "audit": _audit,
-    "winners": _winners,
+    "winners": "{0[agency]},{0[document]}\n".format,
 }
 
 
@@ -122,4 +102,6 @@ def report(command: str, form: str, rows: Iterable[Row]) -> str:
     """The answer to `command` as text, or as a JSON object a row if `form` is ``json``."""
     if form == "json":
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return _TEXTS[command](rows)
+    if command in _TABLES:
+        return _TABLES[command](rows)
+    return "".join(map(_TEXTS[command], rows))
