@@ -117,7 +117,7 @@ def write_remark(text: str) -> None:
 
 
 def flush_at_end(stream: TextIO | None) -> None:
-    """Flush `stream` for the last time; what cannot be written is dropped without a word."""
+    """Flush `stream` for the last time; what cannot be written is dropped."""
     if stream is None:
         return
     try:

@@ -100,7 +100,7 @@ def answer(backend: OperatorBackend, command: str, arguments: Mapping[str, Any])
 
     Args:
         command: a key of `_COMMANDS`.
-        arguments: each command has its own. With `draw`, the command is refused if the store has another draw.
+        arguments: those of the command; and `draw`, which must be the draw of the store if it is given.
 
     Raises:
         ConfigError: there is no such command, or an argument is unknown or cannot be used.

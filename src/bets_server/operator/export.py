@@ -1,8 +1,7 @@
 """Writes bets as rows: a CSV file, an SQLite file with a plain table, or CSV on standard output.
 
-The file appears whole or not at all: it is written beside its place and moved there at the end, readable by its owner
-only, as the store is. Only an ordinary file is replaced, and never a part of a store: a typing error must not cost the
-bets.
+A file is written under another name and moved to its place when it is complete, readable by its owner only, as the
+store is. Only an ordinary file is replaced, and never a part of a store: a typing error must not cost the bets.
 """
 
 from __future__ import annotations
@@ -76,19 +75,15 @@ def _require_replaceable(path: Path, target: Path, kept: Iterable[Path]) -> None
         found = path.stat()  # not of `target`: that of a pipe leads nowhere
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(found.st_mode) or _is_standard(found):
+        # A standard stream that goes there, as with `/dev/stdout`, would keep the old file.
+        ordinary = stat.S_ISREG(found.st_mode)
+        for descriptor in range(3):
+            with contextlib.suppress(OSError):  # closed
+                ordinary = ordinary and not os.path.samestat(found, os.fstat(descriptor))
+        if not ordinary:
             raise ConfigError(f"{path}: cannot be written: it is no ordinary file; - stands for standard output")
     if (store := store_of(target) or store_of(path)) is not None:
         raise ConfigError(f"{path}: cannot be written: it belongs to the store {store}")
-
-
-def _is_standard(found: os.stat_result) -> bool:
-    """Whether a standard stream goes there, as with `/dev/stdout`: it would keep the old file."""
-    for descriptor in range(3):
-        with contextlib.suppress(OSError):  # closed
-            if os.path.samestat(found, os.fstat(descriptor)):
-                return True
-    return False
 
 
 @contextlib.contextmanager
