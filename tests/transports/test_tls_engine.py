@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
 from bets_protocol import ReadError
@@ -27,7 +25,7 @@ def pair(authority: Authority, last_words: list[bytearray]) -> Pair:
     """A client and a server."""
     made = []
     for files, name in ((authority.agency(5), "127.0.0.1"), (authority.server(), None)):
-        context = load_context(files, functools.partial(read_files, files), minimum="1.3", server=name is None)
+        context = load_context(files, read_files(files), minimum="1.3", server=name is None)
         made.append(TlsEngine(context, "peer", server_name=name, on_failure=last_words.append))
     return made[0], made[1]
 

@@ -19,6 +19,7 @@ from typing import ClassVar, TypeVar
 from bets_protocol.bytes_like import BytesLike, as_bytes
 from bets_protocol.errors import TransportError
 from bets_protocol.transports import Listener, Stream, connect, listen
+from bets_protocol.transports.sockets import closed_on_error
 
 _POLL_S = 0.01
 _SEND_BYTES = 65_536
@@ -137,13 +138,10 @@ def accept(listener: Listener, client: Future[Stream] | None, within_s: float) -
             selector.select(_POLL_S)
     if client is not None:
         end = End(stream)
-        try:
+        with closed_on_error(stream):
             promptly(end.step, within_s, "receive of an accepted stream")
             drive(end, until=client.done, within_s=within_s)
             check_same(b"", bytes(end.received), "received before anything was sent")
-        except BaseException:
-            stream.close()
-            raise
     return stream
 
 

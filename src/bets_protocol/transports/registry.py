@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from bets_protocol.errors import ConfigError
 from bets_protocol.transports.base import Listener, Stream, Transport, Url
 from bets_protocol.transports.memory import MemoryTransport
-from bets_protocol.transports.sockets import MAX_TIMEOUT_S
+from bets_protocol.transports.sockets import MAX_TIMEOUT_S, closed_on_error
 from bets_protocol.transports.tcp import TcpTransport
 from bets_protocol.transports.tls import TlsFiles, TlsTransport
 from bets_protocol.transports.unix import UnixTransport
@@ -66,11 +66,8 @@ def connect(
         raise ConfigError(f"timeout_s: expected more than 0 and at most {MAX_TIMEOUT_S} seconds, not {timeout_s}")
     parsed = parse_url(str(url))
     stream = _transport_for(parsed, transports).connect(parsed, timeout_s)
-    try:
+    with closed_on_error(stream):
         stream.set_timeout(timeout_s)
-    except BaseException:
-        stream.close()
-        raise
     return stream
 
 

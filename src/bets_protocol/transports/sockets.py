@@ -64,7 +64,11 @@ def deadline_passed(error: OSError) -> bool:
 
 def reason_of(error: OSError) -> str:
     """The system's text for `error`, for the middle of a sentence."""
-    text = error.strerror or str(error) or "system error"
+    return mid_sentence(error.strerror or str(error) or "system error")
+
+
+def mid_sentence(text: str) -> str:
+    """`text` with a small first letter."""
     # "Connection refused", but not "AF_UNIX path too long".
     return text if text[:2].isupper() else text[:1].lower() + text[1:]
 
@@ -243,10 +247,10 @@ class SocketListener(Listener):
 
 
 @contextlib.contextmanager
-def closed_on_error(sock: socket.socket) -> Iterator[None]:
-    """Close `sock` if the body raises. A signal handler may raise anything."""
+def closed_on_error(resource: socket.socket | Stream | Listener) -> Iterator[None]:
+    """Close `resource` if the body raises. A signal handler may raise anything."""
     try:
         yield
     except BaseException:
-        sock.close()
+        resource.close()
         raise

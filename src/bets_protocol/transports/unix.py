@@ -64,11 +64,8 @@ class UnixTransport:
                 _bind_private(sock, url.path)
                 # From here on the path is ours; if listening fails, closing removes it.
                 listener = _UnixListener(sock, url, backlog)
-                try:
+                with closed_on_error(listener):
                     sock.listen(backlog)
-                except BaseException:
-                    listener.close()
-                    raise
                 return listener
 
 
@@ -153,19 +150,14 @@ def _locked_directory(directory: str) -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         deadline = time.monotonic() + _LOCK_WAIT_S
-        while not _try_lock(descriptor) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             time.sleep(_RETRY_S)
         yield
     finally:
         os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _make_room(path: str, doing: str) -> None:

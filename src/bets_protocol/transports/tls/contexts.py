@@ -7,9 +7,9 @@ import os
 import ssl
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from bets_protocol.errors import ConfigError
 from bets_protocol.transports.sockets import reason_of
@@ -21,19 +21,12 @@ _CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2 only authenticated encryption, with forward secrecy: a stolen key does not decrypt old connections."""
 
 
-def load_context(
-    files: TlsFiles, read: Callable[[], Mapping[Path, bytes]], *, minimum: str, server: bool
-) -> ssl.SSLContext:
-    """The context for one side, with its certificate.
-
-    Args:
-        read: returns the content of the files. Called only if no file is missing.
+def load_context(files: TlsFiles, texts: Mapping[Path, bytes], *, minimum: str, server: bool) -> ssl.SSLContext:
+    """The context for one side, with its certificate, from complete `files` and their content.
 
     Raises:
-        ConfigError: a file is missing, cannot be read or used, or does not match the others; names the file.
+        ConfigError: a file cannot be used, or does not match the others; names the file.
     """
-    _check_complete(files, server=server)
-    texts = read()
     lowest = _VERSIONS[minimum]
     context: ssl.SSLContext
     if not server:
@@ -72,30 +65,12 @@ class _Forgetful(ssl.SSLContext):
     costs 0.2 ms and 12 KB for each connection.
     """
 
-    def wrap_bio(
-        self,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        server_side: bool = False,
-        server_hostname: str | bytes | None = None,
-        session: ssl.SSLSession | None = None,
-    ) -> ssl.SSLObject:
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
         own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         _set_rules(own, self.minimum_version, server=True)
-        tls = own.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        tls = own.wrap_bio(*args, **options)
         tls.context = self
         return tls
-
-
-def _check_complete(files: TlsFiles, *, server: bool) -> None:
-    missing = [name for name in ("cert", "key", "ca") if getattr(files, name) is None]
-    if files.ca is None or (server and missing):
-        raise ConfigError(
-            f"TLS: not given: {', '.join(missing)}: a server needs its certificate (cert), its private key (key) and "
-            "the certificate of the authority that those of its clients are of (ca); a client needs the last at least"
-        )
-    if (files.cert is None) != (files.key is None):
-        raise ConfigError(f"TLS: not given: {missing[0]}: a certificate and its key go together")
 
 
 def _load_authority(context: ssl.SSLContext, path: Path, text: str) -> None:

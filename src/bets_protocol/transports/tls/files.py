@@ -79,6 +79,18 @@ def read_files(files: TlsFiles, *, again: bool = False) -> Mapping[Path, bytes]:
     return {path: _read(path, what, private=path == files.key) for path, what in given.items()}
 
 
+def check_complete(files: TlsFiles, *, server: bool) -> None:
+    """Raise `ConfigError` unless a server or a client can do with the files that are given."""
+    missing = [name for name in ("cert", "key", "ca") if getattr(files, name) is None]
+    if files.ca is None or (server and missing):
+        raise ConfigError(
+            f"TLS: not given: {', '.join(missing)}: a server needs its certificate (cert), its private key (key) and "
+            "the certificate of the authority that those of its clients are of (ca); a client needs the last at least"
+        )
+    if (files.cert is None) != (files.key is None):
+        raise ConfigError(f"TLS: not given: {missing[0]}: a certificate and its key go together")
+
+
 def require_file(path: Path) -> None:
     """Check that a file can be read again.
 

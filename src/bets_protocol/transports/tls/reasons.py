@@ -15,6 +15,7 @@ from typing import Final
 
 from bets_protocol.errors import TransportError
 from bets_protocol.transports.base import AuthenticationError, HandshakeError
+from bets_protocol.transports.sockets import mid_sentence
 
 # Errors of the peer's certificate; the numbers are X509_V_ERR_* of OpenSSL.
 _CERTIFICATES: Final = {
@@ -32,8 +33,9 @@ _CERTIFICATES: Final = {
 
 _TOLD: Final = _CERTIFICATES.keys() - {62, 64}
 
-# Alerts of the peer about our certificate.
+# A client without a certificate, and alerts of the peer about our certificate.
 _REFUSALS: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it lets nobody in without a certificate, and we show none",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority of our certificate (unknown CA)",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has expired, or is not valid yet",
@@ -82,17 +84,10 @@ def tls_error(
         words = _CERTIFICATES.get(error.verify_code, "its certificate cannot be verified")
         if error.verify_code not in _TOLD:
             # OpenSSL's text has the expected name, or an error that is not in the table.
-            words = f"{words}: {_lower(error.verify_message)}"
+            words = f"{words}: {mid_sentence(error.verify_message.rstrip('.'))}"
         return AuthenticationError, f"{doing}: {words}"
-    if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
-        return AuthenticationError, f"{doing}: it shows no certificate"
     if reason in _REFUSALS:
         return AuthenticationError, f"{doing}: {_REFUSALS[reason]}"
     words = _DISAGREEMENTS.get(reason or "", "TLS broke")
     told = (reason or str(error) or "no reason given").replace("_", " ").lower()
     return HandshakeError if handshaking else kind, f"{doing}: {words} ({told})"
-
-
-def _lower(text: str) -> str:
-    text = text.rstrip(".")
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]

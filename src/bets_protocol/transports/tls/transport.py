@@ -16,15 +16,15 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bets_protocol.errors import ConfigError, ConnectError, ReadError, TransportTimeout, WriteError
 from bets_protocol.transports.base import ConnectTimeout, HandshakeError, Listener, Stream, Url
-from bets_protocol.transports.sockets import SocketStream
+from bets_protocol.transports.sockets import SocketStream, closed_on_error
 from bets_protocol.transports.tcp import TcpTransport
-from bets_protocol.transports.tls.files import OwnCertificate, TlsFiles, own_certificate, read_files
+from bets_protocol.transports.tls.files import OwnCertificate, TlsFiles, check_complete, own_certificate, read_files
 
 if TYPE_CHECKING:
     import ssl
@@ -60,33 +60,28 @@ class TlsTransport:
         self._files = files
         self._minimum = minimum
         self._tcp = tcp or TcpTransport()
-        # Guards the attributes below: the content of the files, and the contexts made from it.
+        # Guards the attributes below: the content of the files, and the contexts made from it, by whether they are
+        # a server's.
         self._lock = threading.Lock()
         self._texts: Mapping[Path, bytes] | None = None
-        self._client: ssl.SSLContext | None = None
-        self._server: ssl.SSLContext | None = None
+        self._contexts: dict[bool, ssl.SSLContext] = {}
 
     def connect(self, url: Url, timeout_s: float) -> Stream:
         deadline = time.monotonic() + timeout_s
         context = self._context(server=False)
         plain = self._tcp.connect(url, timeout_s)
-        try:
-            stream = _stream(plain, context, _name_of(url.host))
-            stream.set_timeout(max(deadline - time.monotonic(), _LEAST_S))
-            stream.shake_hands()
-        except HandshakeError as error:
-            plain.close()
-            raise type(error)(f"cannot connect to {url}: {error}") from error
-        except TransportTimeout as error:
-            plain.close()
-            raise ConnectTimeout(f"cannot connect to {url}: timed out within the TLS handshake") from error
-        except (ReadError, WriteError) as error:
-            plain.close()
-            raise ConnectError(f"cannot connect to {url}: {error}") from error
-        except BaseException:
-            plain.close()
-            raise
-        return stream
+        with closed_on_error(plain):
+            try:
+                stream = _stream(plain, context, _name_of(url.host))
+                stream.set_timeout(max(deadline - time.monotonic(), _LEAST_S))
+                stream.shake_hands()
+            except HandshakeError as error:
+                raise type(error)(f"cannot connect to {url}: {error}") from error
+            except TransportTimeout as error:
+                raise ConnectTimeout(f"cannot connect to {url}: timed out within the TLS handshake") from error
+            except (ReadError, WriteError) as error:
+                raise ConnectError(f"cannot connect to {url}: {error}") from error
+            return stream
 
     def listen(self, url: Url, backlog: int) -> Listener:
         # An error in the files must be raised now, and not at the first connection.
@@ -103,9 +98,8 @@ class TlsTransport:
             if self._texts is None:
                 return
             texts = read_files(self._files, again=True)
-            client = None if self._client is None else self._load(lambda: texts, server=False)
-            server = None if self._server is None else self._load(lambda: texts, server=True)
-            self._texts, self._client, self._server = texts, client, server
+            self._contexts = {server: self._load(texts, server=server) for server in self._contexts}
+            self._texts = texts
 
     def own_certificate(self) -> OwnCertificate | None:
         """The certificate of this end, or None if there is none or it is not in PEM form.
@@ -120,23 +114,20 @@ class TlsTransport:
 
     def _context(self, *, server: bool) -> ssl.SSLContext:
         with self._lock:
-            if server:
-                if self._server is None:
-                    self._server = self._load(self._read, server=True)
-                return self._server
-            if self._client is None:
-                self._client = self._load(self._read, server=False)
-            return self._client
+            if server not in self._contexts:
+                check_complete(self._files, server=server)
+                self._contexts[server] = self._load(self._read(), server=server)
+            return self._contexts[server]
 
     def _read(self) -> Mapping[Path, bytes]:
         if self._texts is None:
             self._texts = read_files(self._files)
         return self._texts
 
-    def _load(self, read: Callable[[], Mapping[Path, bytes]], *, server: bool) -> ssl.SSLContext:
+    def _load(self, texts: Mapping[Path, bytes], *, server: bool) -> ssl.SSLContext:
         from bets_protocol.transports.tls.contexts import load_context  # noqa: PLC0415 - loads `ssl`
 
-        return load_context(self._files, read, minimum=self._minimum, server=server)
+        return load_context(self._files, texts, minimum=self._minimum, server=server)
 
 
 def _stream(plain: SocketStream, context: ssl.SSLContext, server_name: str | None) -> TlsStream:
