@@ -14,7 +14,6 @@ _PROXY_2: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _PROXY_2_ENOUGH: Final = 5
 """So many of these bytes cannot be one or two empty lines that somebody has typed."""
 
-_NEWEST_TLS_MINOR: Final = 4
 _PREFIXES: Final = {
     b"PROXY ": "a PROXY header (version 1)",
     b"HTTP/": "HTTP",
@@ -32,7 +31,8 @@ def foreign_protocol(head: bytes) -> str:
     Args:
         head: the first bytes of a connection, as many as there are. For TLS one is enough.
     """
-    if _begins_tls(head):
+    # The kind and the version (3.0 to 3.4) of a TLS record, as far as they are there.
+    if head[:1] and head[0] in TLS_KINDS and head[1:2] in {b"", b"\x03"} and head[2:3] <= b"\x04":
         return "TLS"
     if len(head) >= _PROXY_2_ENOUGH and _PROXY_2.startswith(head[: len(_PROXY_2)]):
         return "a PROXY header (version 2)"
@@ -40,21 +40,9 @@ def foreign_protocol(head: bytes) -> str:
 
 
 def first_bytes_explained(head: bytes) -> str:
-    """A remark on the first bytes of a connection for an error message, or "" if the protocol is not known.
-
-    Args:
-        head: as for `foreign_protocol`.
-    """
+    """A remark on `head`, as for `foreign_protocol`, for an error message; "" if the protocol is not known."""
     name = foreign_protocol(head)
     if not name:
         return ""
     advice = ", which is not read here: have the balancer send none" if "PROXY" in name else ""
     return f"these bytes begin {name}{advice}"
-
-
-def _begins_tls(head: bytes) -> bool:
-    """Whether the first bytes, as far as there are any, are the kind and version (3.0 to 3.4) of a TLS record."""
-    kind, major, minor = head[:1], head[1:2], head[2:3]
-    if not kind or kind[0] not in TLS_KINDS:
-        return False
-    return major in {b"", b"\x03"} and (not minor or minor[0] <= _NEWEST_TLS_MINOR)

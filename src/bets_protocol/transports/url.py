@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
 from bets_protocol.errors import ConfigError
 from bets_protocol.transports.base import Url
@@ -49,13 +49,13 @@ def parse_url(url: str) -> Url:
         UrlError: it is not a URL; says what is wrong and what was expected.
     """
     if _UNPRINTABLE.search(url):
-        _refuse(url, "it holds a control character")
+        raise UrlError(url, "it holds a control character")
     before, separator, rest = url.partition("://")
     scheme = before.lower() if separator else "tcp"
     if not separator:
         rest = url
     if not valid_scheme(scheme):
-        _refuse(url, f"{before!r} is no scheme (a letter, then letters, digits, + . -)")
+        raise UrlError(url, f"{before!r} is no scheme (a letter, then letters, digits, + . -)")
     authority, slash, tail = rest.partition("/")
     host, port = _split_authority(url, authority)
     parsed = Url(scheme=scheme, host=host, port=port, path=slash + tail)
@@ -69,44 +69,42 @@ def valid_scheme(scheme: str) -> bool:
     return _SCHEME.fullmatch(scheme) is not None
 
 
-def _refuse(url: str, reason: str) -> NoReturn:
-    raise UrlError(url, reason)
-
-
 def _split_authority(url: str, authority: str) -> tuple[str, int | None]:
     if authority.startswith("["):
         host, bracket, after = authority[1:].partition("]")
         if not bracket or (after and not after.startswith(":")):
-            _refuse(url, "expected [IPv6 address]:port")
+            raise UrlError(url, "expected [IPv6 address]:port")
         try:
             ipaddress.IPv6Address(host)
         except ValueError:
-            _refuse(url, f"{host!r} is no IPv6 address")
+            raise UrlError(url, f"{host!r} is no IPv6 address") from None
         return host, _port(url, after[1:]) if after else None
     host, colon, port = authority.rpartition(":")
     if not colon:
         return authority, None
     if ":" in host:
-        _refuse(url, "an IPv6 address stands in brackets, as in tcp://[::1]:12345")
+        raise UrlError(url, "an IPv6 address stands in brackets, as in tcp://[::1]:12345")
     return host, _port(url, port)
 
 
 def _port(url: str, text: str) -> int:
     if not _PORT.fullmatch(text) or int(text) > MAX_PORT:
-        _refuse(url, f"{text!r} is no port (0 to {MAX_PORT})")
+        raise UrlError(url, f"{text!r} is no port (0 to {MAX_PORT})")
     return int(text)
 
 
 def _check_host_and_port(url: str, parsed: Url) -> None:
     expected = f"expected {parsed.scheme}://host:port"
     if not parsed.host:
-        _refuse(url, f"the host is missing: {expected} (0.0.0.0 listens on every IPv4 address, [::] on every IPv6 one)")
+        raise UrlError(
+            url, f"the host is missing: {expected} (0.0.0.0 listens on every IPv4 address, [::] on every IPv6 one)"
+        )
     if parsed.port is None:
-        _refuse(url, f"the port is missing: {expected}")
+        raise UrlError(url, f"the port is missing: {expected}")
     if parsed.path not in ("", "/"):
-        _refuse(url, f"{parsed.path!r} behind the port: {expected}")
+        raise UrlError(url, f"{parsed.path!r} behind the port: {expected}")
     if ":" not in parsed.host and not _valid_host(parsed.host):
-        _refuse(url, f"{parsed.host!r} is neither a host name nor an IPv4 address")
+        raise UrlError(url, f"{parsed.host!r} is neither a host name nor an IPv4 address")
 
 
 def _valid_host(host: str) -> bool:
@@ -124,12 +122,12 @@ def _valid_host(host: str) -> bool:
 
 def _check_path(url: str, parsed: Url) -> None:
     if parsed.host or parsed.port is not None or parsed.path in ("", "/"):
-        _refuse(url, f"expected {parsed.scheme}:///absolute/path")
+        raise UrlError(url, f"expected {parsed.scheme}:///absolute/path")
 
 
 def _check_name(url: str, parsed: Url) -> None:
     if parsed.port is not None or parsed.path or not _MEMORY_NAME.fullmatch(parsed.host):
-        _refuse(url, f"expected {parsed.scheme}://name (letters, digits, . _ -)")
+        raise UrlError(url, f"expected {parsed.scheme}://name (letters, digits, . _ -)")
 
 
 _SHAPES: Final[dict[str, Callable[[str, Url], None]]] = {

@@ -94,7 +94,7 @@ class TlsEngine:
         """
         if not data:
             what = "broke off within the handshake" if not self.shaken else "ended without the end that TLS announces"
-            self._refuse(f"cannot receive from {self._peer}: the connection {what}")
+            self._refuse(ReadError, f"cannot receive from {self._peer}: the connection {what}")
         if not self._begun:
             self._begun = True
             if data[0] not in TLS_KINDS:
@@ -120,11 +120,8 @@ class TlsEngine:
         Nobody in good faith says much before the answer.
         """
         if self._incoming.pending > _UNASKED_BYTES:
-            text = (
-                f"cannot talk TLS with {self._peer}: it sends data but does not read this side's part of the handshake"
-            )
-            self.failure = (HandshakeError, text)
-            raise HandshakeError(text)
+            what = "it sends data but does not read this side's part of the handshake"
+            self._refuse(HandshakeError, f"cannot talk TLS with {self._peer}: {what}")
 
     # -- the program's side
 
@@ -198,29 +195,32 @@ class TlsEngine:
 
     # -- what goes wrong
 
-    def raise_failure(self, kind: type[TransportError]) -> NoReturn:
-        """Raises again what failed, as a `kind` where it has no kind of its own."""
-        own_kind, text = self.failure or (None, "")
-        raise (own_kind or kind)(text)
+    def check(self, kind: type[TransportError]) -> None:
+        """Raises again what failed, if something did, as a `kind` where it has no kind of its own."""
+        if self.failure is not None:
+            own_kind, text = self.failure
+            raise (own_kind or kind)(text)
 
     def _fail(self, error: ssl.SSLError, kind: type[TransportError], doing: str) -> NoReturn:
-        """Tells the peer what is wrong, and then the caller."""
         found, text = tls_error(error, kind, f"{doing} {self._peer}", handshaking=not self.shaken)
-        self.failure = (found if issubclass(found, HandshakeError) else None, text)
-        self._on_failure(self.collect())
-        raise found(text) from error
+        self._refuse(found, text, tell=True, cause=error)
 
-    def _refuse(self, text: str) -> NoReturn:
-        self.failure = (None, text)
-        self.raise_failure(ReadError)
+    def _refuse(
+        self, kind: type[TransportError], text: str, *, tell: bool = False, cause: ssl.SSLError | None = None
+    ) -> NoReturn:
+        """Raises an error, now and in every further call; with `tell` the peer hears of it before that."""
+        self.failure = (kind if issubclass(kind, HandshakeError) else None, text)
+        if tell:
+            self._on_failure(self.collect())
+        raise kind(text) from cause
 
     def _check_records(self) -> None:
         """Refuses a peer that sends too many records without content, or does not take what they are answered with."""
         if self._records.idle:
-            self._refuse(f"cannot receive from {self._peer}: it sends many records without content")
+            self._refuse(ReadError, f"cannot receive from {self._peer}: it sends many records without content")
         if len(self.output) + self._outgoing.pending > _MOST_WAITING_BYTES:
             what = "it does not take what its records without content are answered with"
-            self._refuse(f"cannot receive from {self._peer}: {what}")
+            self._refuse(ReadError, f"cannot receive from {self._peer}: {what}")
 
     def _refuse_foreign(self, head: bytes) -> NoReturn:
         """The peer does not speak TLS; a client hears so, in case that it does and something else came before."""
@@ -229,13 +229,10 @@ class TlsEngine:
         text = f"cannot talk TLS with {self._peer}: {NO_TLS}"
         if explained := first_bytes_explained(head):
             text = f"{text}: {explained}"
-        self.failure = (HandshakeError, text)
-        self._on_failure(self.collect())
-        raise HandshakeError(text)
+        self._refuse(HandshakeError, text, tell=True)
 
 
 def _peer_certificate(tls: ssl.SSLObject) -> PeerCertificate | None:
-    """What the peer has shown and OpenSSL has verified."""
     encoded = tls.getpeercert(binary_form=True)
     if encoded is None:
         return None

@@ -22,7 +22,7 @@ import functools
 import select
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from bets_protocol.bytes_like import BytesLike, flat
 from bets_protocol.errors import ReadError, TransportError, TransportTimeout, WriteError
@@ -37,6 +37,7 @@ READ_BYTES: Final = 8_448
 """What is taken from the network at once: the largest frame, 8192 bytes, and what TLS adds to it, so that it takes one
 read. Not more, since the buffer in memory keeps the size of the largest piece that it ever held."""
 
+_Done = TypeVar("_Done")
 _READS_A_CALL: Final = 16
 _READS_AFTER_FAILURE: Final = 8
 
@@ -94,28 +95,16 @@ class TlsStream(Stream):
     # -- bytes in and out
 
     def shake_hands(self) -> None:
-        """Waits for the end of the handshake, as `set_timeout` says.
-
-        Raises:
-            HandshakeError: it failed.
-            ReadError, WriteError: the connection broke.
-            TransportTimeout: it is not over in time.
-        """
-        self._waiting(self._shake, "cannot talk TLS with", self._deadline())
+        """Waits for the end of the handshake, as `set_timeout` says; raises what `receive` would."""
+        self._waiting(lambda: self._shake() or None, "cannot talk TLS with", self._deadline())
 
     def receive(self, max_bytes: int = DEFAULT_RECEIVE_BYTES) -> bytes | None:
         if max_bytes < 1:
             raise ValueError(f"max_bytes must be 1 or more, not {max_bytes}")
         self._check_open(ReadError, "cannot receive from")
-        received: bytes | None = None
-
-        def attempt() -> bool:
-            nonlocal received
-            received = self._receive_now(max_bytes)
-            return received is not None
-
-        self._waiting(attempt, "cannot receive from", self._deadline(), reading=True)
-        return received
+        return self._waiting(
+            lambda: self._receive_now(max_bytes), "cannot receive from", self._deadline(), reading=True
+        )
 
     def send(self, data: BytesLike) -> int:
         data = flat(data)
@@ -123,19 +112,12 @@ class TlsStream(Stream):
         if not len(data):
             self._go_on_writing()
             return 0
-        taken = 0
-
-        def attempt() -> bool:
-            nonlocal taken
-            taken = self._send_now(data)
-            return taken > 0
-
         deadline = self._deadline()
-        self._waiting(attempt, "cannot send to", deadline)
+        taken = self._waiting(lambda: self._send_now(data) or None, "cannot send to", deadline) or 0
         if self._timeout_s != 0:
             # Who may wait does so here, and need not come back for the last of it; it was taken all the same.
             with contextlib.suppress(TransportTimeout):
-                self._waiting(self._flush, "cannot send to", deadline)
+                self._waiting(lambda: self._flush() or None, "cannot send to", deadline)
         return taken
 
     def send_all(self, data: BytesLike) -> None:
@@ -144,11 +126,11 @@ class TlsStream(Stream):
             raise ValueError("send_all is for streams that may wait; this one is non-blocking")
         self._check_open(WriteError, "cannot send to")
 
-        def attempt() -> bool:
+        def attempt() -> bool | None:
             nonlocal rest
             while len(rest) and (taken := self._send_now(rest)):
                 rest = rest[taken:]
-            return not len(rest) and self._flush()
+            return (not len(rest) and self._flush()) or None
 
         if len(rest):
             self._waiting(attempt, "cannot send to", self._deadline())
@@ -156,18 +138,18 @@ class TlsStream(Stream):
     def close_writing(self) -> None:
         doing = "cannot end the stream to"
         self._check_open(WriteError, doing)
-        if self._engine.failure is not None:
-            self._engine.raise_failure(WriteError)
+        self._engine.check(WriteError)
         if not self._wants_end:
             self._wants_end = True
-            self._waiting(self._finish_writing, doing, self._deadline())
+            self._waiting(lambda: self._finish_writing() or None, doing, self._deadline())
 
     def close(self) -> None:
         if self._closed:
             return
         if self._engine.shaken and self._engine.failure is None:
             with contextlib.suppress(TransportError):
-                if self._unread():
+                # Bytes that came in and that nobody will receive now.
+                if self._decrypted or (not self._engine.ended and self._receive_now(1)):
                     self._plain.abort()
                     return
                 self._wants_end = True
@@ -183,23 +165,19 @@ class TlsStream(Stream):
         """Goes on with the handshake; whether it is over. A connection that breaks meanwhile is a `kind`."""
         if self._engine.shaken:
             return True
-        if self._engine.failure is not None:
-            self._engine.raise_failure(kind)
+        self._engine.check(kind)
         with _broken_as(kind):
-            return self._go_on_shaking()
-
-    def _go_on_shaking(self) -> bool:
-        for _ in range(_READS_A_CALL):
-            if not self._flush():
-                # What comes in while the peer leaves our part unread is taken, so that no selector spins on it.
-                if self._fill():
-                    self._engine.check_unasked()
-                return False
-            if self._engine.shake():
-                self._flush()
-                return True
-            if not self._flush() or not self._fill():
-                return False
+            for _ in range(_READS_A_CALL):
+                if not self._flush():
+                    # What comes in while the peer leaves our part unread is taken, so that no selector spins on it.
+                    if self._fill():
+                        self._engine.check_unasked()
+                    return False
+                if self._engine.shake():
+                    self._flush()
+                    return True
+                if not self._flush() or not self._fill():
+                    return False
         return False
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
@@ -219,8 +197,7 @@ class TlsStream(Stream):
             return first
         if self._engine.ended:
             return b""
-        if self._engine.failure is not None:
-            self._engine.raise_failure(ReadError)
+        self._engine.check(ReadError)
         if not self._shake():
             return None
         for _ in range(_READS_A_CALL):
@@ -245,8 +222,7 @@ class TlsStream(Stream):
 
     def _send_now(self, data: BytesLike) -> int:
         """Encrypts and sends as long as there is room; how many bytes of `data` were taken."""
-        if self._engine.failure is not None:
-            self._engine.raise_failure(WriteError)
+        self._engine.check(WriteError)
         if self._wants_end:
             raise WriteError(f"cannot send to {self.peer}: this side of the stream has ended")
         if not self._shake(WriteError):
@@ -263,19 +239,16 @@ class TlsStream(Stream):
 
     def _flush(self) -> bool:
         """Sends what is encrypted; whether nothing of it is left."""
+        output = self._engine.collect()
         try:
-            return self._push()
+            while output:
+                sent = self._plain.send(output)
+                if not sent:
+                    return False
+                del output[:sent]
         except WriteError as error:
             self._explain(error)
             raise
-
-    def _push(self) -> bool:
-        output = self._engine.collect()
-        while output:
-            sent = self._plain.send(output)
-            if not sent:
-                return False
-            del output[:sent]
         return True
 
     def _finish_writing(self) -> bool:
@@ -300,14 +273,6 @@ class TlsStream(Stream):
         elif self._engine.has_output:
             self._flush()
 
-    def _unread(self) -> bool:
-        """Whether bytes came in that nobody will receive now."""
-        if self._decrypted:
-            return True
-        if self._engine.ended:
-            return False
-        return bool(self._receive_now(1))
-
     # -- waits
 
     def _deadline(self) -> float | None:
@@ -315,14 +280,14 @@ class TlsStream(Stream):
         return time.monotonic() + self._timeout_s if self._timeout_s else None
 
     def _waiting(
-        self, attempt: Callable[[], bool], doing: str, deadline: float | None, *, reading: bool = False
-    ) -> None:
-        """Repeats `attempt` until it says that it is done; once only where the stream does not wait.
+        self, attempt: Callable[[], _Done | None], doing: str, deadline: float | None, *, reading: bool = False
+    ) -> _Done | None:
+        """Repeats `attempt` until its result is not None; once only where the stream does not wait.
 
         Args:
             reading: whether bytes from the peer are what it waits for, beyond a handshake.
         """
-        while not attempt() and self._timeout_s != 0:
+        while (done := attempt()) is None and self._timeout_s != 0:
             left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
                 raise TransportTimeout(f"{doing} {self.peer}: timed out")
@@ -332,6 +297,7 @@ class TlsStream(Stream):
             poll.register(self.fileno(), wanted)
             # Rounded up: less than a millisecond would be a busy wait.
             poll.poll(None if left_s is None else left_s * 1000 + 1)
+        return done
 
     # -- what goes wrong
 
