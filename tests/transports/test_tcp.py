@@ -15,7 +15,7 @@ import pytest
 
 from bets_protocol import ConfigError, ConnectError
 from bets_protocol.transports import ConnectTimeout, Listener, Stream, connect, listen, parse_url
-from bets_protocol.transports.tcp import SocketAddress, TcpTransport, _make_stream, refuse_self_connection
+from bets_protocol.transports.tcp import SocketAddress, TcpTransport, _as_stream, refuse_self_connection
 
 DEADLINE_S = 10.0
 FULL_S = 0.25
@@ -258,7 +258,7 @@ def test_a_backlog_is_passed_on() -> None:
 def test_a_peer_is_named_without_its_zone() -> None:
     """`fe80::1%eth0` is fe80::1, reached through an interface of ours."""
     with socket.socket() as sock:
-        assert _make_stream(sock, ("fe80::1%eth0", 7, 0, 2)).peer == "fe80::1"
+        assert _as_stream(sock, ("fe80::1%eth0", 7, 0, 2)).peer == "fe80::1"
 
 
 def test_a_socket_joined_to_itself_is_recognised() -> None:

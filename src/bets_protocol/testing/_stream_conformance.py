@@ -14,7 +14,7 @@ import pytest
 from bets_protocol.errors import ReadError, TransportError, TransportTimeout, WriteError
 from bets_protocol.testing._driving import End, Wiring, check, check_same, promptly
 
-_SHORT_S = 0.05
+SHORT_S = 0.05
 _MEBIBYTE = bytes(1 << 20)
 
 
@@ -119,7 +119,7 @@ class StreamConformance(Wiring):
     def test_waiting_for_bytes_ends_at_the_timeout(self, listen_url: str) -> None:
         """A silent peer gives `TransportTimeout`, which is a `TimeoutError`, and the stream goes on."""
         with self.pair(listen_url) as (client, server):
-            client.set_timeout(_SHORT_S)
+            client.set_timeout(SHORT_S)
             with pytest.raises(TransportTimeout) as caught:
                 promptly(client.receive, self.deadline_s, "receive past its timeout")
             check(isinstance(caught.value, TimeoutError), "TransportTimeout is no TimeoutError")
@@ -130,7 +130,7 @@ class StreamConformance(Wiring):
     def test_waiting_for_room_ends_at_the_timeout(self, listen_url: str) -> None:
         """`send` to a peer that does not receive gives `TransportTimeout`; so does `send_all`."""
         with self.pair(listen_url) as (client, _):
-            client.set_timeout(_SHORT_S)
+            client.set_timeout(SHORT_S)
             for send in (client.send, client.send_all):
                 sending = functools.partial(_send_often, send, _MEBIBYTE, 256)
                 with pytest.raises(TransportTimeout):
@@ -254,7 +254,7 @@ class StreamConformance(Wiring):
         with self.pair(listen_url) as (client, server), selectors.DefaultSelector() as selector:
             selector.register(server.fileno(), selectors.EVENT_READ)
             check_same(None, server.receive(), "received before")
-            check_same([], selector.select(_SHORT_S), "ready though nothing was sent")
+            check_same([], selector.select(SHORT_S), "ready though nothing was sent")
             client.send_all(b"x")
             check(bool(selector.select(self.deadline_s)), "not ready though bytes are there")
             self.expect(server, b"x")

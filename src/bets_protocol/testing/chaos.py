@@ -24,11 +24,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from bets_protocol.testing._chaos_pipe import READ_BYTES, Pipe, ProxiedConnection, close_socket
 from bets_protocol.testing._chaos_plan import Fault, Plan, Way, drawn_plan
+from bets_protocol.transports.base import Closing
 
 __all__ = ["ChaosProxy", "Fault", "Plan", "Way", "drawn_plan"]
 
@@ -36,7 +36,7 @@ _CONNECT_S: Final = 5.0
 _LONGEST_NAP_S: Final = 1.0
 
 
-class ChaosProxy:
+class ChaosProxy(Closing):
     """Listens on a free port of the loopback and passes connections on, mistreated.
 
     Args:
@@ -48,6 +48,7 @@ class ChaosProxy:
 
     Attributes:
         url: for clients.
+        accepted: how many connections there have been.
 
     Thread: any, one at a time.
     """
@@ -64,7 +65,7 @@ class ChaosProxy:
         self._plan = plan or (lambda number: drawn_plan(seed, number))
         self._watch = watch
         self._faults: list[Fault] = []
-        self._accepted = 0
+        self.accepted = 0
         self._connections: list[ProxiedConnection] = []
         self._orders: deque[tuple[Callable[[], None], threading.Event]] = deque()
         self._healed = self._closing = False
@@ -81,11 +82,6 @@ class ChaosProxy:
         """What was done so far, in order."""
         return tuple(self._faults)
 
-    @property
-    def accepted(self) -> int:
-        """How many connections there have been."""
-        return self._accepted
-
     def stop_faults(self) -> None:
         """Heals the network; done when it returns."""
         self._order(self._heal)
@@ -95,14 +91,6 @@ class ChaosProxy:
         if self._thread.is_alive():
             self._order(self._shut)
             self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _order(self, what: Callable[[], None]) -> None:
         done = threading.Event()
@@ -176,7 +164,7 @@ class ChaosProxy:
             client, _ = self._listener.accept()
         except OSError:
             return  # it left while it waited
-        number, self._accepted = self._accepted, self._accepted + 1
+        number, self.accepted = self.accepted, self.accepted + 1
         try:
             server = socket.create_connection(self._server, timeout=_CONNECT_S)
         except OSError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bets_protocol import (
     CLIENT_REVISIONS,
@@ -75,24 +75,20 @@ def server_events(connection: ServerConnection, pieces: Iterable[BytesLike] = ()
         RemoteProtocolError: the bytes break the protocol; the events before that are lost.
         TypeError: a piece is no bytes, bytearray or memoryview; `connection` has received nothing.
     """
-    events: list[ServerEvent] = []
-    for piece in (None, *map(as_bytes, pieces)):
-        if piece is not None:  # at first, what it has still to say
-            connection.receive_data(piece)
-        while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:
-            events.append(event)
-    return events
+    return list(_events(connection, pieces))
 
 
 def client_events(connection: ClientConnection, pieces: Iterable[BytesLike] = ()) -> list[ClientEvent]:
     """The same for a client."""
-    events: list[ClientEvent] = []
+    return list(_events(connection, pieces))
+
+
+def _events(connection: ServerConnection | ClientConnection, pieces: Iterable[BytesLike]) -> Iterator[Any]:
     for piece in (None, *map(as_bytes, pieces)):
         if piece is not None:  # at first, what it has still to say
             connection.receive_data(piece)
         while (event := connection.next_event()) is not NEED_DATA and event is not CLOSED:
-            events.append(event)
-    return events
+            yield event
 
 
 class ConnectionPair:

@@ -166,10 +166,8 @@ def _lines(node: ir.Line) -> st.SearchStrategy[bytes]:
         st.binary(max_size=min(40, node.max_bytes - 1)),
         st.binary(max_size=min(4, node.max_bytes - 1)).map(lambda end: end.rjust(node.max_bytes - 1, b"~")),
     )
-    return st.builds(lambda start, rest, end: start + rest.replace(b"\n", b"~") + end, starts, rests, _LINE_ENDS)
-
-
-_LINE_ENDS = st.sampled_from((b"\n", b""))
+    ends = st.sampled_from((b"\n", b""))
+    return st.builds(lambda start, rest, end: start + rest.replace(b"\n", b"~") + end, starts, rests, ends)
 
 
 def _arrays(node: ir.Array, classes: Classes) -> st.SearchStrategy[tuple[Any, ...]]:

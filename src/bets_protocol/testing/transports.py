@@ -27,10 +27,8 @@ import pytest
 
 from bets_protocol.errors import ConnectError, ReadError, TransportError
 from bets_protocol.testing._driving import End, check, check_same, in_background, promptly, serve_echo, wait_readable
-from bets_protocol.testing._stream_conformance import StreamConformance
+from bets_protocol.testing._stream_conformance import SHORT_S, StreamConformance
 from bets_protocol.transports import connect, listen
-
-_SHORT_S = 0.05
 
 
 class TransportConformance(StreamConformance):
@@ -73,7 +71,7 @@ class TransportConformance(StreamConformance):
                 for _ in range(3):
                     check(bool(selector.select(self.deadline_s)), "not ready though somebody waits")
                     servers.enter_context(self.accept(listener))
-                check_same([], selector.select(_SHORT_S), "ready though all were accepted")
+                check_same([], selector.select(SHORT_S), "ready though all were accepted")
 
     def test_a_client_that_left_was_still_heard(self, listen_url: str) -> None:
         """What it sent before it was accepted, and its end, are there."""

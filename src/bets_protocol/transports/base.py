@@ -93,7 +93,23 @@ class PeerCertificate:
     not_after: str
 
 
-class Stream(ABC):
+class Closing(ABC):
+    """What a with-statement closes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the descriptor."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Stream(Closing):
     """One end of a connection that carries bytes in both directions.
 
     Attributes:
@@ -239,16 +255,8 @@ class Stream(ABC):
         """
         self.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Listener(ABC):
+class Listener(Closing):
     """Accepts connections at one address, and never blocks.
 
     Attributes:
@@ -284,7 +292,7 @@ class Listener(ABC):
         """
         return False
 
-    def restore(self) -> None:  # noqa: B027 - most listeners are never lost
+    def restore(self) -> None:
         """If it is `lost`, listen at the same address again, on another descriptor.
 
         The old descriptor is closed, so take it out of the selector. Accepted connections go on.
@@ -299,14 +307,6 @@ class Listener(ABC):
 
         It never raises, and calling it again has no effect. The same URL can be listened at again at once.
         """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @runtime_checkable

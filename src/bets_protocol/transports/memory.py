@@ -54,30 +54,20 @@ class MemoryTransport:
 
     def _is_full(self, name: str) -> bool:
         listener = self._listeners.get(name)
-        return listener is not None and listener.full
+        return listener is not None and len(listener.queue) >= listener.backlog
 
 
 class _MemoryListener(Listener):
-    """The queue of one name.
-
-    Args:
-        table: has it under its name until it closes.
-        changed: the lock of `table` and of the queue.
-    """
+    """The queue of one name, which is in `table` until it closes; `changed` is the lock of both."""
 
     def __init__(self, url: Url, backlog: int, table: _Table, changed: threading.Condition) -> None:
         self.url = str(url)
         self._name = url.host
-        self._backlog = backlog
+        self.backlog = backlog
         self._table = table
         self._changed = changed
-        self._queue: collections.deque[socket.socket] = collections.deque()
+        self.queue: collections.deque[socket.socket] = collections.deque()
         self._ready, self._signal = socket.socketpair()
-
-    @property
-    def full(self) -> bool:
-        """Whether the next connection has to wait. The caller holds the lock."""
-        return len(self._queue) >= self._backlog
 
     def new_connection(self) -> Stream:
         """Queues one end and returns the other. The caller holds the lock and has seen that there is room."""
@@ -86,9 +76,9 @@ class _MemoryListener(Listener):
             stream = SocketStream(ours, "memory")
             with closed_on_error(theirs):
                 theirs.setblocking(False)
-                if not self._queue:
+                if not self.queue:
                     self._signal.send(b"\0")
-            self._queue.append(theirs)
+            self.queue.append(theirs)
             return stream
 
     def fileno(self) -> int:
@@ -98,10 +88,10 @@ class _MemoryListener(Listener):
         with self._changed:
             if self.fileno() < 0:
                 raise TransportError(f"cannot accept on {self.url}: the listener is closed")
-            if not self._queue:
+            if not self.queue:
                 return None
-            sock = self._queue.popleft()
-            if not self._queue:
+            sock = self.queue.popleft()
+            if not self.queue:
                 self._ready.recv(1)
             self._changed.notify_all()
             return SocketStream(sock, "memory")
@@ -110,8 +100,8 @@ class _MemoryListener(Listener):
         with self._changed:
             if self._table.get(self._name) is self:
                 del self._table[self._name]
-            for sock in (*self._queue, self._ready, self._signal):
+            for sock in (*self.queue, self._ready, self._signal):
                 with contextlib.suppress(OSError):
                     sock.close()
-            self._queue.clear()
+            self.queue.clear()
             self._changed.notify_all()

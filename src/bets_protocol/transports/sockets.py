@@ -15,7 +15,14 @@ from typing import Any, Final
 
 from bets_protocol.bytes_like import BytesLike, flat
 from bets_protocol.errors import ConnectError, ReadError, TransportError, TransportTimeout, WriteError
-from bets_protocol.transports.base import DEFAULT_RECEIVE_BYTES, ConnectTimeout, Listener, OutOfDescriptors, Stream
+from bets_protocol.transports.base import (
+    DEFAULT_RECEIVE_BYTES,
+    Closing,
+    ConnectTimeout,
+    Listener,
+    OutOfDescriptors,
+    Stream,
+)
 
 MAX_TIMEOUT_S: Final = 2_147_483
 """The longest timeout of a socket: its milliseconds are a C int."""
@@ -247,7 +254,7 @@ class SocketListener(Listener):
 
 
 @contextlib.contextmanager
-def closed_on_error(resource: socket.socket | Stream | Listener) -> Iterator[None]:
+def closed_on_error(resource: socket.socket | Closing) -> Iterator[None]:
     """Close `resource` if the body raises. A signal handler may raise anything."""
     try:
         yield

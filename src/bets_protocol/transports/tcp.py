@@ -39,17 +39,12 @@ LISTEN_RESOLVE_S: Final = 10.0
 
 # Probes start after 30 s of silence; 3 probes 10 s apart without an answer end the connection. So do bytes that are not
 # acknowledged for 60,000 ms. Not every system has all of these options.
-_VIGILANCE: Final = tuple(
-    (getattr(socket, name), value)
-    for name, value in (
-        ("TCP_KEEPIDLE", 30),
-        ("TCP_KEEPINTVL", 10),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 60_000),
-    )
-    if hasattr(socket, name)
-)
-_INHERITS: Final = sys.platform.startswith("linux")
+_VIGILANCE: Final = {
+    "TCP_KEEPIDLE": 30,
+    "TCP_KEEPINTVL": 10,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 60_000,
+}
 _LEAST_SHARE_S: Final = 0.001
 
 
@@ -98,10 +93,9 @@ class TcpTransport:
         kind = ConnectTimeout if deadline_passed(last) else ConnectError
         raise kind(f"{doing}: {', '.join(reasons)}") from last
 
-    def listen(self, url: Url, backlog: int) -> Listener:
-        return self.listen_with(url, backlog, lambda stream: stream)
-
-    def listen_with(self, url: Url, backlog: int, wrap: Callable[[SocketStream], Stream]) -> Listener:
+    def listen(
+        self, url: Url, backlog: int, wrap: Callable[[SocketStream], Stream] = lambda stream: stream
+    ) -> Listener:
         """Listen, and pass each accepted stream to `wrap`, for a transport on top of this one."""
         doing = f"cannot listen on {url}"
         addresses = self._resolve(url, doing, LISTEN_RESOLVE_S)
@@ -169,7 +163,8 @@ def _connect_one(family: socket.AddressFamily, address: tuple[Any, ...], timeout
         sock.settimeout(timeout_s)
         sock.connect(address)
         refuse_self_connection(sock)
-        return _make_stream(sock, address)
+        _prepare(sock)
+        return _as_stream(sock, address)
 
 
 def refuse_self_connection(sock: socket.socket) -> None:
@@ -180,23 +175,20 @@ def refuse_self_connection(sock: socket.socket) -> None:
         raise ConnectionRefusedError("connection refused (the port led back to itself)")
 
 
-def _make_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
-    _prepare(sock)
-    return _as_stream(sock, address)
-
-
 def _accepted_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:
     # On Linux it inherits the options of its listener, which saves six system calls for each peer.
-    return _as_stream(sock, address) if _INHERITS else _make_stream(sock, address)
+    if sys.platform != "linux":
+        _prepare(sock)
+    return _as_stream(sock, address)
 
 
 def _prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _VIGILANCE:
+    for option, value in _VIGILANCE.items():
         # In some containers the option exists and the call is refused.
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        with contextlib.suppress(AttributeError, OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _as_stream(sock: socket.socket, address: tuple[Any, ...]) -> SocketStream:

@@ -86,7 +86,7 @@ class TlsTransport:
     def listen(self, url: Url, backlog: int) -> Listener:
         # An error in the files must be raised now, and not at the first connection.
         self._context(server=True)
-        return self._tcp.listen_with(url, backlog, lambda plain: _stream(plain, self._context(server=True), None))
+        return self._tcp.listen(url, backlog, lambda plain: _stream(plain, self._context(server=True), None))
 
     def reload(self) -> None:
         """Read the files again, for later connections; open connections go on unchanged.
