@@ -37,17 +37,16 @@ def _order(node: ir.Node) -> Literal["little", "big"]:
 
 def _head_of_bet() -> Struct:
     """Reads a bet's length and its agency in one go."""
-    prefix = layouts.BET_FRAME.prefix
     offset, agency = ir.field_offset(layouts.BET_RECORD, "agency")
     if not isinstance(agency, ir.Int):  # pragma: no cover - the schema has an integer there
         raise TypeError("the agency of a bet must be an integer")
-    return Struct(f"{_ORDERS[_order(prefix)]}{_CODES[prefix.size]}{offset}x{_CODES[agency.size]}")
+    return Struct(f"{_LENGTH.format}{offset}x{_CODES[agency.size]}")
 
 
-_HEAD = _head_of_bet()
-_LENGTH = Struct(f"{_ORDERS[_order(layouts.BET_FRAME.prefix)]}{_CODES[layouts.BET_FRAME.prefix.size]}")
 _PREFIX_SIZE = layouts.BET_FRAME.prefix.size
 _PREFIX_ORDER = _order(layouts.BET_FRAME.prefix)
+_LENGTH = Struct(f"{_ORDERS[_PREFIX_ORDER]}{_CODES[_PREFIX_SIZE]}")
+_HEAD = _head_of_bet()
 _NUMBER_BACK, _NUMBER = ir.field_offset(layouts.BET_RECORD, "number", from_end=True)
 _DOCUMENT_BACK, _DOCUMENT = ir.field_offset(layouts.BET_RECORD, "document", from_end=True)
 _NUMBER_SIZE = ir.size_bounds(_NUMBER)[0]
@@ -65,12 +64,6 @@ _Count: TypeAlias = tuple[bytes, int, Literal["little", "big"]]
 
 
 def _count_field(batch: ir.Node) -> _Count:
-    """The count of bets in a frame of layout `batch`."""
-    known = _COUNT_FIELDS.get(id(batch))
-    return _find_count(batch) if known is None else known
-
-
-def _find_count(batch: ir.Node) -> _Count:
     record = ir.unwrap(batch)
     if not isinstance(record, ir.Record):
         raise TypeError("a batch must be a record")
@@ -89,18 +82,18 @@ def _constant(node: ir.Node) -> bytes:
     return node.value.to_bytes(node.sub.size, _order(node.sub))
 
 
-_COUNT_FIELDS = {id(batch): _find_count(batch) for batch in (layouts.BET_BATCH, layouts.UNTYPED_BATCH)}
+_COUNT_FIELDS = {id(batch): _count_field(batch) for batch in (layouts.BET_BATCH, layouts.UNTYPED_BATCH)}
 """Those of our own batches, by the identity of their layout: to look one up costs less than to walk through it."""
 
 
 def header_size(batch: ir.Node) -> int:
     """How many bytes of a frame of layout `batch` stand before its first bet."""
-    return _count_field(batch)[1]
+    return _COUNT_FIELDS[id(batch)][1]
 
 
 def bet_count(frame: bytes, batch: ir.Node) -> int:
     """How many bets a sound `frame` of layout `batch` says it holds."""
-    before, end, order = _count_field(batch)
+    before, end, order = _COUNT_FIELDS[id(batch)]
     return int.from_bytes(frame[len(before) : end], order)
 
 
@@ -111,7 +104,7 @@ def batch_frame(run: BetRun, revision: int) -> bytes:
         LocalProtocolError: it holds no bet or too many, its frame would pass 8192 bytes, or the revision has no
             batches.
     """
-    before, end, order = _count_field(codec_for(BetBatch, revision).frame.layout)
+    before, end, order = _COUNT_FIELDS[id(codec_for(BetBatch, revision).frame.layout)]
     size = end + len(run.encoded)
     if not 1 <= run.count <= MAX_BATCH_BETS:
         raise LocalProtocolError(f"expected 1 to {MAX_BATCH_BETS} bets a batch, not {run.count}")
@@ -238,12 +231,16 @@ def decode_bets(encoded: BytesLike) -> list[Bet]:
         TypeError: `encoded` is no bytes, bytearray or memoryview.
     """
     encoded = as_bytes(encoded)
-    return [_BET_FRAME.decode(encoded[start:end]) for start, end in _extents(encoded)]
+    return [_BET_FRAME.decode(bet) for bet in split_bets(encoded)]
 
 
 def split_bets(encoded: bytes) -> Iterator[bytes]:
-    """Each bet in `encoded` on its own, with its length field. The bytes must have been checked before."""
-    return (encoded[start:end] for start, end in _extents(encoded))
+    """Each bet in `encoded` on its own, with its length field; the last one may lack bytes, which decoding refuses."""
+    position, end = 0, len(encoded)
+    while position < end:
+        stop = position + _PREFIX_SIZE + int.from_bytes(encoded[position : position + _PREFIX_SIZE], _PREFIX_ORDER)
+        yield encoded[position:stop]
+        position = stop
 
 
 def documents_with_number(encoded: BytesLike, number: int) -> list[str]:
@@ -322,13 +319,3 @@ def _searcher(number: int) -> Callable[[bytes], bool]:
         return search(encoded) is not None
 
     return stands_in
-
-
-def _extents(encoded: bytes) -> Iterator[tuple[int, int]]:
-    """Where each bet starts and ends; the last one may claim more bytes than there are."""
-    position, end = 0, len(encoded)
-    while position < end:
-        length = int.from_bytes(encoded[position : position + _PREFIX_SIZE], _PREFIX_ORDER)
-        stop = position + _PREFIX_SIZE + length
-        yield position, stop
-        position = stop

@@ -136,15 +136,17 @@ def test_the_count_is_read_where_the_layout_has_it() -> None:
 @pytest.mark.parametrize("layout", [layouts.WINNERS_REQUEST, ir.Int(1)])
 def test_a_layout_that_is_no_batch_is_a_bug(layout: ir.Node) -> None:
     """Whoever asks for the bets of something else learns it at once."""
-    with pytest.raises((TypeError, LookupError)):
+    with pytest.raises(LookupError):
         header_size(layout)
+    with pytest.raises((TypeError, LookupError)):
+        runs._count_field(layout)
 
 
 def test_a_batch_without_a_count_is_a_bug() -> None:
     """The bets of a batch must be counted in front."""
     uncounted = ir.Record("BetBatch", (ir.Field("bets", ir.Array(2, layouts.BET_FRAME)),))
     with pytest.raises(TypeError, match="must be counted"):
-        header_size(uncounted)
+        runs._count_field(uncounted)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 30])
