@@ -29,8 +29,8 @@ DEFAULT_CONNECT_TIMEOUT_S: Final = 10.0
 DEFAULT_BACKLOG: Final = 128
 MAX_BACKLOG: Final = 65_535
 
-# Guards the table. It is not held while a plug-in is loaded: a module that registers itself would wait for this thread,
-# which waits for the import.
+# Held while something is written to the table; nothing is ever removed, so that reading needs no lock. It is not held
+# while a plug-in is loaded: a module that registers itself would wait for this thread, which waits for the import.
 _lock = threading.Lock()
 _table: dict[str, Transport] = {
     "tcp": TcpTransport(),
@@ -117,9 +117,7 @@ def transport_schemes() -> tuple[str, ...]:
 
     Thread: any.
     """
-    installed = {entry.name for entry in _installed()}
-    with _lock:
-        return tuple(sorted(installed | set(_table)))
+    return tuple(sorted({*_table, *(entry.name for entry in _installed())}))
 
 
 def known_url(url: str) -> Url:
@@ -131,9 +129,7 @@ def known_url(url: str) -> Url:
     Thread: any.
     """
     parsed = parse_url(url)
-    with _lock:
-        known = parsed.scheme in _table
-    if not known and not any(entry.name == parsed.scheme for entry in _installed()):
+    if parsed.scheme not in _table and not any(entry.name == parsed.scheme for entry in _installed()):
         raise _unknown_scheme(parsed)
     return parsed
 
@@ -145,10 +141,8 @@ def _unknown_scheme(url: Url) -> UrlError:
 def _transport_for(url: Url, transports: Mapping[str, Transport] | None) -> Transport:
     if transports is not None and url.scheme in transports:
         return transports[url.scheme]
-    with _lock:
-        transport = _table.get(url.scheme)
-    if transport is not None:
-        return transport
+    if url.scheme in _table:
+        return _table[url.scheme]
     # By value: one distribution may be on the path twice.
     found = {entry.value: entry for entry in _installed() if entry.name == url.scheme}
     if not found:

@@ -45,7 +45,6 @@ _VIGILANCE: Final = {
     "TCP_KEEPCNT": 3,
     "TCP_USER_TIMEOUT": 60_000,
 }
-_LEAST_SHARE_S: Final = 0.001
 
 
 def system_resolver(host: str, port: int) -> Sequence[SocketAddress]:
@@ -81,7 +80,7 @@ class TcpTransport:
         for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
             # An even share of the time that is left, so that an address that drops packets leaves time for the next.
             # Never 0, which would mean non-blocking: the last address is tried even if it is late.
-            share_s = max(deadline - time.monotonic(), _LEAST_SHARE_S) / left
+            share_s = max(deadline - time.monotonic(), 0.001) / left
             try:
                 return _connect_one(family, address, share_s)
             except OSError as error:

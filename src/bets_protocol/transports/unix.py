@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from bets_protocol.errors import ConfigError, ConnectError
 from bets_protocol.transports.base import ConnectTimeout, Stream, Url
@@ -73,7 +73,7 @@ class _UnixListener(SocketListener):
     """A socket listener that removes its path when it closes."""
 
     def __init__(self, sock: socket.socket, url: Url, backlog: int) -> None:
-        super().__init__(sock, str(url), _make_stream)
+        super().__init__(sock, str(url), lambda accepted, _: SocketStream(accepted, "unix"))
         self._where = url
         self._backlog = backlog
         self._identity = _identity(url.path)
@@ -103,10 +103,6 @@ class _UnixListener(SocketListener):
                 if _identity(self._where.path) == self._identity:
                     os.unlink(self._where.path)
         super().close()
-
-
-def _make_stream(sock: socket.socket, _address: Any) -> Stream:
-    return SocketStream(sock, "unix")
 
 
 def _check_length(url: Url, doing: str) -> None:

@@ -28,14 +28,8 @@ def load_context(files: TlsFiles, texts: Mapping[Path, bytes], *, minimum: str, 
         ConfigError: a file cannot be used, or does not match the others; names the file.
     """
     lowest = _VERSIONS[minimum]
-    context: ssl.SSLContext
-    if not server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.hostname_checks_common_name = False
-    elif lowest < ssl.TLSVersion.TLSv1_3:
-        context = _Forgetful(ssl.PROTOCOL_TLS_SERVER)
-    else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    kind = _Forgetful if server and lowest < ssl.TLSVersion.TLSv1_3 else ssl.SSLContext
+    context = kind(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     _set_rules(context, lowest, server=server)
     if files.ca is not None:
         _load_authority(context, files.ca, _text(texts[files.ca]))
@@ -54,6 +48,8 @@ def _set_rules(context: ssl.SSLContext, lowest: ssl.TLSVersion, *, server: bool)
     context.verify_mode = ssl.CERT_REQUIRED
     if server:
         context.num_tickets = 0
+    else:
+        context.hostname_checks_common_name = False
 
 
 class _Forgetful(ssl.SSLContext):
