@@ -162,9 +162,7 @@ class FrameSchema:
 
     Attributes:
         name: the base of the names of the generated functions.
-        layout: the construct declaration.
-        sender: "client" or "server".
-        revisions: the revisions that speak it.
+        sender: "client", "server" or "both".
         title: what it is, for the documentation.
     """
 

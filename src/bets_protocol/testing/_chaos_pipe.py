@@ -23,7 +23,6 @@ _SLICED_BYTES: Final = 20_000
 
 
 def close_socket(sock: socket.socket, *, reset: bool) -> None:
-    """Closes, by a reset if told so."""
     with contextlib.suppress(OSError):
         if reset:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -170,6 +169,5 @@ class ProxiedConnection:
         return (forth, back) if forth.source is sock else (back, forth)
 
     def close(self, *, reset: bool) -> None:
-        """Closes both ends."""
         for pipe in self.pipes:
             close_socket(pipe.source, reset=reset)

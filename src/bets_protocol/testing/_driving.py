@@ -204,8 +204,13 @@ class Wiring:
     @contextlib.contextmanager
     def pair(self, listen_url: str, timeout_s: float | None = None) -> Iterator[tuple[Stream, Stream]]:
         """Both ends of one connection: the client's, which waits, and the server's, which does not."""
+        with listen(listen_url) as listener, self.joined(listener, timeout_s) as ends:
+            yield ends
+
+    @contextlib.contextmanager
+    def joined(self, listener: Listener, timeout_s: float | None = None) -> Iterator[tuple[Stream, Stream]]:
+        """The same of one more connection to `listener`."""
         with (
-            listen(listen_url) as listener,
             self.connecting(listener, timeout_s) as future,
             self.accept(listener, future) as server,
             future.result() as client,
@@ -225,11 +230,9 @@ class Wiring:
                 future.result(2 * self.deadline_s).close()
 
     def accept(self, listener: Listener, client: Future[Stream] | None = None) -> Stream:
-        """Waits for the next connection, then serves it until `client` has connected."""
         return accept(listener, client, self.deadline_s)
 
     def drive(self, *ends: End, until: Callable[[], bool]) -> None:
-        """A selector loop over non-blocking streams."""
         drive(*ends, until=until, within_s=self.deadline_s)
 
     def expect(self, stream: Stream, data: bytes) -> None:

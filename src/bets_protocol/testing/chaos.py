@@ -119,7 +119,6 @@ class ChaosProxy(Closing):
                 self._turn()
 
     def _turn(self) -> None:
-        """One round of the loop: wait, obey, read, send."""
         with selectors.PollSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)

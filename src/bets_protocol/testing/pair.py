@@ -98,10 +98,6 @@ class ConnectionPair:
         revision: the client's, 5 to 9; the server is started for it, or for 9 where that speaks it too.
         encoded: as for `ServerConnection`.
         cut: how the bytes are cut on their way, both ways.
-
-    Attributes:
-        client: the one end.
-        server: the other.
     """
 
     def __init__(self, *, revision: int = NEWEST_REVISION, encoded: bool = False, cut: Cut = whole) -> None:

@@ -88,12 +88,7 @@ class TransportConformance(StreamConformance):
 
     def test_connections_outlive_their_listener(self, listen_url: str) -> None:
         """Closing a listener does nothing to what it has accepted."""
-        with (
-            listen(listen_url) as listener,
-            self.connecting(listener) as future,
-            self.accept(listener, future) as server,
-            future.result() as client,
-        ):
+        with listen(listen_url) as listener, self.joined(listener) as (client, server):
             listener.close()
             client.send_all(b"still here")
             self.expect(server, b"still here")
@@ -123,12 +118,7 @@ class TransportConformance(StreamConformance):
         """At once, though the server closed first and connections of it linger."""
         url = listen_url
         for _round in range(3):
-            with (
-                listen(url) as listener,
-                self.connecting(listener) as future,
-                self.accept(listener, future) as server,
-                future.result() as client,
-            ):
+            with listen(url) as listener, self.joined(listener) as (client, server):
                 url = listener.url
                 server.close()
                 check_same(b"", client.receive(), "received")

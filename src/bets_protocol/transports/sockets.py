@@ -100,12 +100,7 @@ def check_timeout(timeout_s: float | None) -> None:
 
 
 class SocketStream(Stream):
-    """The `Stream` of a connected socket, which it owns from now on.
-
-    Args:
-        sock: connected.
-        peer: as in `Stream.peer`.
-    """
+    """The `Stream` of a connected socket, which it owns from now on."""
 
     def __init__(self, sock: socket.socket, peer: str) -> None:
         self.peer = peer

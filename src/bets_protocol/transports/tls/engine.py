@@ -215,7 +215,6 @@ class TlsEngine:
         raise kind(text) from cause
 
     def _check_records(self) -> None:
-        """Refuses a peer that sends too many records without content, or does not take what they are answered with."""
         if self._records.idle:
             self._refuse(ReadError, f"cannot receive from {self._peer}: it sends many records without content")
         if len(self.output) + self._outgoing.pending > _MOST_WAITING_BYTES:

@@ -267,7 +267,6 @@ class TlsStream(Stream):
         return True
 
     def _go_on_writing(self) -> None:
-        """Sends what waits for room."""
         if self._wants_end:
             self._finish_writing()
         elif self._engine.has_output:

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 TLS_VERSIONS: Final = ("1.2", "1.3")
 DEFAULT_TLS_VERSION: Final = "1.3"
 
-_LEAST_S: Final = 0.001
-
 
 class TlsTransport:
     """The `Transport` of the scheme ``tls``.
@@ -73,7 +71,8 @@ class TlsTransport:
         with closed_on_error(plain):
             try:
                 stream = _stream(plain, context, _name_of(url.host))
-                stream.set_timeout(max(deadline - time.monotonic(), _LEAST_S))
+                # Not 0, which would mean non-blocking.
+                stream.set_timeout(max(deadline - time.monotonic(), 0.001))
                 stream.shake_hands()
             except HandshakeError as error:
                 raise type(error)(f"cannot connect to {url}: {error}") from error
