@@ -176,11 +176,7 @@ def wait_readable(waiting: Stream | Listener, within_s: float) -> None:
 
 
 class Wiring:
-    """The base of the suites: connects streams, and fails the test that leaves something open or running.
-
-    Attributes:
-        deadline_s: seconds that any single wait may take before its test fails.
-    """
+    """The base of the suites: connects streams, and fails the test that leaves something open or running."""
 
     deadline_s: ClassVar[float] = 10.0
 

@@ -19,11 +19,7 @@ _MEBIBYTE = bytes(1 << 20)
 
 
 class StreamConformance(Wiring):
-    """Both ends of one connection, whatever is between them.
-
-    Attributes:
-        reports_reset: whether a peer that closes with bytes unread shows as a broken connection, not as an orderly end.
-    """
+    """Both ends of one connection, whatever is between them."""
 
     reports_reset: ClassVar[bool] = True
 

@@ -13,30 +13,27 @@ import collections
 import contextlib
 import socket
 import threading
-from typing import TypeAlias
 
 from bets_protocol.errors import ConnectError, TransportError
 from bets_protocol.transports.base import ConnectTimeout, Listener, Stream, Url
 from bets_protocol.transports.sockets import SocketStream, closed_on_error, os_errors_as
-
-_Table: TypeAlias = "dict[str, _MemoryListener]"
 
 
 class MemoryTransport:
     """The `Transport` of the scheme ``memory``; each instance has its own table of names."""
 
     def __init__(self) -> None:
-        self._listeners: _Table = {}
+        self.listeners: dict[str, _MemoryListener] = {}
         # Guards the table and all queues; notified when a queue gets shorter or a listener closes. Reentrant, so that
         # a signal handler that closes a listener in the middle of an `accept` does not wait for itself.
-        self._changed = threading.Condition(threading.RLock())
+        self.changed = threading.Condition(threading.RLock())
 
     def connect(self, url: Url, timeout_s: float) -> Stream:
         doing = f"cannot connect to {url}"
-        with self._changed:
-            if not self._changed.wait_for(lambda: not self._is_full(url.host), timeout_s):
+        with self.changed:
+            if not self.changed.wait_for(lambda: not self._is_full(url.host), timeout_s):
                 raise ConnectTimeout(f"{doing}: timed out, the server does not accept")
-            listener = self._listeners.get(url.host)
+            listener = self.listeners.get(url.host)
             if listener is None:
                 raise ConnectError(f"{doing}: nobody listens there")
             with os_errors_as(ConnectError, doing):
@@ -44,28 +41,27 @@ class MemoryTransport:
 
     def listen(self, url: Url, backlog: int) -> Listener:
         doing = f"cannot listen on {url}"
-        with self._changed:
-            if url.host in self._listeners:
+        with self.changed:
+            if url.host in self.listeners:
                 raise ConnectError(f"{doing}: address already in use")
             with os_errors_as(ConnectError, doing):
-                listener = _MemoryListener(url, backlog, self._listeners, self._changed)
-            self._listeners[url.host] = listener
+                listener = _MemoryListener(url, backlog, self)
+            self.listeners[url.host] = listener
             return listener
 
     def _is_full(self, name: str) -> bool:
-        listener = self._listeners.get(name)
+        listener = self.listeners.get(name)
         return listener is not None and len(listener.queue) >= listener.backlog
 
 
 class _MemoryListener(Listener):
-    """The queue of one name, which is in `table` until it closes; `changed` is the lock of both."""
+    """The queue of one name, which is in the table of its transport until it closes."""
 
-    def __init__(self, url: Url, backlog: int, table: _Table, changed: threading.Condition) -> None:
+    def __init__(self, url: Url, backlog: int, transport: MemoryTransport) -> None:
         self.url = str(url)
         self._name = url.host
         self.backlog = backlog
-        self._table = table
-        self._changed = changed
+        self._transport = transport
         self.queue: collections.deque[socket.socket] = collections.deque()
         self._ready, self._signal = socket.socketpair()
 
@@ -85,7 +81,7 @@ class _MemoryListener(Listener):
         return self._ready.fileno()
 
     def accept(self) -> Stream | None:
-        with self._changed:
+        with self._transport.changed:
             if self.fileno() < 0:
                 raise TransportError(f"cannot accept on {self.url}: the listener is closed")
             if not self.queue:
@@ -93,15 +89,15 @@ class _MemoryListener(Listener):
             sock = self.queue.popleft()
             if not self.queue:
                 self._ready.recv(1)
-            self._changed.notify_all()
+            self._transport.changed.notify_all()
             return SocketStream(sock, "memory")
 
     def close(self) -> None:
-        with self._changed:
-            if self._table.get(self._name) is self:
-                del self._table[self._name]
+        with self._transport.changed:
+            if self._transport.listeners.get(self._name) is self:
+                del self._transport.listeners[self._name]
             for sock in (*self.queue, self._ready, self._signal):
                 with contextlib.suppress(OSError):
                     sock.close()
             self.queue.clear()
-            self._changed.notify_all()
+            self._transport.changed.notify_all()
