@@ -38,10 +38,7 @@ class RejectCode(enum.IntEnum):
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed later on a new connection."""
-        return self in _RETRYABLE
-
-
-_RETRYABLE = frozenset({RejectCode.BUSY, RejectCode.STORE_FULL, RejectCode.LIMIT, RejectCode.SHUTTING_DOWN})
+        return self in {RejectCode.BUSY, RejectCode.STORE_FULL, RejectCode.LIMIT, RejectCode.SHUTTING_DOWN}
 
 
 class BetsError(Exception):
@@ -49,12 +46,7 @@ class BetsError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default Python calls the class with `args`, which is the text and not the arguments of `__init__`.
-        return _made_anew, (type(self), *self.args), vars(self)
-
-
-def _made_anew(kind: type[BetsError], *args: Any) -> BetsError:
-    """An error of `kind` with these `args`; its attributes are set afterwards."""
-    return kind.__new__(kind, *args)
+        return type(self).__new__, (type(self), *self.args), vars(self)
 
 
 class ProtocolError(BetsError):
