@@ -248,6 +248,13 @@ def test_both_ends_send_at_once_and_notice_a_vanished_peer() -> None:
                 assert option(stream, socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
 
 
+def test_options_that_a_system_lacks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are set, and both ends connect."""
+    monkeypatch.delattr(socket, "TCP_KEEPIDLE")
+    with listen("127.0.0.1:0") as listener, connect(listener.url, timeout_s=DEADLINE_S) as client:
+        assert option(client, socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 3
+
+
 def test_a_backlog_is_passed_on() -> None:
     """So many connections wait without being accepted (the system may allow a few more)."""
     with listen("127.0.0.1:0", backlog=40) as listener, contextlib.ExitStack() as waiting:
