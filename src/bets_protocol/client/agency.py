@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import attrs
 
@@ -146,7 +146,8 @@ class Agency:
     def _opened(self, source: Source, name: str | None) -> CsvFile | BetSequence:
         if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
             return CsvFile(cast("str | os.PathLike[str] | BinaryIO", source), self._agency, name=name)
-        return BetSequence(cast("Iterable[Bet]", source), self._agency, name or "the bets")
+        bets: Any = source  # type checkers disagree about what is left of the union
+        return BetSequence(bets, self._agency, name or "the bets")
 
     def _send_at_least_once(
         self, options: ClientOptions, source: CsvFile | BetSequence, total: int
