@@ -37,7 +37,6 @@ DEFAULT_DATA_FILE = "agency.csv"
 
 
 _MAX_SECONDS = 1_000_000
-_MAX_LABEL_BYTES = 255
 
 
 def _revision(text: str) -> int:
@@ -55,8 +54,8 @@ def _file(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    if len(text.encode("utf-8", "surrogateescape")) > _MAX_LABEL_BYTES:
-        raise ValueError(f"expected at most {_MAX_LABEL_BYTES} bytes of UTF-8")
+    if len(text.encode("utf-8", "surrogateescape")) > limits.MAX_LABEL_BYTES:
+        raise ValueError(f"expected at most {limits.MAX_LABEL_BYTES} bytes of UTF-8")
     return text
 
 

@@ -110,9 +110,6 @@ class AsyncClient(Generic[R]):
         self._working = True
         try:
             return await _driven(steps, self._options)
-        except asyncio.CancelledError:
-            self._agency.close()
-            raise
         finally:
             self._working = False
 

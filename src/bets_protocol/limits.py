@@ -25,6 +25,9 @@ MAX_AGENCY: Final = 255
 MAX_DRAW_ID: Final = 0xFFFF_FFFF
 """The largest number of a draw, which is four bytes. The smallest is 0."""
 
+MAX_LABEL_BYTES: Final = 255
+"""UTF-8 bytes of an upload's label: in what its id is the hash of, the length is one byte."""
+
 MAX_BETTING_NUMBER: Final = 9999
 """The largest number that can be bet on."""
 

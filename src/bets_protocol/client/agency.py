@@ -20,7 +20,8 @@ from bets_protocol.client.options import ClientOptions
 from bets_protocol.client.winners import WinnersCollector
 from bets_protocol.codec import NEWEST_REVISION
 from bets_protocol.connection.upload import Upload
-from bets_protocol.errors import GaveUp, LocalProtocolError, NotDrawn
+from bets_protocol.errors import ConfigError, GaveUp, LocalProtocolError, NotDrawn
+from bets_protocol.limits import MAX_AGENCY, MAX_BATCH_BETS, MAX_DRAW_ID, MAX_LABEL_BYTES
 from bets_protocol.messages import Bet
 
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO | Iterable[Bet]"
@@ -75,9 +76,19 @@ class Agency:
         agency: 1 to 255.
         draw: the draw's id.
         batch_max: the most bets in a batch.
+
+    Raises:
+        ConfigError: one of them is out of its range.
     """
 
     def __init__(self, options: ClientOptions, agency: int, draw: int, batch_max: int) -> None:
+        for name, value, low, high in (
+            ("agency", agency, 1, MAX_AGENCY),
+            ("draw", draw, 0, MAX_DRAW_ID),
+            ("batch_max", batch_max, 1, MAX_BATCH_BETS),
+        ):
+            if not low <= value <= high:
+                raise ConfigError(f"{name}: expected {low} to {high}, not {value}")
         self._options = options
         self._agency = agency
         self._draw = draw
@@ -91,6 +102,8 @@ class Agency:
         self, source: Source, *, name: str | None, label: str, window: int | None
     ) -> Steps[UploadResult | AtLeastOnceResult]:
         """Check all of `source`, and send its bets until they are acknowledged."""
+        if (size := len(label.encode("utf-8", "surrogateescape"))) > MAX_LABEL_BYTES:
+            raise ConfigError(f"label: expected at most {MAX_LABEL_BYTES} bytes of UTF-8, not {size}")
         self.close()
         options = self._options if window is None else attrs.evolve(self._options, window=window)
         try:
