@@ -485,7 +485,14 @@ def test_another_thread_ends_a_wait(file: Path) -> None:
 @pytest.mark.parametrize("number", range(1, 9))
 def test_an_asyncio_upload_can_be_cancelled_anywhere(file: Path, number: int) -> None:
     """After any of its events: no task and no descriptor is left, and the next upload goes on where it stopped."""
-    central = Central()
+    central, ended = Central(), threading.Event()
+
+    def serves(peer: Peer) -> None:
+        try:
+            central(peer)
+        finally:
+            ended.set()
+
     before = descriptors()
 
     async def cancelled(url: str) -> int:
@@ -501,11 +508,12 @@ def test_an_asyncio_upload_can_be_cancelled_anywhere(file: Path, number: int) ->
             task = asyncio.create_task(client.upload(file))
             with pytest.raises(asyncio.CancelledError):
                 await task
+            assert await asyncio.to_thread(ended.wait, DEADLINE_S), "the connection is closed before the client is"
         assert [other for other in asyncio.all_tasks() if other is not asyncio.current_task()] == []
         async with bets_protocol.aio.connect(url, agency=1, batch_max=2) as client:
             return (await client.upload(file)).stored
 
-    with ScriptedServer(left_early(central)) as server:
+    with ScriptedServer(left_early(serves)) as server:
         assert asyncio.run(cancelled(server.url)) == 20
     assert [*central.uploads.values()] == [BETS]
     assert descriptors() == before
