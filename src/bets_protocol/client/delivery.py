@@ -105,8 +105,10 @@ class Delivery(abc.ABC):
 
     def _step(self, link: Link) -> Steps[None]:
         try:
-            if not self._send_next(link) and self._awaiting():
-                yield Wait((link,), min(TICK_S, self._silence_limit_s))
+            # Also without anything to wait for: a server that answers at once must not keep a stop, a cancellation or
+            # the other tasks of an event loop out.
+            idle = not self._send_next(link) and self._awaiting()
+            yield Wait((link,), min(TICK_S, self._silence_limit_s) if idle else 0)
             answers = link.advance()
             self._heard(link, answers)
             if answers or not self._awaiting():
