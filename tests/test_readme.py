@@ -1,4 +1,4 @@
-"""The README's example of the library is run as it stands there, against a real server."""
+"""The examples of the library in README and docs/python.md are run as they are, against a real server."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(sys.executable).parent
 DEADLINE_S = 30
 
 
-def _example(name: str) -> str:
+def _example(page: str, name: str) -> str:
     """The fenced block behind the marker `<!-- example: NAME -->`."""
-    _, _, rest = README.read_text(encoding="utf-8").partition(f"<!-- example: {name} -->\n```python\n")
+    _, _, rest = (ROOT / page).read_text(encoding="utf-8").partition(f"<!-- example: {name} -->\n```python\n")
     return rest.partition("```")[0]
 
 
@@ -50,13 +50,38 @@ def server_url(tmp_path: Path) -> Iterator[str]:
             server.kill()
 
 
-def test_the_example_stores_a_bet_and_prints_its_winner(server_url: str) -> None:
-    """The client of the README prints what its comments say."""
-    code = _example("client").replace("tcp://127.0.0.1:12345", server_url)
+EXAMPLES = {
+    ("README.md", "client"): ["1", "('30904465',)"],
+    ("docs/python.md", "sync"): ["1 0", "('30904465',)"],
+    ("docs/python.md", "asyncio"): ["1 0", "('30904465',)"],
+    ("docs/python.md", "events"): ["1 bets are stored"],
+    ("docs/python.md", "connection"): ["[1]", "('30904465',)"],
+}
+
+
+@pytest.mark.parametrize(("page", "name"), EXAMPLES)
+def test_an_example_prints_what_it_says(server_url: str, tmp_path: Path, page: str, name: str) -> None:
+    """Each stores one bet; what comments of the README promise is what is printed."""
+    (tmp_path / "agency-1.csv").write_text("Ana,Paz,30904465,1999-03-17,7574\n", encoding="utf-8")
+    code = _example(page, name).replace("tcp://127.0.0.1:12345", server_url)
     assert server_url in code
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE_S, check=False, encoding="utf-8"
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        encoding="utf-8",
     )
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.splitlines() == re.findall(r"print\(.*\)  # ([^:\n]*)", code)
-    assert run.stdout.splitlines() == ["[1]", "('30904465',)"]
+    assert run.stdout.splitlines() == EXAMPLES[page, name]
+    if page == "README.md":
+        assert re.findall(r"print\(.*\)  # ([^:\n]*)", code) == EXAMPLES[page, name]
+
+
+def test_every_example_is_run() -> None:
+    """A block of Python on these pages without its marker would be tested by nobody."""
+    for page in {page for page, _ in EXAMPLES}:
+        blocks = (ROOT / page).read_text(encoding="utf-8").count("```python\n")
+        assert blocks == sum(where == page for where, _ in EXAMPLES)

@@ -31,10 +31,12 @@ from bets_protocol import (
     UploadStatus,
     Winners,
     WinnersRequest,
+    aio,
     batches,
     decode,
     encode,
 )
+from bets_protocol import client as clients
 from bets_protocol.testing.chaos import ChaosProxy, Plan
 from bets_protocol.testing.pair import ConnectionPair, Cut, at_places, at_random, byte_by_byte
 from bets_protocol.testing.strategies import bets
@@ -184,3 +186,14 @@ def messages_are_told_apart(message: Ack | Winners) -> int:
             return len(documents)
         case _:
             assert_never(message)
+
+
+async def results_by_revision(url: str, bets: list[Bet]) -> None:
+    """The type of a result says what the revision promises."""
+    with clients.connect(url, agency=1) as client:
+        assert_type(client.upload(bets), clients.UploadResult)
+        assert_type(client.winners(timeout_s=1), tuple[str, ...])
+    with clients.connect(url, agency=1, revision=8, retry_for_s=1.5) as older:
+        assert_type(older.upload("agency-1.csv"), clients.AtLeastOnceResult)
+    async with aio.connect(url, agency=1) as asynchronous:
+        assert_type(await asynchronous.upload(bets), clients.UploadResult)
