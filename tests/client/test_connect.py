@@ -364,6 +364,15 @@ def test_tls_is_set_by_the_files(connected: Connect, file: Path, authority: Auth
         client.close()
 
 
+def test_a_wrong_window_of_one_upload_is_refused(file: Path) -> None:
+    """With 0 nothing would ever be sent."""
+    with (
+        connect("tcp://127.0.0.1:1", agency=1) as client,
+        pytest.raises(ConfigError, match="window: expected 1 to 1024"),
+    ):
+        client.upload(file, window=0)
+
+
 @pytest.mark.parametrize("source", ["file", "list"])
 def test_a_bet_is_encoded_once_on_its_way(
     connected: Connect, file: Path, monkeypatch: pytest.MonkeyPatch, source: str

@@ -16,7 +16,7 @@ from bets_protocol.client.driver import Steps, Wait
 from bets_protocol.client.exactly_once import ExactlyOnce
 from bets_protocol.client.link import Link
 from bets_protocol.client.numbered_batch import numbered_batches
-from bets_protocol.client.options import ClientOptions
+from bets_protocol.client.options import ClientOptions, require_window
 from bets_protocol.client.winners import WinnersCollector
 from bets_protocol.codec import NEWEST_REVISION
 from bets_protocol.connection.upload import Upload
@@ -105,7 +105,10 @@ class Agency:
         if (size := len(label.encode("utf-8", "surrogateescape"))) > MAX_LABEL_BYTES:
             raise ConfigError(f"label: expected at most {MAX_LABEL_BYTES} bytes of UTF-8, not {size}")
         self.close()
-        options = self._options if window is None else attrs.evolve(self._options, window=window)
+        options = self._options
+        if window is not None:
+            require_window(window)
+            options = attrs.evolve(options, window=window)
         try:
             self._source = self._opened(source, name)
             total = yield from _checked(self._source)

@@ -100,8 +100,7 @@ def new_options(url: str, revision: int, **settings: Unpack[Settings]) -> Client
     window = settings.get("window", DEFAULT_WINDOW)
     retry_for_s = settings.get("retry_for_s", DEFAULT_RETRY_FOR_S)
     idle_timeout_s = settings.get("idle_timeout_s", DEFAULT_IDLE_TIMEOUT_S)
-    if not 1 <= window <= MAX_WINDOW:
-        raise ConfigError(f"window: expected 1 to {MAX_WINDOW} batches, not {window}")
+    require_window(window)
     if not 0 <= retry_for_s < float("inf"):
         raise ConfigError(f"retry_for_s: expected 0 or more seconds, not {retry_for_s}")
     if not 0 < idle_timeout_s < float("inf"):
@@ -122,6 +121,12 @@ def new_options(url: str, revision: int, **settings: Unpack[Settings]) -> Client
         transports=transports,
         on_event=settings.get("on_event", ignore),
     )
+
+
+def require_window(window: int) -> None:
+    """Raise `ConfigError` for a window that is out of its range. With 0 nothing would ever be sent."""
+    if not 1 <= window <= MAX_WINDOW:
+        raise ConfigError(f"window: expected 1 to {MAX_WINDOW} batches, not {window}")
 
 
 def older_server(options: ClientOptions) -> str:
