@@ -324,3 +324,22 @@ def test_a_wait_without_links_is_just_a_wait() -> None:
     wait_ready((), 0.05)
     wait_ready((), 0)
     assert time.monotonic() - started >= 0.05
+
+
+def test_a_long_wait_is_done_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes in the instant before a call of the system is handled when that call ends, in a second."""
+    now, slept, ticks = [0.0], [], []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    options = ClientOptions(url="tcp://127.0.0.1:1", clock=lambda: now[0])
+
+    def waits() -> Steps[None]:
+        yield Wait((), 60.5)
+
+    BlockingDriver(options, tick=lambda: ticks.append(now[0])).run(waits())
+    assert (len(slept), max(slept), sum(slept)) == (61, 1.0, 60.5)
+    assert len(ticks) > len(slept)

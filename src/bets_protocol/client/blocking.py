@@ -6,11 +6,13 @@ import contextlib
 import selectors
 import socket
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar, Unpack, cast, overload
 
 from bets_protocol.client.agency import Agency, AtLeastOnceResult, Source, UploadResult
 from bets_protocol.client.driver import BlockingDriver, Connect, Selector, Steps, Wait
+from bets_protocol.client.link import Link
 from bets_protocol.client.options import ClientOptions, Settings, new_options
 from bets_protocol.codec import NEWEST_REVISION
 from bets_protocol.errors import ClientClosed
@@ -181,9 +183,9 @@ class _ClosableDriver(BlockingDriver):
             raise ClientClosed("the client is closed")
         return super()._perform(step)
 
-    def _wait(self, step: Wait) -> None:
+    def _wait(self, links: Sequence[Link], seconds: float) -> bool:
         with Selector() as selector:
             selector.register(self._wakes, selectors.EVENT_READ)
-            for link in step.links:
+            for link in links:
                 selector.register(link, link.interest)
-            selector.select(step.seconds)
+            return bool(selector.select(seconds))

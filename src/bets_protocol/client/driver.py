@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from bets_protocol.client.link import Link
+from bets_protocol.client.link import TICK_S, Link
 from bets_protocol.client.options import ClientOptions
 from bets_protocol.transports import Stream, connect
 
@@ -67,7 +67,7 @@ class BlockingDriver:
 
     Args:
         guard: makes a context for each operation that may wait; what it raises comes up in the conversation.
-        tick: called before each operation, so at least once a second.
+        tick: called before each operation and once a second in each wait.
     """
 
     def __init__(
@@ -93,24 +93,34 @@ class BlockingDriver:
                 return value
             result = error = None
             try:
-                self._tick()
                 result = self._perform(step)
             except BaseException as raised:  # noqa: BLE001 - an error, or a stop, where the conversation waits
                 error = raised
 
     def _perform(self, step: Connect | Wait) -> Stream | None:
-        with self._guard():
-            if isinstance(step, Connect):
+        if isinstance(step, Connect):
+            self._tick()
+            with self._guard():
                 return connect(self._options.url, timeout_s=step.timeout_s, transports=self._options.transports)
-            if not step.over:
-                self._wait(step)
-        return None
+        # In pieces: Python runs the handler of a signal only between two calls, so one that comes in the instant before
+        # a call of the system would wait until the end of that call.
+        until = self._options.clock() + step.seconds
+        left_s, ready = step.seconds, step.over
+        while not ready and left_s > 0:
+            self._tick()
+            with self._guard():
+                ready = self._wait(step.links, min(left_s, TICK_S))
+            left_s = until - self._options.clock()
+        self._tick()
+        with self._guard():
+            return None
 
-    def _wait(self, step: Wait) -> None:
-        if not step.links:
-            time.sleep(step.seconds)  # some systems cannot select nothing
-            return
+    def _wait(self, links: Sequence[Link], seconds: float) -> bool:
+        """Wait until one of `links` can advance; return whether one can."""
+        if not links:
+            time.sleep(seconds)  # some systems cannot select nothing
+            return False
         with Selector() as selector:
-            for link in step.links:
+            for link in links:
                 selector.register(link, link.interest)
-            selector.select(step.seconds)
+            return bool(selector.select(seconds))
